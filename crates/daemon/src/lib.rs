@@ -1,0 +1,10 @@
+//! What a long-running program needs and HAProxy has no part in: logging, the end by signal, pauses between tries, clocks.
+
+pub mod backoff;
+pub mod clock;
+pub mod logging;
+pub mod shutdown;
+
+pub use backoff::Backoff;
+pub use clock::Clock;
+pub use tracing_subscriber::filter::LevelFilter;

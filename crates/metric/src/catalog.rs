@@ -1,0 +1,329 @@
+//! The catalogue of HAProxy's fields: which there are, and how each folds when several processes become one.
+//!
+//! Names and natures are those of `show stat typed` (HAProxy 2.2 to 3.4; management.txt, "show stat"); a field that only older
+//! or differently built versions fill has the nature that HAProxy's source gives it. What is summed by default is the
+//! original's choice, maxima and limits included, since dashboards have been built on those sums.
+
+mod fields;
+
+use fields::FIELDS;
+
+/// The kinds of proxies that lines are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A row with svname FRONTEND.
+    Frontend,
+    /// A row with svname BACKEND.
+    Backend,
+    /// A row of type 2.
+    Server,
+}
+
+/// What a field is, as HAProxy's typed output tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Nature {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Events per second.
+    Rate,
+    /// A configured limit.
+    Limit,
+    /// A highest value so far.
+    Maximum,
+    /// A mean that HAProxy calculated.
+    Average,
+    /// Seconds since an event; below 0 where there was none.
+    Age,
+    /// How long something took.
+    Duration,
+    /// A name, a status, an identity, text: cannot be folded.
+    Other,
+}
+
+/// How the values of several rows become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fold {
+    /// Added up.
+    Sum,
+    /// The mean over all rows.
+    Mean,
+    /// The mean over the rows that were given traffic (lbtot > 0).
+    MeanWithTraffic,
+    /// The largest.
+    Largest,
+    /// The smallest that is not below 0.
+    Smallest,
+}
+
+/// Which metrics are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// The default sums.
+    Default,
+    /// Every field that can be folded, by its nature.
+    All,
+    /// These: as by default where the default list has them, else by their nature.
+    Named(&'a [String]),
+}
+
+/// Whether HAProxy has a field of that name.
+#[must_use]
+pub fn is_field(name: &str) -> bool {
+    nature(name).is_some()
+}
+
+/// Every known field, in HAProxy's order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(name, _)| *name)
+}
+
+/// What a field is; `None` if HAProxy has none of that name.
+#[must_use]
+pub fn nature(name: &str) -> Option<Nature> {
+    FIELDS.iter().find(|(field, _)| *field == name).map(|(_, nature)| *nature)
+}
+
+impl Nature {
+    /// How fields of this nature fold; `None` if they cannot.
+    #[must_use]
+    pub const fn fold(self) -> Option<Fold> {
+        match self {
+            Self::Counter | Self::Gauge | Self::Rate | Self::Limit => Some(Fold::Sum),
+            Self::Maximum | Self::Duration => Some(Fold::Largest),
+            Self::Average => Some(Fold::Mean),
+            Self::Age => Some(Fold::Smallest),
+            Self::Other => None,
+        }
+    }
+}
+
+impl Kind {
+    /// What is summed by default.
+    pub fn default_sums(self) -> impl Iterator<Item = &'static str> {
+        let own: &[&str] = match self {
+            Self::Frontend => FRONTEND_SUMS,
+            Self::Backend => BACKEND_SUMS,
+            Self::Server => SERVER_SUMS,
+        };
+        own.iter().chain(COMMON_SUMS).copied()
+    }
+
+    /// The means, which come along whatever is asked for.
+    #[must_use]
+    pub const fn means(self) -> &'static [(&'static str, Fold)] {
+        match self {
+            Self::Frontend => &[],
+            Self::Backend => BACKEND_MEANS,
+            Self::Server => SERVER_MEANS,
+        }
+    }
+
+    /// What is folded and how, each field once. Fields that cannot be folded are left out.
+    #[must_use]
+    pub fn plan(self, choice: Choice<'_>) -> Vec<(&'static str, Fold)> {
+        let by_nature = |name: &str| {
+            FIELDS
+                .iter()
+                .find(|(field, _)| *field == name)
+                .and_then(|&(field, nature)| nature.fold().map(|fold| (field, fold)))
+        };
+        let asked: Vec<_> = match choice {
+            Choice::Default => self.default_sums().map(|name| (name, Fold::Sum)).collect(),
+            Choice::All => names().filter_map(by_nature).collect(),
+            Choice::Named(list) => list
+                .iter()
+                .filter_map(|name| {
+                    let by_default = self.default_sums().find(|sum| sum == name);
+                    by_default.map(|sum| (sum, Fold::Sum)).or_else(|| by_nature(name))
+                })
+                .collect(),
+        };
+        let mut plan: Vec<(&'static str, Fold)> = Vec::with_capacity(asked.len() + 8);
+        for (name, fold) in self.means().iter().copied().chain(asked) {
+            if plan.iter().all(|(planned, _)| *planned != name) {
+                plan.push((name, fold));
+            }
+        }
+        plan
+    }
+}
+
+/// Keys of `show info` that are summed over processes.
+pub const DAEMON_SUMS: &[&str] = &[
+    "CompressBpsIn",
+    "CompressBpsOut",
+    "CompressBpsRateLim",
+    "ConnRate",
+    "ConnRateLimit",
+    "CumConns",
+    "CumReq",
+    "CumSslConns",
+    "CurrConns",
+    "CurrSslConns",
+    "Hard_maxconn",
+    "MaxConnRate",
+    "MaxSessRate",
+    "MaxSslConns",
+    "MaxSslRate",
+    "MaxZlibMemUsage",
+    "Maxconn",
+    "Maxpipes",
+    "Maxsock",
+    "Memmax_MB",
+    "PipesFree",
+    "PipesUsed",
+    "Run_queue",
+    "SessRate",
+    "SessRateLimit",
+    "SslBackendKeyRate",
+    "SslBackendMaxKeyRate",
+    "SslCacheLookups",
+    "SslCacheMisses",
+    "SslFrontendKeyRate",
+    "SslFrontendMaxKeyRate",
+    "SslFrontendSessionReuse_pct",
+    "SslRate",
+    "SslRateLimit",
+    "Tasks",
+    "Ulimit-n",
+    "ZlibMemUsage",
+];
+
+/// Keys of `show info` of which the mean over processes is taken.
+pub const DAEMON_MEANS: &[&str] = &["Idle_pct", "Uptime_sec"];
+
+/// Percentages: name, the key that is used, the key that limits it.
+pub const DAEMON_PERCENTAGES: &[(&str, &str, &str)] = &[
+    ("ConnPercentage", "CurrConns", "Maxconn"),
+    ("ConnRatePercentage", "ConnRate", "ConnRateLimit"),
+    ("SslConnPercentage", "CurrSslConns", "MaxSslConns"),
+    ("SslRatePercentage", "SslRate", "SslRateLimit"),
+];
+
+const COMMON_SUMS: &[&str] = &[
+    "bin",
+    "bout",
+    "dresp",
+    "hrsp_1xx",
+    "hrsp_2xx",
+    "hrsp_3xx",
+    "hrsp_4xx",
+    "hrsp_5xx",
+    "hrsp_other",
+    "rate",
+    "rate_max",
+    "scur",
+    "slim",
+    "smax",
+    "stot",
+];
+
+const FRONTEND_SUMS: &[&str] = &[
+    "comp_byp",
+    "comp_in",
+    "comp_out",
+    "comp_rsp",
+    "conn_rate",
+    "conn_rate_max",
+    "conn_tot",
+    "dcon",
+    "dses",
+    "dreq",
+    "ereq",
+    "intercepted",
+    "rate_lim",
+    "req_rate",
+    "req_rate_max",
+    "req_tot",
+];
+
+const BACKEND_SUMS: &[&str] = &[
+    "chkdown",
+    "cli_abrt",
+    "comp_byp",
+    "comp_in",
+    "comp_out",
+    "comp_rsp",
+    "downtime",
+    "dreq",
+    "econ",
+    "eresp",
+    "intercepted",
+    "lbtot",
+    "qcur",
+    "qmax",
+    "req_tot",
+    "srv_abrt",
+    "wredis",
+    "wretr",
+];
+
+const BACKEND_MEANS: &[(&str, Fold)] = &[
+    ("act", Fold::Mean),
+    ("bck", Fold::Mean),
+    ("weight", Fold::Mean),
+    ("rtime", Fold::MeanWithTraffic),
+    ("ctime", Fold::MeanWithTraffic),
+    ("qtime", Fold::MeanWithTraffic),
+    ("ttime", Fold::MeanWithTraffic),
+];
+
+const SERVER_SUMS: &[&str] = &[
+    "chkfail", "chkdown", "cli_abrt", "econ", "eresp", "lbtot", "qcur", "qmax", "srv_abrt",
+    "wredis", "wretr",
+];
+
+const SERVER_MEANS: &[(&str, Fold)] = &[
+    ("throttle", Fold::Mean),
+    ("weight", Fold::Mean),
+    ("ctime", Fold::MeanWithTraffic),
+    ("qtime", Fold::MeanWithTraffic),
+    ("rtime", Fold::MeanWithTraffic),
+    ("ttime", Fold::MeanWithTraffic),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_stands_once() {
+        for (index, name) in names().enumerate() {
+            assert!(names().skip(index + 1).all(|other| other != name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_field() {
+        for kind in [Kind::Frontend, Kind::Backend, Kind::Server] {
+            assert!(kind.plan(Choice::Default).iter().all(|(name, _)| is_field(name)));
+        }
+    }
+
+    #[test]
+    fn a_custom_list_replaces_the_sums_and_the_means_come_once() {
+        let asked = ["lbtot", "weight", "smax", "ctime_max", "status"].map(String::from);
+        let plan = Kind::Server.plan(Choice::Named(&asked));
+        let sums: Vec<_> = plan.iter().skip(SERVER_MEANS.len()).collect();
+        assert_eq!(
+            sums,
+            [&("lbtot", Fold::Sum), &("smax", Fold::Sum), &("ctime_max", Fold::Largest)]
+        );
+        assert_eq!(plan.iter().filter(|(name, _)| *name == "weight").count(), 1);
+    }
+
+    #[test]
+    fn all_folds_by_nature_and_keeps_the_means() {
+        let plan = Kind::Backend.plan(Choice::All);
+        let fold = |name| plan.iter().find(|(field, _)| *field == name).map(|(_, fold)| *fold);
+        assert_eq!(fold("smax"), Some(Fold::Largest));
+        assert_eq!(fold("lastchg"), Some(Fold::Smallest));
+        assert_eq!(fold("check_duration"), Some(Fold::Largest));
+        assert_eq!(fold("rtime"), Some(Fold::MeanWithTraffic));
+        assert_eq!(fold("act"), Some(Fold::Mean));
+        assert_eq!(fold("h1_bytes_in"), Some(Fold::Sum));
+        assert_eq!((fold("pxname"), fold("pid"), fold("status")), (None, None, None));
+    }
+}

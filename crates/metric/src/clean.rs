@@ -1,0 +1,52 @@
+//! Names become path segments: what HAProxy allows in a name stays, a dot and everything else becomes `_`.
+//!
+//! A dot parts segments in Graphite, a blank and a newline part fields and lines; so no name, forged or real, can break a line
+//! or stand for another metric's. `a.b` and `a_b` become one, as they did in the original.
+
+/// Whether a character of a name stays as it is in a path segment.
+const fn stays(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-')
+}
+
+/// Appends a name as a path segment.
+pub fn push_segment(name: &str, out: &mut String) {
+    out.extend(name.chars().map(|c| if stays(c) { c } else { '_' }));
+}
+
+/// A name as a path segment.
+#[must_use]
+pub fn segment(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    push_segment(name, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, any, proptest};
+
+    use super::segment;
+
+    #[test]
+    fn legal_names_stay_but_for_their_dots() {
+        assert_eq!(segment("www.example_com:80-a"), "www_example_com:80-a");
+        assert_eq!(segment("NA"), "NA");
+    }
+
+    #[test]
+    fn one_underscore_stands_for_one_character() {
+        assert_eq!(segment("a b;c\td\ne\u{e9}f"), "a_b_c_d_e_f");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// No name leaves a blank, a dot, a line end or anything beyond ASCII in a segment, and none gets longer or shorter.
+        #[test]
+        fn a_segment_never_breaks_a_line(name in any::<String>()) {
+            let segment = segment(&name);
+            assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b)));
+            assert_eq!(segment.len(), name.chars().count());
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What was written: sections and options of all files laid over each other, each with file and
+//! line.
+//!
+//! A later file overrides option by option and never takes one away; an option keeps the rank of
+//! its first appearance, since the order of groups decides. rust-ini reads the entries of what
+//! [`crate::scan`] lets through.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ini::{Ini, ParseOption};
+
+use crate::fault::{Fault, Place, Problem};
+use crate::scan::{Block, scan};
+
+/// The section that all others inherit from.
+pub(crate) const DEFAULT: &str = "DEFAULT";
+
+/// What the files say, uninterpreted but for names and lines.
+#[derive(Debug, Default)]
+pub struct Document {
+    sections: Vec<Section>,
+    ranks: HashMap<String, usize>,
+}
+
+/// A section of one or more files.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) name: String,
+    /// The header in the first file that has one.
+    pub(crate) place: Place,
+    entries: Vec<Entry>,
+    ranks: HashMap<String, usize>,
+}
+
+/// An option with the value of the last file that sets it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// In lower case.
+    pub(crate) option: String,
+    /// Before interpolation.
+    pub(crate) value: String,
+    pub(crate) place: Place,
+}
+
+impl Document {
+    /// The sections, `[DEFAULT]` too, in the order of their first headers.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = &Section> {
+        self.sections.iter()
+    }
+
+    pub(crate) fn section(&self, name: &str) -> Option<&Section> {
+        self.ranks.get(name).and_then(|rank| self.sections.get(*rank))
+    }
+
+    pub(crate) fn entry(&self, section: &str, option: &str) -> Option<&Entry> {
+        self.section(section).and_then(|section| section.entry(option))
+    }
+
+    /// Lays a file over what is there and returns what is wrong with it.
+    pub(crate) fn overlay(&mut self, file: &Arc<Path>, bytes: &[u8]) -> Vec<Fault> {
+        let place = |line| Place { file: Arc::clone(file), line: Some(line) };
+        let mut faults: Vec<Fault> = lines_that_are_no_text(bytes)
+            .map(|line| Fault {
+                place: place(line),
+                section: None,
+                option: None,
+                problem: Problem::NotUtf8,
+            })
+            .collect();
+        // What is no text has its fault; the other lines deserve theirs in the same run.
+        let scan = scan(&String::from_utf8_lossy(bytes));
+        faults.extend(scan.refused.into_iter().map(|refused| Fault {
+            place: place(refused.line),
+            section: refused.section,
+            option: refused.option,
+            problem: refused.problem,
+        }));
+        for block in &scan.blocks {
+            self.overlay_block(block, &place, &mut faults);
+        }
+        faults
+    }
+
+    fn overlay_block(
+        &mut self,
+        block: &Block,
+        place: &impl Fn(usize) -> Place,
+        faults: &mut Vec<Fault>,
+    ) {
+        let rank = *self.ranks.entry(block.name.clone()).or_insert_with(|| {
+            self.sections.push(Section::new(block.name.clone(), place(block.line)));
+            self.sections.len() - 1
+        });
+        let fault = |line, option, problem| Fault {
+            place: place(line),
+            section: Some(block.name.clone()),
+            option,
+            problem,
+        };
+        let entries = match read_entries(&block.plain_text()) {
+            Ok(entries) => entries,
+            Err(error) => {
+                faults.push(fault(block.line, None, Problem::Ini(error)));
+                return;
+            }
+        };
+        for option in &block.options {
+            let name = option.name.to_lowercase();
+            match entries.general_section().get(&option.name) {
+                Some("") => self.sections[rank].set(name, String::new(), place(option.line)),
+                Some(value) => {
+                    let value = "\n".repeat(option.leading_breaks) + value;
+                    self.sections[rank].set(name, value, place(option.line));
+                }
+                None => faults.push(fault(option.line, Some(name), Problem::Misread)),
+            }
+        }
+    }
+}
+
+impl Section {
+    fn new(name: String, place: Place) -> Self {
+        Self { name, place, entries: Vec::new(), ranks: HashMap::new() }
+    }
+
+    /// The options that stand in the section itself.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn entry(&self, option: &str) -> Option<&Entry> {
+        self.ranks.get(option).and_then(|rank| self.entries.get(*rank))
+    }
+
+    fn set(&mut self, option: String, value: String, place: Place) {
+        let rank = *self.ranks.entry(option.clone()).or_insert(self.entries.len());
+        let entry = Entry { option, value, place };
+        if rank == self.entries.len() {
+            self.entries.push(entry);
+        } else {
+            self.entries[rank] = entry;
+        }
+    }
+}
+
+/// Numbers of the lines that are not UTF-8.
+fn lines_that_are_no_text(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    // Every newline of Python's ends a line here too, so that the numbers are the scanner's.
+    let mut number = 1;
+    let mut after_return = false;
+    bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')).filter_map(move |line| {
+        let rest_of_newline = after_return && line == b"\n";
+        after_return = line.ends_with(b"\r");
+        let this = number;
+        number += usize::from(!rest_of_newline);
+        std::str::from_utf8(line).is_err().then_some(this)
+    })
+}
+
+fn read_entries(plain_text: &str) -> Result<Ini, ini::ParseError> {
+    let option = ParseOption {
+        enabled_quote: false,
+        // With escapes on, the \d of a pattern loses its backslash.
+        enabled_escape: false,
+        enabled_indented_mutiline_value: true,
+        enabled_preserve_key_leading_whitespace: false,
+    };
+    Ini::load_from_str_opt(plain_text, option)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        let mut document = Document::default();
+        let faults = document.overlay(&Arc::from(Path::new("x.conf")), text.as_bytes());
+        assert!(faults.is_empty(), "{faults:?} in {text:?}");
+        document
+    }
+
+    fn entries(document: &Document) -> Vec<(String, Vec<(String, String)>)> {
+        document
+            .sections()
+            .map(|section| {
+                let entries =
+                    section.entries().map(|entry| (entry.option.clone(), entry.value.clone()));
+                (section.name.clone(), entries.collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn values_are_read_as_configparser_reads_them() {
+        let text = "[a]\nUpper Case: x = y ; z\nempty =\nlist =\n  a,\n\n  # not this\n  b\n\n\
+                    regex = ^\\d+\"x'\\\nnext = \\\\\n[b]\nq = # kept\n  = k\n  [c]\nbs\\=1\n";
+        let a = [
+            ("upper case", "x = y ; z"),
+            ("empty", ""),
+            ("list", "\na,\n\nb"),
+            ("regex", "^\\d+\"x'\\"),
+            ("next", "\\\\"),
+        ];
+        let b = [("q", "# kept\n= k\n[c]"), ("bs\\", "1")];
+        let owned = |entries: &[(&str, &str)]| {
+            entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            entries(&document(text)),
+            [("a".to_owned(), owned(&a)), ("b".to_owned(), owned(&b))]
+        );
+    }
+
+    #[test]
+    fn a_later_file_overrides_option_by_option_and_ranks_stay() {
+        let mut document = document("[g]\na=1\nb=2\n[h]\nx=1\n");
+        let second: Arc<Path> = Arc::from(Path::new("y.conf"));
+        assert!(document.overlay(&second, b"[g]\nc=5\nA=4\n").is_empty());
+        let expected = [("a", "4"), ("b", "2"), ("c", "5")];
+        assert_eq!(
+            entries(&document)[0].1,
+            expected.map(|(option, value)| (option.to_owned(), value.to_owned()))
+        );
+        let entry = document.entry("g", "a").unwrap();
+        assert_eq!(entry.place, Place { file: second, line: Some(3) });
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_by_line() {
+        let bytes = b"[a]\r\nk=\xff\rl=\xe9\n\nm=1\n\xfe";
+        assert_eq!(lines_that_are_no_text(bytes).collect::<Vec<_>>(), [2, 3, 6]);
+    }
+
+    fn word() -> impl Strategy<Value = String> {
+        "[A-Za-z0-9_.$\\\\{}'\"/-]([A-Za-z0-9_.$\\\\{}'\"/# ;-]{0,6}[A-Za-z0-9_.$\\\\{}'\"/-])?"
+    }
+
+    /// Sections of options of lines.
+    type Written = Vec<(String, Vec<(String, Vec<String>)>)>;
+
+    /// Names are made unique by their rank.
+    fn written() -> impl Strategy<Value = Written> {
+        let value = proptest::collection::vec(
+            prop_oneof![word(), word().prop_map(|w| format!("={w}"))],
+            0..4,
+        );
+        let value = (any::<bool>(), value).prop_map(|(begins_below, mut lines)| {
+            if begins_below {
+                lines.insert(0, String::new());
+            }
+            lines
+        });
+        let options = proptest::collection::vec((word(), value), 0..4);
+        proptest::collection::vec((word(), options), 0..4).prop_map(|sections| {
+            let unique = |name: String, rank: usize| format!("{name}{rank}");
+            sections
+                .into_iter()
+                .enumerate()
+                .map(|(rank, (name, options))| {
+                    let options = options.into_iter().enumerate();
+                    let options = options.map(|(rank, (name, value))| (unique(name, rank), value));
+                    (unique(name, rank), options.collect())
+                })
+                .collect()
+        })
+    }
+
+    fn expected(written: &Written) -> Vec<(String, Vec<(String, String)>)> {
+        let section = |(name, options): &(String, Vec<(String, Vec<String>)>)| {
+            let options =
+                options.iter().map(|(name, lines)| (name.to_lowercase(), lines.join("\n")));
+            (name.clone(), options.collect())
+        };
+        written.iter().map(section).collect()
+    }
+
+    proptest! {
+        /// Where a file holds nothing that the two read differently, scanner and rust-ini agree
+        /// with rust-ini alone.
+        #[test]
+        fn a_plain_file_is_read_as_rust_ini_reads_it(written in written()) {
+            let mut text = String::new();
+            for (name, options) in &written {
+                text.push_str(&format!("[{name}]\n"));
+                for (name, lines) in options {
+                    // A backslash before a delimiter or at the end of a line is what rust-ini reads
+                    // differently.
+                    let lines: Vec<_> = lines.iter().map(|line| line.replace('\\', "/")).collect();
+                    let (name, value) = (name.replace('\\', "/"), lines.join("\n  "));
+                    text.push_str(&format!("{name} = {value}\n"));
+                }
+            }
+            let document = document(&text);
+            let ini = read_entries(&text).unwrap();
+            let theirs: Vec<(String, Vec<(String, String)>)> = ini
+                .iter()
+                .filter_map(|(name, properties)| {
+                    let entries = properties.iter().map(|(k, v)| (k.to_lowercase(), v.to_owned()));
+                    name.map(|name| (name.to_owned(), entries.collect()))
+                })
+                .collect();
+            let mut ours = entries(&document);
+            for (_, value) in ours.iter_mut().flat_map(|(_, entries)| entries) {
+                // The one difference: rust-ini drops the line breaks before a value.
+                *value = value.trim_start_matches('\n').to_owned();
+            }
+            assert_eq!(ours, theirs, "{text:?}");
+        }
+
+        /// Whatever the layout (comments, empty lines around, indentation, delimiter, newline), the
+        /// same entries are read.
+        #[test]
+        fn layout_means_nothing(
+            written in written(),
+            newline in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
+            delimiter in prop_oneof![Just("="), Just(" : "), Just(" =\t")],
+            indent in "[ \t]{0,3}",
+            noise in any::<bool>(),
+        ) {
+            let comment = match noise {
+                true => format!("{indent}  # c = d{newline}; [e]{newline}"),
+                false => String::new(),
+            };
+            let mut text = comment.clone();
+            for (name, options) in &written {
+                text.push_str(&format!("{indent}[{name}]{newline}{comment}"));
+                for (name, lines) in options {
+                    let lines = lines.join(&format!("{newline}{comment}{indent}\t"));
+                    text.push_str(&format!("{indent}{name}{delimiter}{lines}{newline}"));
+                    text.push_str(&format!("{comment}{newline}"));
+                }
+            }
+            assert_eq!(entries(&document(&text)), expected(&written), "{text:?}");
+        }
+
+        /// No bytes make it panic.
+        #[test]
+        fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut document = Document::default();
+            document.overlay(&Arc::from(Path::new("x.conf")), &bytes);
+        }
+
+        /// As above, with the characters that mean something.
+        #[test]
+        fn any_text_is_read_without_disagreement(text in "[\\[\\]=:#; \t\r\n\\\\a$\"']{0,40}") {
+            let mut document = Document::default();
+            let faults = document.overlay(&Arc::from(Path::new("x.conf")), text.as_bytes());
+            assert!(
+                !faults.iter().any(|f| matches!(f.problem, Problem::Misread | Problem::Ini(_))),
+                "{faults:?} in {text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What is wrong with a configuration, and where: every fault names its file, line, section and
+//! option and says what would be right.
+//!
+//! Reading never ends at the first fault. Whoever repairs a file wants the whole list in one run.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Characters of the file that a message quotes.
+const MAX_QUOTED_CHARS: usize = 80;
+
+/// A file, and a line of it where one can be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file (or folder) as the command line names it.
+    pub file: Arc<Path>,
+    /// Counted from 1; `None` speaks of the file as a whole.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        match self.line {
+            Some(line) => write!(f, ":{line}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What can be wrong.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The file is there, but the system refuses it.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// The folder of further files is not there, or the system refuses it.
+    #[error("the folder cannot be listed: {0}")]
+    Folder(#[source] io::Error),
+    /// No configuration is so long.
+    #[error("longer than {limit} bytes; is this a configuration file?")]
+    TooLong {
+        /// Bytes that a file may have.
+        limit: u64,
+    },
+    /// Bytes that are no text.
+    #[error("this line is not UTF-8; save the file as UTF-8")]
+    NotUtf8,
+    /// Text above the first header.
+    #[error("{text:?} stands before any section; write a header such as [DEFAULT] above it")]
+    BeforeSection {
+        /// The line.
+        text: String,
+    },
+    /// A header without its bracket, without a name, or with text behind it.
+    #[error("{text:?} is no section header; write the name in brackets and nothing after them")]
+    Header {
+        /// The line.
+        text: String,
+    },
+    /// A line that is neither header nor option.
+    #[error(
+        "{text:?} has neither = nor :; write \"name = value\", or indent it if it continues a value"
+    )]
+    NoDelimiter {
+        /// The line.
+        text: String,
+    },
+    /// `= value`.
+    #[error("{text:?} has no name before its delimiter; write \"name = value\"")]
+    NoName {
+        /// The line.
+        text: String,
+    },
+    /// A section twice in one file.
+    #[error("this section begins in line {first} already; put its options there")]
+    SectionTwice {
+        /// Line of the first header.
+        first: usize,
+    },
+    /// An option twice in one section of one file.
+    #[error("given in line {first} already; keep one of the two")]
+    OptionTwice {
+        /// Line of the first one.
+        first: usize,
+    },
+    /// rust-ini refuses what our scanner took.
+    #[error("cannot be read as INI: {0}")]
+    Ini(#[source] ini::ParseError),
+    /// rust-ini reads another option than our scanner.
+    #[error("cannot be read as INI: no such option is found in the section")]
+    Misread,
+    /// A `$` that neither doubles nor opens a reference.
+    #[error("a lone $ in {value:?}; write $$ for a dollar, ${{option}} for a value")]
+    LoneDollar {
+        /// From the dollar on.
+        value: String,
+    },
+    /// `${` without a name or without its end.
+    #[error("{value:?} is no reference; write ${{option}} or ${{section:option}}")]
+    Reference {
+        /// From the dollar on.
+        value: String,
+    },
+    /// A reference to nothing.
+    #[error("{reference} names nothing that is set{hint}")]
+    UnknownReference {
+        /// As it is written.
+        reference: String,
+        /// What could be meant, or nothing.
+        hint: String,
+    },
+    /// A reference to a value of `[DEFAULT]` that only a section completes.
+    #[error(
+        "{reference} holds a reference that no option of [DEFAULT] answers; set that option there"
+    )]
+    Incomplete {
+        /// As it is written.
+        reference: String,
+    },
+    /// A value that needs itself.
+    #[error("refers to itself: {path}")]
+    Cycle {
+        /// The options on the way round.
+        path: String,
+    },
+    /// A chain of references without end in sight.
+    #[error("references are nested deeper than {limit}; write the value itself")]
+    TooDeep {
+        /// References on the longest way.
+        limit: usize,
+    },
+    /// References that multiply.
+    #[error("grows over {limit} bytes by its references; write fewer of them")]
+    TooLarge {
+        /// Bytes that a value may reach.
+        limit: usize,
+    },
+    /// A value that is not what its option takes.
+    #[error("{value:?} is {what}; write {right}")]
+    Value {
+        /// As it is written.
+        value: String,
+        /// What it fails to be.
+        what: &'static str,
+        /// What would be right.
+        right: String,
+    },
+    /// A metric that HAProxy does not know.
+    #[error("{name:?} is no metric of HAProxy{hint}")]
+    Metric {
+        /// As it is written.
+        name: String,
+        /// What could be meant, or nothing.
+        hint: String,
+    },
+    /// An endpoint twice.
+    #[error("{value:?} is listed twice; keep one")]
+    ServerTwice {
+        /// As it is written.
+        value: String,
+    },
+    /// A pattern of a group that does not compile.
+    #[error("the pattern does not compile: {0}; write a Python regular expression")]
+    Pattern(#[source] metric::groups::Error),
+    /// An option that something else asks for.
+    #[error("is not set, is needed here and has no default; set it")]
+    Unset,
+    /// Options that do not go together.
+    #[error("{why}")]
+    Conflict {
+        /// What contradicts, and the remedy.
+        why: &'static str,
+    },
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug)]
+pub struct Fault {
+    /// File and line.
+    pub place: Place,
+    /// The section in whose text the fault stands.
+    pub section: Option<String>,
+    /// The option.
+    pub option: Option<String>,
+    /// What is wrong and what would be right.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_where(f, &self.place, self.section.as_deref(), self.option.as_deref())?;
+        write!(f, "{}", self.problem)
+    }
+}
+
+impl std::error::Error for Fault {
+    // The problem's text is in ours, so the chain goes on with what caused the problem.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.problem)
+    }
+}
+
+/// Everything that is wrong with a configuration, in the order of files and lines; displayed one a
+/// line.
+#[derive(Debug)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// Puts faults in the order of `files` and lines. A value of `[DEFAULT]` that two sections read
+    /// is faulty once.
+    pub(crate) fn sorted(mut faults: Vec<Fault>, files: &[Arc<Path>]) -> Self {
+        let rank = |fault: &Fault| files.iter().position(|file| *file == fault.place.file);
+        faults.sort_by_key(|fault| (rank(fault).unwrap_or(files.len()), fault.place.line));
+        let mut seen = HashSet::new();
+        faults.retain(|fault| seen.insert(fault.to_string()));
+        Self(faults)
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            let line_break = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_break}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Something that is no fault, but hardly what was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// File and line.
+    pub place: Place,
+    /// The section.
+    pub section: Option<String>,
+    /// The option.
+    pub option: Option<String>,
+    /// What is odd and what could be meant.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_where(f, &self.place, self.section.as_deref(), self.option.as_deref())?;
+        write!(f, "{}", self.message)
+    }
+}
+
+fn write_where(
+    f: &mut fmt::Formatter<'_>,
+    place: &Place,
+    section: Option<&str>,
+    option: Option<&str>,
+) -> fmt::Result {
+    write!(f, "{place}: ")?;
+    match (section, option) {
+        (Some(section), Some(option)) => write!(f, "[{section}] {option}: "),
+        (Some(section), None) => write!(f, "[{section}]: "),
+        (None, _) => Ok(()),
+    }
+}
+
+/// What a message quotes of the file: enough to find it, little enough for a log.
+pub(crate) fn clip(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

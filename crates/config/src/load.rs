@@ -1,0 +1,146 @@
+//! From files to what the programs run on, with every fault of every file in one run.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::document::{DEFAULT, Document};
+use crate::fault::{Fault, Faults, Place, Problem, Warning};
+use crate::interpolate::Resolver;
+use crate::process::process;
+use crate::pull::pull;
+use crate::reader::Reader;
+use crate::typed::{Process, Pull};
+use crate::{unknown, values};
+
+/// Bytes that a file may have; without a bound `-f /dev/zero` would fill the memory.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The program that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// haproxystats-pull.
+    Pull,
+    /// haproxystats-process.
+    Process,
+}
+
+/// What the command line names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// `-f`; where it is not there, the defaults hold.
+    pub file: PathBuf,
+    /// `-d`; its `*.conf` files are read after `file`, in name order.
+    pub dir: Option<PathBuf>,
+}
+
+/// A configuration without a fault.
+#[derive(Debug)]
+pub struct Config {
+    /// What haproxystats-pull runs on.
+    pub pull: Pull,
+    /// What haproxystats-process runs on.
+    pub process: Process,
+    /// What was written.
+    pub document: Document,
+    /// What is odd, for the log.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads and checks everything, for both programs whichever asks: a fault is found before the other
+/// program meets it.
+///
+/// # Errors
+///
+/// All that is wrong, in the order of files and lines.
+pub fn load(sources: &Sources) -> Result<Config, Faults> {
+    let main: Arc<Path> = Arc::from(sources.file.as_path());
+    let mut files = vec![Arc::clone(&main)];
+    let mut document = Document::default();
+    let mut faults = Vec::new();
+    let mut warnings = Vec::new();
+    if let Some(dir) = sources.dir.as_deref() {
+        match list(dir) {
+            Ok(more) => files.extend(more),
+            Err(error) => faults.push(of_whole(&Arc::from(dir), Problem::Folder(error))),
+        }
+    }
+    for (index, file) in files.iter().enumerate() {
+        match read(file) {
+            Ok(bytes) => faults.extend(document.overlay(file, &bytes)),
+            Err(Problem::Unreadable(error)) if index == 0 && is_absent(&error) => {
+                let message = "no such file; the defaults are in force".to_owned();
+                warnings.push(Warning { place: whole(file), section: None, option: None, message });
+            }
+            Err(problem) => faults.push(of_whole(file, problem)),
+        }
+    }
+
+    let mut resolver = Resolver::new(&document);
+    resolver.resolve_all();
+    check_unread(&mut resolver, &main);
+    let pull = pull(&mut resolver, &main);
+    let process = process(&mut resolver, &main);
+    warnings.extend(unknown::warnings(&document, &resolver));
+    faults.extend(resolver.into_faults());
+    match (pull, process) {
+        (Ok(pull), Ok(process)) if faults.is_empty() => {
+            Ok(Config { pull, process, document, warnings })
+        }
+        _ => Err(Faults::sorted(faults, &files)),
+    }
+}
+
+/// Checks what exists to be inherited or referenced: what nothing asks for today may be asked for
+/// tomorrow.
+fn check_unread(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
+    let mut read = Reader::new(resolver, DEFAULT, file);
+    // What is wrong is recorded; the values themselves are read by the sections.
+    let _ = read.optional("loglevel", values::log_level);
+    let _ = read.optional("retries", values::retries);
+    let _ = read.optional("timeout", values::pause);
+    let _ = read.optional("interval", values::pause);
+    let _ = Reader::new(resolver, "paths", file).optional("base-dir", values::path);
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(Problem::Unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Problem::TooLong { limit: MAX_FILE_BYTES });
+    }
+    Ok(bytes)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+/// The `*.conf` files of a folder in name order; hidden ones are an editor's, as for a shell's
+/// `*.conf`.
+fn list(dir: &Path) -> io::Result<Vec<Arc<Path>>> {
+    let mut names: Vec<OsString> = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        names.push(entry?.file_name());
+    }
+    let is_ours = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        name.ends_with(b".conf") && !name.starts_with(b".")
+    };
+    let ours = names.into_iter().filter(is_ours);
+    let mut files: Vec<Arc<Path>> = ours.map(|name| Arc::from(dir.join(name))).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn whole(file: &Arc<Path>) -> Place {
+    Place { file: Arc::clone(file), line: None }
+}
+
+fn of_whole(file: &Arc<Path>, problem: Problem) -> Fault {
+    Fault { place: whole(file), section: None, option: None, problem }
+}

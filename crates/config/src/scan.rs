@@ -1,0 +1,281 @@
+//! Lines to logical lines: which line opens a section, which an option, which continues a value, as
+//! Python's ConfigParser draws these borders.
+//!
+//! It refuses what ConfigParser refuses and hands on a plain form of the rest, in which rust-ini
+//! sees nothing that it would read in another way: no comment, no indented option, no blank where
+//! none means anything.
+
+use std::collections::HashMap;
+
+use crate::fault::{Problem, clip};
+
+/// A section of one file.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) name: String,
+    pub(crate) line: usize,
+    pub(crate) options: Vec<ScannedOption>,
+}
+
+impl Block {
+    /// The options for rust-ini, without the header: what has one section needs none.
+    pub(crate) fn plain_text(&self) -> String {
+        self.options.iter().map(|option| option.plain_text.as_str()).collect()
+    }
+}
+
+/// An option, its value still unread.
+#[derive(Debug)]
+pub(crate) struct ScannedOption {
+    /// As it is written.
+    pub(crate) name: String,
+    pub(crate) line: usize,
+    /// Line breaks before the first text of the value. rust-ini drops them; where a reference puts
+    /// the value behind other text, they part the two.
+    pub(crate) leading_breaks: usize,
+    has_text: bool,
+    plain_text: String,
+}
+
+/// What a scan refuses.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) line: usize,
+    pub(crate) section: Option<String>,
+    pub(crate) option: Option<String>,
+    pub(crate) problem: Problem,
+}
+
+/// What a file holds and what in it is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) refused: Vec<Refused>,
+}
+
+/// Finds the logical lines of a file.
+pub(crate) fn scan(text: &str) -> Scan {
+    let mut scanner = Scanner::default();
+    for (index, line) in lines(text).enumerate() {
+        scanner.take(index + 1, line);
+    }
+    scanner.scan
+}
+
+/// Lines as Python's universal newlines part them: `\n`, `\r\n` and a lone `\r`.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+}
+
+/// What a deeper line would continue.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// Nothing: a header, or nothing at all, came before.
+    #[default]
+    Nothing,
+    /// The last option of the last block.
+    Option,
+    /// A line that was refused: what continues it is not worth a second fault.
+    Refused,
+}
+
+#[derive(Default)]
+struct Scanner {
+    scan: Scan,
+    open: Open,
+    indent: usize,
+    sections: HashMap<String, usize>,
+    options: HashMap<(String, String), usize>,
+}
+
+impl Scanner {
+    fn take(&mut self, number: usize, line: &str) {
+        let text = line.trim();
+        if text.starts_with(['#', ';']) {
+            return;
+        }
+        if text.is_empty() {
+            self.proceed("");
+            return;
+        }
+        let indent = line.chars().take_while(|c| c.is_whitespace()).count();
+        if self.open != Open::Nothing && indent > self.indent {
+            self.proceed(text);
+            return;
+        }
+        self.indent = indent;
+        if text.starts_with('[') {
+            self.header(number, text);
+        } else {
+            self.option(number, text);
+        }
+    }
+
+    /// One more line of the open option's value.
+    fn proceed(&mut self, text: &str) {
+        if self.open != Open::Option {
+            return;
+        }
+        let block = self.scan.blocks.last_mut();
+        if let Some(option) = block.and_then(|block| block.options.last_mut()) {
+            option.leading_breaks += usize::from(!option.has_text);
+            if !text.is_empty() {
+                option.has_text = true;
+                option.plain_text.push(' ');
+            }
+            push_line(&mut option.plain_text, text);
+        }
+    }
+
+    fn header(&mut self, number: usize, text: &str) {
+        let name = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .filter(|name| !name.is_empty() && !name.contains(']'));
+        let Some(name) = name else {
+            self.refuse(number, None, Problem::Header { text: clip(text) });
+            return;
+        };
+        // ConfigParser lets [DEFAULT] come twice, as long as no option does.
+        let first = match self.sections.get(name) {
+            Some(first) if name != "DEFAULT" => Some(*first),
+            _ => None,
+        };
+        self.sections.entry(name.to_owned()).or_insert(number);
+        self.scan.blocks.push(Block { name: name.to_owned(), line: number, options: Vec::new() });
+        if let Some(first) = first {
+            self.refuse(number, None, Problem::SectionTwice { first });
+        }
+        self.open = Open::Nothing;
+    }
+
+    fn option(&mut self, number: usize, text: &str) {
+        let Some(section) = self.scan.blocks.last().map(|block| block.name.clone()) else {
+            self.refuse(number, None, Problem::BeforeSection { text: clip(text) });
+            return;
+        };
+        let Some((name, value)) = text.split_once(['=', ':']) else {
+            self.refuse(number, None, Problem::NoDelimiter { text: clip(text) });
+            return;
+        };
+        let name = name.trim_end();
+        if name.is_empty() {
+            self.refuse(number, None, Problem::NoName { text: clip(text) });
+            return;
+        }
+        let key = (section, name.to_lowercase());
+        if let Some(first) = self.options.get(&key).copied() {
+            self.refuse(number, Some(key.1), Problem::OptionTwice { first });
+            return;
+        }
+        self.options.insert(key, number);
+        let value = value.trim();
+        let mut plain_text = format!("{name} = ");
+        push_line(&mut plain_text, value);
+        let option = ScannedOption {
+            name: name.to_owned(),
+            line: number,
+            leading_breaks: 0,
+            has_text: !value.is_empty(),
+            plain_text,
+        };
+        if let Some(block) = self.scan.blocks.last_mut() {
+            block.options.push(option);
+            self.open = Open::Option;
+        }
+    }
+
+    fn refuse(&mut self, line: usize, option: Option<String>, problem: Problem) {
+        let section = self.scan.blocks.last().map(|block| block.name.clone());
+        self.scan.refused.push(Refused { line, section, option, problem });
+        self.open = Open::Refused;
+    }
+}
+
+/// Ends a line. rust-ini joins a line that ends in a backslash with the next one, even with escapes
+/// off; a blank between backslash and line break, which it trims later, keeps them apart.
+fn push_line(plain_text: &mut String, text: &str) {
+    plain_text.push_str(text);
+    plain_text.push_str(if text.ends_with('\\') { " \n" } else { "\n" });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<(usize, String)> {
+        scan(text).refused.iter().map(|r| (r.line, r.problem.to_string())).collect()
+    }
+
+    fn plain(text: &str) -> String {
+        let scan = scan(text);
+        assert!(scan.refused.is_empty(), "{:?}", scan.refused);
+        scan.blocks.iter().map(|b| format!("[{}]\n{}", b.name, b.plain_text())).collect()
+    }
+
+    #[test]
+    fn deeper_lines_go_on_and_comments_inside_a_value_vanish() {
+        let text = "[a]\nk =\n  x\n  # no\n\n  y\n# no\n  z\nl : m\n";
+        assert_eq!(plain(text), "[a]\nk = \n x\n\n y\n z\nl = m\n\n");
+    }
+
+    #[test]
+    fn a_line_as_deep_as_its_option_is_the_next_option() {
+        assert_eq!(plain("  [a]\n  k = 1\n  l = 2\n   m = 3"), "[a]\nk = 1\nl = 2\n m = 3\n");
+    }
+
+    #[test]
+    fn a_deeper_header_is_part_of_the_value_but_not_right_after_a_header() {
+        assert_eq!(plain("[a]\nk = 1\n [b]"), "[a]\nk = 1\n [b]\n");
+        assert_eq!(plain("[a]\n [b]\nk=1"), "[a]\n[b]\nk = 1\n");
+    }
+
+    #[test]
+    fn every_newline_of_python_counts() {
+        let scan = scan("[a]\r\nk=1\rl=2\n\r\nm=3");
+        let lines: Vec<_> =
+            scan.blocks[0].options.iter().map(|o| (o.name.as_str(), o.line)).collect();
+        assert_eq!(lines, [("k", 2), ("l", 3), ("m", 5)]);
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_once_with_all_that_hangs_on_it() {
+        let text = "k = 1\n  m\n[a] x\n[]\n[b\n[a]\nno\n  more\n= v\nk = 1\nK : 2\n  \
+        3\n[a]\nk=3\nl=4\n[b]c]";
+        assert_eq!(
+            faults(text),
+            [
+                (
+                    1,
+                    "\"k = 1\" stands before any section; write a header such as [DEFAULT] above \
+                it"
+                    .into()
+                ),
+                (3, header("[a] x")),
+                (4, header("[]")),
+                (5, header("[b")),
+                (
+                    7,
+                    "\"no\" has neither = nor :; write \"name = value\", or indent it if it \
+                continues a value"
+                        .into()
+                ),
+                (9, "\"= v\" has no name before its delimiter; write \"name = value\"".into()),
+                (11, "given in line 10 already; keep one of the two".into()),
+                (13, "this section begins in line 6 already; put its options there".into()),
+                (14, "given in line 10 already; keep one of the two".into()),
+                (16, header("[b]c]")),
+            ]
+        );
+    }
+
+    #[test]
+    fn default_may_come_twice_but_its_options_may_not() {
+        assert_eq!(faults("[DEFAULT]\na=1\n[DEFAULT]\nb=1\n"), []);
+        assert_eq!(faults("[DEFAULT]\na=1\n[DEFAULT]\nA=1\n").len(), 1);
+    }
+
+    fn header(text: &str) -> String {
+        format!("{text:?} is no section header; write the name in brackets and nothing after them")
+    }
+}

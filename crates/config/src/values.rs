@@ -1,0 +1,260 @@
+//! From a value's text to its type: in range, or a fault that says what would be right.
+//!
+//! Nothing here knows a section or an option; [`crate::reader`] puts the place to the problem.
+
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fault::{Problem, clip};
+use crate::nearest::nearest;
+use crate::table::Bounds;
+use crate::typed::{Address, Confirm, LogLevel, Retries, Selection};
+
+/// Seconds that a duration may have: about 31 years, far from where adding to a clock overflows.
+const MOST_SECONDS: f64 = 1e9;
+/// Seconds that a limit must have: less would round to none.
+const LEAST_LIMIT: f64 = 0.001;
+/// Factors beyond this end at the longest pause at once.
+const MOST_FACTOR: f64 = 1000.0;
+
+/// All that is wrong with one value; a list can have a fault per entry.
+#[derive(Debug)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+fn wrong(value: &str, what: &'static str, right: impl Into<String>) -> Problem {
+    Problem::Value { value: clip(value), what, right: right.into() }
+}
+
+pub(crate) fn log_level(text: &str) -> Result<LogLevel, Problem> {
+    match text.to_lowercase().as_str() {
+        "debug" => Ok(LogLevel::Debug),
+        "info" => Ok(LogLevel::Info),
+        "warning" => Ok(LogLevel::Warning),
+        "error" => Ok(LogLevel::Error),
+        "critical" => Ok(LogLevel::Critical),
+        _ => Err(wrong(text, "no level", "debug, info, warning, error or critical")),
+    }
+}
+
+pub(crate) fn confirm(text: &str) -> Result<Confirm, Problem> {
+    match text.to_lowercase().as_str() {
+        "close" => Ok(Confirm::Close),
+        "tcp" => Ok(Confirm::Tcp),
+        "none" => Ok(Confirm::None),
+        _ => Err(wrong(text, "no way to confirm", "close, tcp or none")),
+    }
+}
+
+pub(crate) fn boolean(text: &str) -> Result<bool, Problem> {
+    match text.to_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "0" | "no" | "false" | "off" => Ok(false),
+        _ => Err(wrong(text, "neither yes nor no", "true or false")),
+    }
+}
+
+/// A whole number within bounds that its type holds too.
+pub(crate) fn whole<T: TryFrom<u64>>(text: &str, bounds: Bounds) -> Result<T, Problem> {
+    let Bounds { least, most } = bounds;
+    let right = match most {
+        u64::MAX => format!("one from {least} on"),
+        most => format!("one from {least} to {most}"),
+    };
+    let Ok(number) = text.parse::<i128>() else {
+        return Err(wrong(text, "no whole number", right));
+    };
+    u64::try_from(number)
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| wrong(text, "out of range", right))
+}
+
+/// Whole seconds.
+pub(crate) fn period(text: &str, bounds: Bounds) -> Result<Duration, Problem> {
+    whole(text, bounds).map(Duration::from_secs)
+}
+
+pub(crate) fn retries(text: &str) -> Result<Retries, Problem> {
+    let right = "one from 0 on, or -1 for ever";
+    match text.parse::<i128>() {
+        Ok(-1) => Ok(Retries::Forever),
+        Ok(number) => match u32::try_from(number) {
+            Ok(times) => Ok(Retries::Times(times)),
+            Err(_) => Err(wrong(text, "out of range", right)),
+        },
+        Err(_) => Err(wrong(text, "no whole number", right)),
+    }
+}
+
+/// Seconds, 0 too.
+pub(crate) fn pause(text: &str) -> Result<Duration, Problem> {
+    seconds(text, 0.0, "from 0 to 1000000000 seconds")
+}
+
+/// Seconds, more than 0.
+pub(crate) fn limit(text: &str) -> Result<Duration, Problem> {
+    seconds(text, LEAST_LIMIT, "from 0.001 to 1000000000 seconds")
+}
+
+fn seconds(text: &str, least: f64, range: &'static str) -> Result<Duration, Problem> {
+    match text.parse::<f64>() {
+        // The range keeps out what is not finite, and with it every reason for which the conversion
+        // could fail.
+        Ok(number) if (least..=MOST_SECONDS).contains(&number) => {
+            Duration::try_from_secs_f64(number).map_err(|_| wrong(text, "out of range", range))
+        }
+        Ok(_) => Err(wrong(text, "out of range", range)),
+        Err(_) => Err(wrong(text, "no number of seconds", "one such as 0.1")),
+    }
+}
+
+pub(crate) fn factor(text: &str) -> Result<f64, Problem> {
+    let right = "one from 1 to 1000, such as 1.5";
+    match text.parse::<f64>() {
+        Ok(number) if (1.0..=MOST_FACTOR).contains(&number) => Ok(number),
+        Ok(_) => Err(wrong(text, "out of range", right)),
+        Err(_) => Err(wrong(text, "no number", right)),
+    }
+}
+
+pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err(wrong(text, "no path", "one such as /var/lib/haproxystats"));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// Parts of a metric's path.
+pub(crate) fn prefix(text: &str) -> Result<String, Problem> {
+    if text.split('.').any(|part| !is_part(part)) {
+        let right = "parts without blanks, and dots between them, such as web.edge";
+        return Err(wrong(text, "no part of a metric's path", right));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a group.
+pub(crate) fn group_name(text: &str) -> Result<(), Problem> {
+    if text.split('.').any(|part| !is_part(part)) {
+        return Err(wrong(text, "no name for a group", "one without blanks, such as front"));
+    }
+    Ok(())
+}
+
+fn is_part(part: &str) -> bool {
+    !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// A name or an address, an IPv6 address with or without brackets.
+pub(crate) fn host(text: &str) -> Result<String, Problem> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if is_ipv6(bare) || (bare == text && is_name(text)) {
+        return Ok(bare.to_owned());
+    }
+    Err(wrong(text, "no host", "a name or an address, without a port"))
+}
+
+fn is_name(text: &str) -> bool {
+    let legal = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && text.chars().all(legal)
+}
+
+/// An IPv6 address, with the zone that a link-local one needs.
+fn is_ipv6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "lo"));
+    address.parse::<Ipv6Addr>().is_ok() && is_name(zone)
+}
+
+pub(crate) fn servers(text: &str) -> Result<Vec<Address>, Problems> {
+    let mut addresses = Vec::new();
+    let mut problems = Vec::new();
+    for written in text.split(',').map(str::trim) {
+        match server(written) {
+            Ok(address) if addresses.contains(&address) => {
+                problems.push(Problem::ServerTwice { value: written.to_owned() });
+            }
+            Ok(address) => addresses.push(address),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(addresses) } else { Err(Problems(problems)) }
+}
+
+fn server(written: &str) -> Result<Address, Problem> {
+    if let Some(path) = written.strip_prefix("unix://") {
+        if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
+            let right = "an absolute path after unix://, such as unix:///run/haproxy/admin.sock";
+            return Err(wrong(written, "no path of a socket", right));
+        }
+        return Ok(Address::Unix(PathBuf::from(path)));
+    }
+    let Some(rest) = written.strip_prefix("tcp://") else {
+        let what = if written.is_empty() { "no server" } else { "no address of a stats socket" };
+        return Err(wrong(written, what, "unix:///path, tcp://host:port or tcp://[v6]:port"));
+    };
+    let no_port = || {
+        let right = "the port too, such as tcp://127.0.0.1:7000 or tcp://[::1]:7000";
+        wrong(written, "an address without a port", right)
+    };
+    let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
+        let (host, port) = bracketed.split_once("]:").ok_or_else(no_port)?;
+        if !is_ipv6(host) {
+            return Err(wrong(written, "no IPv6 address", "one such as tcp://[::1]:7000"));
+        }
+        (host, port)
+    } else {
+        let (host, port) = rest.rsplit_once(':').ok_or_else(no_port)?;
+        if host.contains(':') {
+            let right = "it in brackets, such as tcp://[::1]:7000";
+            return Err(wrong(written, "an IPv6 address without brackets", right));
+        }
+        if !is_name(host) {
+            return Err(wrong(written, "an address without a host", "tcp://host:port"));
+        }
+        (host, port)
+    };
+    if port.is_empty() {
+        return Err(no_port());
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Address::Tcp { host: host.to_lowercase(), port }),
+        _ => Err(wrong(written, "an address with a bad port", "a port from 1 to 65535")),
+    }
+}
+
+pub(crate) fn metrics(text: &str) -> Result<Selection, Problems> {
+    let mut names: Vec<String> = Vec::new();
+    let mut all = false;
+    let mut problems = Vec::new();
+    for name in text.split_whitespace() {
+        if name == "all" {
+            all = true;
+        } else if !metric::catalog::is_field(name) {
+            let near = nearest(name, metric::catalog::names());
+            let hint = near.map_or_else(
+                || "; write field names of its CSV statistics with blanks between".to_owned(),
+                |near| format!("; did you mean {near}?"),
+            );
+            problems.push(Problem::Metric { name: clip(name), hint });
+        } else if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    if text.is_empty() {
+        let right = "names of metrics or all, or leave the option out for the default ones";
+        problems.push(wrong(text, "no list of metrics", right));
+    }
+    match problems.is_empty() {
+        true if all => Ok(Selection::All),
+        true => Ok(Selection::Named(names)),
+        false => Err(Problems(problems)),
+    }
+}

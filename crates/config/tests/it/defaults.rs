@@ -1,0 +1,136 @@
+//! What holds where the file says nothing, and the order in which one value counts before another.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use haproxystats_config::{
+    Confirm, Graphite, HostPart, LogLevel, Naming, Process, Pull, Retries, Selection, Tables,
+};
+
+use crate::{Files, load_text};
+
+#[test]
+fn a_file_that_is_not_there_means_defaults_and_a_warning() {
+    let files = Files::new(&[]);
+    let config = files.load().unwrap();
+    assert_eq!(
+        files.lines(&config.warnings[0]),
+        ["c.conf: no such file; the defaults are in force"]
+    );
+    assert_eq!(config.warnings.len(), 1);
+    assert_eq!(
+        config.pull,
+        Pull {
+            loglevel: LogLevel::Info,
+            socket_dir: None,
+            servers: vec![],
+            retries: Retries::Times(1),
+            timeout: Duration::from_millis(100),
+            interval: Duration::from_millis(500),
+            pull_timeout: Some(Duration::from_secs(2)),
+            pull_interval: Duration::from_secs(10),
+            buffer_limit: 6_291_456,
+            answer_limit: 268_435_456,
+            dst_dir: PathBuf::from("/var/lib/haproxystats/incoming"),
+            tmp_dst_dir: PathBuf::from("/var/lib/haproxystats/incoming.tmp"),
+            workers: 8,
+            queue_size: 360,
+            sync: true,
+        }
+    );
+    assert_eq!(
+        config.process,
+        Process {
+            loglevel: LogLevel::Info,
+            src_dir: PathBuf::from("/var/lib/haproxystats/incoming"),
+            workers: 4,
+            liveness_check_interval: Duration::from_secs(10),
+            job_timeout: Duration::from_secs(300),
+            tables: Tables {
+                frontend_metrics: Selection::Default,
+                backend_metrics: Selection::Default,
+                server_metrics: Selection::Default,
+                aggr_server_metrics: false,
+                exclude_frontends: None,
+                exclude_backends: None,
+                per_process_metrics: false,
+                calculate_percentages: false,
+                file_limit: 268_435_456,
+            },
+            naming: Naming {
+                namespace: "loadbalancers".to_owned(),
+                host: HostPart::Full,
+                groups: None,
+            },
+            graphite: Some(Graphite {
+                server: "127.0.0.1".to_owned(),
+                port: 3002,
+                retries: Retries::Times(3),
+                interval: Duration::from_millis(1800),
+                backoff: 2.0,
+                connect_timeout: Duration::from_secs(1),
+                write_timeout: Duration::from_secs(1),
+                delay: Duration::from_secs(10),
+                confirm: Confirm::Close,
+                confirm_timeout: Duration::from_secs(60),
+            }),
+            local_store: None,
+        }
+    );
+}
+
+#[test]
+fn default_reaches_only_what_a_section_has_no_default_for() {
+    let config = load_text("[DEFAULT]\nretries = 9\nloglevel = debug\nsocket-dir = /run/haproxy\n");
+    assert_eq!(config.pull.retries, Retries::Times(1));
+    assert_eq!(config.process.graphite.unwrap().retries, Retries::Times(3));
+    assert_eq!(config.pull.loglevel, LogLevel::Debug);
+    assert_eq!(config.process.loglevel, LogLevel::Debug);
+    assert_eq!(config.pull.socket_dir, Some(PathBuf::from("/run/haproxy")));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn the_section_counts_before_default() {
+    let config = load_text("[DEFAULT]\nloglevel = debug\n[pull]\nLogLevel : ERROR\n");
+    assert_eq!(config.pull.loglevel, LogLevel::Error);
+    assert_eq!(config.process.loglevel, LogLevel::Debug);
+}
+
+#[test]
+fn files_of_the_folder_override_option_by_option_in_name_order() {
+    let files = Files::new(&[
+        ("c.conf", "[process]\nworkers = 2\nper-process-metrics = on\n"),
+        ("d/10.conf", "[process]\nworkers = 3\n[paths]\nbase-dir = /ten\n"),
+        ("d/20.conf", "[process]\nworkers = 5\nsrc-dir = ${paths:base-dir}/in\n"),
+        ("d/30.conf.old", "[process]\nworkers = 7\n"),
+        ("d/.hidden.conf", "[process]\nworkers = 8\n"),
+    ]);
+    let process = files.load().unwrap().process;
+    assert_eq!(process.workers, 5);
+    assert!(process.tables.per_process_metrics);
+    assert_eq!(process.src_dir, PathBuf::from("/ten/in"));
+}
+
+#[test]
+fn the_folder_counts_even_without_the_file() {
+    let files = Files::new(&[("d/x.conf", "[process]\nworkers = 3\n")]);
+    let config = files.load().unwrap();
+    assert_eq!(config.process.workers, 3);
+    assert_eq!(config.warnings.len(), 1);
+}
+
+/// A worker gets its part as JSON from its parent; nothing may change on the way.
+#[test]
+fn typed_values_survive_json() {
+    let config = load_text(
+        "[pull]\nservers = unix:///run/h.sock, tcp://[::1]:7000\nretries = -1\n\
+         [process]\nserver-metrics = all\nbackend-metrics = bin stot\n\
+         [graphite]\ngroup-namespace = g\ngroup-namespace-double-writes = no\nbackoff = 1.1\n\
+         [frontend-groups]\nx = ^a\\d(?!b)\n[local-store]\nretention = 0.1\n",
+    );
+    let pull: Pull = serde_json::from_str(&serde_json::to_string(&config.pull).unwrap()).unwrap();
+    let process: Process =
+        serde_json::from_str(&serde_json::to_string(&config.process).unwrap()).unwrap();
+    assert_eq!((pull, process), (config.pull, config.process));
+}

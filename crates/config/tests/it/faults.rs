@@ -1,0 +1,310 @@
+//! Every kind of fault with the words that an operator reads.
+
+use std::error::Error;
+use std::fs;
+
+use haproxystats_config::{Sources, known_options, load};
+
+use crate::{Files, faults_of};
+
+/// Each line of the left is one option of `[section]`; its fault stands on the right, behind the
+/// option's name.
+fn assert_values(section: &str, cases: &[(&str, &str)]) {
+    for (line, expected) in cases {
+        let option = line.split_once(" =").unwrap().0;
+        let faults = faults_of(&format!("[{section}]\n{line}\n"));
+        assert_eq!(faults, [format!("c.conf:2: [{section}] {option}: {expected}")], "{line}");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_or_out_of_range() {
+    assert_values(
+        "pull",
+        &[
+            ("timeout = fast", "\"fast\" is no number of seconds; write one such as 0.1"),
+            ("timeout = 0", "\"0\" is out of range; write from 0.001 to 1000000000 seconds"),
+            ("interval = -1", "\"-1\" is out of range; write from 0 to 1000000000 seconds"),
+            ("interval = nan", "\"nan\" is out of range; write from 0 to 1000000000 seconds"),
+            ("pull-timeout = inf", "\"inf\" is out of range; write from 0 to 1000000000 seconds"),
+            (
+                "pull-timeout = 1e300",
+                "\"1e300\" is out of range; write from 0 to 1000000000 seconds",
+            ),
+            ("pull-interval = 0", "\"0\" is out of range; write one from 1 to 1000000000"),
+            ("pull-interval = 0.5", "\"0.5\" is no whole number; write one from 1 to 1000000000"),
+            ("retries = -2", "\"-2\" is out of range; write one from 0 on, or -1 for ever"),
+            (
+                "retries = often",
+                "\"often\" is no whole number; write one from 0 on, or -1 for ever",
+            ),
+            ("buffer-limit = 0", "\"0\" is out of range; write one from 1 to 1073741824"),
+            ("answer-limit = 0", "\"0\" is out of range; write one from 1 on"),
+            ("workers = 513", "\"513\" is out of range; write one from 1 to 512"),
+            ("workers =", "\"\" is no whole number; write one from 1 to 512"),
+            ("queue-size = -1", "\"-1\" is out of range; write one from 1 to 1000000000"),
+            (
+                "loglevel = loud",
+                "\"loud\" is no level; write debug, info, warning, error or critical",
+            ),
+            ("sync = maybe", "\"maybe\" is neither yes nor no; write true or false"),
+        ],
+    );
+    assert_values(
+        "graphite",
+        &[
+            ("port = 65536", "\"65536\" is out of range; write one from 1 to 65535"),
+            ("backoff = 0.9", "\"0.9\" is out of range; write one from 1 to 1000, such as 1.5"),
+            ("backoff = x", "\"x\" is no number; write one from 1 to 1000, such as 1.5"),
+            ("queue-size = 0", "\"0\" is out of range; write one from 1 on"),
+            ("confirm = ack", "\"ack\" is no way to confirm; write close, tcp or none"),
+        ],
+    );
+}
+
+#[test]
+fn texts_that_cannot_be_used() {
+    let no_prefix = "is no part of a metric's path; write parts without blanks, and dots between \
+    them, such as web.edge";
+    assert_values(
+        "graphite",
+        &[
+            ("namespace = a b", &format!("\"a b\" {no_prefix}")),
+            ("namespace =", &format!("\"\" {no_prefix}")),
+            ("namespace = a..b", &format!("\"a..b\" {no_prefix}")),
+            (
+                "server = h:2003",
+                "\"h:2003\" is no host; write a name or an address, without a port",
+            ),
+            ("server =", "\"\" is no host; write a name or an address, without a port"),
+        ],
+    );
+    assert_values(
+        "process",
+        &[
+            ("src-dir =", "\"\" is no path; write one such as /var/lib/haproxystats"),
+            ("exclude-frontends =", "\"\" is no path; write one such as /var/lib/haproxystats"),
+            ("server-metrics = bin stto", "\"stto\" is no metric of HAProxy; did you mean stot?"),
+            (
+                "server-metrics = wibblewobble",
+                "\"wibblewobble\" is no metric of HAProxy; write field names of its CSV statistics \
+                with blanks between",
+            ),
+            (
+                "server-metrics =",
+                "\"\" is no list of metrics; write names of metrics or all, or leave the option \
+                out for the default ones",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn servers_that_are_none() {
+    let forms = "write unix:///path, tcp://host:port or tcp://[v6]:port";
+    let port = "is an address without a port; write the port too, such as tcp://127.0.0.1:7000 or \
+    tcp://[::1]:7000";
+    let path = "is no path of a socket; write an absolute path after unix://, such as \
+    unix:///run/haproxy/admin.sock";
+    assert_values(
+        "pull",
+        &[
+            ("servers =", &format!("\"\" is no server; {forms}")),
+            ("servers = unix:///a,", &format!("\"\" is no server; {forms}")),
+            ("servers = /run/a", &format!("\"/run/a\" is no address of a stats socket; {forms}")),
+            ("servers = unix://run/a", &format!("\"unix://run/a\" {path}")),
+            ("servers = tcp://h", &format!("\"tcp://h\" {port}")),
+            ("servers = tcp://h:", &format!("\"tcp://h:\" {port}")),
+            ("servers = tcp://[::1]", &format!("\"tcp://[::1]\" {port}")),
+            (
+                "servers = tcp://[x]:1",
+                "\"tcp://[x]:1\" is no IPv6 address; write one such as tcp://[::1]:7000",
+            ),
+            (
+                "servers = tcp://::1:7",
+                "\"tcp://::1:7\" is an IPv6 address without brackets; write it in brackets, such \
+                as tcp://[::1]:7000",
+            ),
+            (
+                "servers = tcp://:7",
+                "\"tcp://:7\" is an address without a host; write tcp://host:port",
+            ),
+            (
+                "servers = tcp://h:0",
+                "\"tcp://h:0\" is an address with a bad port; write a port from 1 to 65535",
+            ),
+            ("servers = tcp://h:1, tcp://H:1", "\"tcp://H:1\" is listed twice; keep one"),
+        ],
+    );
+}
+
+#[test]
+fn options_that_do_not_go_together() {
+    assert_eq!(
+        faults_of("[graphite]\nenabled = no\n"),
+        ["c.conf:2: [graphite] enabled: false, and there is no [local-store]: nothing would be \
+            sent anywhere; write true, or add the section [local-store]"]
+    );
+    assert_eq!(
+        faults_of("[pull]\ndst-dir = /x\ntmp-dst-dir = /x/\n"),
+        ["c.conf:3: [pull] tmp-dst-dir: the same folder as dst-dir; write another one on the \
+            same file system"]
+    );
+    assert_eq!(
+        faults_of("[pull]\n[server-groups]\na = b\n"),
+        ["c.conf:2: [server-groups]: the groups need a group-namespace; set it in [graphite], \
+            or leave this section out"]
+    );
+    assert_eq!(
+        faults_of("[graphite]\ngroup-namespace = g\n"),
+        [
+            "c.conf:1: [graphite] group-namespace-double-writes: is not set, is needed here and \
+            has no default; set it",
+            "c.conf:2: [graphite] group-namespace: there are no groups; add [frontend-groups], \
+            [backend-groups] or [server-groups] with NAME = REGEX, or leave it out",
+        ]
+    );
+    assert_eq!(
+        faults_of(
+            "[graphite]\ngroup-namespace = a b\n[backend-groups]\nx y = (\n\
+             [DEFAULT]\ngroup-namespace-double-writes = x\n"
+        ),
+        [
+            "c.conf:2: [graphite] group-namespace: \"a b\" is no part of a metric's path; write \
+            parts without blanks, and dots between them, such as web.edge",
+            "c.conf:4: [backend-groups] x y: \"x y\" is no name for a group; write one without \
+            blanks, such as front",
+            "c.conf:4: [backend-groups] x y: the pattern does not compile: group \"x y\": Parsing \
+            error at position 1: Opening parenthesis without closing parenthesis; write a Python \
+            regular expression",
+            "c.conf:6: [DEFAULT] group-namespace-double-writes: \"x\" is neither yes nor no; \
+            write true or false",
+        ]
+    );
+}
+
+#[test]
+fn lines_that_are_not_ini() {
+    assert_eq!(
+        faults_of("a = 1\n[pull] x\n[pull]\nworkers\n= 3\nworkers = 4\nWORKERS = 5\n[pull]\n"),
+        [
+            "c.conf:1: \"a = 1\" stands before any section; write a header such as [DEFAULT] above \
+            it",
+            "c.conf:2: \"[pull] x\" is no section header; write the name in brackets and nothing \
+            after them",
+            "c.conf:4: [pull]: \"workers\" has neither = nor :; write \"name = value\", or indent \
+            it if it continues a value",
+            "c.conf:5: [pull]: \"= 3\" has no name before its delimiter; write \"name = value\"",
+            "c.conf:7: [pull] workers: given in line 6 already; keep one of the two",
+            "c.conf:8: [pull]: this section begins in line 3 already; put its options there",
+        ]
+    );
+}
+
+#[test]
+fn a_long_line_is_quoted_by_its_beginning() {
+    let faults = faults_of(&format!("[pull]\nworkers = {}\n", "é".repeat(1000)));
+    let quoted = "é".repeat(80);
+    assert_eq!(
+        faults,
+        [format!(
+            "c.conf:2: [pull] workers: \"{quoted}…\" is no whole number; write one from 1 to 512"
+        )]
+    );
+}
+
+#[test]
+fn a_file_that_is_no_text_or_too_long() {
+    let files = Files::new(&[]);
+    let path = files.dir.path().join("c.conf");
+    fs::write(&path, b"[pull]\nworkers = \xff\n[pull]\n").unwrap();
+    assert_eq!(
+        files.lines(&files.load().unwrap_err()),
+        [
+            "c.conf:2: this line is not UTF-8; save the file as UTF-8",
+            "c.conf:2: [pull] workers: \"\u{fffd}\" is no whole number; write one from 1 to 512",
+            "c.conf:3: [pull]: this section begins in line 1 already; put its options there",
+        ]
+    );
+    fs::write(&path, vec![b'#'; (4 << 20) + 1]).unwrap();
+    assert_eq!(
+        files.lines(&files.load().unwrap_err()),
+        ["c.conf: longer than 4194304 bytes; is this a configuration file?"]
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_keep_their_reason() {
+    let files = Files::new(&[("c.conf", "[pull]\nworkers = x\n"), ("d/a.conf/x", "")]);
+    let faults = files.load().unwrap_err();
+    assert_eq!(
+        files.lines(&faults),
+        [
+            "c.conf:2: [pull] workers: \"x\" is no whole number; write one from 1 to 512",
+            "d/a.conf: cannot be read: Is a directory (os error 21)",
+        ]
+    );
+    assert!(faults.iter().last().unwrap().source().is_some());
+
+    let dir = Some(files.dir.path().join("none"));
+    let faults = load(&Sources { file: files.dir.path().join("none.conf"), dir }).unwrap_err();
+    assert_eq!(
+        files.lines(&faults),
+        ["none: the folder cannot be listed: No such file or directory (os error 2)"]
+    );
+}
+
+#[test]
+fn all_faults_of_all_files_and_sections_come_in_one_run() {
+    let files = Files::new(&[
+        (
+            "c.conf",
+            "[DEFAULT]\nloglevel = loud\n[pull]\ntimeout = x\nservers = a, b\n[graphite]\nport = \
+            0\nfqdn = x\n",
+        ),
+        (
+            "d/a.conf",
+            "[process]\nworkers = none\nsrc-dir = ${nope}\nno delimiter\n[local-store]\ndir =\n",
+        ),
+    ]);
+    assert_eq!(
+        files.lines(&files.load().unwrap_err()),
+        [
+            "c.conf:2: [DEFAULT] loglevel: \"loud\" is no level; write debug, info, warning, error \
+            or critical",
+            "c.conf:4: [pull] timeout: \"x\" is no number of seconds; write one such as 0.1",
+            "c.conf:5: [pull] servers: \"a\" is no address of a stats socket; write unix:///path, \
+            tcp://host:port or tcp://[v6]:port",
+            "c.conf:5: [pull] servers: \"b\" is no address of a stats socket; write unix:///path, \
+            tcp://host:port or tcp://[v6]:port",
+            "c.conf:7: [graphite] port: \"0\" is out of range; write one from 1 to 65535",
+            "c.conf:8: [graphite] fqdn: \"x\" is neither yes nor no; write true or false",
+            "d/a.conf:2: [process] workers: \"none\" is no whole number; write one from 1 to 512",
+            "d/a.conf:3: [process] src-dir: ${nope} names nothing that is set",
+            "d/a.conf:4: [process]: \"no delimiter\" has neither = nor :; write \"name = value\", \
+            or indent it if it continues a value",
+            "d/a.conf:6: [local-store] dir: \"\" is no path; write one such as \
+            /var/lib/haproxystats",
+        ]
+    );
+}
+
+#[test]
+fn an_inherited_value_is_faulty_where_it_stands() {
+    assert_eq!(
+        faults_of("[DEFAULT]\nsocket-dir =\n"),
+        ["c.conf:2: [DEFAULT] socket-dir: \"\" is no path; write one such as \
+            /var/lib/haproxystats"]
+    );
+}
+
+/// The table and the code that reads it know the same options: nothing in the table is read without
+/// a check.
+#[test]
+fn no_option_takes_a_control_character() {
+    for known in known_options() {
+        let faults = faults_of(&format!("[{}]\n{} = \u{1}\n", known.section, known.name));
+        let place = format!("c.conf:2: [{}] {}: ", known.section, known.name);
+        assert!(faults.iter().any(|fault| fault.starts_with(&place)), "{place}{faults:?}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The configuration at its public surface: files in, typed values, faults, warnings and print out.
+
+// clippy.toml allows it in test functions; the helpers here are called by nothing else.
+#![allow(clippy::unwrap_used)]
+
+mod defaults;
+mod faults;
+mod interpolation;
+mod print;
+mod values;
+mod warnings;
+
+use std::fs;
+
+use haproxystats_config::{Config, Faults, Sources, load};
+use tempfile::TempDir;
+
+/// A folder of files that goes with the test.
+struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// Reads `c.conf`, and the folder `d` where there is one.
+    fn load(&self) -> Result<Config, Faults> {
+        let dir = Some(self.dir.path().join("d")).filter(|dir| dir.exists());
+        load(&Sources { file: self.dir.path().join("c.conf"), dir })
+    }
+
+    /// One string a line, paths relative to the folder.
+    fn lines(&self, text: &impl ToString) -> Vec<String> {
+        let prefix = format!("{}/", self.dir.path().display());
+        text.to_string().replace(&prefix, "").lines().map(str::to_owned).collect()
+    }
+}
+
+fn load_text(text: &str) -> Config {
+    match Files::new(&[("c.conf", text)]).load() {
+        Ok(config) => config,
+        Err(faults) => panic!("{faults}\nin {text}"),
+    }
+}
+
+/// What is wrong with `c.conf`.
+fn faults_of(text: &str) -> Vec<String> {
+    let files = Files::new(&[("c.conf", text)]);
+    files.load().map_or_else(|faults| files.lines(&faults), |_| Vec::new())
+}

@@ -1,0 +1,133 @@
+//! Values as they are written, typed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use haproxystats_config::{
+    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, Retries, Selection,
+};
+
+use crate::load_text;
+
+#[test]
+fn every_word_for_yes_and_no() {
+    for (word, expected) in [
+        ("1", true),
+        ("yes", true),
+        ("True", true),
+        ("ON", true),
+        ("0", false),
+        ("no", false),
+        ("FALSE", false),
+        ("off", false),
+    ] {
+        let config = load_text(&format!("[process]\naggr-server-metrics = {word}\n"));
+        assert_eq!(config.process.tables.aggr_server_metrics, expected, "{word}");
+    }
+}
+
+#[test]
+fn servers_of_every_form() {
+    let config = load_text(
+        "[pull]\nservers = unix:///run/a.sock,\n  tcp://LB1.example:7000,\n\
+         \t# not this one\n  tcp://[FE80::1%eth0]:1, tcp://10.0.0.1:65535\n",
+    );
+    let tcp = |host: &str, port| Address::Tcp { host: host.to_owned(), port };
+    assert_eq!(
+        config.pull.servers,
+        [
+            Address::Unix(PathBuf::from("/run/a.sock")),
+            tcp("lb1.example", 7000),
+            tcp("fe80::1%eth0", 1),
+            tcp("10.0.0.1", 65_535),
+        ]
+    );
+}
+
+#[test]
+fn numbers_at_their_ends() {
+    let config = load_text(
+        "[pull]\nretries = -1\ntimeout = .001\ninterval = 0\npull-timeout = 0\npull-interval = 1\n\
+         buffer-limit = 1\nworkers = 512\nqueue-size = 1\n\
+         [graphite]\nport = 65535\nbackoff = 1\nretries = 0\ndelay = 1e9\nserver = [::1]\n",
+    );
+    let pull = config.pull;
+    assert_eq!(pull.retries, Retries::Forever);
+    assert_eq!(pull.timeout, Duration::from_millis(1));
+    assert_eq!(pull.interval, Duration::ZERO);
+    assert_eq!(pull.pull_timeout, None);
+    assert_eq!(pull.pull_interval, Duration::from_secs(1));
+    assert_eq!((pull.buffer_limit, pull.workers, pull.queue_size), (1, 512, 1));
+    let graphite = config.process.graphite.unwrap();
+    assert_eq!((graphite.port, graphite.retries), (65_535, Retries::Times(0)));
+    assert_eq!(graphite.delay, Duration::from_secs(1_000_000_000));
+    assert_eq!(graphite.server, "::1");
+}
+
+#[test]
+fn a_short_pull_timeout_is_taken_as_written() {
+    let config = load_text("[pull]\npull-timeout = 0.5\n");
+    assert_eq!(config.pull.pull_timeout, Some(Duration::from_millis(500)));
+}
+
+#[test]
+fn metrics_named_twice_count_once_and_all_is_all() {
+    let config = load_text(
+        "[process]\nfrontend-metrics = stot bin\n  stot\nbackend-metrics = all\n\
+         server-metrics = bin all\n",
+    );
+    let tables = config.process.tables;
+    assert_eq!(
+        tables.frontend_metrics,
+        Selection::Named(vec!["stot".to_owned(), "bin".to_owned()])
+    );
+    assert_eq!(tables.backend_metrics, Selection::All);
+    assert_eq!(tables.server_metrics, Selection::All);
+}
+
+#[test]
+fn groups_stand_in_file_order_and_inherit_nothing() {
+    let config = load_text(
+        "[DEFAULT]\nsite = ams\n[graphite]\ngroup-namespace = flavor\n\
+         group-namespace-double-writes = true\n\
+         [frontend-groups]\nZed = ^foo-\\d+$$\nabc = ${site}(?!x)\n[server-groups]\n",
+    );
+    let rule = |name: &str, pattern: &str| GroupRule { name: name.into(), pattern: pattern.into() };
+    assert_eq!(
+        config.process.naming.groups,
+        Some(Groups {
+            namespace: "flavor".to_owned(),
+            double_writes: true,
+            frontend: vec![rule("zed", "^foo-\\d+$"), rule("abc", "ams(?!x)")],
+            backend: vec![],
+            server: vec![],
+        })
+    );
+}
+
+#[test]
+fn the_host_part_follows_two_options() {
+    for (prefix, fqdn, expected) in [
+        ("true", "true", HostPart::Full),
+        ("true", "false", HostPart::Short),
+        ("false", "true", HostPart::None),
+        ("false", "false", HostPart::None),
+    ] {
+        let text = format!("[graphite]\nprefix-hostname = {prefix}\nfqdn = {fqdn}\n");
+        assert_eq!(load_text(&text).process.naming.host, expected);
+    }
+}
+
+#[test]
+fn the_section_local_store_turns_it_on() {
+    let config = load_text("[graphite]\nenabled = false\n[local-store]\n");
+    assert_eq!(config.process.graphite, None);
+    let dir = Path::new("/var/lib/haproxystats/local-store").to_owned();
+    assert_eq!(config.process.local_store, Some(LocalStore { dir, retention: None }));
+}
+
+#[test]
+fn words_are_read_in_any_case() {
+    let config = load_text("[graphite]\nconfirm = TCP\n");
+    assert_eq!(config.process.graphite.unwrap().confirm, Confirm::Tcp);
+}

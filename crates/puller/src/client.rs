@@ -1,0 +1,347 @@
+//! One endpoint in one cycle: connect, ask, and have the answers written to their files as they
+//! come.
+//!
+//! A buffer is held only between a read and the write of what was read, never while waiting for an
+//! endpoint: so a few of them serve any number of endpoints, and one that stalls takes none away
+//! from the others.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use config::{Address, Pull, Retries};
+use spool::writer::{StagedFile, StagedFiles};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::info;
+
+use crate::endpoint::Endpoint;
+use crate::source::haproxy::{APART, Answers, Fault, Question, TOGETHER};
+use crate::writers::{Gone, Writers};
+
+/// The largest read buffer, whatever `buffer-limit` allows: a socket hands over no more at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Read buffers of all endpoints together: 2 MiB.
+const BUFFERS: usize = 32;
+
+/// Why an endpoint gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("cannot find an address: {0}")]
+    Lookup(#[source] io::Error),
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error("cannot send the commands: {0}")]
+    Send(#[source] io::Error),
+    #[error("the connection broke after {bytes} bytes: {source}")]
+    Read { bytes: u64, source: io::Error },
+    #[error("not done within pull-timeout ({} s): {doing}", limit.as_secs_f64())]
+    Late { limit: Duration, doing: String },
+    #[error(transparent)]
+    Answer(#[from] Fault),
+    #[error(transparent)]
+    File(#[from] spool::writer::Error),
+    #[error(transparent)]
+    Writers(#[from] Gone),
+}
+
+/// Whether an endpoint takes both commands on one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Together,
+    Apart,
+}
+
+/// What all endpoints of a cycle share.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) limits: Limits,
+    pub(crate) files: StagedFiles,
+    pub(crate) writers: Writers,
+    pub(crate) buffers: Arc<Semaphore>,
+}
+
+/// What an endpoint may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    retries: Retries,
+    timeout: Duration,
+    interval: Duration,
+    /// `pull-timeout`, and when it is over.
+    cycle: Option<(Duration, Instant)>,
+    buffer_bytes: usize,
+    answer_bytes: u64,
+}
+
+/// The cycle was over first.
+struct Late {
+    limit: Duration,
+}
+
+/// Bytes that were read, with the right to hold them.
+struct Buffer {
+    bytes: Vec<u8>,
+    permit: OwnedSemaphorePermit,
+}
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Limits {
+    /// Those of a cycle that begins at `start`.
+    pub(crate) fn new(config: &Pull, start: Instant) -> Self {
+        Self {
+            retries: config.retries,
+            timeout: config.timeout,
+            interval: config.interval,
+            // An end beyond the clock's reach is no end.
+            cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
+            buffer_bytes: config.buffer_limit.clamp(1, BUFFER_BYTES),
+            answer_bytes: config.answer_limit,
+        }
+    }
+
+    /// Waits for `work`, no longer than the cycle may last.
+    async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Late> {
+        let Some((limit, end)) = self.cycle else { return Ok(work.await) };
+        timeout_at(end, work).await.map_err(|_| Late { limit })
+    }
+}
+
+impl Late {
+    fn while_doing(self, doing: impl Into<String>) -> Failure {
+        Failure::Late { limit: self.limit, doing: doing.into() }
+    }
+}
+
+impl Stream {
+    async fn ready(&self, interest: Interest) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.ready(interest).await,
+            Self::Tcp(stream) => stream.ready(interest).await,
+        }
+        .map(|_| ())
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tcp(stream) => stream.try_write(bytes),
+        }
+    }
+
+    fn try_read(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.try_read_buf(bytes),
+            Self::Tcp(stream) => stream.try_read_buf(bytes),
+        }
+    }
+}
+
+/// The right to hold a read buffer, one permit each.
+pub(crate) fn buffers() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(BUFFERS))
+}
+
+impl Client {
+    /// Asks an endpoint and writes its files. Returns the bytes of the answers and the way that
+    /// worked.
+    pub(crate) async fn pull(&self, endpoint: &Endpoint, way: Way) -> Result<(u64, Way), Failure> {
+        if way == Way::Together {
+            match self.ask(endpoint, TOGETHER).await {
+                Err(Failure::Answer(fault)) if fault.asks_for_one_at_a_time() => {
+                    info!(%endpoint, reason = %fault, "asking one command at a time");
+                }
+                result => return result.map(|bytes| (bytes, Way::Together)),
+            }
+        }
+        self.ask(endpoint, APART).await.map(|bytes| (bytes, Way::Apart))
+    }
+
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        questions: &'static [Question],
+    ) -> Result<u64, Failure> {
+        let mut bytes = 0;
+        for question in questions {
+            let stream = self.connect(&endpoint.address).await?;
+            self.send(&stream, question.line).await?;
+            bytes += self.receive(&stream, question, &endpoint.name).await?;
+        }
+        Ok(bytes)
+    }
+
+    async fn connect(&self, address: &Address) -> Result<Stream, Failure> {
+        let limits = &self.limits;
+        let mut last = None;
+        let attempts = async {
+            let mut left = limits.retries;
+            loop {
+                let failure = match attempt(address, limits.timeout).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(failure) => failure,
+                };
+                left = match left {
+                    Retries::Times(0) => return Err(failure),
+                    Retries::Times(times) => Retries::Times(times - 1),
+                    Retries::Forever => Retries::Forever,
+                };
+                last = Some(failure);
+                sleep(limits.interval).await;
+            }
+        };
+        limits.within(attempts).await.unwrap_or_else(|late| {
+            let last = last.map(|failure| format!(", the last attempt: {failure}"));
+            Err(late.while_doing(format!("still connecting{}", last.unwrap_or_default())))
+        })
+    }
+
+    async fn send(&self, stream: &Stream, mut line: &[u8]) -> Result<(), Failure> {
+        let sending = async {
+            while !line.is_empty() {
+                stream.ready(Interest::WRITABLE).await?;
+                match stream.try_write(line) {
+                    Ok(count) => line = &line[count..],
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        let sent = self.limits.within(sending).await;
+        sent.map_err(|late| late.while_doing("the commands were not taken"))?.map_err(Failure::Send)
+    }
+
+    /// Reads to the end of the connection, each answer into its file. Returns how many bytes that
+    /// were.
+    async fn receive(
+        &self,
+        stream: &Stream,
+        question: &Question,
+        name: &str,
+    ) -> Result<u64, Failure> {
+        let mut answers = Answers::new(question.parts, self.limits.answer_bytes);
+        let mut file: Option<StagedFile> = None;
+        let mut total = 0;
+        loop {
+            let Buffer { mut bytes, mut permit } = self.read(stream, total).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            total += bytes.len() as u64;
+            while let Some(part) = answers.part()
+                && !bytes.is_empty()
+            {
+                let (count, whole) = answers.take(&bytes)?;
+                let rest = bytes.split_off(count);
+                let opened = match file.take() {
+                    Some(opened) => opened,
+                    None => self.files.create(format!("{name}{}", part.suffix()).as_ref())?,
+                };
+                let (opened, kept) = self.write(opened, Buffer { bytes, permit }).await?;
+                if whole {
+                    self.close(opened).await?;
+                } else {
+                    file = Some(opened);
+                }
+                (bytes, permit) = (rest, kept);
+            }
+        }
+        answers.end()?;
+        if let Some(opened) = file {
+            self.close(opened).await?;
+        }
+        Ok(total)
+    }
+
+    /// What has come, in a buffer that is taken only now that something has; nothing at the end of
+    /// the connection.
+    async fn read(&self, stream: &Stream, total: u64) -> Result<Buffer, Failure> {
+        let reading = async {
+            loop {
+                stream.ready(Interest::READABLE).await?;
+                let buffers = Arc::clone(&self.buffers);
+                let permit = buffers.acquire_owned().await.map_err(io::Error::other)?;
+                let mut bytes = Vec::with_capacity(self.limits.buffer_bytes);
+                match stream.try_read(&mut bytes) {
+                    Ok(_) => return Ok(Buffer { bytes, permit }),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let read = self.limits.within(reading).await;
+        read.map_err(|late| late.while_doing(format!("{total} bytes of the answers came")))?
+            .map_err(|source| Failure::Read { bytes: total, source })
+    }
+
+    async fn write(
+        &self,
+        mut file: StagedFile,
+        Buffer { bytes, permit }: Buffer,
+    ) -> Result<(StagedFile, OwnedSemaphorePermit), Failure> {
+        let writing = self.writers.run(move || file.write(&bytes).map(|()| (file, permit)));
+        let written = self.limits.within(writing).await;
+        Ok(written.map_err(|late| late.while_doing("the disk has not taken the answer"))???)
+    }
+
+    async fn close(&self, file: StagedFile) -> Result<(), Failure> {
+        let closing = self.writers.run(move || file.close());
+        let closed = self.limits.within(closing).await;
+        Ok(closed.map_err(|late| late.while_doing("the disk has not taken the answer"))???)
+    }
+}
+
+/// One attempt: every address of a name in turn, each with the whole of `limit`, so that one that
+/// swallows packets does not hide the next.
+async fn attempt(address: &Address, limit: Duration) -> Result<Stream, Failure> {
+    let (host, port) = match address {
+        Address::Unix(path) => {
+            let stream = in_time(limit, UnixStream::connect(path)).await;
+            return stream.map(Stream::Unix).map_err(Failure::Connect);
+        }
+        Address::Tcp { host, port } => (host, *port),
+    };
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup(host, port).await.map_err(Failure::Lookup)? {
+        match in_time(limit, TcpStream::connect(address)).await {
+            Ok(stream) => return Ok(Stream::Tcp(stream)),
+            Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
+        }
+    }
+    Err(Failure::Connect(failed))
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    connect: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    timeout(limit, connect).await.unwrap_or_else(|_| {
+        let text = format!("not done within timeout ({} s)", limit.as_secs_f64());
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
+
+/// The addresses of a name, found by a thread of its own: tokio's would hold up the end of the
+/// runtime until the resolver gives up. Here the thread is left behind.
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (done, found) = oneshot::channel();
+    let host = host.to_owned();
+    thread::Builder::new().name("lookup".into()).spawn(move || {
+        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // The cycle may be over by now.
+        let _ = done.send(addresses);
+    })?;
+    found.await.map_err(io::Error::other)?
+}

@@ -1,0 +1,252 @@
+//! Which endpoints there are in this cycle, and what their files are called.
+//!
+//! A file is named by its socket's base name, or by `host:port`. Where two base names are the same,
+//! each of those sockets is named by its whole path instead: by the path, not by an order, so that
+//! a name means the same socket in every cycle.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use config::Address;
+use tracing::{debug, warn};
+
+/// One stats socket of a cycle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) address: Address,
+    /// What its files are called, without their suffix: fit for a file name and for a log.
+    pub(crate) name: String,
+}
+
+/// `socket-dir` cannot be looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read socket-dir {}: {source}", path.display())]
+pub(crate) struct LookupError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Finds the endpoints anew for each cycle, for sockets come and go with their HAProxy.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    socket_dir: Option<PathBuf>,
+    servers: Vec<Address>,
+    /// The names that were said to be those of several sockets, so that it is said once.
+    said: BTreeSet<String>,
+}
+
+impl Finder {
+    pub(crate) fn new(socket_dir: Option<PathBuf>, servers: Vec<Address>) -> Self {
+        Self { socket_dir, servers, said: BTreeSet::new() }
+    }
+
+    /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
+    pub(crate) fn find(&mut self) -> Result<Vec<Endpoint>, LookupError> {
+        let mut addresses = self.servers.clone();
+        if let Some(dir) = &self.socket_dir {
+            let sockets =
+                sockets_in(dir).map_err(|source| LookupError { path: dir.clone(), source })?;
+            addresses.extend(sockets.into_iter().map(Address::Unix));
+        }
+        // Asked twice, a process would count twice.
+        let mut seen = HashSet::new();
+        addresses.retain(|address| seen.insert(address.clone()));
+        let (endpoints, shared) = named(addresses);
+        for name in shared.difference(&self.said) {
+            warn!(
+                name,
+                "several sockets have this base name, so their files are named by their whole paths"
+            );
+        }
+        self.said = shared;
+        Ok(endpoints)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Address::Unix(path) => write!(formatter, "unix://{}", path.display()),
+            Address::Tcp { host, port } if host.contains(':') => {
+                write!(formatter, "tcp://[{host}]:{port}")
+            }
+            Address::Tcp { host, port } => write!(formatter, "tcp://{host}:{port}"),
+        }
+    }
+}
+
+/// The UNIX sockets in a directory, by name. A link counts as what it leads to; one that leads
+/// nowhere is left out.
+fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let is_socket = fs::metadata(&path).is_ok_and(|it| it.file_type().is_socket());
+        if is_socket && is_passing(&path) {
+            debug!(socket = %path.display(), "left out: HAProxy makes it for the time of a reload");
+        } else if is_socket {
+            sockets.push(path);
+        }
+    }
+    sockets.sort();
+    Ok(sockets)
+}
+
+/// Whether HAProxy made this name for the moment of a reload: it binds `<path>.<pid>.tmp`, keeps
+/// the old socket as `<path>.<pid>.bak`, and renames. Asked under both names, a process would count
+/// twice.
+fn is_passing(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let mut parts = name.rsplitn(3, '.');
+    let suffix = parts.next();
+    let pid = parts.next().unwrap_or_default();
+    matches!(suffix, Some("tmp" | "bak"))
+        && !pid.is_empty()
+        && pid.bytes().all(|byte| byte.is_ascii_digit())
+        && parts.next().is_some()
+}
+
+/// Gives every address a name of its own; also returns the names that several had wanted.
+fn named(addresses: Vec<Address>) -> (Vec<Endpoint>, BTreeSet<String>) {
+    let mut endpoints: Vec<Endpoint> = addresses
+        .into_iter()
+        .map(|address| Endpoint { name: short_name(&address), address })
+        .collect();
+    let mut shared = BTreeSet::new();
+    loop {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for endpoint in &endpoints {
+            *counts.entry(&endpoint.name).or_default() += 1;
+        }
+        let again: BTreeSet<String> = counts
+            .into_iter()
+            .filter(|(name, count)| *count > 1 && !shared.contains(*name))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        if again.is_empty() {
+            return (endpoints, shared);
+        }
+        // A whole name may by chance be another socket's base name, hence once more.
+        for endpoint in &mut endpoints {
+            if again.contains(&endpoint.name) {
+                endpoint.name = whole_name(&endpoint.address);
+            }
+        }
+        shared.extend(again);
+    }
+}
+
+fn short_name(address: &Address) -> String {
+    match address {
+        Address::Unix(path) => {
+            let base = path.file_name().and_then(|name| name.to_str());
+            let plain = base.filter(|name| !name.contains(char::is_control));
+            plain.map_or_else(|| whole_name(address), str::to_owned)
+        }
+        Address::Tcp { .. } => whole_name(address),
+    }
+}
+
+/// Different for different addresses: what cannot stand in a file name is written as `%` and two
+/// digits.
+fn whole_name(address: &Address) -> String {
+    match address {
+        // With the leading slash, so that it never is a TCP endpoint's name.
+        Address::Unix(path) => escaped(path.as_os_str().as_bytes()),
+        Address::Tcp { host, port } => format!("{}:{port}", escaped(host.as_bytes())),
+    }
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    let mut name = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_graphic() && !matches!(byte, b'/' | b'%') {
+            name.push(char::from(*byte));
+        } else {
+            name.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn unix(path: &str) -> Address {
+        Address::Unix(path.into())
+    }
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.into(), port }
+    }
+
+    fn names(addresses: Vec<Address>) -> Vec<String> {
+        named(addresses).0.into_iter().map(|endpoint| endpoint.name).collect()
+    }
+
+    #[test]
+    fn files_are_named_by_base_name_or_host_and_port() {
+        let addresses = vec![unix("/run/haproxy/admin1.sock"), tcp("::1", 8080), tcp("lb1", 80)];
+        assert_eq!(names(addresses), ["admin1.sock", "::1:8080", "lb1:80"]);
+        assert_eq!(names(vec![tcp("../x", 1)]), ["..%2fx:1"]);
+    }
+
+    #[test]
+    fn the_same_base_name_becomes_the_whole_path_in_any_order() {
+        let [a, b, other] = ["/run/a/s", "/run/b/s", "/run/a/t"].map(unix);
+        assert_eq!(
+            names(vec![a.clone(), other.clone(), b.clone()]),
+            ["%2frun%2fa%2fs", "t", "%2frun%2fb%2fs"]
+        );
+        assert_eq!(names(vec![b, a, other]), ["%2frun%2fb%2fs", "%2frun%2fa%2fs", "t"]);
+    }
+
+    #[test]
+    fn a_base_name_that_is_another_ones_whole_name_gives_way() {
+        let addresses = ["/run/a/s", "/run/b/s", "/run/%2frun%2fa%2fs"].map(unix);
+        let names = names(addresses.to_vec());
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), 3, "{names:?}");
+        assert_eq!(names[1], "%2frun%2fb%2fs");
+        let mixed = named(vec![tcp("lb1", 80), unix("/run/lb1:80")]).0;
+        assert_eq!([&*mixed[0].name, &*mixed[1].name], ["lb1:80", "%2frun%2flb1:80"]);
+    }
+
+    #[test]
+    fn a_name_of_any_bytes_can_be_logged_and_written() {
+        let path = PathBuf::from(OsStr::from_bytes(b"/run/\xff\n"));
+        assert_eq!(names(vec![Address::Unix(path)]), ["%2frun%2f%ff%0a"]);
+    }
+
+    #[test]
+    fn only_sockets_are_found_and_each_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let listening = ["b.sock", "a", "c.sock.4711.bak", "c.sock.4711.tmp", "d.tmp", ".e"]
+            .map(|name| UnixListener::bind(at(name)).unwrap());
+        fs::write(at("file"), "").unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        symlink(at("missing"), at("dangling")).unwrap();
+        let servers = vec![tcp("lb1", 80), Address::Unix(at("b.sock")), tcp("lb1", 80)];
+        let mut finder = Finder::new(Some(dir.path().into()), servers);
+        let found = finder.find().unwrap();
+        let names: Vec<_> = found.iter().map(|endpoint| &*endpoint.name).collect();
+        assert_eq!(names, ["lb1:80", "b.sock", ".e", "a", "d.tmp"]);
+        drop(listening);
+    }
+
+    #[test]
+    fn a_missing_directory_is_an_error_that_names_it() {
+        let error = Finder::new(Some("/nowhere/at/all".into()), vec![]).find().unwrap_err();
+        assert!(error.to_string().contains("socket-dir /nowhere/at/all"), "{error}");
+    }
+}

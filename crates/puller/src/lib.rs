@@ -1,0 +1,47 @@
+//! What haproxystats-pull does: cycle after cycle it asks every stats socket and publishes the
+//! answers as one snapshot.
+//!
+//! One thread, the caller's, does all that waits for sockets; `workers` threads write files. One
+//! endpoint that fails never disturbs the others' connections, yet no snapshot is published without
+//! it: sums over a part would read as a drop. Memory is bounded by buffers, not by answers, which
+//! go to their files as they come.
+
+mod client;
+mod cycle;
+mod endpoint;
+mod run;
+mod source;
+mod writers;
+
+pub use run::run;
+
+use std::io;
+
+/// Why pulling cannot begin. What goes wrong later is said in the log, and the next cycle tries
+/// again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no endpoint to ask, and never will be.
+    #[error("nothing to ask: set socket-dir, servers or both in section [pull]")]
+    NothingToAsk,
+    /// Snapshots could not be published.
+    #[error(transparent)]
+    Spool(#[from] spool::writer::Error),
+    /// The threads that write files do not start.
+    #[error("cannot start {count} threads for writing files: {source}")]
+    Threads {
+        /// How many `workers` asks for.
+        count: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the configuration must change before another try can succeed.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        use spool::writer::Error::{Nested, OtherFileSystem};
+        matches!(self, Self::NothingToAsk | Self::Spool(OtherFileSystem { .. } | Nested { .. }))
+    }
+}

@@ -1,0 +1,105 @@
+//! The order of cycles: one at once, then one at every multiple of `pull-interval` after the start.
+//!
+//! Cycles never overlap: one that lasts longer skips the starts that it missed, and the phase
+//! stays. While the spool is full (`queue-size`) none is run. The end cuts through whatever is
+//! going on, except the publishing rename.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use config::Pull;
+use daemon::Clock;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::Error;
+use crate::cycle::Cycles;
+
+/// Pulls until `shutdown` completes with the reason for it. Nothing is left in `tmp_dst_dir` then.
+///
+/// Needs a tokio runtime with I/O and timers. Threads that hang on a dead disk or name server are
+/// left behind.
+///
+/// # Errors
+///
+/// It cannot begin: there is nothing to ask, or snapshots could not be published.
+pub async fn run(
+    config: Pull,
+    clock: Clock,
+    shutdown: impl Future<Output = &'static str>,
+) -> Result<(), Error> {
+    let interval = config.pull_interval;
+    let cycles = Cycles::new(config, clock)?;
+    tokio::select! {
+        biased;
+        reason = shutdown => info!(reason, "ended"),
+        never = pull(cycles, interval) => match never {},
+    }
+    Ok(())
+}
+
+async fn pull(mut cycles: Cycles, interval: Duration) -> Infallible {
+    let start = Instant::now();
+    let mut number = 0;
+    let mut skipped_while_full = None;
+    loop {
+        if cycles.spool_is_full() {
+            if skipped_while_full.is_none() {
+                warn!("paused: dst-dir holds as many snapshots as queue-size allows");
+            }
+            *skipped_while_full.get_or_insert(0_u64) += 1;
+        } else {
+            if let Some(skipped) = skipped_while_full.take() {
+                info!(skipped, "going on: dst-dir has room again");
+            }
+            cycles.cycle().await;
+        }
+        let next = next_number(start.elapsed(), interval);
+        let missed = next - number - 1;
+        if missed > 0 {
+            warn!(missed, "a cycle took longer than pull-interval");
+        }
+        number = next;
+        sleep_until(start + after(interval, number)).await;
+    }
+}
+
+/// The number of the first cycle, counted from 0, that begins after `elapsed`.
+fn next_number(elapsed: Duration, interval: Duration) -> u64 {
+    // The configuration allows no zero; for whoever calls us otherwise it is the shortest interval
+    // there is.
+    let begun = elapsed.as_nanos() / interval.as_nanos().max(1);
+    u64::try_from(begun).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+/// When that cycle begins, after the start.
+fn after(interval: Duration, number: u64) -> Duration {
+    let nanos = interval.as_nanos().saturating_mul(number.into());
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cycles_begin_at_multiples_of_the_interval_whatever_one_takes() {
+        let interval = Duration::from_secs(10);
+        let millis = Duration::from_millis;
+        let cases = [(0, 1), (1, 1), (9_999, 1), (10_000, 2), (10_001, 2), (34_500, 4)];
+        for (elapsed, number) in cases {
+            assert_eq!(next_number(millis(elapsed), interval), number, "{elapsed} ms");
+        }
+        assert_eq!(after(interval, 4), Duration::from_secs(40));
+    }
+
+    #[test]
+    fn the_next_cycle_is_never_in_the_past_and_never_more_than_an_interval_away() {
+        let interval = Duration::from_nanos(333_333_333);
+        for step in 0..10_000_u32 {
+            let elapsed = Duration::from_nanos(7_654_321) * step;
+            let next = after(interval, next_number(elapsed, interval));
+            assert!(next > elapsed && next - elapsed <= interval, "{elapsed:?}");
+        }
+    }
+}

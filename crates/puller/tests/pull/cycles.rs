@@ -1,0 +1,204 @@
+//! What is published, when, and what is not run.
+
+use std::fs;
+use std::time::Duration;
+
+use config::{Address, Pull, Retries};
+
+use crate::fake::{Fake, INFO, STAT, Script, good};
+use crate::on_one_thread;
+use crate::workbench::{SECOND, Workbench, names};
+
+#[test]
+fn a_snapshot_holds_both_answers_of_every_endpoint_as_they_were_sent() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _fakes = ["a.sock", "b.sock"].map(|name| Fake::unix(&bench.socket(name), Script::Good));
+        let tcp = Fake::tcp("127.0.0.1:0", Script::Good).await.unwrap();
+        let server = Address::Tcp { host: "127.0.0.1".into(), port: tcp.port };
+        let pulling = bench.start(Pull { servers: vec![server], sync: true, ..bench.config() });
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        assert_eq!(bench.snapshots()[0], SECOND.to_string());
+        for name in ["a.sock", "b.sock", &format!("127.0.0.1:{}", tcp.port)] {
+            assert_eq!(bench.file(SECOND, &format!("{name}_info")), INFO);
+            assert_eq!(bench.file(SECOND, &format!("{name}_stat")), STAT);
+        }
+        assert_eq!(names(&bench.dst().join(SECOND.to_string())).len(), 6);
+        assert!(bench.log().contains("endpoints=3"), "{}", bench.log());
+    });
+}
+
+#[test]
+fn a_name_and_an_ipv6_address_are_endpoints_too() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let v4 = Fake::tcp("127.0.0.1:0", Script::Good).await.unwrap();
+        // `localhost` may lead to ::1 first, where nobody listens.
+        let mut servers = vec![Address::Tcp { host: "localhost".into(), port: v4.port }];
+        let v6 = Fake::tcp("[::1]:0", Script::Good).await;
+        match &v6 {
+            Ok(fake) => servers.push(Address::Tcp { host: "::1".into(), port: fake.port }),
+            Err(error) => eprintln!("SKIPPED: no IPv6 here: {error}"),
+        }
+        let expected = servers.len();
+        let pulling = bench.start(Pull { servers, ..bench.config() });
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        let files = names(&bench.dst().join(SECOND.to_string()));
+        assert_eq!(files.len(), 2 * expected);
+        assert!(files.contains(&format!("localhost:{}_stat", v4.port)), "{files:?}");
+        if let Ok(fake) = &v6 {
+            assert!(files.contains(&format!("::1:{}_info", fake.port)), "{files:?}");
+        }
+    });
+}
+
+#[test]
+fn sockets_with_one_base_name_are_kept_apart_and_said_once() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let other = bench.sockets().with_file_name("admin.sock");
+        let _fakes =
+            [bench.socket("admin.sock"), other.clone()].map(|at| Fake::unix(&at, Script::Good));
+        let pulling = bench.start(Pull { servers: vec![Address::Unix(other)], ..bench.config() });
+        bench.until_snapshots(3).await;
+        bench.stop(pulling).await;
+        let files = names(&bench.dst().join(SECOND.to_string()));
+        assert_eq!(files.len(), 4, "{files:?}");
+        assert!(files.iter().any(|name| name.ends_with("%2fsockets%2fadmin.sock_info")));
+        assert_eq!(bench.log().matches("several sockets have this base name").count(), 1);
+    });
+}
+
+#[test]
+fn a_clock_that_stands_still_overwrites_nothing() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_snapshots(1).await;
+        fake.set(Script::Send(good().replace(b"web", b"api")));
+        bench.until_snapshots(4).await;
+        bench.stop(pulling).await;
+        let seconds: Vec<_> = (SECOND..SECOND + 4).map(|second| second.to_string()).collect();
+        assert_eq!(bench.snapshots()[..4], seconds);
+        assert_eq!(bench.file(SECOND, "a_stat"), STAT);
+        assert!(bench.file(SECOND + 3, "a_stat").contains("api,FRONTEND"));
+        assert!(bench.log().contains("was the clock set back?"));
+    });
+}
+
+/// `[u8]` has no replace of its own.
+trait Replace {
+    fn replace(&self, from: &[u8; 3], to: &[u8; 3]) -> Vec<u8>;
+}
+
+impl Replace for Vec<u8> {
+    fn replace(&self, from: &[u8; 3], to: &[u8; 3]) -> Vec<u8> {
+        let text = str::from_utf8(self).unwrap();
+        text.replace(str::from_utf8(from).unwrap(), str::from_utf8(to).unwrap()).into()
+    }
+}
+
+#[test]
+fn pulling_pauses_at_queue_size_and_goes_on_by_itself() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let pulling = bench.start(Pull { queue_size: 2, ..bench.config() });
+        bench.until_logged("paused: dst-dir holds as many snapshots as queue-size allows").await;
+        assert_eq!((bench.snapshots().len(), fake.asked()), (2, 2));
+        fs::remove_dir_all(bench.dst().join(SECOND.to_string())).unwrap();
+        bench.until_logged("going on: dst-dir has room again skipped=").await;
+        bench.until(|| bench.log().matches("paused").count() == 2, "the second pause").await;
+        assert_eq!(bench.snapshots().len(), 2);
+        assert_eq!(fake.asked(), 3);
+        bench.stop(pulling).await;
+    });
+}
+
+#[test]
+fn a_cycle_that_lasts_longer_than_the_interval_skips_what_it_missed() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let fake = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));
+        let pulling =
+            bench.start(Pull { pull_timeout: Some(Duration::from_millis(100)), ..bench.config() });
+        bench.until_logged("a cycle took longer than pull-interval missed=").await;
+        fake.set(Script::Good);
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+    });
+}
+
+#[test]
+fn an_endpoint_that_takes_one_command_a_line_is_asked_so() {
+    on_one_thread(async {
+        for other in ["Unknown command: 'show info;show stat'\n\n", "Permission denied\n\n", INFO] {
+            let bench = Workbench::new();
+            let fake = Fake::unix(&bench.socket("a"), Script::OneCommand(other));
+            let pulling = bench.start(Pull { queue_size: 2, ..bench.config() });
+            bench.until_snapshots(2).await;
+            bench.until_logged("paused").await;
+            bench.stop(pulling).await;
+            assert_eq!(bench.file(SECOND + 1, "a_info"), INFO);
+            assert_eq!(bench.file(SECOND + 1, "a_stat"), STAT);
+            // The first cycle tries both together, then each alone; the second knows.
+            assert_eq!(fake.asked(), 3 + 2, "{other}");
+            assert_eq!(bench.log().matches("asking one command at a time").count(), 1);
+        }
+    });
+}
+
+#[test]
+fn answers_come_in_pieces_of_any_size_and_through_buffers_of_any_size() {
+    on_one_thread(async {
+        for (piece, buffer_limit) in [(1, 1 << 20), (1, 1), (7, 3), (1_000, 5)] {
+            let bench = Workbench::new();
+            let _fake = Fake::unix(&bench.socket("a"), Script::Pieces(piece));
+            let pulling = bench.start(Pull { buffer_limit, ..bench.config() });
+            bench.until_snapshots(1).await;
+            bench.stop(pulling).await;
+            assert_eq!(bench.file(SECOND, "a_info"), INFO);
+            assert_eq!(bench.file(SECOND, "a_stat"), STAT);
+        }
+    });
+}
+
+#[test]
+fn more_endpoints_than_buffers_are_no_trouble() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let stat = format!("# pxname,\n{}\n", "web,FRONTEND,\n".repeat(20_000));
+        let sent = [INFO, &stat].concat().into_bytes();
+        let _fakes: Vec<_> = (0..80)
+            .map(|number| {
+                Fake::unix(&bench.socket(&number.to_string()), Script::Send(sent.clone()))
+            })
+            .collect();
+        let pulling = bench.start(bench.config());
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        for number in 0..80 {
+            assert_eq!(bench.file(SECOND, &format!("{number}_info")), INFO);
+            assert!(bench.file(SECOND, &format!("{number}_stat")) == stat, "{number}");
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_appears_late_is_connected_to_by_a_retry_of_the_same_cycle() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let late = bench.socket("late");
+        let mut config = bench.config_for(Address::Unix(late.clone()));
+        config.retries = Retries::Forever;
+        config.pull_interval = Duration::from_secs(3600);
+        let pulling = bench.start(config);
+        bench.until(|| names(&bench.tmp()).len() == 1, "the first cycle").await;
+        let _fake = Fake::unix(&late, Script::Good);
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+    });
+}

@@ -1,0 +1,166 @@
+//! A HAProxy of a few lines: it reads a line and does what its script says, which can be changed
+//! while it runs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::JoinHandle;
+
+pub(crate) const INFO: &str =
+    "Name: HAProxy\nVersion: 2.6.12\nProcess_num: 1\nUptime: 0d 0h00m05s\n\n";
+pub(crate) const STAT: &str = "# pxname,svname,qcur,\nweb,FRONTEND,,\nweb,BACKEND,0,\n\n";
+const TOGETHER: &str = "show info;show stat\n";
+
+/// What a connection gets once its line has come.
+#[derive(Clone, Debug)]
+pub(crate) enum Script {
+    /// What HAProxy answers.
+    Good,
+    /// The same, in pieces of so many bytes.
+    Pieces(usize),
+    /// What HAProxy answers, if there is one command only; else these bytes.
+    OneCommand(&'static str),
+    /// These bytes, then the end.
+    Send(Vec<u8>),
+    /// These bytes, then nothing more.
+    Stall(Vec<u8>),
+    /// These bytes, then a reset.
+    Reset(Vec<u8>),
+    /// The first bytes, then the others again and again.
+    Endless(&'static str, &'static str),
+    /// The end, before a line was read.
+    Close,
+}
+
+pub(crate) struct Fake {
+    script: Arc<Mutex<Script>>,
+    asked: Arc<AtomicUsize>,
+    accepting: JoinHandle<()>,
+    /// Where it listens, if on TCP.
+    pub(crate) port: u16,
+}
+
+pub(crate) fn good() -> Vec<u8> {
+    [INFO, STAT].concat().into_bytes()
+}
+
+impl Fake {
+    pub(crate) fn unix(path: &Path, script: Script) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        Self::start(0, script, async move |script, asked| {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move { serve(stream, script, asked, |_| {}).await });
+        })
+    }
+
+    pub(crate) async fn tcp(address: &str, script: Script) -> io::Result<Self> {
+        let listener = TcpListener::bind(address.parse::<SocketAddr>().unwrap()).await?;
+        let port = listener.local_addr()?.port();
+        Ok(Self::start(port, script, async move |script, asked| {
+            let (stream, _) = listener.accept().await.unwrap();
+            let reset = |stream: TcpStream| stream.set_zero_linger().unwrap();
+            tokio::spawn(async move { serve(stream, script, asked, reset).await });
+        }))
+    }
+
+    fn start(
+        port: u16,
+        script: Script,
+        accept: impl AsyncFn(Arc<Mutex<Script>>, Arc<AtomicUsize>) + 'static,
+    ) -> Self {
+        let (script, asked) = (Arc::new(Mutex::new(script)), Arc::new(AtomicUsize::new(0)));
+        let shared = (Arc::clone(&script), Arc::clone(&asked));
+        let accepting = tokio::task::spawn_local(async move {
+            loop {
+                accept(Arc::clone(&shared.0), Arc::clone(&shared.1)).await;
+            }
+        });
+        Self { script, asked, accepting, port }
+    }
+
+    pub(crate) fn set(&self, script: Script) {
+        *self.script.lock().unwrap() = script;
+    }
+
+    /// How many lines came.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    script: Arc<Mutex<Script>>,
+    asked: Arc<AtomicUsize>,
+    reset: impl FnOnce(S),
+) {
+    let script = script.lock().unwrap().clone();
+    if matches!(script, Script::Close) {
+        return;
+    }
+    let mut line = String::new();
+    while !line.ends_with('\n') {
+        match stream.read_u8().await {
+            Ok(byte) => line.push(char::from(byte)),
+            Err(_) => return,
+        }
+    }
+    asked.fetch_add(1, Ordering::SeqCst);
+    // The puller may go away at any moment, which is none of a server's business.
+    let _ = match script {
+        Script::Good => stream.write_all(&answer(&line)).await,
+        Script::OneCommand(other) if line == TOGETHER => stream.write_all(other.as_bytes()).await,
+        Script::OneCommand(_) => stream.write_all(&answer(&line)).await,
+        Script::Pieces(bytes) => send_in_pieces(&mut stream, &answer(&line), bytes).await,
+        Script::Send(bytes) => stream.write_all(&bytes).await,
+        Script::Stall(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            stream.read_u8().await.map(|_| ())
+        }
+        Script::Reset(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            return reset(stream);
+        }
+        Script::Endless(first, again) => {
+            let mut sent = stream.write_all(first.as_bytes()).await;
+            while sent.is_ok() {
+                sent = stream.write_all(again.repeat(1_000).as_bytes()).await;
+            }
+            sent
+        }
+        Script::Close => Ok(()),
+    };
+}
+
+fn answer(line: &str) -> Vec<u8> {
+    match line {
+        TOGETHER => good(),
+        "show info\n" => INFO.into(),
+        "show stat\n" => STAT.into(),
+        other => panic!("asked for {other:?}"),
+    }
+}
+
+async fn send_in_pieces(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    size: usize,
+) -> io::Result<()> {
+    for piece in bytes.chunks(size) {
+        stream.write_all(piece).await?;
+        // Lets the reader have it before the next one comes.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! Where a test pulls: directories of its own, a log that can be read, and a program that is told
+//! when to end.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use config::{Address, LogLevel, Pull, Retries};
+use daemon::Clock;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::subscriber::DefaultGuard;
+
+/// Long enough for the slowest machine; nothing is shorter or longer for it.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The second of every snapshot, until the next free one has to be taken: the clock of these tests
+/// stands still.
+pub(crate) const SECOND: u64 = 1_700_000_000;
+
+pub(crate) struct Workbench {
+    root: tempfile::TempDir,
+    log: Arc<Mutex<Vec<u8>>>,
+    _logging: DefaultGuard,
+}
+
+/// A program that pulls.
+pub(crate) struct Pulling {
+    end: oneshot::Sender<()>,
+    run: JoinHandle<Result<(), haproxystats_puller::Error>>,
+}
+
+impl Workbench {
+    pub(crate) fn new() -> Self {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&log);
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Log(Arc::clone(&writer)))
+            .finish();
+        let bench = Self {
+            root: tempfile::tempdir().unwrap(),
+            log,
+            _logging: tracing::subscriber::set_default(subscriber),
+        };
+        fs::create_dir(bench.sockets()).unwrap();
+        bench
+    }
+
+    pub(crate) fn sockets(&self) -> PathBuf {
+        self.root.path().join("sockets")
+    }
+
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.sockets().join(name)
+    }
+
+    pub(crate) fn dst(&self) -> PathBuf {
+        self.root.path().join("incoming")
+    }
+
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.root.path().join("incoming.tmp")
+    }
+
+    /// What pull runs on: the sockets of `sockets`, short cycles, and no limit that strikes by
+    /// chance.
+    pub(crate) fn config(&self) -> Pull {
+        Pull {
+            loglevel: LogLevel::Info,
+            socket_dir: Some(self.sockets()),
+            servers: Vec::new(),
+            retries: Retries::Times(0),
+            timeout: DEADLINE,
+            interval: Duration::from_millis(5),
+            pull_timeout: None,
+            pull_interval: Duration::from_millis(20),
+            buffer_limit: 6 << 20,
+            answer_limit: 1 << 20,
+            dst_dir: self.dst(),
+            tmp_dst_dir: self.tmp(),
+            workers: 2,
+            queue_size: 360,
+            sync: false,
+        }
+    }
+
+    /// The same, but for this one server in place of the directory.
+    pub(crate) fn config_for(&self, server: Address) -> Pull {
+        Pull { socket_dir: None, servers: vec![server], ..self.config() }
+    }
+
+    pub(crate) fn start(&self, config: Pull) -> Pulling {
+        let wall = || SystemTime::UNIX_EPOCH + Duration::from_secs(SECOND);
+        let clock = Clock { wall, monotonic: Instant::now };
+        let (end, ended) = oneshot::channel();
+        let shutdown = async {
+            let _ = ended.await;
+            "the test"
+        };
+        Pulling {
+            end,
+            run: tokio::task::spawn_local(haproxystats_puller::run(config, clock, shutdown)),
+        }
+    }
+
+    /// The names of what is published, oldest first.
+    pub(crate) fn snapshots(&self) -> Vec<String> {
+        names(&self.dst())
+    }
+
+    /// What one file of a snapshot holds.
+    pub(crate) fn file(&self, second: u64, name: &str) -> String {
+        fs::read_to_string(self.dst().join(second.to_string()).join(name)).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8(self.log.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(crate) async fn until_snapshots(&self, count: usize) {
+        self.until(|| self.snapshots().len() >= count, &format!("{count} snapshots")).await;
+    }
+
+    pub(crate) async fn until_logged(&self, text: &str) {
+        self.until(|| self.log().contains(text), text).await;
+    }
+
+    /// Waits for a condition; shows the log when it does not come.
+    pub(crate) async fn until(&self, condition: impl Fn() -> bool, what: &str) {
+        let waiting = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(DEADLINE, waiting).await.is_err() {
+            panic!("waited in vain for: {what}\n{}", self.log());
+        }
+    }
+
+    /// Ends the program and checks that it ends well and leaves nothing half done.
+    pub(crate) async fn stop(&self, pulling: Pulling) {
+        pulling.end.send(()).unwrap();
+        let ended = tokio::time::timeout(DEADLINE, pulling.run).await;
+        ended.expect("does not end").unwrap().unwrap();
+        assert_eq!(names(&self.tmp()), [""; 0], "{}", self.log());
+    }
+}
+
+/// The names in a directory, sorted; none if it is not there.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! The writer's contract, kept and broken in every way that a file system offers here.
+
+use super::*;
+
+struct Dirs {
+    root: tempfile::TempDir,
+}
+
+impl Dirs {
+    fn new() -> Self {
+        Self { root: tempfile::tempdir().unwrap() }
+    }
+
+    fn dst(&self) -> PathBuf {
+        self.root.path().join("incoming")
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.root.path().join("incoming.tmp")
+    }
+
+    fn open(&self) -> Spool {
+        Spool::open(&self.dst(), &self.tmp(), true).unwrap()
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn fill(staging: &Staging, text: &str) {
+    let mut file = staging.files().create(OsStr::new("a_info")).unwrap();
+    file.write(text.as_bytes()).unwrap();
+    file.close().unwrap();
+}
+
+#[test]
+fn a_published_snapshot_is_whole_and_nothing_is_left_behind() {
+    let dirs = Dirs::new();
+    let staging = dirs.open().stage(1_700_000_000).unwrap();
+    fill(&staging, "Name: HAProxy\n\n");
+    assert_eq!(names(&dirs.dst()), [""; 0]);
+    let published = staging.publish().unwrap();
+    assert_eq!(published, dirs.dst().join("1700000000"));
+    assert_eq!(fs::read(published.join("a_info")).unwrap(), b"Name: HAProxy\n\n");
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+}
+
+#[test]
+fn a_dropped_staging_leaves_nothing() {
+    let dirs = Dirs::new();
+    let staging = dirs.open().stage(1_700_000_000).unwrap();
+    fill(&staging, "half");
+    drop(staging);
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+    assert_eq!(names(&dirs.dst()), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_open_forbids_publishing() {
+    let dirs = Dirs::new();
+    let staging = dirs.open().stage(1_700_000_000).unwrap();
+    let file = staging.files().create(OsStr::new("b_stat")).unwrap();
+    let error = staging.publish().unwrap_err();
+    assert!(error.to_string().contains("b_stat was not closed"), "{error}");
+    drop(file);
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+    assert_eq!(names(&dirs.dst()), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_begun_anew_has_only_the_new_bytes() {
+    let dirs = Dirs::new();
+    let staging = dirs.open().stage(1_700_000_000).unwrap();
+    let mut first = staging.files().create(OsStr::new("a_info")).unwrap();
+    first.write(b"of the first attempt").unwrap();
+    drop(first);
+    fill(&staging, "second");
+    let published = staging.publish().unwrap();
+    assert_eq!(fs::read(published.join("a_info")).unwrap(), b"second");
+}
+
+#[test]
+fn a_snapshot_of_the_same_second_is_not_replaced() {
+    let dirs = Dirs::new();
+    let spool = dirs.open();
+    for text in ["first", "second"] {
+        let staging = spool.stage(1_700_000_000).unwrap();
+        fill(&staging, text);
+        staging.publish().unwrap();
+    }
+    // An empty directory is what a plain rename would replace.
+    fs::create_dir(dirs.dst().join("1700000002")).unwrap();
+    let staging = spool.stage(1_700_000_000).unwrap();
+    fill(&staging, "third");
+    assert_eq!(staging.publish().unwrap(), dirs.dst().join("1700000003"));
+    let text = |name: &str| fs::read_to_string(dirs.dst().join(name).join("a_info")).unwrap();
+    assert_eq!(text("1700000000"), "first");
+    assert_eq!(text("1700000001"), "second");
+    assert_eq!(names(&dirs.dst().join("1700000002")), [""; 0]);
+}
+
+#[test]
+fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
+    let dirs = Dirs::new();
+    let spool = dirs.open();
+    fs::create_dir_all(dirs.tmp().join("1600000000/deep")).unwrap();
+    fs::create_dir(dirs.tmp().join("of-somebody-else")).unwrap();
+    fs::write(dirs.tmp().join("1600000001"), "a file").unwrap();
+    assert_eq!(spool.clean().unwrap(), 1);
+    assert_eq!(names(&dirs.tmp()), ["1600000001", "of-somebody-else"]);
+    // What could not be cleaned is no obstacle: another name is staged.
+    let staging = spool.stage(1_600_000_001).unwrap();
+    assert_eq!(staging.dir(), dirs.tmp().join("1600000002"));
+    assert_eq!(staging.publish().unwrap(), dirs.dst().join("1600000001"));
+}
+
+#[test]
+fn directories_that_vanish_are_made_again() {
+    let dirs = Dirs::new();
+    let spool = dirs.open();
+    fs::remove_dir(dirs.dst()).unwrap();
+    fs::remove_dir(dirs.tmp()).unwrap();
+    assert_eq!(spool.waiting().unwrap(), 0);
+    let staging = spool.stage(1_700_000_000).unwrap();
+    fs::remove_dir(dirs.dst()).unwrap();
+    staging.publish().unwrap();
+    assert_eq!(spool.waiting().unwrap(), 1);
+    // A staged directory that somebody removes costs that snapshot alone.
+    let staging = spool.stage(1_700_000_010).unwrap();
+    fs::remove_dir_all(dirs.tmp()).unwrap();
+    let error = staging.publish().unwrap_err();
+    assert!(error.to_string().contains("1700000010"), "{error}");
+    spool.stage(1_700_000_020).unwrap().publish().unwrap();
+    assert_eq!(names(&dirs.dst()), ["1700000000", "1700000020"]);
+}
+
+#[test]
+fn what_is_staged_must_be_out_of_sight() {
+    let dirs = Dirs::new();
+    let refused =
+        |dst: &Path, tmp: &Path| matches!(Spool::open(dst, tmp, true), Err(Error::Nested { .. }));
+    assert!(refused(&dirs.dst(), &dirs.dst()));
+    assert!(refused(&dirs.dst(), &dirs.dst().join("tmp")));
+    assert!(refused(&dirs.tmp().join("in"), &dirs.tmp()));
+    assert!(refused(&dirs.dst(), &dirs.dst().join("../incoming")));
+    assert!(!refused(&dirs.dst(), &dirs.dst().join(".tmp")));
+    assert!(!refused(&dirs.dst(), &dirs.tmp()));
+}
+
+#[test]
+fn another_file_system_is_refused_with_the_remedy() {
+    let dirs = Dirs::new();
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("SKIPPED: /dev/shm cannot be written");
+        return;
+    };
+    let device = |dir: &Path| fs::metadata(dir).unwrap().dev();
+    if device(memory.path()) == device(dirs.root.path()) {
+        eprintln!("SKIPPED: /dev/shm and the temporary directory are one file system");
+        return;
+    }
+    let error = Spool::open(&dirs.dst(), &memory.path().join("tmp"), true).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("different file systems"), "{text}");
+    assert!(text.contains("beside dst-dir"), "{text}");
+}
+
+#[test]
+fn the_probe_leaves_nothing() {
+    let dirs = Dirs::new();
+    dirs.open();
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+    assert_eq!(names(&dirs.dst()), [""; 0]);
+}

@@ -1,0 +1,215 @@
+//! Cells become integers, integers become columns; eight digits at a time, because this is where most of the time goes.
+//!
+//! An empty cell is 0. A cell that is no integer is null: it is left out of its sum, and the metric lives on for all others.
+//! Counters of 64 bits are kept exactly: a column that meets a value beyond `i64` splits into halves, which add up without
+//! overflow.
+
+/// A column of cells.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cells {
+    /// The values; their lower halves once `upper` is there. A null has 0 here.
+    pub(crate) values: Vec<i64>,
+    /// Upper halves (value = upper * 2^32 + lower), once a value did not fit.
+    pub(crate) upper: Option<Vec<i64>>,
+    /// Rows without a value, ascending.
+    pub(crate) nulls: Vec<u32>,
+    /// The largest magnitude, for knowing whether a sum can overflow.
+    largest: u64,
+}
+
+/// What a cell holds when it is no plain number of up to 16 digits.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Odd {
+    Integer(i128),
+    NoInteger,
+}
+
+const LOW_HALF: i64 = 0xffff_ffff;
+
+impl Cells {
+    pub(crate) fn push(&mut self, value: i64) {
+        self.largest = self.largest.max(value.unsigned_abs());
+        match &mut self.upper {
+            None => self.values.push(value),
+            Some(upper) => {
+                upper.push(value >> 32);
+                self.values.push(value & LOW_HALF);
+            }
+        }
+    }
+
+    pub(crate) fn push_null(&mut self) {
+        self.nulls.push(self.values.len() as u32);
+        self.push(0);
+    }
+
+    /// Any integer; beyond 64 bits it counts as no value and false is returned.
+    pub(crate) fn push_wide(&mut self, value: i128) -> bool {
+        if let Ok(value) = i64::try_from(value) {
+            self.push(value);
+        } else if let Ok(value) = u64::try_from(value) {
+            self.split();
+            self.largest = self.largest.max(value);
+            self.values.push((value & LOW_HALF as u64) as i64);
+            if let Some(upper) = &mut self.upper {
+                upper.push((value >> 32) as i64);
+            }
+        } else {
+            self.push_null();
+            return false;
+        }
+        true
+    }
+
+    #[cfg(test)]
+    pub(crate) fn get(&self, row: usize) -> Option<i128> {
+        if self.nulls.binary_search(&(row as u32)).is_ok() {
+            return None;
+        }
+        let low = i128::from(*self.values.get(row)?);
+        Some(match &self.upper {
+            None => low,
+            Some(upper) => (i128::from(*upper.get(row)?) << 32) + low,
+        })
+    }
+
+    /// Makes sure that the sum of all values fits, by splitting them where it might not.
+    pub(crate) fn make_summable(&mut self) {
+        if self
+            .largest
+            .checked_mul(self.values.len() as u64)
+            .is_none_or(|most| most > i64::MAX as u64)
+        {
+            self.split();
+        }
+    }
+
+    fn split(&mut self) {
+        if self.upper.is_none() {
+            self.upper = Some(self.values.iter().map(|value| value >> 32).collect());
+            for value in &mut self.values {
+                *value &= LOW_HALF;
+            }
+        }
+    }
+}
+
+/// The cell that ends at `end`, as a number. At least eight bytes stand before `end` in `text`.
+#[inline]
+pub(crate) fn integer(text: &[u8], begin: usize, end: usize) -> Result<i64, Odd> {
+    match end - begin {
+        0 => Ok(0),
+        1 if text[begin].is_ascii_digit() => Ok(i64::from(text[begin] - b'0')),
+        length @ 1..=8 => match eight_digits(text, end, length) {
+            Some(value) => Ok(value as i64),
+            None => Err(odd(&text[begin..end])),
+        },
+        length @ 9..=16 => {
+            match (eight_digits(text, end - 8, length - 8), eight_digits(text, end, 8)) {
+                (Some(high), Some(low)) => Ok((high * 100_000_000 + low) as i64),
+                _ => Err(odd(&text[begin..end])),
+            }
+        }
+        _ => match odd(&text[begin..end]) {
+            Odd::Integer(value) => i64::try_from(value).map_err(|_| Odd::Integer(value)),
+            Odd::NoInteger => Err(Odd::NoInteger),
+        },
+    }
+}
+
+/// The last `length` (1 to 8) of the eight bytes before `end`, as decimal digits: all eight are tested and multiplied together
+/// in one register, the bytes before the cell counting as 0.
+#[inline]
+fn eight_digits(text: &[u8], end: usize, length: usize) -> Option<u64> {
+    let bytes = text.get(end.checked_sub(8)?..end)?.first_chunk::<8>()?;
+    let outside = 64 - 8 * length as u32;
+    // The first digit is in the lowest byte.
+    let digits = (u64::from_le_bytes(*bytes) ^ 0x3030_3030_3030_3030) >> outside << outside;
+    // Above 9 a byte has, or with 0x76 added gets, its highest bit.
+    if (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    let pairs = digits.wrapping_mul((10 << 8) + 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul((100 << 16) + 1) >> 16 & 0x0000_ffff_0000_ffff;
+    Some(fours.wrapping_mul((10_000 << 32) + 1) >> 32)
+}
+
+#[cold]
+fn odd(cell: &[u8]) -> Odd {
+    let digits = cell.strip_prefix(b"-").unwrap_or(cell);
+    // i128 would also take a leading plus sign, which HAProxy never writes.
+    if !digits.first().is_some_and(u8::is_ascii_digit) {
+        return Odd::NoInteger;
+    }
+    std::str::from_utf8(cell)
+        .ok()
+        .and_then(|cell| cell.parse().ok())
+        .map_or(Odd::NoInteger, Odd::Integer)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::{Cells, Odd, integer};
+
+    fn parse(cell: &str) -> Result<i64, Odd> {
+        let text = format!("0123456789abcdef{cell},tail");
+        integer(text.as_bytes(), 16, 16 + cell.len())
+    }
+
+    #[test]
+    fn cells_read_as_what_they_say() {
+        assert_eq!(parse(""), Ok(0));
+        assert_eq!(parse("7"), Ok(7));
+        assert_eq!(parse("00000012"), Ok(12));
+        assert_eq!(parse("-1"), Err(Odd::Integer(-1)));
+        assert_eq!(parse("9223372036854775807"), Ok(i64::MAX));
+        assert_eq!(parse("18446744073709551615"), Err(Odd::Integer(u64::MAX.into())));
+        for text in
+            ["x", "1x", "+1", "-", "1.5", "12345678x", "NaN", "\u{0}", "1 ", "\u{ff}234", ":"]
+        {
+            assert_eq!(parse(text), Err(Odd::NoInteger), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_stays_exact_beyond_63_bits() {
+        let mut cells = Cells::default();
+        cells.push(-3);
+        cells.push_null();
+        assert!(cells.push_wide(u64::MAX.into()));
+        assert!(!cells.push_wide(i128::from(u64::MAX) + 1));
+        cells.push(5);
+        let values: Vec<_> = (0..6).map(|row| cells.get(row)).collect();
+        assert_eq!(values, [Some(-3), None, Some(u64::MAX.into()), None, Some(5), None]);
+    }
+
+    #[test]
+    fn a_sum_that_might_not_fit_is_split() {
+        let mut cells = Cells::default();
+        cells.push(i64::MAX);
+        cells.make_summable();
+        assert!(cells.upper.is_none());
+        cells.push(i64::MAX);
+        cells.make_summable();
+        assert!(cells.upper.is_some());
+        assert_eq!(cells.get(1), Some(i64::MAX.into()));
+    }
+
+    proptest! {
+        /// Every number reads as the standard library reads it, with whatever stands before it.
+        #[test]
+        fn every_number_reads_as_the_standard_library_reads_it(number in any::<u64>(), shift in 0..64) {
+            let number: u64 = number >> shift;
+            let expected = i64::try_from(number).map_err(|_| Odd::Integer(number.into()));
+            assert_eq!(parse(&number.to_string()), expected);
+        }
+
+        /// No text of digits' neighbours is taken for a number.
+        #[test]
+        fn text_is_no_number(cell in "[0-9]{0,12}[/:;a-z.][0-9]{0,6}") {
+            assert_eq!(parse(&cell), Err(Odd::NoInteger));
+        }
+    }
+}

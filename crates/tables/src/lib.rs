@@ -1,0 +1,349 @@
+//! HAProxy's answers as typed columns, folded over its processes.
+//!
+//! Files go in, sections of a [`metric::Batch`] come out; in between stand a reader of our own and polars, which no other crate
+//! sees. A damaged file costs itself: it is left out, told as [`Damage`], and the rest is folded.
+
+mod cells;
+mod codes;
+mod exclude;
+mod fold;
+mod info;
+mod rows;
+mod separators;
+mod stat;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use metric::catalog::{Choice, Fold, Kind};
+use metric::{Column, Names, Part, Section, Subject};
+use thiserror::Error;
+
+use crate::codes::Codes;
+use crate::exclude::Exclude;
+use crate::fold::{Folded, Table};
+use crate::stat::{AllCodes, AllRows, Rows};
+
+/// A snapshot could not be folded.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A fault of ours.
+    #[error("cannot fold {what}: {source}; please report this")]
+    Fold {
+        /// What was being folded.
+        what: &'static str,
+        /// What polars said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The answers of one endpoint: where they lie.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The answer to `show info`.
+    pub info: Option<PathBuf>,
+    /// The answer to `show stat`.
+    pub stat: Option<PathBuf>,
+}
+
+/// A file of which something could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// What could not be used and why.
+    pub reason: String,
+}
+
+/// The reader and the folds, with what they keep from one snapshot to the next.
+#[derive(Debug)]
+pub struct Tables {
+    config: config::Tables,
+    buffer: rows::Buffer,
+    codes: AllCodes,
+    frontend_plan: Vec<(&'static str, Fold)>,
+    backend_plan: Vec<(&'static str, Fold)>,
+    server_plan: Vec<(&'static str, Fold)>,
+    aggregate_plan: Vec<(&'static str, Fold)>,
+    exclude_frontends: Exclude,
+    exclude_backends: Exclude,
+}
+
+/// The proxies of one snapshot, read but not folded.
+#[derive(Debug)]
+pub struct Proxies {
+    rows: AllRows,
+    /// Files of which something could not be used.
+    pub damages: Vec<Damage>,
+}
+
+/// The daemon of one snapshot.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Its sections.
+    pub sections: Vec<Section>,
+    /// Files of which something could not be used.
+    pub damages: Vec<Damage>,
+}
+
+impl Tables {
+    /// Ready for the first snapshot.
+    #[must_use]
+    pub fn new(config: config::Tables) -> Self {
+        let plan = |kind: Kind, selection: &config::Selection| {
+            kind.plan(match selection {
+                config::Selection::Default => Choice::Default,
+                config::Selection::All => Choice::All,
+                config::Selection::Named(names) => Choice::Named(names),
+            })
+        };
+        Self {
+            buffer: rows::Buffer::new(),
+            codes: AllCodes::default(),
+            frontend_plan: plan(Kind::Frontend, &config.frontend_metrics),
+            backend_plan: plan(Kind::Backend, &config.backend_metrics),
+            server_plan: plan(Kind::Server, &config.server_metrics),
+            aggregate_plan: if config.aggr_server_metrics {
+                Kind::Server.plan(Choice::Default)
+            } else {
+                Vec::new()
+            },
+            exclude_frontends: Exclude::new(config.exclude_frontends.clone()),
+            exclude_backends: Exclude::new(config.exclude_backends.clone()),
+            config,
+        }
+    }
+
+    /// Reads and folds the answers to `show info`.
+    ///
+    /// # Errors
+    ///
+    /// Only a fault of ours; a damaged file is told as such.
+    pub fn daemon(&self, inputs: &[Input]) -> Result<Daemon, Error> {
+        let mut processes = Vec::new();
+        let mut damages = Vec::new();
+        for (endpoint, path) in inputs.iter().filter_map(|i| Some((&i.endpoint, i.info.as_ref()?)))
+        {
+            let mut damaged = |reason| damages.push(Damage { path: path.clone(), reason });
+            match info::read(endpoint, path, self.config.file_limit) {
+                Ok((process, bad)) => {
+                    if !bad.is_empty() {
+                        damaged(format!("no number: {}", bad.join(", ")));
+                    }
+                    processes.push(process);
+                }
+                Err(reason) => damaged(format!("left out: it {reason}")),
+            }
+        }
+        let wanted = (self.config.per_process_metrics, self.config.calculate_percentages);
+        let sections = info::sections(processes, wanted.0, wanted.1)
+            .map_err(|error| fault("the daemon", error))?;
+        Ok(Daemon { sections, damages })
+    }
+
+    /// Reads the answers to `show stat`.
+    pub fn read(&mut self, inputs: &[Input]) -> Proxies {
+        let mut rows = AllRows {
+            frontends: Rows::new(self.frontend_plan.clone()),
+            backends: Rows::new(self.backend_plan.clone()),
+            servers: Rows::new(self.all_server_fields()),
+        };
+        let mut damages = Vec::new();
+        self.codes.begin_snapshot();
+        for path in inputs.iter().filter_map(|input| input.stat.as_deref()) {
+            let limit = self.config.file_limit;
+            damages.extend(damage(
+                path,
+                stat::read(path, limit, &mut self.buffer, &mut self.codes, &mut rows),
+            ));
+        }
+        Proxies { rows, damages }
+    }
+
+    /// Folds the frontends.
+    ///
+    /// # Errors
+    ///
+    /// Only a fault of ours.
+    pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
+        let excluded = self.exclude_frontends.names();
+        let rows = std::mem::replace(&mut proxies.rows.frontends, Rows::new(Vec::new()));
+        let mut folded = fold_once(rows, "frontends")?;
+        let names = kept(&mut folded, &self.codes.frontends, |(name, _)| !excluded.contains(name));
+        Ok(vec![Section {
+            subject: Subject::Frontend,
+            part: Part::Frontend,
+            names,
+            columns: folded.columns,
+        }])
+    }
+
+    /// Folds the backends.
+    ///
+    /// # Errors
+    ///
+    /// Only a fault of ours.
+    pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
+        let excluded = self.exclude_backends.names();
+        let rows = std::mem::replace(&mut proxies.rows.backends, Rows::new(Vec::new()));
+        let mut folded = fold_once(rows, "backends")?;
+        let names = kept(&mut folded, &self.codes.backends, |(name, _)| !excluded.contains(name));
+        Ok(vec![Section {
+            subject: Subject::Backend,
+            part: Part::Backend,
+            names,
+            columns: folded.columns,
+        }])
+    }
+
+    /// Folds the servers: within their backends, how many each backend has, and over all backends where that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// Only a fault of ours.
+    pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
+        let excluded = self.exclude_backends.names();
+        let mut rows = std::mem::replace(&mut proxies.rows.servers, Rows::new(Vec::new()));
+        let codes = std::mem::take(&mut rows.codes);
+        rows.codes.resize(codes.len(), 0);
+        let table = Table::new(rows).map_err(|error| fault("servers", error))?;
+        let mut sections = Vec::new();
+        if self.config.aggr_server_metrics {
+            sections.push(self.over_all_backends(&table, &codes)?);
+        }
+        let plan = &self.server_plan;
+        let mut folded = table
+            .fold(codes, |name| plan.iter().any(|(planned, _)| *planned == name))
+            .map_err(|error| fault("servers", error))?;
+        drop(table);
+        let names = kept(&mut folded, &self.codes.servers, |(name, _)| !excluded.contains(name));
+        sections.push(server_counts(&names));
+        sections.push(Section {
+            subject: Subject::BackendServer,
+            part: Part::Server,
+            names,
+            columns: folded.columns,
+        });
+        Ok(sections)
+    }
+
+    /// Servers by their own names; excluded backends count too.
+    fn over_all_backends(&self, table: &Table, codes: &[u32]) -> Result<Section, Error> {
+        let mut names = Vec::new();
+        let mut by_name: HashMap<&str, u32> = HashMap::new();
+        let by_code: Vec<u32> = self
+            .codes
+            .servers
+            .names()
+            .iter()
+            .map(|(_, server)| {
+                *by_name.entry(server).or_insert_with(|| {
+                    names.push(server.as_str());
+                    names.len() as u32 - 1
+                })
+            })
+            .collect();
+        let codes = codes.iter().map(|&code| by_code[code as usize]).collect();
+        let plan = &self.aggregate_plan;
+        let folded = table
+            .fold(codes, |name| plan.iter().any(|(planned, _)| *planned == name))
+            .map_err(|error| fault("servers over all backends", error))?;
+        let mut section_names = Names::default();
+        for &code in &folded.codes {
+            section_names.push(names[code as usize], "");
+        }
+        Ok(Section {
+            subject: Subject::Server,
+            part: Part::Server,
+            names: section_names,
+            columns: folded.columns,
+        })
+    }
+
+    /// What is read of servers: what is asked of them in their backends and over all of them.
+    fn all_server_fields(&self) -> Vec<(&'static str, Fold)> {
+        let mut fields = self.server_plan.clone();
+        for (name, fold) in &self.aggregate_plan {
+            if fields.iter().all(|(planned, _)| planned != name) {
+                fields.push((name, *fold));
+            }
+        }
+        fields
+    }
+}
+
+fn fault(what: &'static str, error: fold::Refused) -> Error {
+    Error::Fold { what, source: Box::new(error) }
+}
+
+fn fold_once(mut rows: Rows, what: &'static str) -> Result<Folded, Error> {
+    let codes = std::mem::take(&mut rows.codes);
+    rows.codes.resize(codes.len(), 0);
+    Table::new(rows)
+        .and_then(|table| table.fold(codes, |_| true))
+        .map_err(|error| fault(what, error))
+}
+
+/// The names of what was folded, without what is excluded, which leaves the columns too.
+fn kept(folded: &mut Folded, codes: &Codes, keep: impl Fn(&(String, String)) -> bool) -> Names {
+    let mut names = Names::default();
+    let mut kept = Vec::with_capacity(folded.codes.len());
+    for &code in &folded.codes {
+        let name = &codes.names()[code as usize];
+        kept.push(keep(name));
+        if keep(name) {
+            names.push(&name.0, &name.1);
+        }
+    }
+    if kept.contains(&false) {
+        for column in &mut folded.columns {
+            column.keep_rows(&kept);
+        }
+    }
+    names
+}
+
+/// `TotalServers`: how many different servers each backend has.
+fn server_counts(servers: &Names) -> Section {
+    let mut order: Vec<&str> = Vec::new();
+    let mut counts: HashMap<&str, i128> = HashMap::new();
+    for (backend, _) in servers.iter() {
+        *counts.entry(backend).or_insert_with(|| {
+            order.push(backend);
+            0
+        }) += 1;
+    }
+    let mut names = Names::default();
+    for backend in &order {
+        names.push(backend, "");
+    }
+    let values = order.iter().map(|backend| counts.get(backend).copied());
+    Section {
+        subject: Subject::Backend,
+        part: Part::Server,
+        columns: vec![Column::integers("TotalServers", values)],
+        names,
+    }
+}
+
+fn damage(path: &Path, outcome: Result<stat::Outcome, String>) -> Option<Damage> {
+    let reason = match outcome {
+        Err(reason) => format!("left out: it {reason}"),
+        Ok(outcome) => {
+            let rows = outcome
+                .rows
+                .map(|(count, why)| format!("{count} rows left out, the first since {why}"));
+            let cells = outcome
+                .cells
+                .map(|(count, first)| format!("{count} cells are no numbers, the first: {first}"));
+            let parts: Vec<_> = rows.into_iter().chain(cells).collect();
+            if parts.is_empty() {
+                return None;
+            }
+            parts.join("; ")
+        }
+    };
+    Some(Damage { path: path.to_owned(), reason })
+}

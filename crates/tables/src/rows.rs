@@ -1,0 +1,247 @@
+//! A file as rows: read through one reused buffer, so that memory does not grow with the file.
+//!
+//! A line end ends a row whatever quotes are open: HAProxy never writes one into a cell, and a quote that is never closed must
+//! cost its own row and no other. A comma between quotes parts no cells.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::separators::{self, BLOCK};
+
+/// Bytes that a row can have at most.
+pub(crate) const ROW_MAX_BYTES: usize = 256 * 1024;
+/// Cells that a row can have at most; HAProxy 3.4 has 213.
+pub(crate) const CELLS_MAX: usize = 1024;
+/// Room before the text, so that the eight bytes before the end of any cell can be loaded.
+const FRONT: usize = 16;
+
+/// A row, as positions in the buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row<'a> {
+    /// The whole buffer.
+    pub(crate) text: &'a [u8],
+    /// Where the row begins.
+    pub(crate) begin: usize,
+    /// Where each cell ends; the last is the line end.
+    pub(crate) ends: &'a [u32],
+    /// What is wrong with it.
+    pub(crate) fault: Option<RowFault>,
+}
+
+/// Why a row cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowFault {
+    /// The file ends in it.
+    Cut,
+    /// A quote is never closed.
+    OpenQuote,
+    /// Beyond [`CELLS_MAX`].
+    TooManyCells,
+}
+
+/// A file cannot be read to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Io(io::Error),
+    /// A row goes beyond [`ROW_MAX_BYTES`].
+    RowTooLong,
+}
+
+/// The reused buffer.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Buffer {
+    pub(crate) fn new() -> Self {
+        Self { bytes: vec![0; FRONT + ROW_MAX_BYTES + BLOCK], ends: vec![0; CELLS_MAX + 1 + BLOCK] }
+    }
+
+    /// Calls `each` with every row, until it returns false or the file ends.
+    pub(crate) fn rows(
+        &mut self,
+        file: &mut File,
+        mut each: impl FnMut(Row<'_>) -> bool,
+    ) -> Result<(), Stop> {
+        let limit = FRONT + ROW_MAX_BYTES;
+        let mut filled = FRONT;
+        loop {
+            let room = self.bytes.get_mut(filled..limit).unwrap_or_default();
+            if room.is_empty() {
+                return Err(Stop::RowTooLong);
+            }
+            let count = match file.read(room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(Stop::Io)?,
+            };
+            if count == 0 {
+                if filled > FRONT {
+                    self.bytes[filled] = b'\n';
+                    self.scan(filled + 1, |row| {
+                        each(Row { fault: row.fault.or(Some(RowFault::Cut)), ..row })
+                    });
+                }
+                return Ok(());
+            }
+            filled += count;
+            let Some(rest) = self.scan(filled, &mut each) else { return Ok(()) };
+            self.bytes.copy_within(rest..filled, FRONT);
+            filled = FRONT + (filled - rest);
+        }
+    }
+
+    /// Gives every complete row before `filled` and returns where the incomplete one begins; `None` if told to stop.
+    fn scan(&mut self, filled: usize, mut each: impl FnMut(Row<'_>) -> bool) -> Option<usize> {
+        let Self { bytes, ends } = self;
+        let mut begin = FRONT;
+        let mut count = 0;
+        let mut too_many = false;
+        let mut quoted = false;
+        let mut at = FRONT;
+        while at < filled {
+            // There is room for one more block's ends.
+            if count > CELLS_MAX {
+                (too_many, count) = (true, 0);
+            }
+            let block = bytes[at..].first_chunk::<BLOCK>()?;
+            let mut masks = separators::masks(block);
+            if filled - at < BLOCK {
+                let inside = (1 << (filled - at)) - 1;
+                masks.commas &= inside;
+                masks.line_ends &= inside;
+                masks.quotes &= inside;
+            }
+            let plain = masks.quotes == 0 && !quoted;
+            let mut bits = masks.commas | masks.line_ends | masks.quotes;
+            while bits != 0 {
+                let offset = bits.trailing_zeros() as usize;
+                let bit = bits & bits.wrapping_neg();
+                bits ^= bit;
+                if !plain {
+                    if masks.quotes & bit != 0 {
+                        quoted = !quoted;
+                        continue;
+                    }
+                    if quoted && masks.commas & bit != 0 {
+                        continue;
+                    }
+                }
+                ends[count] = (at + offset) as u32;
+                count += 1;
+                if masks.line_ends & bit != 0 {
+                    let fault = match (quoted, too_many || count > CELLS_MAX) {
+                        (true, _) => Some(RowFault::OpenQuote),
+                        (_, true) => Some(RowFault::TooManyCells),
+                        _ => None,
+                    };
+                    if !each(Row { text: bytes, begin, ends: &ends[..count], fault }) {
+                        return None;
+                    }
+                    begin = at + offset + 1;
+                    count = 0;
+                    (quoted, too_many) = (false, false);
+                }
+            }
+            at += BLOCK;
+        }
+        Some(begin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+
+    use super::{Buffer, CELLS_MAX, ROW_MAX_BYTES, RowFault, Stop};
+
+    type Seen = Vec<(Vec<Vec<u8>>, Option<RowFault>)>;
+
+    fn fast(text: &[u8]) -> Result<Seen, Stop> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file.rewind().unwrap();
+        let mut seen = Vec::new();
+        Buffer::new().rows(&mut file, |row| {
+            let mut begin = row.begin;
+            let cells = row.ends.iter().map(|&end| {
+                let cell = row.text[begin..end as usize].to_vec();
+                begin = end as usize + 1;
+                cell
+            });
+            // The cells of a row that has too many are not all known.
+            let cells =
+                if row.fault == Some(RowFault::TooManyCells) { vec![] } else { cells.collect() };
+            seen.push((cells, row.fault));
+            true
+        })?;
+        Ok(seen)
+    }
+
+    /// The slow twin: byte by byte, from the rules alone.
+    fn slow(text: &[u8]) -> Seen {
+        let mut seen = Vec::new();
+        let mut lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
+        let last = lines.pop().filter(|last| !last.is_empty());
+        for (line, cut) in
+            lines.into_iter().map(|line| (line, false)).chain(last.map(|l| (l, true)))
+        {
+            let (mut cells, mut quoted) = (vec![vec![]], false);
+            for byte in line {
+                quoted ^= *byte == b'"';
+                match (byte, quoted) {
+                    (b',', false) => cells.push(vec![]),
+                    _ => cells.last_mut().unwrap().push(*byte),
+                }
+            }
+            let fault = match (quoted, cells.len() > CELLS_MAX, cut) {
+                (true, ..) => Some(RowFault::OpenQuote),
+                (_, true, _) => Some(RowFault::TooManyCells),
+                (.., true) => Some(RowFault::Cut),
+                _ => None,
+            };
+            if fault == Some(RowFault::TooManyCells) {
+                cells.clear();
+            }
+            seen.push((cells, fault));
+        }
+        seen
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            4 => Just(b','), 1 => Just(b'\n'), 1 => Just(b'"'), 4 => b'0'..=b'9', 1 => any::<u8>()
+        ];
+        proptest::collection::vec(byte, 0..700)
+    }
+
+    proptest! {
+        /// Any bytes at all give the same rows, cells and faults as the slow twin sees.
+        #[test]
+        fn any_text_reads_as_the_slow_twin_reads_it(text in text()) {
+            assert_eq!(fast(&text).unwrap(), slow(&text));
+        }
+    }
+
+    #[test]
+    fn rows_go_on_over_the_end_of_the_buffer() {
+        let row = format!("{},\"a,b\",\n", "x".repeat(1000));
+        let text = row.repeat(3 * ROW_MAX_BYTES / row.len());
+        assert_eq!(fast(text.as_bytes()).unwrap(), slow(text.as_bytes()));
+    }
+
+    #[test]
+    fn more_cells_than_there_can_be_cost_their_row_alone() {
+        let text = format!("a,b\n{}\nc,d\n", ",".repeat(3 * CELLS_MAX));
+        assert_eq!(fast(text.as_bytes()).unwrap(), slow(text.as_bytes()));
+    }
+
+    #[test]
+    fn a_file_without_line_ends_is_refused() {
+        let text = vec![b'x'; ROW_MAX_BYTES + 1];
+        assert!(matches!(fast(&text), Err(Stop::RowTooLong)));
+    }
+}

@@ -1,0 +1,72 @@
+//! haproxystats-process: folds snapshots of HAProxy's statistics and delivers them.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime};
+
+use config::Program;
+use daemon::{Clock, shutdown};
+use processor::{Settings, worker};
+use tracing::{error, info, warn};
+
+mod cli;
+
+const USAGE: &str = "
+Processes statistics from HAProxy and pushes them to Graphite.
+
+Usage:
+    haproxystats-process [-f <file>] [-d <dir>] [-p | -P]
+    haproxystats-process (-h | --help)
+    haproxystats-process (-v | --version)
+
+Options:
+    -f, --file <file>  configuration file with settings
+                       [default: /etc/haproxystats.conf]
+    -d, --dir <dir>    directory with additional configuration files (*.conf)
+    -p, --print        show default settings
+    -P, --print-conf   show configuration
+    -h, --help         show this screen
+    -v, --version      show version
+
+Every option of the file is explained in docs/configuration.md.
+";
+
+fn main() -> ExitCode {
+    let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+    if let Ok(parent) = std::env::var(worker::ROLE_VARIABLE) {
+        return end(worker::run(parent.parse().ok(), clock, cli::start_logging));
+    }
+    let config = match cli::configuration(USAGE, Program::Process) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    cli::start_logging(config.process.loglevel);
+    info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let (tell, told) = processor::shutdown_channel();
+    let caught = shutdown::on_signal(move |signal| {
+        let _ = tell.send(signal);
+    });
+    if let Err(error) = caught {
+        return end(Err::<(), io::Error>(error));
+    }
+    let settings = Settings {
+        config: config.process,
+        clock,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        arguments: std::env::args_os().collect(),
+    };
+    end(processor::run(settings, &told))
+}
+
+fn end(result: Result<(), impl std::error::Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::from(cli::FAILED)
+        }
+    }
+}

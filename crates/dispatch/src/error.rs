@@ -1,0 +1,93 @@
+//! Why a batch was not delivered, in words that tell an operator where to look.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a batch was not delivered.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The name of the server leads nowhere.
+    #[error("graphite {address} does not resolve: {source}; check [graphite] server")]
+    Resolve {
+        /// Server and port.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No address of the server takes a connection.
+    #[error("graphite {address} takes no connection: {source}")]
+    Connect {
+        /// Server and port.
+        address: String,
+        /// What the system said of the last address.
+        source: io::Error,
+    },
+    /// It accepted no byte for write-timeout.
+    #[error("graphite {address} accepted no byte for {}s (write-timeout), {sent} of {total} bytes sent", timeout.as_secs_f64())]
+    Stalled {
+        /// Server and port.
+        address: String,
+        /// The limit.
+        timeout: Duration,
+        /// Bytes that our kernel took.
+        sent: usize,
+        /// Bytes of the batch.
+        total: usize,
+    },
+    /// The connection broke.
+    #[error("the connection to graphite {address} broke after {sent} of {total} bytes: {source}")]
+    Broken {
+        /// Server and port.
+        address: String,
+        /// Bytes that our kernel took.
+        sent: usize,
+        /// Bytes of the batch.
+        total: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It closed before we had said that the batch ends.
+    #[error(
+        "graphite {address} closed before the end of the batch; if it always does, something in between closes: \
+         look there, or set [graphite] confirm = tcp"
+    )]
+    ClosedEarly {
+        /// Server and port.
+        address: String,
+    },
+    /// It neither closed nor acknowledged within confirm-timeout.
+    #[error(
+        "graphite {address} took the batch but {missing} within {}s (confirm-timeout); if it never does, set \
+         [graphite] confirm = {remedy}",
+        timeout.as_secs_f64()
+    )]
+    Unconfirmed {
+        /// Server and port.
+        address: String,
+        /// What did not come.
+        missing: &'static str,
+        /// The limit.
+        timeout: Duration,
+        /// The setting that asks for less.
+        remedy: &'static str,
+    },
+    /// It closed with bytes on the way that it never acknowledged.
+    #[error("graphite {address} closed with {bytes} bytes unacknowledged")]
+    Unacknowledged {
+        /// Server and port.
+        address: String,
+        /// How many.
+        bytes: usize,
+    },
+    /// local-store cannot be written.
+    #[error("local-store cannot write {}: {source}; check its room and our rights, or remove [local-store]", path.display())]
+    Store {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,20 @@
+//! How many bytes of a TCP connection the peer has not acknowledged: the kernel's word, by the ioctl SIOCOUTQ (tcp(7)).
+//!
+//! The standard library has no call for it, hence the one unsafe line.
+
+use std::ffi::c_int;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+
+/// Bytes that were written (an end of the stream counts as one) and not acknowledged yet.
+#[expect(unsafe_code, reason = "an ioctl")]
+pub(crate) fn bytes(stream: &TcpStream) -> io::Result<usize> {
+    let mut count: c_int = 0;
+    // SAFETY: SIOCOUTQ, which is TIOCOUTQ, writes one int through the pointer, which is valid for it; the descriptor is open.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
+}

@@ -1,0 +1,317 @@
+//! A keeper: the thread of the parent that owns one worker process. It gives it one job at a time, hears when it dies, and asks for
+//! another.
+//!
+//! The child itself is made by the parent's main thread, on request: the signal that ends a child with its parent follows the
+//! *thread* that made it. A snapshot leaves the spool here, once every dispatcher that must have it has it.
+
+use std::io::{self, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ExitStatus};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded, never, select};
+use daemon::Backoff;
+use rustix::process::Signal;
+use tracing::{debug, error, info, warn};
+
+use crate::protocol::{self, Order, Outcome, Reply};
+use crate::queue::Death;
+
+/// What the keepers have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: config::Process,
+    pub(crate) host: String,
+}
+
+/// A keeper's ends of the channels.
+#[derive(Debug, Clone)]
+pub(crate) struct Channels {
+    /// Snapshots to do; the parent holds the other end and closes it at the end.
+    pub(crate) jobs: Receiver<String>,
+    /// What became of them; the parent reads.
+    pub(crate) events: Sender<Event>,
+    /// Requests for a child; the parent's main thread answers.
+    pub(crate) spawns: Sender<Sender<io::Result<Child>>>,
+    /// Never sends; closed by the parent when the program is to end.
+    pub(crate) stopping: Receiver<()>,
+}
+
+/// What a keeper tells the parent.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A job came to an end.
+    Finished {
+        /// The snapshot.
+        snapshot: String,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A worker died over a snapshot.
+    Died {
+        /// The snapshot.
+        snapshot: String,
+        /// How it died.
+        death: Death,
+    },
+    /// A job was given up because the program ends.
+    GivenUp {
+        /// The snapshot; it stays in the spool.
+        snapshot: String,
+    },
+    /// The keeper's last word.
+    Ended,
+}
+
+/// Pauses before a worker that died is replaced.
+const REPLACE_FIRST: Duration = Duration::from_millis(50);
+const REPLACE_LONGEST: Duration = Duration::from_secs(10);
+/// How long an idle worker has to end when its stdin is closed.
+const END_GRACE: Duration = Duration::from_secs(1);
+
+/// Runs a keeper until its jobs end.
+pub(crate) fn run(index: usize, shared: &Arc<Shared>, channels: &Channels) {
+    let mut backoff = Backoff::new(REPLACE_FIRST, 2.0, REPLACE_LONGEST);
+    while let Some(mut worker) = Worker::obtain(index, shared, channels, &mut backoff) {
+        let end = worker.serve(channels, &mut backoff);
+        worker.finish(end);
+        if end == End::NoMoreJobs {
+            break;
+        }
+        if pause(backoff.pause(), &channels.stopping) == Stop::Stopping {
+            break;
+        }
+    }
+    let _ = channels.events.send(Event::Ended);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    NoMoreJobs,
+    Died,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    GoOn,
+    Stopping,
+}
+
+/// A child with its pipes.
+#[derive(Debug)]
+struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    child: Child,
+    orders: Option<ChildStdin>,
+    /// Closed when the child's stdout ends, which is how we hear that it died.
+    replies: Receiver<Reply>,
+}
+
+impl Worker {
+    /// A worker that has its configuration; tries until there is one or the program ends.
+    fn obtain(
+        index: usize,
+        shared: &Arc<Shared>,
+        channels: &Channels,
+        backoff: &mut Backoff,
+    ) -> Option<Self> {
+        loop {
+            let (reply, answer) = bounded(1);
+            channels.spawns.send(reply).ok()?;
+            match answer.recv().ok()?.and_then(|child| Self::begin(index, shared, child)) {
+                Ok(worker) => {
+                    debug!(worker = index, pid = worker.child.id(), "worker started");
+                    return Some(worker);
+                }
+                Err(error) => error!(worker = index, %error, "cannot start a worker, trying again"),
+            }
+            if pause(backoff.pause(), &channels.stopping) == Stop::Stopping {
+                return None;
+            }
+        }
+    }
+
+    fn begin(index: usize, shared: &Arc<Shared>, mut child: Child) -> io::Result<Self> {
+        let missing = || io::Error::other("the child has no pipes");
+        let mut orders = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let (sender, replies) = bounded(1);
+        thread::Builder::new().name(format!("replies-{index}")).spawn(move || {
+            let mut stdout = BufReader::new(stdout);
+            loop {
+                match protocol::receive(&mut stdout) {
+                    Ok(Some(reply)) => {
+                        if sender.send(reply).is_err() {
+                            break;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        error!(worker = index, %error, "the worker said what is no reply");
+                        break;
+                    }
+                }
+            }
+        })?;
+        let config = Box::new(shared.config.clone());
+        let begun =
+            protocol::send(&mut orders, &Order::Begin { config, host: shared.host.clone() });
+        if let Err(error) = begun {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        Ok(Self { index, shared: Arc::clone(shared), child, orders: Some(orders), replies })
+    }
+
+    /// Gives it jobs until there are no more, or it dies.
+    fn serve(&mut self, channels: &Channels, backoff: &mut Backoff) -> End {
+        loop {
+            select! {
+                recv(channels.jobs) -> job => {
+                    let Ok(snapshot) = job else { return End::NoMoreJobs };
+                    let event = self.work(snapshot, &channels.stopping);
+                    let end = match &event {
+                        Event::Finished { .. } => {
+                            backoff.reset();
+                            None
+                        }
+                        Event::GivenUp { .. } => Some(End::NoMoreJobs),
+                        Event::Died { .. } | Event::Ended => Some(End::Died),
+                    };
+                    if channels.events.send(event).is_err() {
+                        return End::NoMoreJobs;
+                    }
+                    if let Some(end) = end {
+                        return end;
+                    }
+                }
+                // Nothing is said without a job: this is the end of its stdout.
+                recv(self.replies) -> _ => {
+                    let death = self.death();
+                    warn!(worker = self.index, pid = self.child.id(), ?death, "an idle worker died, replacing it");
+                    return End::Died;
+                }
+            }
+        }
+    }
+
+    /// One job, from the order to the acknowledgement.
+    fn work(&mut self, snapshot: String, stopping: &Receiver<()>) -> Event {
+        let order = Order::Job { snapshot: snapshot.clone() };
+        let sent = self.orders.as_mut().map(|orders| protocol::send(orders, &order));
+        if !matches!(sent, Some(Ok(()))) {
+            return self.died(snapshot);
+        }
+        let mut encoded = false;
+        let mut ending = false;
+        let mut stopping = stopping.clone();
+        loop {
+            let patience = self.patience(encoded, ending);
+            select! {
+                recv(self.replies) -> reply => match reply {
+                    Ok(Reply::Encoded) => encoded = true,
+                    Ok(Reply::Dispatched) => {}
+                    Ok(Reply::Finished(outcome)) => return self.finished(snapshot, outcome),
+                    Err(_) => return self.died(snapshot),
+                },
+                recv(stopping) -> _ => {
+                    stopping = never();
+                    ending = true;
+                }
+                recv(after(patience)) -> _ => {
+                    let _ = self.child.kill();
+                    if ending {
+                        info!(snapshot, "given up, since the program ends; it stays in the spool");
+                        return Event::GivenUp { snapshot };
+                    }
+                    error!(
+                        worker = self.index, snapshot, seconds = patience.as_secs(),
+                        "a worker made no progress (job-timeout), killed"
+                    );
+                    return Event::Died { snapshot, death: Death::Crashed };
+                }
+            }
+        }
+    }
+
+    /// How long the worker may say nothing.
+    fn patience(&self, encoded: bool, ending: bool) -> Duration {
+        let config = &self.shared.config;
+        let graphite = config.graphite.as_ref();
+        match (encoded, ending) {
+            (false, _) => config.job_timeout,
+            // Waiting for a receiver is no hang: its own limits come on top.
+            (true, false) => {
+                let limits =
+                    graphite.map(|g| g.connect_timeout + g.write_timeout + g.confirm_timeout);
+                config.job_timeout + limits.unwrap_or_default()
+            }
+            (true, true) => {
+                let limits = graphite.map(|g| g.connect_timeout + g.write_timeout);
+                limits.unwrap_or_default() + END_GRACE
+            }
+        }
+    }
+
+    fn finished(&self, snapshot: String, outcome: Outcome) -> Event {
+        if outcome != Outcome::Delivered {
+            return Event::Finished { snapshot, outcome };
+        }
+        let outcome = match spool::reader::remove(&self.shared.config.src_dir, &snapshot) {
+            Ok(()) => Outcome::Delivered,
+            Err(error) => Outcome::Unusable { reason: error.to_string() },
+        };
+        Event::Finished { snapshot, outcome }
+    }
+
+    fn died(&mut self, snapshot: String) -> Event {
+        let death = self.death();
+        warn!(
+            worker = self.index,
+            pid = self.child.id(),
+            snapshot,
+            ?death,
+            "a worker died, replacing it"
+        );
+        Event::Died { snapshot, death }
+    }
+
+    /// Waits for the child, whose stdout has ended, and tells who ended it.
+    fn death(&mut self) -> Death {
+        self.orders = None;
+        match self.child.wait().ok().as_ref().and_then(ExitStatus::signal) {
+            Some(signal) if signal == Signal::KILL.as_raw() || signal == Signal::TERM.as_raw() => {
+                Death::Killed
+            }
+            _ => Death::Crashed,
+        }
+    }
+
+    /// Sees the child off.
+    fn finish(mut self, end: End) {
+        self.orders = None;
+        if end == End::NoMoreJobs {
+            // Its stdout ends when it does; nothing more is said.
+            while self.replies.recv_timeout(END_GRACE).is_ok() {}
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn pause(how_long: Duration, stopping: &Receiver<()>) -> Stop {
+    match stopping.recv_timeout(how_long) {
+        Err(RecvTimeoutError::Timeout) => Stop::GoOn,
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => Stop::Stopping,
+    }
+}
+
+/// Where the executable is that a worker re-executes: the one we run, even after an upgrade has replaced the file.
+pub(crate) fn executable() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}

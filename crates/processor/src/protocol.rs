@@ -1,0 +1,100 @@
+//! What a keeper and its worker say to each other: one JSON object a line, over the child's stdin and stdout.
+//!
+//! The worker's first line in is its configuration, so that it reads no file of its own; the end of its stdin ends it. Nothing else
+//! may write to its stdout: logs go to stderr.
+
+use std::io::{self, BufRead, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What a worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// First of all: what it runs on.
+    Begin {
+        /// The configuration, as the parent read it.
+        config: Box<config::Process>,
+        /// This machine's name.
+        host: String,
+    },
+    /// A snapshot to fold and deliver.
+    Job {
+        /// Its name in the spool.
+        snapshot: String,
+    },
+}
+
+/// What a worker says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// The batch is made; from here on it waits for receivers.
+    Encoded,
+    /// A receiver has it, or has refused it; others may come.
+    Dispatched,
+    /// The job is done with.
+    Finished(Outcome),
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// Every dispatcher that must have the batch has it.
+    Delivered,
+    /// One has not.
+    Undelivered {
+        /// Its name.
+        dispatcher: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Somebody took the snapshot away.
+    Gone,
+    /// It cannot be folded, now or later.
+    Unusable {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Writes one message and its line end.
+pub(crate) fn send(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    to.write_all(&line)?;
+    to.flush()
+}
+
+/// Reads one message; `None` at the end.
+pub(crate) fn receive<T: DeserializeOwned>(from: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    if from.read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_pass_one_a_line() {
+        let mut pipe = Vec::new();
+        let undelivered =
+            Outcome::Undelivered { dispatcher: "graphite".into(), reason: "down\nand out".into() };
+        send(&mut pipe, &Reply::Encoded).unwrap();
+        send(&mut pipe, &Reply::Finished(undelivered.clone())).unwrap();
+        assert_eq!(pipe.iter().filter(|byte| **byte == b'\n').count(), 2);
+        let mut from = pipe.as_slice();
+        assert!(matches!(receive(&mut from).unwrap(), Some(Reply::Encoded)));
+        let Some(Reply::Finished(outcome)) = receive(&mut from).unwrap() else { panic!() };
+        assert_eq!(outcome, undelivered);
+        assert!(receive::<Reply>(&mut from).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        assert!(receive::<Reply>(&mut &b"a log line\n"[..]).is_err());
+    }
+}

@@ -41,16 +41,16 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     cli::start_logging(config.process.loglevel);
-    info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
     let (tell, told) = processor::shutdown_channel();
     let caught = shutdown::on_signal(move |signal| {
         let _ = tell.send(signal);
     });
     if let Err(error) = caught {
         return end(Err::<(), io::Error>(error));
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
+    for warning in &config.warnings {
+        warn!("{warning}");
     }
     let settings = Settings {
         config: config.process,

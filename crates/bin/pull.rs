@@ -35,24 +35,26 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     cli::start_logging(config.pull.loglevel);
-    info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-pull starts");
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
     let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
-    match pull(config.pull, clock) {
+    match pull(config, clock) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
-            let configuration =
-                error.downcast_ref().is_some_and(puller::Error::is_configuration);
+            let configuration = error.downcast_ref().is_some_and(puller::Error::is_configuration);
             ExitCode::from(if configuration { cli::BAD_CONFIGURATION } else { cli::FAILED })
         }
     }
 }
 
 /// One thread serves all sockets; those that write files are the puller's own.
-fn pull(config: config::Pull, clock: Clock) -> Result<(), Box<dyn std::error::Error>> {
+fn pull(config: config::Config, clock: Clock) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Ok(puller::run(config, clock, shutdown::signals()?).await?) })
+    runtime.block_on(async {
+        let signals = shutdown::signals()?;
+        info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-pull starts");
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        Ok(puller::run(config.pull, clock, signals).await?)
+    })
 }

@@ -183,10 +183,22 @@ pub fn lock(directory: &Path) -> Result<Lock, Error> {
     match handle.try_lock() {
         Ok(()) => Ok(Lock { _directory: handle }),
         Err(fs::TryLockError::WouldBlock) => {
-            Err(Error::Locked { path: directory.to_owned(), by: None })
+            Err(Error::Locked { path: directory.to_owned(), by: holder(&handle) })
         }
         Err(fs::TryLockError::Error(source)) => Err(read(source)),
     }
+}
+
+/// Who has a lock, as `/proc/locks` tells (proc_locks(5)); it tells nothing of processes that a container hides.
+fn holder(directory: &File) -> Option<String> {
+    let status = rustix::fs::fstat(directory).ok()?;
+    let (major, minor) = (rustix::fs::major(status.st_dev), rustix::fs::minor(status.st_dev));
+    let device = format!("{major:02x}:{minor:02x}:{}", status.st_ino);
+    fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ours = words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&device.as_str());
+        ours.then(|| format!("pid {}", words.get(4).copied().unwrap_or("unknown")))
+    })
 }
 
 fn is_hidden(file_name: &OsStr) -> bool {
@@ -256,7 +268,8 @@ mod tests {
     fn one_holds_the_lock_and_it_goes_with_its_holder() {
         let spool = tempfile::tempdir().unwrap();
         let held = lock(spool.path()).unwrap();
-        assert!(matches!(lock(spool.path()), Err(Error::Locked { .. })));
+        let refused = lock(spool.path()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
         drop(held);
         lock(spool.path()).unwrap();
     }

@@ -17,7 +17,10 @@ pub(crate) const BLOCK: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[expect(unsafe_code, reason = "the compiler asks for it even where the target implies the feature")]
+#[expect(
+    unsafe_code,
+    reason = "the compiler asks for it even where the target implies the feature"
+)]
 pub(crate) fn masks(block: &[u8; BLOCK]) -> Masks {
     // SAFETY: SSE2 belongs to x86-64: there is no such processor without it.
     unsafe { sse2(block) }

@@ -1,0 +1,262 @@
+//! `cargo xtask demo`: the whole road on this machine, from HAProxy to Graphite's port, in half a
+//! minute.
+//!
+//! Everything happens in a folder of its own that stays, so that its files can be looked at
+//! afterwards. Children run in process groups of their own: Ctrl-C reaches only us, and we end them
+//! in order, as an operator would.
+
+mod arrivals;
+mod child;
+mod haproxy;
+mod screen;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{Failure, cargo, find_program};
+use arrivals::Arrivals;
+use child::{Child, wait_until};
+use haproxy::Source;
+use screen::Screen;
+
+/// What the command line asks for.
+pub(crate) struct Options {
+    seconds: u64,
+    dumps: bool,
+}
+
+impl Options {
+    /// Reads the words after `demo`.
+    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
+        let mut options = Self { seconds: 30, dumps: false };
+        let mut words = words.iter();
+        while let Some(&word) = words.next() {
+            match word {
+                "--dumps" => options.dumps = true,
+                "--seconds" => {
+                    let value = words.next().and_then(|text| text.parse().ok());
+                    options.seconds = value
+                        .filter(|seconds| (1..=86_400).contains(seconds))
+                        .ok_or("--seconds needs a whole number from 1 to 86400")?;
+                }
+                _ => return Err(format!("demo has no option {word}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Builds, runs, shows, cleans up. Not a single metric is a failure.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let programs = build()?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|error| format!("signal {signal}: {error}"))?;
+    }
+
+    let folder = Folder::create()?;
+    println!("The demo's files are in {}", folder.path.display());
+    let source = match find_program("haproxy").filter(|_| !options.dumps) {
+        Some(program) => haproxy::start(&program, &folder)?,
+        None => haproxy::start_dumps(&programs, &folder)?,
+    };
+    println!("{}\n", source.description);
+    let mut road = Road::start(&programs, &folder, source)?;
+    let mut arrivals = Arrivals::open(&folder.metrics())?;
+    let watched = watch(options, &interrupted, &mut road, &mut arrivals);
+    // Also after a failure: whoever looks for its reason wants the files in the state that an
+    // orderly end leaves.
+    road.stop(&folder);
+    arrivals.read_on()?;
+    watched?;
+
+    summary(&folder, &arrivals);
+    match arrivals.lines {
+        0 => Err("no metric arrived".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Release builds of both programs and of the examples; gives the folder they are in.
+fn build() -> Result<PathBuf, Failure> {
+    println!("Building both programs (the first time takes several minutes) ...");
+    let status = cargo()
+        .args(["build", "--release", "--locked", "--package", "haproxystats"])
+        .args(["--bins", "--examples"])
+        .status()
+        .map_err(|error| format!("cargo build: {error}"))?;
+    if !status.success() {
+        return Err(format!("cargo build ended with {status}"));
+    }
+    // We were built into the same target folder, under the name of our own profile.
+    let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
+    let target = own.ancestors().nth(2).ok_or("own path is too short")?;
+    Ok(target.join("release"))
+}
+
+/// The demo's own folder and what lies where in it.
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn create() -> Result<Self, Failure> {
+        let name = format!("haproxystats-demo-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        for folder in ["sockets", "logs"] {
+            let folder = path.join(folder);
+            fs::create_dir_all(&folder)
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        Ok(Self { path })
+    }
+
+    fn sockets(&self) -> PathBuf {
+        self.path.join("sockets")
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.path.join("logs").join(name)
+    }
+
+    fn metrics(&self) -> PathBuf {
+        self.path.join("graphite.txt")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path.join("haproxystats.conf")
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.path.join("incoming")
+    }
+
+    fn local_store(&self) -> PathBuf {
+        self.path.join("local-store")
+    }
+}
+
+/// All that runs, in the order in which it is ended: the source last but one, since pull still asks
+/// it.
+struct Road {
+    pull: Child,
+    process: Child,
+    source: Source,
+    receiver: Child,
+}
+
+impl Road {
+    fn start(programs: &Path, folder: &Folder, source: Source) -> Result<Self, Failure> {
+        let receiver = Child::start(
+            &programs.join("examples/graphite_receiver"),
+            &["127.0.0.1:0", "--write", &folder.metrics().to_string_lossy()],
+            &[],
+            &folder.log("graphite_receiver.log"),
+        )?;
+        let port = listening_port(&receiver)?;
+        write_config(folder, &port)?;
+        let config = folder.config().to_string_lossy().into_owned();
+        let start = |name: &str| {
+            let log = folder.log(&format!("{name}.log"));
+            Child::start(&programs.join(name), &["-f", &config], &[], &log)
+        };
+        Ok(Self {
+            process: start("haproxystats-process")?,
+            pull: start("haproxystats-pull")?,
+            source,
+            receiver,
+        })
+    }
+
+    fn check(&mut self) -> Result<(), Failure> {
+        let own = [&mut self.pull, &mut self.process, &mut self.receiver];
+        own.into_iter().chain(&mut self.source.children).try_for_each(Child::check)
+    }
+
+    /// The source of data first; then what is under way arrives.
+    fn stop(&mut self, folder: &Folder) {
+        self.source.traffic = None;
+        self.pull.stop();
+        let drained = || fs::read_dir(folder.incoming()).is_ok_and(|mut all| all.next().is_none());
+        if !wait_until(Duration::from_secs(5), drained) {
+            println!("Some snapshots are left in {}", folder.incoming().display());
+        }
+        self.process.stop();
+        self.receiver.stop();
+        self.source.children.iter_mut().for_each(Child::stop);
+    }
+}
+
+/// The receiver takes a free port and says in its first line which.
+fn listening_port(receiver: &Child) -> Result<String, Failure> {
+    let mut port = None;
+    wait_until(Duration::from_secs(10), || {
+        let log = fs::read_to_string(&receiver.log).unwrap_or_default();
+        port = log
+            .split_once('\n')
+            .and_then(|(line, _)| line.rsplit_once(':'))
+            .map(|(_, port)| port.to_owned());
+        port.is_some()
+    });
+    port.ok_or_else(|| format!("the receiver did not start\n{}", receiver.tail()))
+}
+
+fn write_config(folder: &Folder, port: &str) -> Result<(), Failure> {
+    let text = format!(
+        "# Written by `cargo xtask demo`.\n\
+         [DEFAULT]\nloglevel = info\n\n\
+         [paths]\nbase-dir = {base}\n\n\
+         [pull]\nsocket-dir = ${{paths:base-dir}}/sockets\npull-interval = 1\n\
+         dst-dir = ${{paths:base-dir}}/incoming\ntmp-dst-dir = ${{paths:base-dir}}/incoming.tmp\n\n\
+         [process]\nsrc-dir = ${{paths:base-dir}}/incoming\nworkers = 2\n\
+         per-process-metrics = true\ncalculate-percentages = true\n\n\
+         [graphite]\nserver = 127.0.0.1\nport = {port}\n\n\
+         [local-store]\ndir = ${{paths:base-dir}}/local-store\n",
+        base = folder.path.display(),
+    );
+    let path = folder.config();
+    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Shows what arrives until the time is over or Ctrl-C comes; a child that ends by itself is a
+/// failure.
+fn watch(
+    options: &Options,
+    interrupted: &AtomicBool,
+    road: &mut Road,
+    arrivals: &mut Arrivals,
+) -> Result<(), Failure> {
+    let mut screen = Screen::new();
+    let start = Instant::now();
+    let end = start + Duration::from_secs(options.seconds);
+    while Instant::now() < end && !interrupted.load(Ordering::Relaxed) {
+        road.check()?;
+        arrivals.read_on()?;
+        screen.show(start.elapsed(), arrivals);
+        thread::sleep(Duration::from_millis(200));
+    }
+    screen.finish(start.elapsed(), arrivals);
+    Ok(())
+}
+
+fn summary(folder: &Folder, arrivals: &Arrivals) {
+    println!("\n{} metrics of {} snapshots arrived.", arrivals.lines, arrivals.snapshots.len());
+    if arrivals.malformed > 0 {
+        println!("{} lines were malformed.", arrivals.malformed);
+    }
+    let rows = [
+        ("configuration", folder.config()),
+        ("what Graphite got", folder.metrics()),
+        ("local-store", folder.local_store()),
+        ("snapshots (spool)", folder.incoming()),
+        ("logs", folder.path.join("logs")),
+    ];
+    for (name, path) in rows {
+        println!("  {name:<18} {}", path.display());
+    }
+}

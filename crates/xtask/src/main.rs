@@ -1,0 +1,88 @@
+//! `cargo xtask`: what a newcomer and the CI call, so that README and `.ci/run` name one command
+//! each.
+//!
+//! `demo` shows the whole road from HAProxy to Graphite on this machine; `test` sees to the servers
+//! that the tests need and runs them all. Both leave the machine as it was, but for packages that
+//! `test` installs.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
+mod demo;
+mod test;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+usage: cargo xtask demo [--seconds N] [--dumps]
+       cargo xtask test [ARGUMENT ...]
+       cargo xtask help
+
+demo  builds both programs, runs them for half a minute against HAProxy and a
+      small Graphite receiver, and shows what arrives. Needs Rust and a linker;
+      takes this machine's haproxy where there is one, else recorded dumps.
+        --seconds N   run for N seconds (30 where nothing is said)
+        --dumps       recorded dumps, also where haproxy is installed
+test  installs the servers that the tests need (haproxy, graphite-carbon,
+      python3-whisper: on Debian, as root, where they are missing), runs every
+      test of the workspace and says at the end what was skipped.
+        ARGUMENT ...  handed on to `cargo test`
+
+exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line
+";
+
+/// Why a task ended early: a sentence for the terminal. No caller tells one failure from another.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.split_first() {
+        Some((&"demo", rest)) => match demo::Options::parse(rest) {
+            Ok(options) => demo::run(&options),
+            Err(fault) => return refuse(&fault),
+        },
+        Some((&"test", rest)) => test::run(rest),
+        Some((&("help" | "-h" | "--help"), _)) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some((word, _)) => return refuse(&format!("there is no task {word}")),
+        None => return refuse("which task?"),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(fault: &str) -> ExitCode {
+    eprint!("xtask: {fault}\n\n{USAGE}");
+    ExitCode::from(2)
+}
+
+/// The repository: two folders above this crate's manifest.
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+}
+
+/// The cargo that runs us, so that a toolchain chosen on the command line is kept.
+fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    command
+}
+
+/// Where a program is; daemons are looked for where a user's PATH often does not lead.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
+    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}

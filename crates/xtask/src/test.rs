@@ -1,0 +1,90 @@
+//! `cargo xtask test`: every test of the workspace, with real servers where they can be had.
+//!
+//! A test whose server is missing passes and notes `skipped: …` in the file that
+//! `HAPROXYSTATS_SKIPPED` names. Once all servers are there, `HAPROXYSTATS_REQUIRE_SERVERS` turns
+//! such a note into a failure, so that a run never skips unseen.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Failure, cargo, find_program};
+
+/// A program that tests start, and the Debian package that brings it.
+const SERVERS: [(&str, &str); 3] = [
+    ("haproxy", "haproxy"),
+    ("carbon-cache", "graphite-carbon"),
+    ("whisper-fetch", "python3-whisper"),
+];
+
+/// Runs the tests; `arguments` go to `cargo test`.
+pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
+    let mut missing = missing_servers();
+    if !missing.is_empty() {
+        match why_not_install() {
+            None => install(&missing.iter().map(|(_, package)| *package).collect::<Vec<_>>()),
+            Some(reason) => println!("xtask: nothing is installed: {reason}"),
+        }
+        missing = missing_servers();
+    }
+    for (program, package) in &missing {
+        println!("xtask: {program} is missing (package {package}): its tests are skipped");
+    }
+
+    let notes = std::env::temp_dir().join(format!("haproxystats-skipped-{}", std::process::id()));
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked"]).args(arguments);
+    command.env("HAPROXYSTATS_SKIPPED", &notes);
+    if missing.is_empty() {
+        command.env("HAPROXYSTATS_REQUIRE_SERVERS", "1");
+    } else {
+        command.env_remove("HAPROXYSTATS_REQUIRE_SERVERS");
+    }
+    let status = command.status().map_err(|error| format!("cargo test: {error}"))?;
+    report_skipped(&notes);
+    if status.success() { Ok(()) } else { Err(format!("cargo test ended with {status}")) }
+}
+
+fn missing_servers() -> Vec<(&'static str, &'static str)> {
+    SERVERS.into_iter().filter(|(program, _)| find_program(program).is_none()).collect()
+}
+
+fn why_not_install() -> Option<&'static str> {
+    if !Path::new("/etc/debian_version").exists() || find_program("apt-get").is_none() {
+        Some("this is no Debian")
+    } else if !rustix::process::geteuid().is_root() {
+        Some("that needs root")
+    } else {
+        None
+    }
+}
+
+/// A failure is only told: what is still missing afterwards is said by the caller.
+fn install(packages: &[&str]) {
+    println!("xtask: installing {}", packages.join(" "));
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    // Fresh images come without package lists, and old lists name files that are gone.
+    if !apt_get(&install) && apt_get(&["update"]) {
+        apt_get(&install);
+    }
+}
+
+fn apt_get(arguments: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.arg("-q").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    match command.status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("xtask: apt-get: {error}");
+            false
+        }
+    }
+}
+
+/// Nothing is printed where nothing was skipped: cargo's own last line stays the last.
+fn report_skipped(notes: &Path) {
+    if let Ok(text) = std::fs::read_to_string(notes) {
+        println!("\nxtask: {} skipped:\n{text}", text.lines().count());
+        // The note file lies in the temporary folder; one that stays does no harm.
+        let _ = std::fs::remove_file(notes);
+    }
+}

@@ -1,0 +1,158 @@
+//! Command lines and exit codes, as an operator and a monitoring check meet them.
+
+use crate::scene::Scene;
+use crate::support::{PROCESS, PULL, run};
+
+/// A name for messages, and the program.
+const PROGRAMS: [(&str, &str); 2] =
+    [("haproxystats-pull", PULL), ("haproxystats-process", PROCESS)];
+
+/// The headings of what `-p` or `-P` prints.
+fn sections(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with('[')).collect()
+}
+
+#[test]
+fn help_names_every_option_of_the_command_line() {
+    for (name, program) in PROGRAMS {
+        for flag in ["-h", "--help"] {
+            let output = run(program, &[flag]);
+            assert_eq!(output.code, Some(0), "{name} {flag}");
+            let text = &output.stdout;
+            for word in [name, "--file", "--dir", "--print", "--print-conf", "--version", "--help"]
+            {
+                assert!(text.contains(word), "{name} {flag} does not name {word}:\n{text}");
+            }
+            assert_eq!(output.stderr, "", "{name} {flag}");
+        }
+    }
+}
+
+#[test]
+fn version_is_the_packages() {
+    for (name, program) in PROGRAMS {
+        for flag in ["-v", "--version"] {
+            let output = run(program, &[flag]);
+            assert_eq!(output.code, Some(0), "{name} {flag}");
+            assert!(output.stdout.contains(env!("CARGO_PKG_VERSION")), "{}", output.stdout);
+        }
+    }
+}
+
+#[test]
+fn defaults_are_printed_by_section() {
+    for flag in ["-p", "--print"] {
+        let pull = run(PULL, &[flag]);
+        assert_eq!(pull.code, Some(0), "{}", pull.stderr);
+        assert_eq!(sections(&pull.stdout), ["[DEFAULT]", "[pull]"]);
+        assert!(pull.stdout.contains("\npull-interval = 10\n"), "{}", pull.stdout);
+
+        let process = run(PROCESS, &[flag]);
+        assert_eq!(process.code, Some(0), "{}", process.stderr);
+        let text = &process.stdout;
+        assert!(!sections(text).contains(&"[pull]"), "{text}");
+        for expected in ["[DEFAULT]\n", "[process]\n", "[graphite]\n", "\nport = 3002\n"] {
+            assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
+        }
+    }
+}
+
+/// What the nagios check greps for.
+#[test]
+fn values_in_force_hold_one_line_on_workers() {
+    let scene = Scene::new();
+    let config = scene.write("a.conf", "[process]\nworkers = 7\n[graphite]\nport = 2003\n");
+    for flag in ["-P", "--print-conf"] {
+        let output = run(PROCESS, &[flag, "-f", config.to_str().unwrap()]);
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        let text = &output.stdout;
+        let workers: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("workers = ")).collect();
+        assert_eq!(workers, ["workers = 7"]);
+        assert!(text.contains("\nport = 2003\n"), "{text}");
+    }
+}
+
+#[test]
+fn files_of_a_folder_override_the_file_in_name_order() {
+    let scene = Scene::new();
+    let file = scene.write("a.conf", "[pull]\nworkers = 1\nqueue-size = 1\nretries = 1\n");
+    let dir = scene.write("d/20.conf", "[pull]\nworkers = 3\n").parent().unwrap().to_owned();
+    scene.write("d/10.conf", "[pull]\nworkers = 2\nqueue-size = 2\n");
+    scene.write("d/30.conf~", "[pull]\nworkers = 4\n");
+    let arguments = ["-P", "-f", file.to_str().unwrap(), "-d", dir.to_str().unwrap()];
+    let output = run(PULL, &arguments);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    for expected in ["\nworkers = 3\n", "\nqueue-size = 2\n", "\nretries = 1\n"] {
+        let text = &output.stdout;
+        assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn an_unknown_option_is_refused_with_the_usage() {
+    for (name, program) in PROGRAMS {
+        let output = run(program, &["--frobnicate"]);
+        assert_eq!(output.code, Some(1), "{name}");
+        assert_eq!(output.stdout, "", "{name}");
+        let text = output.stderr.to_lowercase();
+        assert!(text.contains("usage:") && text.contains(name), "{name}: {text}");
+    }
+}
+
+/// The whole file is checked by both programs, and all of it is told in one run.
+#[test]
+fn a_bad_file_is_status_1_with_every_fault() {
+    let scene = Scene::new();
+    let text = "[DEFAULT]\nloglevel = loud\n\
+                [pull]\npull-interval = often\n\
+                [process]\nworkers = 0\n\
+                [graphite]\nport = 70000\n";
+    let config = scene.write("bad.conf", text);
+    for (name, program) in PROGRAMS {
+        for arguments in [&["-f"][..], &["-P", "-f"][..]] {
+            let output = run(program, &[arguments, &[config.to_str().unwrap()]].concat());
+            assert_eq!(output.code, Some(1), "{name} {arguments:?}");
+            assert_eq!(output.stdout, "", "{name} {arguments:?}");
+            let text = &output.stderr;
+            let places = [
+                ("bad.conf:2: ", "loglevel"),
+                ("bad.conf:4: ", "pull-interval"),
+                ("bad.conf:6: ", "workers"),
+                ("bad.conf:8: ", "port"),
+            ];
+            for (place, option) in places {
+                let told = text.lines().any(|line| line.contains(place) && line.contains(option));
+                assert!(told, "{name} does not tell {place}{option}:\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_means_defaults_and_a_warning() {
+    let scene = Scene::new();
+    let missing = scene.path().join("missing.conf");
+    for (name, program) in PROGRAMS {
+        let output = run(program, &["-P", "-f", missing.to_str().unwrap()]);
+        assert_eq!(output.code, Some(0), "{name}: {}", output.stderr);
+        assert!(output.stderr.contains("missing.conf"), "{name}: {}", output.stderr);
+        let default = if program == PULL { "\nqueue-size = 360\n" } else { "\nworkers = 4\n" };
+        assert!(output.stdout.contains(default), "{name}: {}", output.stdout);
+    }
+}
+
+#[test]
+fn pull_without_anything_to_ask_is_status_1_and_names_both_options() {
+    let scene = Scene::new();
+    let config = scene.write("a.conf", &scene_spool(&scene));
+    let output = run(PULL, &["-f", config.to_str().unwrap()]);
+    assert_eq!(output.code, Some(1));
+    let text = &output.stderr;
+    assert!(text.contains("socket-dir") && text.contains("servers"), "{text}");
+}
+
+fn scene_spool(scene: &Scene) -> String {
+    let base = scene.path().display();
+    format!("[pull]\ndst-dir = {base}/incoming\ntmp-dst-dir = {base}/incoming.tmp\n")
+}

@@ -1,0 +1,77 @@
+//! The example configurations: whoever copies one gets a file that is right and whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use crate::support::{PROCESS, PULL, example, installed, run};
+
+/// In these a key is a name of the user's choice.
+const GROUPS: [&str; 3] = ["frontend-groups", "backend-groups", "server-groups"];
+
+#[test]
+fn both_programs_take_every_file_without_a_word() {
+    for name in ["haproxystats.conf", "minimal.conf", "every-option.conf"] {
+        for program in [PULL, PROCESS] {
+            let file = example(name);
+            let outcome = run(program, &["-P", "-f", file.to_str().unwrap()]);
+            assert_eq!(outcome.code, Some(0), "{program} on {name}: {}", outcome.stderr);
+            assert_eq!(outcome.stderr, "", "{program} on {name}");
+        }
+    }
+}
+
+#[test]
+fn haproxy_takes_its_file() {
+    let Some([haproxy]) = installed("haproxy.cfg", ["haproxy"]) else { return };
+    let file = example("haproxy.cfg");
+    let outcome = run(&haproxy, &["-c", "-f", file.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
+}
+
+/// Option and value by section, of a file whose sections come in whole.
+fn options_of(text: &str) -> BTreeMap<(String, String), String> {
+    let mut section = String::new();
+    let mut options = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if let Some((name, value)) = line.split_once(" = ")
+            && !line.starts_with(['#', ' '])
+        {
+            options.insert((section.clone(), name.to_owned()), value.to_owned());
+        }
+    }
+    options
+}
+
+#[test]
+fn every_option_names_every_option_and_no_other() {
+    let text = fs::read_to_string(example("every-option.conf")).unwrap();
+    let named = options_of(&text);
+    let in_file: BTreeSet<(&str, &str)> = named
+        .keys()
+        .map(|(section, name)| (section.as_str(), name.as_str()))
+        .filter(|(section, _)| !GROUPS.contains(section))
+        .collect();
+    let in_table: BTreeSet<(&str, &str)> =
+        config::known_options().iter().map(|option| (option.section, option.name)).collect();
+    assert_eq!(in_file, in_table);
+    for section in GROUPS {
+        assert!(text.contains(&format!("\n[{section}]\n")), "[{section}] is missing");
+    }
+}
+
+/// The file says that it holds the defaults: it must not drift away from them.
+#[test]
+fn every_option_shows_the_defaults() {
+    let base = "/var/lib/haproxystats";
+    let named = options_of(&fs::read_to_string(example("every-option.conf")).unwrap());
+    for option in config::known_options() {
+        let key = (option.section.to_owned(), option.name.to_owned());
+        let (Some(default), Some(value)) = (option.default, named.get(&key)) else { continue };
+        let value = value.replace("${paths:base-dir}", base);
+        let default = default.replace("${paths:base-dir}", base);
+        assert_eq!(value, default, "[{}] {}", option.section, option.name);
+    }
+}

@@ -1,0 +1,155 @@
+//! A Graphite that is away or misbehaves: nothing counts as delivered that it has not read to the
+//! end, and nothing is lost.
+
+use std::fmt::Write;
+use std::fs;
+
+use crate::scene::{Scene, assert_exact};
+use crate::sink::{Manner, Sink};
+use crate::support::{data, free_ports, wait_until};
+
+const FIRST: u64 = 1_700_000_000;
+
+#[test]
+fn what_waits_for_a_receiver_arrives_oldest_first() {
+    let scene = Scene::new();
+    let [port] = free_ports();
+    let all = [FIRST, FIRST + 1, FIRST + 2, FIRST + 3];
+    all.iter().rev().for_each(|&timestamp| scene.publish(timestamp));
+    let process = scene.process(&scene.config(port, 1, ""));
+    wait_until("the word on a refused connection", || process.log().contains("refused"));
+    assert_eq!(scene.waiting().len(), all.len());
+
+    let sink = Sink::start_on(port, Manner::Whole);
+    scene.wait_for_empty_spool();
+    process.finish();
+    assert_eq!(sink.order(), all);
+    assert_exact(&sink, &all);
+}
+
+/// Holds for a peer of any bad manner: tried again on a new connection, kept meanwhile, complete in
+/// the end.
+fn survives(manner: Manner, options: &str) {
+    let (scene, sink) = (Scene::new(), Sink::start(manner));
+    scene.publish(FIRST);
+    let process = scene.process(&scene.config(sink.port, 1, options));
+    wait_until("a third connection", || sink.connections() >= 3);
+    assert_eq!(scene.waiting().len(), 1, "{manner:?} counted as delivered");
+    sink.behave(Manner::Whole);
+    scene.wait_for_empty_spool();
+    process.finish();
+    assert_exact(&sink, &[FIRST]);
+}
+
+#[test]
+fn a_peer_that_closes_at_once_has_nothing() {
+    survives(Manner::CloseAtOnce, "");
+}
+
+#[test]
+fn a_reset_amid_a_batch_is_no_delivery() {
+    survives(Manner::Reset, "");
+}
+
+/// The batch fits into the kernels' buffers, so that only the missing confirmation tells.
+#[test]
+fn a_small_batch_that_nobody_reads_is_not_delivered() {
+    survives(Manner::NeverRead, "confirm-timeout = 0.3");
+}
+
+/// More than the kernels' buffers hold: the write itself stalls.
+#[test]
+fn a_large_batch_that_nobody_reads_runs_into_the_write_timeout() {
+    let (scene, sink) = (Scene::new(), Sink::start(Manner::NeverRead));
+    let servers = 1200;
+    publish_large(&scene, servers);
+    let options = "write-timeout = 0.5\nconfirm-timeout = 600";
+    let process = scene.process(&scene.config(sink.port, 1, options));
+    wait_until("a second connection", || sink.connections() >= 2);
+    assert_eq!(scene.waiting().len(), 1);
+    sink.behave(Manner::Whole);
+    scene.wait_for_empty_spool();
+    process.finish();
+    let sessions = sink.lines().iter().filter(|line| line.contains(".stot 7 ")).count();
+    // Of every server and, summed, of nothing else: the backend's own row says 0.
+    assert!(sessions >= servers, "{sessions} of {servers} servers");
+    assert!(sink.lines().iter().all(|line| line.split(' ').count() == 3));
+}
+
+/// One backend whose servers have long names: some 40 lines of 270 bytes for each server.
+fn publish_large(scene: &Scene, servers: usize) {
+    let text = fs::read_to_string(data("parity/01-default/1700000000/admin1.sock_stat")).unwrap();
+    let header = text.lines().next().unwrap();
+    let row = |svname: &str, kind: &str| {
+        let cells: Vec<&str> = header
+            .trim_start_matches("# ")
+            .split(',')
+            .map(|column| match column {
+                "pxname" => "large",
+                "svname" => svname,
+                "type" => kind,
+                "stot" if kind == "2" => "7",
+                "" => "",
+                _ => "0",
+            })
+            .collect();
+        cells.join(",")
+    };
+    let mut stat = format!("{header}\n");
+    for number in 0..servers {
+        writeln!(stat, "{}", row(&format!("{number:0>220}"), "2")).unwrap();
+    }
+    writeln!(stat, "{}\n", row("BACKEND", "1")).unwrap();
+    scene.write("staged-large/sock_stat", &stat);
+    let info = data("parity/01-default/1700000000/admin1.sock_info");
+    fs::copy(info, scene.path().join("staged-large/sock_info")).unwrap();
+    fs::rename(scene.path().join("staged-large"), scene.incoming().join(FIRST.to_string()))
+        .unwrap();
+}
+
+#[test]
+fn a_peer_that_never_closes_is_told_with_the_remedy() {
+    let (scene, sink) = (Scene::new(), Sink::start(Manner::NeverClose));
+    scene.publish(FIRST);
+    let options = "confirm = close\nconfirm-timeout = 1";
+    let process = scene.process(&scene.config(sink.port, 1, options));
+    wait_until("the remedy in the log", || process.log().contains("confirm = tcp"));
+    assert_eq!(scene.waiting().len(), 1);
+    process.finish();
+    assert_eq!(scene.waiting().len(), 1);
+}
+
+#[test]
+fn the_same_peer_is_fine_with_confirm_tcp() {
+    let (scene, sink) = (Scene::new(), Sink::start(Manner::NeverClose));
+    let all = [FIRST, FIRST + 1, FIRST + 2];
+    all.iter().for_each(|&timestamp| scene.publish(timestamp));
+    let process = scene.process(&scene.config(sink.port, 1, "confirm = tcp"));
+    scene.wait_for_empty_spool();
+    process.finish();
+    // Acknowledged by the kernel is not yet read by the sink's thread.
+    wait_until("all snapshots read", || sink.order().len() == all.len());
+    wait_until("whole snapshots read", || {
+        let lines: usize = sink.by_timestamp().values().map(|lines| lines.len()).sum();
+        lines >= all.len() * crate::scene::reference().len()
+    });
+    assert_exact(&sink, &all);
+}
+
+#[test]
+fn confirm_none_keeps_one_connection() {
+    let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
+    let process = scene.process(&scene.config(sink.port, 1, "confirm = none"));
+    let all = [FIRST, FIRST + 1, FIRST + 2];
+    for timestamp in all {
+        scene.publish(timestamp);
+        scene.wait_for_empty_spool();
+    }
+    process.finish();
+    wait_until("whole snapshots read", || {
+        let lines: usize = sink.by_timestamp().values().map(|lines| lines.len()).sum();
+        lines >= all.len() * crate::scene::reference().len()
+    });
+    assert_exact(&sink, &all);
+    assert_eq!(sink.connections(), 1);
+}

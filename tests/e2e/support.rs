@@ -1,0 +1,219 @@
+//! Programs that end with their test, conditions with a deadline, ports, and the word on what is
+//! not installed.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Only a hang gets here: a loaded machine with a debug build needs seconds for what takes
+/// milliseconds elsewhere.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+pub(crate) const PULL: &str = env!("CARGO_BIN_EXE_haproxystats-pull");
+pub(crate) const PROCESS: &str = env!("CARGO_BIN_EXE_haproxystats-process");
+
+/// A running program, killed by its pid when the test is over; a test that fails shows the end of
+/// its log.
+pub(crate) struct Program {
+    child: Child,
+    name: String,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts `program`; standard output and standard error go to files in `folder` that bear
+    /// `name`.
+    pub(crate) fn start(
+        program: &str,
+        arguments: &[&OsStr],
+        environment: &[(&str, &OsStr)],
+        folder: &Path,
+        name: &str,
+    ) -> Self {
+        let output = folder.join(format!("{name}.out"));
+        let log = folder.join(format!("{name}.log"));
+        let child = Command::new(program)
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(File::create(&output).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        Self { child, name: name.to_owned(), output, log }
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(self.pid(), signal);
+    }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        let mut status = None;
+        wait_until(&what, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Ends it as an operator does, and expects a clean end with nothing on standard output.
+    pub(crate) fn finish(mut self) {
+        self.end_with(Signal::TERM);
+    }
+
+    /// Likewise, with a signal of the test's choice.
+    pub(crate) fn end_with(&mut self, signal: Signal) {
+        assert!(self.runs(), "{} has ended by itself", self.name);
+        self.signal(signal);
+        assert_eq!(self.wait().code(), Some(0), "{} after {signal:?}", self.name);
+        assert_eq!(self.output(), "", "standard output of {}", self.name);
+    }
+
+    /// What it wrote to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// What it wrote to standard output so far.
+    pub(crate) fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.output).unwrap()).into_owned()
+    }
+
+    /// Its living child processes, in the order of their pids.
+    pub(crate) fn children(&self) -> Vec<i32> {
+        let own = self.pid();
+        let mut pids: Vec<i32> = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|&pid| parent_of_living(pid) == Some(own))
+            .collect();
+        pids.sort_unstable();
+        pids
+    }
+}
+
+/// What a command that ends by itself has left.
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a command to its end; one that does not end fails the test instead of holding it up for
+/// ever.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments: Vec<&OsStr> = arguments.iter().map(AsRef::as_ref).collect();
+    let mut program = Program::start(program, &arguments, &[], folder.path(), "command");
+    let code = program.wait().code();
+    Outcome { code, stdout: program.output(), stderr: program.log() }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("--- the end of the log of {}:\n{}", self.name, tail.join("\n"));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn send(pid: i32, signal: Signal) {
+    // It may have ended at this very moment; whether that is right is the caller's next assertion.
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn lives(pid: i32) -> bool {
+    parent_of_living(pid).is_some()
+}
+
+/// The fields after the command's name in `/proc/<pid>/stat`: the state, then the parent.
+fn parent_of_living(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(parent)
+}
+
+/// Waits until `condition` holds; fails the test, saying for what it waited, when that takes
+/// absurdly long.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Free TCP ports on 127.0.0.1, all different. HAProxy would share one that is taken, silently.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// A file that tests share.
+pub(crate) fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+}
+
+/// A file that users get.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+/// Where the named servers are; `None`, said aloud, when one is missing.
+pub(crate) fn installed<const N: usize>(test: &str, programs: [&str; N]) -> Option<[String; N]> {
+    let found = programs.map(find);
+    if let Some(missing) = programs.iter().zip(&found).find(|(_, path)| path.is_none()) {
+        skip(&format!("{test}: {} is not installed", missing.0));
+        return None;
+    }
+    Some(found.map(Option::unwrap))
+}
+
+fn find(program: &str) -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .map(|path| path.to_string_lossy().into_owned())
+}
+
+/// Standard error itself, since what `eprintln!` writes is hidden when a test passes.
+pub(crate) fn skip(what: &str) {
+    assert!(
+        std::env::var_os("HAPROXYSTATS_REQUIRE_SERVERS").is_none(),
+        "not to be skipped: {what}"
+    );
+    std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).unwrap();
+    if let Some(notes) = std::env::var_os("HAPROXYSTATS_SKIPPED") {
+        let mut notes = OpenOptions::new().create(true).append(true).open(notes).unwrap();
+        writeln!(notes, "skipped: {what}").unwrap();
+    }
+}

@@ -1,0 +1,157 @@
+//! The house stays as docs/architecture.md draws it: who may import whom, where polars is named, what every file begins with.
+
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which siblings a crate may import; strictly downward.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("metric", &[]),
+    ("spool", &[]),
+    ("daemon", &[]),
+    ("config", &["metric"]),
+    ("tables", &["config", "metric"]),
+    ("dispatch", &["config", "metric", "daemon"]),
+    ("puller", &["config", "spool", "daemon"]),
+    ("processor", &["config", "metric", "spool", "daemon", "tables", "dispatch"]),
+    ("xtask", &[]),
+];
+
+/// Which libraries the programs themselves may import.
+const BIN: &[&str] = &["config", "daemon", "puller", "processor"];
+
+const LINES_MAX: usize = 500;
+const BIN_LINES_MAX: usize = 90;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The names in a manifest's `[dependencies]`.
+fn dependencies(manifest: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(manifest).unwrap();
+    let table = text.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let table = table.split("\n[").next().unwrap();
+    let names = table.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| !name.is_empty() && !name.starts_with('#')).map(str::to_owned).collect()
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().unwrap() != "data" {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every Rust file of the project with its text.
+fn sources() -> BTreeMap<PathBuf, String> {
+    let mut files = Vec::new();
+    for directory in ["crates", "tests", "examples"] {
+        rust_files(&root().join(directory), &mut files);
+    }
+    files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The part of a file that ships: what stands before its unit tests.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
+#[test]
+fn crates_import_only_downward() {
+    let names: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    for (name, allowed) in ARROWS {
+        let manifest = root().join("crates").join(name).join("Cargo.toml");
+        for dependency in dependencies(&manifest) {
+            let sibling = names.contains(dependency.as_str());
+            assert!(
+                !sibling || allowed.contains(&dependency.as_str()),
+                "{name} imports {dependency}"
+            );
+        }
+    }
+    for dependency in dependencies(&root().join("Cargo.toml")) {
+        let sibling = names.contains(dependency.as_str());
+        assert!(!sibling || BIN.contains(&dependency.as_str()), "bin imports {dependency}");
+    }
+}
+
+#[test]
+fn every_crate_has_its_arrows() {
+    let mut there: Vec<_> = fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("Cargo.toml").exists())
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    there.sort();
+    let mut drawn: Vec<_> = ARROWS.iter().map(|(name, _)| *name).collect();
+    drawn.sort_unstable();
+    assert_eq!(there, drawn);
+}
+
+#[test]
+fn polars_stands_in_one_manifest_and_in_no_public_signature() {
+    for (name, _) in ARROWS {
+        let found = dependencies(&root().join("crates").join(name).join("Cargo.toml"));
+        let polars = found.iter().any(|dependency| dependency.starts_with("polars"));
+        assert_eq!(polars, *name == "tables", "{name}");
+    }
+    for (path, text) in sources() {
+        let imports = shipped(&text).contains("\nuse polars");
+        let room = path.ends_with("crates/tables/src/fold.rs");
+        assert!(!imports || room, "{} names polars", path.display());
+    }
+}
+
+#[test]
+fn every_file_begins_with_its_idea_and_stays_small() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "{} has no module doc", path.display());
+        let lines = text.lines().count();
+        let most =
+            if path.starts_with(root().join("crates/bin")) { BIN_LINES_MAX } else { LINES_MAX };
+        assert!(lines <= most, "{} has {lines} lines, at most {most} may be", path.display());
+    }
+}
+
+#[test]
+fn clocks_environment_arguments_and_exit_are_for_bin() {
+    for (path, text) in sources() {
+        let place = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        let library = place.starts_with("crates/")
+            && !["crates/bin/", "crates/xtask/"].iter().any(|free| place.starts_with(free))
+            && !place.contains("/tests/")
+            && !place.contains("/examples/")
+            && !place.contains("/benches/")
+            && !place.ends_with("/tests.rs");
+        if !library {
+            continue;
+        }
+        for word in ["SystemTime::now", "Utc::now", "env::var", "env::args", "process::exit"] {
+            assert!(!shipped(&text).contains(word), "{place} has {word}");
+        }
+        // tokio's clock is a timer that tests can stop.
+        let own_clock =
+            shipped(&text).contains("Instant::now") && !text.contains("use tokio::time::");
+        assert!(!own_clock, "{place} reads a clock");
+    }
+}
+
+#[test]
+fn there_is_no_glob_import_and_no_mod_rs() {
+    for (path, text) in sources() {
+        assert!(!path.ends_with("mod.rs"), "{}", path.display());
+        let glob = text.lines().any(|line| {
+            let line = line.trim();
+            line.starts_with("use ") && line.ends_with("::*;") && line != "use super::*;"
+        });
+        assert!(!glob, "{} has a glob import", path.display());
+    }
+}

@@ -1,5 +1,7 @@
 //! The command line, as docopt reads it from the usage text, and what both programs do with it before they run.
 
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,43 +24,55 @@ struct Arguments {
 }
 
 /// The configuration to run on, or the status to end with because all is said.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the programs speak")]
 pub(crate) fn configuration(usage: &str, program: Program) -> Result<Config, ExitCode> {
-    let words: Vec<String> = std::env::args().collect();
-    let asked =
-        |short: &str, long: &str| words.iter().skip(1).any(|word| word == short || word == long);
+    let words: Result<Vec<String>, _> = std::env::args_os().map(OsString::into_string).collect();
+    let words = words.map_err(|word| refuse(&format!("{} is no UTF-8", word.to_string_lossy())))?;
     // docopt refuses these two beside other options.
-    if asked("-h", "--help") {
-        println!("{}", usage.trim());
-        return Err(ExitCode::SUCCESS);
+    if asked(&words, "-h", "--help") {
+        return Err(print(usage.trim_start()));
     }
-    if asked("-v", "--version") {
-        println!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        return Err(ExitCode::SUCCESS);
+    if asked(&words, "-v", "--version") {
+        return Err(print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")));
     }
     let parsed = Docopt::new(usage).and_then(|docopt| docopt.help(false).argv(words).deserialize());
-    let arguments: Arguments = parsed.map_err(|error| {
-        eprintln!("{error}");
-        ExitCode::from(BAD_CONFIGURATION)
-    })?;
+    let arguments: Arguments = parsed.map_err(|error| refuse(&error.to_string()))?;
     if arguments.flag_print {
-        print!("{}", config::print_defaults(program));
-        return Err(ExitCode::SUCCESS);
+        return Err(print(&config::print_defaults(program)));
     }
     // docopt gives an absent option as an empty string.
     let dir = arguments.flag_dir.filter(|dir| !dir.as_os_str().is_empty());
-    let config = config::load(&Sources { file: arguments.flag_file, dir }).map_err(|faults| {
-        eprintln!("{faults}");
-        ExitCode::from(BAD_CONFIGURATION)
-    })?;
+    let config = config::load(&Sources { file: arguments.flag_file, dir })
+        .map_err(|faults| refuse(&faults.to_string()))?;
     if arguments.flag_print_conf {
         for warning in &config.warnings {
-            eprintln!("{warning}");
+            let _ = writeln!(io::stderr(), "{warning}");
         }
-        print!("{}", config::print_in_force(&config.document, program));
-        return Err(ExitCode::SUCCESS);
+        return Err(print(&config::print_in_force(&config.document, program)));
     }
     Ok(config)
+}
+
+/// Whether an option is among the words, other than as the value of one before it.
+fn asked(words: &[String], short: &str, long: &str) -> bool {
+    let takes_value = |word: &String| ["-f", "--file", "-d", "--dir"].contains(&word.as_str());
+    let pairs = words.iter().zip(words.iter().skip(1));
+    pairs.into_iter().any(|(before, word)| (word == short || word == long) && !takes_value(before))
+}
+
+/// A reader that has heard enough (`| head`) is no fault.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "cannot write to standard output: {error}");
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn refuse(why: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{why}");
+    ExitCode::from(BAD_CONFIGURATION)
 }
 
 /// Starts logging at the level that the configuration asks for.

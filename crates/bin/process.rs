@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use config::Program;
-use daemon::{Clock, shutdown};
+use daemon::{Clock, Service, shutdown};
 use processor::{Settings, worker};
 use tracing::{error, info, warn};
 
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
     let settings = Settings {
         config: config.process,
         clock,
+        service: Service::of_this_process(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         arguments: std::env::args_os().collect(),
     };

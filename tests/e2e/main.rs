@@ -13,10 +13,13 @@
     reason = "test code outside of test functions"
 )]
 
+mod bench;
 mod carbon;
 mod commands;
 mod demo;
+mod exact;
 mod examples;
+mod faults;
 mod golden;
 mod haproxy;
 mod life;

@@ -1,15 +1,18 @@
 //! haproxystats-pull as a program: a clean end at any moment, and nothing half-made left behind.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::Signal;
 
 use crate::scene::Scene;
-use crate::support::{Program, data, wait_until};
+use crate::support::{PULL, Program, data, skip, wait_until};
 
 /// How far a stand-in for HAProxy goes before it falls silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,13 @@ fn staged(scene: &Scene) -> usize {
     fs::read_dir(scene.path().join("incoming.tmp")).map_or(0, Iterator::count)
 }
 
+/// Files in staged snapshots.
+fn files_staged(scene: &Scene) -> usize {
+    let snapshots = fs::read_dir(scene.path().join("incoming.tmp")).into_iter().flatten();
+    let files = snapshots.filter_map(|snapshot| fs::read_dir(snapshot.ok()?.path()).ok());
+    files.map(Iterator::count).sum()
+}
+
 fn assert_clean_end(scene: &Scene, mut pull: Program, signal: Signal) {
     pull.end_with(signal);
     assert_eq!(staged(scene), 0, "left behind after {signal:?}");
@@ -99,7 +109,10 @@ fn a_snapshot_holds_the_bytes_of_every_socket() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort_unstable();
-    assert_eq!(files, ["one.sock_info", "one.sock_stat", "two.sock_info", "two.sock_stat"]);
+    assert_eq!(
+        files,
+        ["haproxystats.cycle", "one.sock_info", "one.sock_stat", "two.sock_info", "two.sock_stat"]
+    );
     for (file, dump) in
         [("one.sock_info", "sock1.show_info.txt"), ("two.sock_stat", "sock1.show_stat.txt")]
     {
@@ -107,4 +120,113 @@ fn a_snapshot_holds_the_bytes_of_every_socket() {
         let recorded = fs::read_to_string(data("dumps/haproxy-2.6.12").join(dump)).unwrap();
         assert_eq!(written.trim_end(), recorded.trim_end(), "{file}");
     }
+}
+
+/// The system's resolver reads the aliases of hosts from a file of our choice, and from a pipe that
+/// nobody writes to it reads for ever.
+#[test]
+fn it_ends_while_a_name_is_looked_up() {
+    let scene = Scene::without_spool();
+    let base = scene.path().display();
+    let text = format!(
+        "[pull]\nservers = tcp://stalled:7\npull-timeout = 0\n\
+         dst-dir = {base}/incoming\ntmp-dst-dir = {base}/incoming.tmp\n"
+    );
+    let config = scene.write("haproxystats.conf", &text);
+    let aliases = scene.path().join("aliases");
+    mknodat(CWD, &aliases, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let arguments = [OsStr::new("-f"), config.as_os_str()];
+    let environment = [("HOSTALIASES", aliases.as_os_str())];
+    let pull = Program::start(PULL, &arguments, &environment, scene.path(), "pull");
+    // It opens only once somebody reads, and keeps that reader waiting.
+    let mut writer = None;
+    let flags = OFlags::NONBLOCK.bits().try_into().unwrap();
+    wait_until("the lookup", || {
+        writer = OpenOptions::new().write(true).custom_flags(flags).open(&aliases).ok();
+        writer.is_some() || pull.log().contains("cannot find an address")
+    });
+    if writer.is_none() {
+        return skip("a lookup that hangs: the resolver here reads no aliases");
+    }
+    assert_eq!(staged(&scene), 1);
+    assert_clean_end(&scene, pull, Signal::TERM);
+}
+
+/// Both answers of an endpoint, whole.
+fn assert_whole(snapshot: &Path) {
+    for (file, dump) in
+        [("good.sock_info", "sock1.show_info.txt"), ("good.sock_stat", "sock1.show_stat.txt")]
+    {
+        let written = fs::read(snapshot.join(file)).unwrap();
+        let recorded = fs::read(data("dumps/haproxy-2.6.12").join(dump)).unwrap();
+        assert!(written == recorded, "{} is not whole", snapshot.join(file).display());
+    }
+}
+
+#[test]
+fn what_a_kill_leaves_is_cleaned_at_the_next_start() {
+    let scene = Scene::new();
+    let config = config(&scene, 1);
+    let stalled = scene.path().join("sockets/stalled.sock");
+    serve(&scene.path().join("sockets/good.sock"), Answer::Whole);
+    serve(&stalled, Answer::Half);
+    let mut pull = scene.pull(&config);
+    wait_until("three files or more", || files_staged(&scene) >= 3);
+    pull.signal(Signal::KILL);
+    pull.wait();
+    assert_eq!((staged(&scene), scene.waiting().len()), (1, 0));
+
+    fs::remove_file(stalled).unwrap();
+    let pull = scene.pull(&config);
+    wait_until("a snapshot", || !scene.waiting().is_empty());
+    assert!(pull.log().contains("removed what an earlier run had not finished"), "{}", pull.log());
+    assert_clean_end(&scene, pull, Signal::TERM);
+}
+
+/// Killed with more and more of a snapshot staged, down to a published one.
+#[test]
+fn a_kill_at_any_moment_leaves_nothing_partial() {
+    let scene = Scene::new();
+    let config = config(&scene, 1);
+    serve(&scene.path().join("sockets/good.sock"), Answer::Whole);
+    // The start tries a rename with a hidden directory, which counts nowhere.
+    let visible = || {
+        let mut names = scene.waiting();
+        names.retain(|name| !name.starts_with('.'));
+        names
+    };
+    for round in 0..20 {
+        let before = visible().len();
+        let mut pull = scene.pull(&config);
+        let moment = || files_staged(&scene) > round % 4 || visible().len() > before;
+        // It passes sooner than one look and the next of `wait_until`.
+        wait_until("the moment", || (0..1_000).any(|_| moment()));
+        pull.signal(Signal::KILL);
+        pull.wait();
+        for name in visible() {
+            assert_whole(&scene.incoming().join(name));
+        }
+    }
+    let before = visible().len();
+    let pull = scene.pull(&config);
+    wait_until("a snapshot", || visible().len() > before);
+    assert_clean_end(&scene, pull, Signal::TERM);
+    assert_eq!(scene.waiting(), visible(), "of an earlier run");
+}
+
+#[test]
+fn a_second_one_is_refused_and_the_first_goes_on() {
+    let scene = Scene::without_spool();
+    let config = config(&scene, 1);
+    serve(&scene.path().join("sockets/good.sock"), Answer::Whole);
+    let first = scene.pull(&config);
+    wait_until("a snapshot", || !scene.waiting().is_empty());
+    let arguments = [OsStr::new("-f"), config.as_os_str()];
+    let mut second = Program::start(PULL, &arguments, &[], scene.path(), "second");
+    assert_eq!(second.wait().code(), Some(2), "{}", second.log());
+    let name = format!("another haproxystats-pull (pid {})", first.pid());
+    assert!(second.log().contains(&name), "{}", second.log());
+    let before = scene.waiting().len();
+    wait_until("another snapshot", || scene.waiting().len() > before);
+    assert_clean_end(&scene, first, Signal::TERM);
 }

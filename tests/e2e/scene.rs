@@ -61,10 +61,11 @@ impl Scene {
         let defaults: String =
             graphite.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         let text = format!(
-            "[DEFAULT]\nloglevel = debug\n\
+            "[DEFAULT]\nloglevel = debug\n[paths]\nbase-dir = {}\n\
              [process]\nsrc-dir = {}\nworkers = {workers}\n\
              [graphite]\nserver = 127.0.0.1\nport = {port}\n\
              namespace = e2e\nprefix-hostname = false\n{defaults}{options}\n",
+            self.path().display(),
             self.incoming().display(),
         );
         self.write("haproxystats.conf", &text)
@@ -100,6 +101,18 @@ impl Scene {
                 .collect(),
             Err(_) => BTreeSet::new(),
         }
+    }
+
+    /// Batches in the outbox.
+    pub(crate) fn stored(&self) -> usize {
+        let entries = fs::read_dir(self.path().join("outbox")).into_iter().flatten().flatten();
+        entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
+    }
+
+    /// Nothing is on its way any more.
+    pub(crate) fn wait_until_delivered(&self) {
+        self.wait_for_empty_spool();
+        wait_until("an empty outbox", || self.stored() == 0);
     }
 
     pub(crate) fn wait_for_empty_spool(&self) {

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+
+use crate::support::wait_until;
 
 /// What the sink does with a connection that comes from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +24,27 @@ pub(crate) enum Manner {
     NeverRead,
     /// Reads all and keeps the connection.
     NeverClose,
+    /// Reads so many bytes, or to the end where that comes first.
+    Cut(usize, Ending),
+    /// Likewise, one byte more on each connection, beginning with none.
+    Climb(Ending),
+    /// Reads a byte now and then.
+    Trickle,
+}
+
+/// What follows the bytes that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As a program that ends: FIN, or RST by the kernel where something is left unread.
+    Close,
+    /// RST at once.
+    Reset,
+    /// FIN, and the rest is read all the same.
+    HalfClose,
+    /// FIN, and nothing more is read.
+    Fin,
+    /// Nothing at all.
+    Stall,
 }
 
 /// Everything that the connections share.
@@ -26,15 +52,20 @@ struct State {
     manner: Mutex<Manner>,
     /// Bytes by connection, in the order of their acceptance.
     connections: Mutex<Vec<Vec<u8>>>,
-    /// Set at the end: connections that are kept go.
-    over: Mutex<bool>,
-    ending: Condvar,
+    /// Those that are open, to break them.
+    streams: Mutex<BTreeMap<usize, TcpStream>>,
+    /// Where the next connection is cut that climbs.
+    climbed: Mutex<usize>,
+    /// How often it was killed: what began before goes then.
+    deaths: Mutex<usize>,
+    dying: Condvar,
 }
 
 /// A receiver on 127.0.0.1.
 pub(crate) struct Sink {
     pub(crate) port: u16,
     state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Sink {
@@ -44,30 +75,55 @@ impl Sink {
 
     /// On a port of the test's choice.
     pub(crate) fn start_on(port: u16, manner: Manner) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::listen(&TcpListener::bind(("127.0.0.1", port)).unwrap(), manner)
+    }
+
+    /// With so small a window that a sender's kernel keeps most of a batch until it is read.
+    pub(crate) fn start_narrow(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        set_socket_recv_buffer_size(&listener, 1).unwrap();
+        Self::listen(&listener, manner)
+    }
+
+    fn listen(listener: &TcpListener, manner: Manner) -> Self {
         let state = Arc::new(State {
             manner: Mutex::new(manner),
             connections: Mutex::new(Vec::new()),
-            over: Mutex::new(false),
-            ending: Condvar::new(),
+            streams: Mutex::new(BTreeMap::new()),
+            climbed: Mutex::new(0),
+            deaths: Mutex::new(0),
+            dying: Condvar::new(),
         });
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if *shared.over.lock().unwrap() {
-                    break;
-                }
-                let number = {
-                    let mut connections = shared.connections.lock().unwrap();
-                    connections.push(Vec::new());
-                    connections.len() - 1
-                };
-                let state = Arc::clone(&shared);
-                thread::spawn(move || state.serve(stream, number));
-            }
+        let port = listener.local_addr().unwrap().port();
+        let thread = Some(state.accept(listener.try_clone().unwrap()));
+        Self { port, state, thread }
+    }
+
+    /// As a SIGKILL would: connections are reset, new ones refused. What came is not forgotten.
+    pub(crate) fn kill(&mut self) {
+        *self.state.deaths.lock().unwrap() += 1;
+        self.state.dying.notify_all();
+        // Wakes the accepting thread, which then lets its port go.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        for stream in std::mem::take(&mut *self.state.streams.lock().unwrap()).values() {
+            reset(stream);
+            // Wakes its reader without a word to the peer, which a kernel that ends a process has not either: the close that
+            // follows says RST.
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Listens again after [`Sink::kill`].
+    pub(crate) fn revive(&mut self) {
+        let mut listener = None;
+        wait_until("the receiver's port", || {
+            listener = TcpListener::bind(("127.0.0.1", self.port)).ok();
+            listener.is_some()
         });
-        Self { port, state }
+        self.thread = Some(self.state.accept(listener.unwrap()));
     }
 
     /// Changes what happens to connections from now on.
@@ -78,6 +134,11 @@ impl Sink {
     /// How many connections were accepted.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.lock().unwrap().len()
+    }
+
+    /// How many bytes each connection brought.
+    pub(crate) fn bytes(&self) -> Vec<usize> {
+        self.state.connections.lock().unwrap().iter().map(Vec::len).collect()
     }
 
     /// The lines that came whole, connection by connection.
@@ -118,23 +179,49 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        *self.state.over.lock().unwrap() = true;
-        self.state.ending.notify_all();
-        // Wakes the accepting thread, which then lets its port go.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if self.thread.is_some() {
+            self.kill();
+        }
     }
 }
 
 impl State {
-    fn serve(&self, mut stream: TcpStream, number: usize) {
-        let manner = *self.manner.lock().unwrap();
+    fn accept(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
+        let shared = Arc::clone(self);
+        let life = *self.deaths.lock().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if *shared.deaths.lock().unwrap() > life {
+                    break;
+                }
+                // Before it is counted: who waits for it may change the manner at once.
+                let manner = *shared.manner.lock().unwrap();
+                let number = {
+                    let mut connections = shared.connections.lock().unwrap();
+                    connections.push(Vec::new());
+                    connections.len() - 1
+                };
+                shared.streams.lock().unwrap().insert(number, stream.try_clone().unwrap());
+                let state = Arc::clone(&shared);
+                thread::spawn(move || {
+                    state.serve(stream, number, life, manner);
+                    // Only now it is closed: this was its last handle.
+                    state.streams.lock().unwrap().remove(&number);
+                });
+            }
+        })
+    }
+
+    fn serve(&self, mut stream: TcpStream, number: usize, life: usize, manner: Manner) {
         match manner {
             Manner::CloseAtOnce => {}
-            Manner::NeverRead => self.keep(),
-            Manner::Whole => self.read(&mut stream, number),
+            Manner::NeverRead => self.keep(life),
+            Manner::Whole => {
+                self.read(&mut stream, number, usize::MAX);
+            }
             Manner::NeverClose => {
-                self.read(&mut stream, number);
-                self.keep();
+                self.read(&mut stream, number, usize::MAX);
+                self.keep(life);
             }
             Manner::Reset => {
                 // Closing with unread bytes makes the kernel send a reset. One byte is read, the
@@ -144,20 +231,71 @@ impl State {
                     let _ = stream.peek(&mut first);
                 }
             }
+            Manner::Cut(after, ending) => self.cut(&mut stream, number, life, after, ending),
+            Manner::Climb(ending) => {
+                let after = {
+                    let mut climbed = self.climbed.lock().unwrap();
+                    *climbed += 1;
+                    *climbed - 1
+                };
+                self.cut(&mut stream, number, life, after, ending);
+            }
+            Manner::Trickle => {
+                while *self.deaths.lock().unwrap() == life && self.read(&mut stream, number, 1) {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
         }
     }
 
-    fn read(&self, stream: &mut TcpStream, number: usize) {
-        let mut buffer = vec![0; 1 << 16];
-        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+    fn cut(
+        &self,
+        stream: &mut TcpStream,
+        number: usize,
+        life: usize,
+        after: usize,
+        ending: Ending,
+    ) {
+        if !self.read(stream, number, after) {
+            return;
+        }
+        match ending {
+            Ending::Close => {}
+            Ending::Reset => reset(stream),
+            Ending::HalfClose => {
+                let _ = stream.shutdown(Shutdown::Write);
+                self.read(stream, number, usize::MAX);
+            }
+            Ending::Fin => {
+                let _ = stream.shutdown(Shutdown::Write);
+                self.keep(life);
+            }
+            Ending::Stall => self.keep(life),
+        }
+    }
+
+    /// Reads up to so many bytes; false if the connection ended before.
+    fn read(&self, stream: &mut TcpStream, number: usize, most: usize) -> bool {
+        let mut buffer = vec![0; most.min(1 << 16)];
+        let mut left = most;
+        while left > 0 {
+            let room = left.min(buffer.len());
+            let Ok(count @ 1..) = stream.read(&mut buffer[..room]) else { return false };
             self.connections.lock().unwrap()[number].extend_from_slice(&buffer[..count]);
+            left -= count;
         }
+        true
     }
 
-    fn keep(&self) {
-        let over = self.over.lock().unwrap();
-        drop(self.ending.wait_while(over, |over| !*over).unwrap());
+    fn keep(&self, life: usize) {
+        let deaths = self.deaths.lock().unwrap();
+        drop(self.dying.wait_while(deaths, |deaths| *deaths == life).unwrap());
     }
+}
+
+/// The close to come says RST.
+fn reset(stream: &TcpStream) {
+    let _ = set_socket_linger(stream, Some(Duration::ZERO));
 }
 
 /// Without a piece at the end that no newline closed: it is not counted, since a receiver must not

@@ -43,7 +43,7 @@ pub(crate) fn find<'d>(document: &'d Document, section: &str, option: &str) -> O
         |name| table::find(name, option).and_then(|known| known.default).map(Found::BuiltIn);
     written(section)
         .or_else(|| built_in(section))
-        .or_else(|| written(DEFAULT))
+        .or_else(|| written(DEFAULT).filter(|_| table::inherits(section, option)))
         .or_else(|| built_in(DEFAULT))
 }
 
@@ -143,10 +143,8 @@ impl<'d> Resolver<'d> {
 
     fn resolve(&mut self, section: &str, option: &str) -> Outcome {
         self.work_out(section, option).unwrap_or_else(|TooDeep| {
-            if let Some(Found::Written { section: origin, entry }) =
-                find(self.document, section, option)
-            {
-                self.fail(origin, entry, Problem::TooDeep { limit: MAX_DEPTH });
+            if let Some(found) = find(self.document, section, option) {
+                self.fail(found, Problem::TooDeep { limit: MAX_DEPTH });
             }
             self.outcomes.insert((section.to_owned(), option.to_owned()), Outcome::Failed);
             Outcome::Failed
@@ -159,12 +157,12 @@ impl<'d> Resolver<'d> {
         let Some(found) = find(self.document, section, option) else {
             return Ok(Outcome::Unset);
         };
-        let (origin, entry) = match found {
-            Found::BuiltIn(text) => return Ok(Outcome::Value { text: text.into(), depth: 0 }),
-            Found::Written { section, entry } => (section, entry),
+        let value = match found {
+            Found::BuiltIn(text) => text,
+            Found::Written { entry, .. } => entry.value.as_str(),
         };
-        if !entry.value.contains('$') {
-            return Ok(Outcome::Value { text: entry.value.as_str().into(), depth: 0 });
+        if !value.contains('$') {
+            return Ok(Outcome::Value { text: value.into(), depth: 0 });
         }
         let key = (section.to_owned(), option.to_owned());
         if let Some(outcome) = self.outcomes.get(&key) {
@@ -174,7 +172,7 @@ impl<'d> Resolver<'d> {
             return Err(TooDeep);
         }
         self.chain.push(key.clone());
-        let expanded = self.expand(section, &entry.value);
+        let expanded = self.expand(section, value);
         self.chain.pop();
         let outcome = match expanded {
             Ok((text, depth)) => Outcome::Value { text: text.into(), depth },
@@ -182,7 +180,7 @@ impl<'d> Resolver<'d> {
             Err(Stop::Incomplete) => Outcome::Incomplete,
             Err(Stop::TooDeep) => return Err(TooDeep),
             Err(Stop::Problem(problem)) => {
-                self.fail(origin, entry, problem);
+                self.fail(found, problem);
                 Outcome::Failed
             }
         };
@@ -190,7 +188,15 @@ impl<'d> Resolver<'d> {
         Ok(outcome)
     }
 
-    fn fail(&mut self, section: &str, entry: &Entry, problem: Problem) {
+    /// Records what is wrong with a value. A default refers to nothing but `base-dir`, so what is
+    /// wrong with one is wrong with what the file says there.
+    fn fail(&mut self, found: Found<'d>, problem: Problem) {
+        let (section, option) = table::BASE_DIR;
+        let blamed = match found {
+            Found::Written { .. } => Some(found),
+            Found::BuiltIn(_) => find(self.document, section, option),
+        };
+        let Some(Found::Written { section, entry }) = blamed else { return };
         self.faults.push(Fault {
             place: entry.place.clone(),
             section: Some(section.to_owned()),

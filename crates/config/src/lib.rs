@@ -25,6 +25,6 @@ pub use load::{Config, Program, Sources, load};
 pub use print::{print_defaults, print_in_force};
 pub use table::{Bounds, GROUP_SECTIONS, Kind, KnownOption, known_options};
 pub use typed::{
-    Address, Confirm, Graphite, GroupRule, Groups, HostPart, LocalStore, LogLevel, Naming, Process,
-    Pull, Retries, Selection, Tables,
+    Address, Confirm, Graphite, GroupRule, Groups, HostPart, LocalStore, LogLevel, Naming, Outbox,
+    Process, Pull, Retries, Selection, Tables,
 };

@@ -82,7 +82,7 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     resolver.resolve_all();
     check_unread(&mut resolver, &main);
     let pull = pull(&mut resolver, &main);
-    let process = process(&mut resolver, &main);
+    let process = process(&mut resolver, &main, pull.as_ref().ok());
     warnings.extend(unknown::warnings(&document, &resolver));
     faults.extend(resolver.into_faults());
     match (pull, process) {

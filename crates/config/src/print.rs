@@ -23,7 +23,8 @@ pub fn print_defaults(program: Program) -> String {
         let mut options: Options = table::known_options()
             .iter()
             .filter(|known| known.section == section)
-            .filter_map(|known| Some((known.name.to_owned(), escape(known.default?))))
+            // Not escaped: a dollar in a default is a reference, and reads back as one.
+            .filter_map(|known| Some((known.name.to_owned(), known.default?.to_owned())))
             .collect();
         options.sort();
         if !options.is_empty() {

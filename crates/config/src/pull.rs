@@ -28,6 +28,7 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
     let workers = read.required("workers", |text| values::whole(text, WORKERS));
     let queue_size = read.required("queue-size", |text| values::whole(text, QUEUES));
     let sync = read.required("sync", values::boolean);
+    let allow_partial = read.required("allow-partial", values::boolean);
     let (dst_dir, tmp_dst_dir) = (dst_dir?, tmp_dst_dir?);
     if dst_dir == tmp_dst_dir {
         let why = "the same folder as dst-dir; write another one on the same file system";
@@ -49,5 +50,6 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
         workers: workers?,
         queue_size: queue_size?,
         sync: sync?,
+        allow_partial: allow_partial?,
     })
 }

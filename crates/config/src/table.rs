@@ -77,7 +77,8 @@ pub struct KnownOption {
     pub name: &'static str,
     /// What it takes.
     pub kind: Kind,
-    /// What holds where the file says nothing; `None` is unset.
+    /// What holds where the file says nothing, `${paths:base-dir}` in it being that option's value;
+    /// `None` is unset.
     pub default: Option<&'static str>,
     /// What it means, in a line.
     pub meaning: &'static str,
@@ -103,6 +104,12 @@ pub(crate) const COUNTS: Bounds = Bounds { least: 1, most: u64::MAX };
 /// As above, where the machine counts.
 pub(crate) const QUEUES: Bounds = Bounds { least: 1, most: 1_000_000_000 };
 
+/// Numbers of which 0 is one too.
+pub(crate) const RATES: Bounds = Bounds { least: 0, most: u64::MAX };
+
+/// The one option that a default may refer to.
+pub(crate) const BASE_DIR: (&str, &str) = (PATHS, "base-dir");
+
 /// Every option that we know, section by section.
 #[must_use]
 pub fn known_options() -> &'static [KnownOption] {
@@ -121,6 +128,13 @@ pub(crate) fn known_sections() -> Vec<&'static str> {
 /// The row of an option in its own section.
 pub(crate) fn find(section: &str, option: &str) -> Option<&'static KnownOption> {
     TABLE.iter().find(|known| known.section == section && known.name == option)
+}
+
+/// Whether a section without a value of its own takes the one of `[DEFAULT]`. Graphite's
+/// `queue-size` is a bound where somebody wants one there; one that was meant for another section
+/// must not throw metrics away.
+pub(crate) fn inherits(section: &str, option: &str) -> bool {
+    (section, option) != (GRAPHITE, "queue-size")
 }
 
 const fn row(
@@ -202,6 +216,13 @@ const TABLE: &[KnownOption] = &[
         "pause while dst-dir holds this many directories or more",
     ),
     row(PULL, "sync", Boolean, "true", "sync a snapshot to the disk before it is published"),
+    row(
+        PULL,
+        "allow-partial",
+        Boolean,
+        "false",
+        "publish what answered, even if not every endpoint did",
+    ),
     unset(PROCESS, "loglevel", Word(LOG_LEVELS), "how much haproxystats-process logs"),
     row(
         PROCESS,
@@ -245,6 +266,14 @@ const TABLE: &[KnownOption] = &[
         "268435456",
         "bytes that one file of a snapshot may have",
     ),
+    row(
+        PROCESS,
+        "failed-dir",
+        Path,
+        "${paths:base-dir}/failed",
+        "where snapshots go that cannot be processed",
+    ),
+    row(PROCESS, "failed-limit", Whole(QUEUES), "100", "snapshots kept there; the oldest go"),
     row(GRAPHITE, "enabled", Boolean, "true", "whether anything is sent to Graphite"),
     row(GRAPHITE, "server", Host, "127.0.0.1", "Graphite's plaintext receiver"),
     row(GRAPHITE, "port", Whole(PORTS), "3002", "its port"),
@@ -261,10 +290,37 @@ const TABLE: &[KnownOption] = &[
     row(GRAPHITE, "fqdn", Boolean, "true", "the whole name, or only up to its first dot"),
     row(
         GRAPHITE,
+        "outbox-dir",
+        Path,
+        "${paths:base-dir}/outbox",
+        "where batches wait while Graphite is away",
+    ),
+    row(
+        GRAPHITE,
+        "outbox-size",
+        Whole(COUNTS),
+        "268435456",
+        "bytes that wait there; over it the oldest go",
+    ),
+    row(
+        GRAPHITE,
+        "outbox-sync",
+        Boolean,
+        "true",
+        "sync a batch to the disk before its snapshot goes",
+    ),
+    row(
+        GRAPHITE,
+        "replay-rate",
+        Whole(RATES),
+        "50000",
+        "metrics per second that leave the outbox; 0 is no limit",
+    ),
+    unset(
+        GRAPHITE,
         "queue-size",
         Whole(COUNTS),
-        "1000000",
-        "metrics kept while Graphite is away; over it the oldest go",
+        "metrics that wait in the outbox; over it the oldest go",
     ),
     unset(
         GRAPHITE,
@@ -305,11 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn no_default_holds_a_reference() {
-        assert!(
-            known_options()
-                .iter()
-                .all(|known| !known.default.is_some_and(|value| value.contains('$')))
-        );
+    fn a_default_refers_to_nothing_but_base_dir() {
+        let (section, option) = BASE_DIR;
+        let reference = format!("${{{section}:{option}}}");
+        for known in known_options() {
+            let default = known.default.unwrap_or_default();
+            assert!(!default.replace(&reference, "").contains('$'), "{known:?}");
+        }
+        let base_dir = find(section, option).unwrap().default.unwrap();
+        assert!(!base_dir.contains('$'));
     }
 }

@@ -80,6 +80,8 @@ pub struct Pull {
     pub queue_size: usize,
     /// Whether files and directory are synced to the disk before a snapshot is published.
     pub sync: bool,
+    /// Whether a snapshot is published without the endpoints that failed.
+    pub allow_partial: bool,
 }
 
 /// Which metrics of one kind of proxy are asked for.
@@ -107,12 +109,18 @@ pub struct Process {
     pub liveness_check_interval: Duration,
     /// A worker without progress for so long counts as hung.
     pub job_timeout: Duration,
+    /// Where snapshots go that cannot be processed, on the file system of `src_dir`.
+    pub failed_dir: PathBuf,
+    /// Snapshots kept there, at least 1; the oldest go.
+    pub failed_limit: usize,
     /// What is folded.
     pub tables: Tables,
     /// What the lines are called.
     pub naming: Naming,
     /// Graphite, unless `enabled = false`.
     pub graphite: Option<Graphite>,
+    /// What Graphite cannot take yet; there exactly where `graphite` is.
+    pub outbox: Option<Outbox>,
     /// local-store, where the file has the section.
     pub local_store: Option<LocalStore>,
 }
@@ -220,6 +228,21 @@ pub struct Graphite {
     pub confirm: Confirm,
     /// Limit of the wait for that.
     pub confirm_timeout: Duration,
+}
+
+/// What the outbox runs on: batches on the disk which Graphite has not taken yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outbox {
+    /// Where they are written.
+    pub dir: PathBuf,
+    /// Bytes that may wait, at least 1; over it the oldest batches go.
+    pub size_bytes: u64,
+    /// Metrics that may wait, at least 1, where `[graphite]` itself has `queue-size`.
+    pub metrics: Option<u64>,
+    /// Metrics per second that leave it; 0 is no limit.
+    pub replay_rate: u64,
+    /// Whether a batch is synced to the disk before its snapshot goes.
+    pub sync: bool,
 }
 
 /// What the local-store dispatcher runs on.

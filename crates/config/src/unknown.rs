@@ -68,7 +68,10 @@ fn unread(section: &str, option: &str) -> Option<String> {
     }
     let rows = || table::known_options().iter();
     let homes: Vec<_> = rows().filter(|known| known.name == option).collect();
-    if section == DEFAULT && homes.iter().any(|known| known.default.is_none()) {
+    let inherited = |known: &&table::KnownOption| {
+        known.default.is_none() && table::inherits(known.section, option)
+    };
+    if section == DEFAULT && homes.iter().any(inherited) {
         return None;
     }
     let mistaken = MISTAKEN.iter().find(|(home, wrong, _)| (*home, *wrong) == (section, option));
@@ -82,7 +85,7 @@ fn unread(section: &str, option: &str) -> Option<String> {
     Some(match nearest(option, names) {
         _ if !homes.is_empty() && section == DEFAULT => {
             format!(
-                "not read here, where a default of its own counts first; set it in {}",
+                "not read here, where its section does not inherit it; set it in {}",
                 homes.join(" or ")
             )
         }

@@ -3,8 +3,10 @@
 pub mod backoff;
 pub mod clock;
 pub mod logging;
+pub mod service;
 pub mod shutdown;
 
 pub use backoff::Backoff;
 pub use clock::Clock;
+pub use service::Service;
 pub use tracing_subscriber::filter::LevelFilter;

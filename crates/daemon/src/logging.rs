@@ -1,4 +1,6 @@
 //! Logs go to stderr, one line an event, the fields behind the message: stdout belongs to a worker's protocol.
+//!
+//! A log that cannot be written (a full disk, a pipe that nobody reads) is lost and costs nothing else: statistics go on.
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -9,6 +11,8 @@ pub fn start(level: LevelFilter) {
         .with_target(false)
         .with_ansi(false)
         .with_writer(std::io::stderr)
+        // Else a failed write is told on stderr too, which panics.
+        .log_internal_errors(false)
         .finish();
     // Fails only where a subscriber stands already, as in tests that call a program's `run` twice.
     let _ = tracing::subscriber::set_global_default(subscriber);

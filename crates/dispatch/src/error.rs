@@ -33,9 +33,9 @@ pub enum Error {
         /// The limit.
         timeout: Duration,
         /// Bytes that our kernel took.
-        sent: usize,
+        sent: u64,
         /// Bytes of the batch.
-        total: usize,
+        total: u64,
     },
     /// The connection broke.
     #[error("the connection to graphite {address} broke after {sent} of {total} bytes: {source}")]
@@ -43,9 +43,9 @@ pub enum Error {
         /// Server and port.
         address: String,
         /// Bytes that our kernel took.
-        sent: usize,
+        sent: u64,
         /// Bytes of the batch.
-        total: usize,
+        total: u64,
         /// What the system said.
         source: io::Error,
     },
@@ -81,6 +81,14 @@ pub enum Error {
         address: String,
         /// How many.
         bytes: usize,
+    },
+    /// The batch itself cannot be read.
+    #[error("{source}")]
+    Unreadable {
+        /// What is wrong with it, and where it lies.
+        source: io::Error,
+        /// Whether a part of it has been sent.
+        begun: bool,
     },
     /// local-store cannot be written.
     #[error("local-store cannot write {}: {source}; check its room and our rights, or remove [local-store]", path.display())]

@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use config::Confirm;
 
-use crate::{Delivery, Dispatcher, Error, unacknowledged};
+use crate::{Delivery, Dispatcher, Error, Lines, unacknowledged};
 
 /// Bytes handed to the kernel at once.
 const WRITE_BYTES: usize = 256 * 1024;
+/// Bytes read at once of what a receiver says.
+const READ_BYTES: usize = 4096;
 /// Bytes that a receiver may say, which none does, before we give up on its close.
 const CHATTER_MAX_BYTES: usize = 64 * 1024;
+/// Slices of the wait for a close.
+const CLOSE_SLICES: u32 = 1024;
 /// First and longest pause between two looks at what is unacknowledged; the kernel has no event for it.
 const LOOK_FIRST: Duration = Duration::from_micros(50);
 const LOOK_LONGEST: Duration = Duration::from_millis(20);
@@ -68,113 +72,135 @@ impl Graphite {
         Err(connect(last))
     }
 
-    fn write(&self, stream: &mut TcpStream, lines: &[u8]) -> Result<(), Error> {
+    /// Hands everything to the kernel and returns how many bytes that were.
+    fn write(&self, stream: &mut TcpStream, lines: &dyn Lines) -> Result<u64, Error> {
+        let total = lines.bytes();
+        let opened = lines.open();
+        let mut source = opened.map_err(|source| Error::Unreadable { source, begun: false })?;
         let mut sent = 0;
-        while sent < lines.len() {
-            let chunk = &lines[sent..lines.len().min(sent + WRITE_BYTES)];
+        loop {
+            let chunk = match source.fill_buf() {
+                Ok([]) => return Ok(total),
+                Ok(chunk) => &chunk[..chunk.len().min(WRITE_BYTES)],
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(source) => return Err(Error::Unreadable { source, begun: true }),
+            };
             match stream.write(chunk) {
-                Ok(count) => sent += count,
+                Ok(count) => {
+                    sent += count as u64;
+                    source.consume(count);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
+                Err(error) if is_timeout(&error) => {
                     return Err(Error::Stalled {
                         address: self.address.clone(),
                         timeout: self.config.write_timeout,
                         sent,
-                        total: lines.len(),
+                        total,
                     });
                 }
-                Err(source) => return Err(self.broken(sent, lines.len(), source)),
+                Err(source) => return Err(self.broken(sent, total, source)),
             }
         }
-        Ok(())
     }
 
-    fn deliver_and_close(&self, lines: &[u8]) -> Result<(), Error> {
-        let total = lines.len();
-        let broken = |source| self.broken(total, total, source);
+    fn deliver_and_close(&self, lines: &dyn Lines) -> Result<(), Error> {
         let mut stream = self.connect()?;
-        self.write(&mut stream, lines)?;
-        if is_closed(&stream).map_err(broken)? {
+        let total = self.write(&mut stream, lines)?;
+        let broken = |source| self.broken(total, total, source);
+        let mut heard = 0;
+        if has_closed(&mut stream, &mut heard).map_err(broken)? {
             return Err(Error::ClosedEarly { address: self.address.clone() });
         }
         stream.shutdown(Shutdown::Write).map_err(broken)?;
-        self.await_close(&mut stream, total)?;
-        match unacknowledged::bytes(&stream).map_err(broken)? {
+        self.await_close(&mut stream, heard, total)?;
+        // A close that crossed our half-close has not acknowledged it yet, and one that a reset follows never does.
+        match self.unacknowledged(&stream, total)? {
             0 => Ok(()),
             bytes => Err(Error::Unacknowledged { address: self.address.clone(), bytes }),
         }
     }
 
-    fn await_close(&self, stream: &mut TcpStream, total: usize) -> Result<(), Error> {
+    fn await_close(
+        &self,
+        stream: &mut TcpStream,
+        mut heard: usize,
+        total: u64,
+    ) -> Result<(), Error> {
         let broken = |source| self.broken(total, total, source);
         let limit = at_least_a_millisecond(self.config.confirm_timeout);
-        stream.set_read_timeout(Some(limit)).map_err(broken)?;
-        let mut heard = 0;
-        let mut said = [0; 4096];
-        while heard < CHATTER_MAX_BYTES {
+        // There is no clock here, so the limit is cut in slices: whatever ends a read, it took no more than one.
+        let slice = at_least_a_millisecond(limit / CLOSE_SLICES);
+        stream.set_read_timeout(Some(slice)).map_err(broken)?;
+        let mut waited = Duration::ZERO;
+        let mut said = [0; READ_BYTES];
+        while waited < limit && heard <= CHATTER_MAX_BYTES {
             match stream.read(&mut said) {
                 Ok(0) => return Ok(()),
                 Ok(count) => heard += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    break;
-                }
+                Err(error) if error.kind() == ErrorKind::Interrupted || is_timeout(&error) => {}
                 Err(source) => return Err(broken(source)),
             }
+            waited += slice;
         }
-        Err(Error::Unconfirmed {
-            address: self.address.clone(),
-            missing: "did not close",
-            timeout: self.config.confirm_timeout,
-            remedy: "tcp",
-        })
+        let talked = heard > CHATTER_MAX_BYTES;
+        let missing = if talked { "talked on and did not close" } else { "did not close" };
+        Err(self.unconfirmed(missing, "tcp"))
     }
 
-    fn deliver_on_lasting(&mut self, lines: &[u8]) -> Result<(), Error> {
-        let reused = self.lasting.take().filter(|stream| matches!(is_closed(stream), Ok(false)));
-        let mut stream = match reused {
-            Some(stream) => stream,
-            None => self.connect()?,
-        };
-        self.write(&mut stream, lines)?;
+    fn deliver_on_lasting(&mut self, lines: &dyn Lines) -> Result<(), Error> {
+        if let Some(stream) = self.lasting.take().and_then(still_open) {
+            match self.deliver_on(stream, lines) {
+                // The peer ended the lasting connection since the last batch: that says nothing about it now.
+                Err(Error::Broken { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        let stream = self.connect()?;
+        self.deliver_on(stream, lines)
+    }
+
+    /// Keeps the connection only when the batch is delivered: after a fault nobody knows where in a line it stands.
+    fn deliver_on(&mut self, mut stream: TcpStream, lines: &dyn Lines) -> Result<(), Error> {
+        let total = self.write(&mut stream, lines)?;
         if self.config.confirm == Confirm::Tcp {
-            self.await_acknowledgement(&stream, lines.len())?;
+            self.await_acknowledgement(&stream, total)?;
         }
         self.lasting = Some(stream);
         Ok(())
     }
 
-    fn await_acknowledgement(&self, stream: &TcpStream, total: usize) -> Result<(), Error> {
+    fn await_acknowledgement(&self, stream: &TcpStream, total: u64) -> Result<(), Error> {
         let mut waited = Duration::ZERO;
         let mut pause = LOOK_FIRST;
-        loop {
-            if let Some(source) = stream.take_error().ok().flatten() {
-                return Err(self.broken(total, total, source));
-            }
-            let left = unacknowledged::bytes(stream)
-                .map_err(|source| self.broken(total, total, source))?;
-            if left == 0 {
-                return Ok(());
-            }
+        while self.unacknowledged(stream, total)? > 0 {
             if waited >= self.config.confirm_timeout {
-                return Err(Error::Unconfirmed {
-                    address: self.address.clone(),
-                    missing: "did not acknowledge it",
-                    timeout: self.config.confirm_timeout,
-                    remedy: "none",
-                });
+                return Err(self.unconfirmed("did not acknowledge it", "none"));
             }
             std::thread::sleep(pause);
             waited += pause;
             pause = (pause * 2).min(LOOK_LONGEST);
         }
+        Ok(())
     }
 
-    fn broken(&self, sent: usize, total: usize, source: io::Error) -> Error {
+    /// Bytes that the peer has not acknowledged; a connection that is broken has no such number.
+    fn unacknowledged(&self, stream: &TcpStream, total: u64) -> Result<usize, Error> {
+        let broken = |source| self.broken(total, total, source);
+        let bytes = unacknowledged::bytes(stream).map_err(broken)?;
+        // Asked last: a reset empties the kernel's queue, and what a number read after it means is the kernel's affair.
+        match stream.take_error().map_err(broken)? {
+            Some(source) => Err(broken(source)),
+            None => Ok(bytes),
+        }
+    }
+
+    fn unconfirmed(&self, missing: &'static str, remedy: &'static str) -> Error {
+        let timeout = self.config.confirm_timeout;
+        Error::Unconfirmed { address: self.address.clone(), missing, timeout, remedy }
+    }
+
+    fn broken(&self, sent: u64, total: u64, source: io::Error) -> Error {
         Error::Broken { address: self.address.clone(), sent, total, source }
     }
 }
@@ -191,14 +217,7 @@ impl Dispatcher for Graphite {
     fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Error> {
         match self.config.confirm {
             Confirm::Close => self.deliver_and_close(delivery.lines),
-            Confirm::Tcp | Confirm::None => {
-                let reusing = self.lasting.is_some();
-                match self.deliver_on_lasting(delivery.lines) {
-                    // The peer ended the lasting connection since the last batch: that says nothing about it now.
-                    Err(Error::Broken { .. }) if reusing => self.deliver_on_lasting(delivery.lines),
-                    other => other,
-                }
-            }
+            Confirm::Tcp | Confirm::None => self.deliver_on_lasting(delivery.lines),
         }
     }
 }
@@ -208,15 +227,34 @@ fn at_least_a_millisecond(timeout: Duration) -> Duration {
     timeout.max(Duration::from_millis(1))
 }
 
-/// Whether the peer has closed its side already; what it says is of no interest.
-fn is_closed(stream: &TcpStream) -> io::Result<bool> {
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// The connection, unless its peer has ended it since the last batch or talks without end.
+fn still_open(mut stream: TcpStream) -> Option<TcpStream> {
+    let mut heard = 0;
+    let closed = has_closed(&mut stream, &mut heard).unwrap_or(true);
+    (!closed && heard <= CHATTER_MAX_BYTES).then_some(stream)
+}
+
+/// Whether the peer has closed its side already. What it says is of no interest, but it stands before its close: a peek at
+/// the first byte would not see that.
+fn has_closed(stream: &mut TcpStream, heard: &mut usize) -> io::Result<bool> {
     stream.set_nonblocking(true)?;
-    let mut byte = [0];
-    let peeked = stream.peek(&mut byte);
+    let mut said = [0; READ_BYTES];
+    let closed = loop {
+        match stream.read(&mut said) {
+            Ok(0) => break Ok(true),
+            Ok(count) => *heard += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(false),
+            Err(error) => break Err(error),
+        }
+        if *heard > CHATTER_MAX_BYTES {
+            break Ok(false);
+        }
+    };
     stream.set_nonblocking(false)?;
-    match peeked {
-        Ok(count) => Ok(count == 0),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
-    }
+    closed
 }

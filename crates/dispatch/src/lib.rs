@@ -5,12 +5,15 @@
 
 mod error;
 mod graphite;
+mod lines;
 mod local_store;
+pub mod outbox;
 pub mod plaintext;
 mod unacknowledged;
 
 pub use error::Error;
 pub use graphite::Graphite;
+pub use lines::Lines;
 pub use local_store::LocalStore;
 
 /// A batch on its way out.
@@ -19,7 +22,7 @@ pub struct Delivery<'a> {
     /// The snapshot's name: epoch seconds.
     pub timestamp: &'a str,
     /// The batch as plaintext lines, whole.
-    pub lines: &'a [u8],
+    pub lines: &'a dyn Lines,
 }
 
 /// A way out.
@@ -42,7 +45,9 @@ pub trait Dispatcher: std::fmt::Debug {
 #[must_use]
 pub fn all(config: &config::Process, clock: daemon::Clock) -> Vec<Box<dyn Dispatcher>> {
     let graphite = config.graphite.clone().map(|config| Box::new(Graphite::new(config)) as Box<_>);
+    let only = graphite.is_none();
+    let local_store = config.local_store.clone();
     let local_store =
-        config.local_store.clone().map(|config| Box::new(LocalStore::new(config, clock)) as Box<_>);
+        local_store.map(|config| Box::new(LocalStore::new(config, clock, only)) as Box<_>);
     graphite.into_iter().chain(local_store).collect()
 }

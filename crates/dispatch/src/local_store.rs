@@ -17,6 +17,7 @@ use crate::{Delivery, Dispatcher, Error};
 pub struct LocalStore {
     config: config::LocalStore,
     clock: Clock,
+    only: bool,
     cleaned_at_seconds: u64,
 }
 
@@ -26,10 +27,10 @@ const FILE_ASIDE: &str = ".stats.part";
 const CLEAN_INTERVAL_SECONDS: u64 = 60;
 
 impl LocalStore {
-    /// Makes its directory at the first delivery.
+    /// Makes its directory at the first delivery. The `only` way out must have every batch; beside another it is for looking.
     #[must_use]
-    pub const fn new(config: config::LocalStore, clock: Clock) -> Self {
-        Self { config, clock, cleaned_at_seconds: 0 }
+    pub const fn new(config: config::LocalStore, clock: Clock, only: bool) -> Self {
+        Self { config, clock, only, cleaned_at_seconds: 0 }
     }
 
     /// Removes what is older than `retention`; a fault is said and tried again later.
@@ -40,10 +41,13 @@ impl LocalStore {
             return;
         }
         self.cleaned_at_seconds = now;
-        let oldest = now.saturating_sub(retention.as_secs());
         for entry in fs::read_dir(&self.config.dir).into_iter().flatten().flatten() {
-            let timestamp = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-            if timestamp.is_some_and(|timestamp| timestamp < oldest)
+            let ours = entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok());
+            // When it was written counts, not its name: an old snapshot may come late.
+            let written = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            let age = written.and_then(|written| (self.clock.wall)().duration_since(written).ok());
+            if ours
+                && age.is_some_and(|age| age > retention)
                 && let Err(error) = remove_ours(&entry.path())
             {
                 warn!(path = %entry.path().display(), %error, "local-store cannot remove what is too old");
@@ -58,7 +62,7 @@ impl Dispatcher for LocalStore {
     }
 
     fn must_have(&self) -> bool {
-        false
+        self.only
     }
 
     fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Error> {
@@ -70,8 +74,9 @@ impl Dispatcher for LocalStore {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let aside = directory.join(FILE_ASIDE);
         let file = directory.join(FILE);
-        let written = fs::write(&aside, delivery.lines).map_err(at(&aside));
-        let stored = written.and_then(|()| fs::rename(&aside, &file).map_err(at(&file)));
+        let write = || io::copy(&mut delivery.lines.open()?, &mut fs::File::create(&aside)?);
+        let written = write().map_err(at(&aside));
+        let stored = written.and_then(|_| fs::rename(&aside, &file).map_err(at(&file)));
         if stored.is_err() {
             // A disk that is full must not stay full of halves.
             let _ = fs::remove_file(&aside);
@@ -82,12 +87,22 @@ impl Dispatcher for LocalStore {
     }
 }
 
+/// Removes a directory that holds nothing but what we write.
 fn remove_ours(directory: &Path) -> io::Result<()> {
-    let gone = |error: io::Error| {
-        if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-    };
-    fs::remove_file(directory.join(FILE)).or_else(gone)?;
-    fs::remove_dir(directory).or_else(gone)
+    let names: Vec<_> = fs::read_dir(directory)?.flatten().map(|entry| entry.file_name()).collect();
+    if names.iter().any(|name| name != FILE && name != FILE_ASIDE) {
+        return Ok(());
+    }
+    for name in names {
+        gone(fs::remove_file(directory.join(name)))?;
+    }
+    gone(fs::remove_dir(directory))
+}
+
+/// Another worker may have been faster.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    removed
+        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 #[cfg(test)]
@@ -97,16 +112,17 @@ mod tests {
     use super::*;
 
     fn store(dir: &Path, retention: Option<u64>) -> LocalStore {
+        // A clock that is an hour ahead makes all that is written now an hour old.
         let clock = Clock {
-            wall: || SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_001_000),
+            wall: || SystemTime::now() + Duration::from_secs(3600),
             monotonic: Instant::now,
         };
         let retention = retention.map(Duration::from_secs);
-        LocalStore::new(config::LocalStore { dir: dir.to_owned(), retention }, clock)
+        LocalStore::new(config::LocalStore { dir: dir.to_owned(), retention }, clock, false)
     }
 
     fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<(), Error> {
-        store.deliver(Delivery { timestamp, lines: lines.as_bytes() })
+        store.deliver(Delivery { timestamp, lines: &lines.as_bytes() })
     }
 
     #[test]
@@ -120,20 +136,29 @@ mod tests {
         assert_eq!(fs::read_dir(stored).unwrap().count(), 1);
     }
 
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     #[test]
     fn what_is_too_old_goes_but_nothing_of_anybody_elses() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["1699000000", "1699000001", "1700000950", "notes"] {
+        for (name, file) in
+            [("17", "stats"), ("18", "mine"), ("19", ".stats.part"), ("notes", "stats")]
+        {
             fs::create_dir(directory.path().join(name)).unwrap();
-            fs::write(directory.path().join(name).join("stats"), "x").unwrap();
+            fs::write(directory.path().join(name).join(file), "x").unwrap();
         }
-        fs::write(directory.path().join("1699000001/mine"), "x").unwrap();
-        deliver(&mut store(directory.path(), Some(60)), "1700001000", "x\n").unwrap();
-        let mut left: Vec<_> =
-            fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["1699000001", "1700000950", "1700001000", "notes"]);
-        assert!(directory.path().join("1699000001/mine").exists());
+        fs::write(directory.path().join("18/stats"), "x").unwrap();
+        deliver(&mut store(directory.path(), Some(7200)), "20", "x\n").unwrap();
+        assert_eq!(names(directory.path()), ["17", "18", "19", "20", "notes"]);
+        deliver(&mut store(directory.path(), Some(60)), "20", "x\n").unwrap();
+        assert_eq!(names(directory.path()), ["18", "notes"]);
+        assert_eq!(names(&directory.path().join("18")), ["mine", "stats"]);
     }
 
     #[test]

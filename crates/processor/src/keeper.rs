@@ -14,11 +14,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded, never, select};
 use daemon::Backoff;
+use dispatch::outbox::Entry;
 use rustix::process::Signal;
 use tracing::{debug, error, info, warn};
 
+use crate::gate::Mode;
 use crate::protocol::{self, Order, Outcome, Reply};
 use crate::queue::Death;
+use crate::replay::Sent;
 
 /// What the keepers have in common.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Clone)]
 pub(crate) struct Channels {
     /// Snapshots to do; the parent holds the other end and closes it at the end.
-    pub(crate) jobs: Receiver<String>,
+    pub(crate) jobs: Receiver<Job>,
     /// What became of them; the parent reads.
     pub(crate) events: Sender<Event>,
     /// Requests for a child; the parent's main thread answers.
@@ -40,7 +43,21 @@ pub(crate) struct Channels {
     pub(crate) stopping: Receiver<()>,
 }
 
-/// What a keeper tells the parent.
+/// A snapshot to do, and on which road.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) snapshot: String,
+    pub(crate) mode: Mode,
+}
+
+impl Job {
+    /// Stands where there is no job, and is never handed out.
+    pub(crate) const fn none() -> Self {
+        Self { snapshot: String::new(), mode: Mode::Direct }
+    }
+}
+
+/// What the parent's threads tell its main thread.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A job came to an end.
@@ -49,6 +66,8 @@ pub(crate) enum Event {
         snapshot: String,
         /// How.
         outcome: Outcome,
+        /// Whether what was done with has left the spool.
+        removed: bool,
     },
     /// A worker died over a snapshot.
     Died {
@@ -62,18 +81,43 @@ pub(crate) enum Event {
         /// The snapshot; it stays in the spool.
         snapshot: String,
     },
-    /// The keeper's last word.
+    /// A dispatcher that nothing waits for does not work, or works again.
+    Beside {
+        /// Its name.
+        dispatcher: String,
+        /// What is wrong with it.
+        fault: Option<String>,
+    },
+    /// An idle worker died.
+    IdleDied,
+    /// A batch of the outbox was tried.
+    Replayed {
+        /// Which.
+        entry: Entry,
+        /// How it went.
+        sent: Sent,
+    },
+    /// Lines about ourselves were tried.
+    OwnSent {
+        /// How it went.
+        sent: Sent,
+    },
+    /// A keeper's last word.
     Ended,
 }
 
 /// Pauses before a worker that died is replaced.
 const REPLACE_FIRST: Duration = Duration::from_millis(50);
 const REPLACE_LONGEST: Duration = Duration::from_secs(10);
+/// How long a snapshot may take that is worked on when the program is to end.
+const FOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long an idle worker has to end when its stdin is closed.
 const END_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs a keeper until its jobs end.
 pub(crate) fn run(index: usize, shared: &Arc<Shared>, channels: &Channels) {
+    // However this thread ends, the parent hears of it.
+    let _last_word = LastWord(channels.events.clone());
     let mut backoff = Backoff::new(REPLACE_FIRST, 2.0, REPLACE_LONGEST);
     while let Some(mut worker) = Worker::obtain(index, shared, channels, &mut backoff) {
         let end = worker.serve(channels, &mut backoff);
@@ -85,7 +129,14 @@ pub(crate) fn run(index: usize, shared: &Arc<Shared>, channels: &Channels) {
             break;
         }
     }
-    let _ = channels.events.send(Event::Ended);
+}
+
+struct LastWord(Sender<Event>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Ended);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +187,25 @@ impl Worker {
     }
 
     fn begin(index: usize, shared: &Arc<Shared>, mut child: Child) -> io::Result<Self> {
+        match Self::set_up(index, shared, &mut child) {
+            Ok((orders, replies)) => {
+                let shared = Arc::clone(shared);
+                Ok(Self { index, shared, child, orders: Some(orders), replies })
+            }
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins to listen to a child and gives it its configuration.
+    fn set_up(
+        index: usize,
+        shared: &Shared,
+        child: &mut Child,
+    ) -> io::Result<(ChildStdin, Receiver<Reply>)> {
         let missing = || io::Error::other("the child has no pipes");
         let mut orders = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
@@ -158,14 +228,8 @@ impl Worker {
             }
         })?;
         let config = Box::new(shared.config.clone());
-        let begun =
-            protocol::send(&mut orders, &Order::Begin { config, host: shared.host.clone() });
-        if let Err(error) = begun {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(error);
-        }
-        Ok(Self { index, shared: Arc::clone(shared), child, orders: Some(orders), replies })
+        protocol::send(&mut orders, &Order::Begin { config, host: shared.host.clone() })?;
+        Ok((orders, replies))
     }
 
     /// Gives it jobs until there are no more, or it dies.
@@ -173,15 +237,15 @@ impl Worker {
         loop {
             select! {
                 recv(channels.jobs) -> job => {
-                    let Ok(snapshot) = job else { return End::NoMoreJobs };
-                    let event = self.work(snapshot, &channels.stopping);
+                    let Ok(job) = job else { return End::NoMoreJobs };
+                    let event = self.work(job, channels);
                     let end = match &event {
                         Event::Finished { .. } => {
                             backoff.reset();
                             None
                         }
                         Event::GivenUp { .. } => Some(End::NoMoreJobs),
-                        Event::Died { .. } | Event::Ended => Some(End::Died),
+                        _ => Some(End::Died),
                     };
                     if channels.events.send(event).is_err() {
                         return End::NoMoreJobs;
@@ -194,6 +258,7 @@ impl Worker {
                 recv(self.replies) -> _ => {
                     let death = self.death();
                     warn!(worker = self.index, pid = self.child.id(), ?death, "an idle worker died, replacing it");
+                    let _ = channels.events.send(Event::IdleDied);
                     return End::Died;
                 }
             }
@@ -201,8 +266,9 @@ impl Worker {
     }
 
     /// One job, from the order to the acknowledgement.
-    fn work(&mut self, snapshot: String, stopping: &Receiver<()>) -> Event {
-        let order = Order::Job { snapshot: snapshot.clone() };
+    fn work(&mut self, Job { snapshot, mode }: Job, channels: &Channels) -> Event {
+        let Channels { events, stopping, .. } = channels;
+        let order = Order::Job { snapshot: snapshot.clone(), mode };
         let sent = self.orders.as_mut().map(|orders| protocol::send(orders, &order));
         if !matches!(sent, Some(Ok(()))) {
             return self.died(snapshot);
@@ -210,29 +276,35 @@ impl Worker {
         let mut encoded = false;
         let mut ending = false;
         let mut stopping = stopping.clone();
+        let mut limit = after(self.patience(false));
         loop {
-            let patience = self.patience(encoded, ending);
             select! {
-                recv(self.replies) -> reply => match reply {
-                    Ok(Reply::Encoded) => encoded = true,
-                    Ok(Reply::Dispatched) => {}
-                    Ok(Reply::Finished(outcome)) => return self.finished(snapshot, outcome),
-                    Err(_) => return self.died(snapshot),
-                },
+                recv(self.replies) -> reply => {
+                    match reply {
+                        Ok(Reply::Encoded) => encoded = true,
+                        Ok(Reply::Beside { dispatcher, fault }) => {
+                            let _ = events.send(Event::Beside { dispatcher, fault });
+                        }
+                        Ok(Reply::Finished(outcome)) => return self.finished(snapshot, outcome),
+                        Err(_) => return self.died(snapshot),
+                    }
+                    // The end has one limit, whatever is said on the way.
+                    if !ending {
+                        limit = after(self.patience(encoded));
+                    }
+                }
                 recv(stopping) -> _ => {
                     stopping = never();
                     ending = true;
+                    limit = after(self.grace());
                 }
-                recv(after(patience)) -> _ => {
+                recv(limit) -> _ => {
                     let _ = self.child.kill();
                     if ending {
                         info!(snapshot, "given up, since the program ends; it stays in the spool");
                         return Event::GivenUp { snapshot };
                     }
-                    error!(
-                        worker = self.index, snapshot, seconds = patience.as_secs(),
-                        "a worker made no progress (job-timeout), killed"
-                    );
+                    error!(worker = self.index, snapshot, "a worker made no progress (job-timeout), killed");
                     return Event::Died { snapshot, death: Death::Crashed };
                 }
             }
@@ -240,33 +312,28 @@ impl Worker {
     }
 
     /// How long the worker may say nothing.
-    fn patience(&self, encoded: bool, ending: bool) -> Duration {
+    fn patience(&self, encoded: bool) -> Duration {
         let config = &self.shared.config;
-        let graphite = config.graphite.as_ref();
-        match (encoded, ending) {
-            (false, _) => config.job_timeout,
-            // Waiting for a receiver is no hang: its own limits come on top.
-            (true, false) => {
-                let limits =
-                    graphite.map(|g| g.connect_timeout + g.write_timeout + g.confirm_timeout);
-                config.job_timeout + limits.unwrap_or_default()
-            }
-            (true, true) => {
-                let limits = graphite.map(|g| g.connect_timeout + g.write_timeout);
-                limits.unwrap_or_default() + END_GRACE
-            }
-        }
+        // Waiting for a receiver is no hang: its own limits come on top.
+        let graphite = config.graphite.as_ref().filter(|_| encoded);
+        let limits = graphite.map(|g| g.connect_timeout + g.write_timeout + g.confirm_timeout);
+        config.job_timeout + limits.unwrap_or_default()
+    }
+
+    /// How long a worker may go on once the program is to end: enough to fold a snapshot and to hand it to a receiver that takes it.
+    fn grace(&self) -> Duration {
+        let config = &self.shared.config;
+        let limits = config.graphite.as_ref().map(|g| g.connect_timeout + g.write_timeout);
+        config.job_timeout.min(FOLD_GRACE) + limits.unwrap_or_default()
     }
 
     fn finished(&self, snapshot: String, outcome: Outcome) -> Event {
-        if outcome != Outcome::Delivered {
-            return Event::Finished { snapshot, outcome };
-        }
-        let outcome = match spool::reader::remove(&self.shared.config.src_dir, &snapshot) {
-            Ok(()) => Outcome::Delivered,
-            Err(error) => Outcome::Unusable { reason: error.to_string() },
+        let done = matches!(outcome, Outcome::Delivered | Outcome::Stored { .. });
+        let removed = !done || {
+            let removed = spool::reader::remove(&self.shared.config.src_dir, &snapshot);
+            removed.inspect_err(|error| error!(%error, "a snapshot that is done stays")).is_ok()
         };
-        Event::Finished { snapshot, outcome }
+        Event::Finished { snapshot, outcome, removed }
     }
 
     fn died(&mut self, snapshot: String) -> Event {

@@ -5,8 +5,11 @@
 
 use std::io::{self, BufRead, Write};
 
+use dispatch::outbox::Entry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::gate::Mode;
 
 /// What a worker is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +25,8 @@ pub(crate) enum Order {
     Job {
         /// Its name in the spool.
         snapshot: String,
+        /// On which road.
+        mode: Mode,
     },
 }
 
@@ -30,8 +35,13 @@ pub(crate) enum Order {
 pub(crate) enum Reply {
     /// The batch is made; from here on it waits for receivers.
     Encoded,
-    /// A receiver has it, or has refused it; others may come.
-    Dispatched,
+    /// A dispatcher that nothing waits for has done its part, or could not.
+    Beside {
+        /// Its name.
+        dispatcher: String,
+        /// What is wrong with it.
+        fault: Option<String>,
+    },
     /// The job is done with.
     Finished(Outcome),
 }
@@ -41,12 +51,19 @@ pub(crate) enum Reply {
 pub(crate) enum Outcome {
     /// Every dispatcher that must have the batch has it.
     Delivered,
-    /// One has not.
+    /// The outbox has it.
+    Stored {
+        /// As what.
+        entry: Entry,
+        /// Why the receiver did not take it, where it was asked.
+        refused: Option<String>,
+    },
+    /// Nobody has it.
     Undelivered {
-        /// Its name.
-        dispatcher: String,
-        /// Why not.
-        reason: String,
+        /// Why the receiver did not take it, where it was asked.
+        refused: Option<String>,
+        /// Why the outbox did not.
+        unstored: String,
     },
     /// Somebody took the snapshot away.
     Gone,
@@ -82,7 +99,7 @@ mod tests {
     fn messages_pass_one_a_line() {
         let mut pipe = Vec::new();
         let undelivered =
-            Outcome::Undelivered { dispatcher: "graphite".into(), reason: "down\nand out".into() };
+            Outcome::Undelivered { refused: Some("down\nand out".into()), unstored: "full".into() };
         send(&mut pipe, &Reply::Encoded).unwrap();
         send(&mut pipe, &Reply::Finished(undelivered.clone())).unwrap();
         assert_eq!(pipe.iter().filter(|byte| **byte == b'\n').count(), 2);

@@ -9,13 +9,15 @@ use std::path::Path;
 
 use daemon::{Clock, shutdown};
 use dispatch::plaintext::{self, Paths};
-use dispatch::{Delivery, Dispatcher};
+use dispatch::{Delivery, Dispatcher, outbox};
 use metric::Batch;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use spool::cycle::Cycle;
 use tables::{Input, Tables};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use crate::gate::Mode;
 use crate::protocol::{self, Order, Outcome, Reply};
 use crate::statistics::{self, Stopwatch};
 
@@ -64,16 +66,18 @@ pub fn run(
     start_logging(config.loglevel);
     let mut worker = Worker {
         tables: Tables::new(config.tables.clone()),
+        outbox: config.outbox.clone(),
         paths: Paths::new(&config.naming, &host)
             .map_err(|error| Error::Config(error.to_string()))?,
         dispatchers: dispatch::all(&config, clock),
         lines: Vec::new(),
-        complained: false,
+        metrics: 0,
         clock,
     };
     while let Some(order) = protocol::receive(&mut orders)? {
-        let Order::Job { snapshot } = order else { return Err(Error::NoBegin) };
-        let outcome = worker.work(&config.src_dir.join(&snapshot), &snapshot, &mut replies)?;
+        let Order::Job { snapshot, mode } = order else { return Err(Error::NoBegin) };
+        let path = config.src_dir.join(&snapshot);
+        let outcome = worker.work(&path, &snapshot, mode, &mut replies)?;
         protocol::send(&mut replies, &Reply::Finished(outcome))?;
     }
     Ok(())
@@ -84,10 +88,11 @@ struct Worker {
     tables: Tables,
     paths: Paths,
     dispatchers: Vec<Box<dyn Dispatcher>>,
+    outbox: Option<config::Outbox>,
     /// Reused, so that its memory is asked for once.
     lines: Vec<u8>,
-    /// Whether a dispatcher that need not have the batch has been complained about.
-    complained: bool,
+    /// How many lines there are.
+    metrics: u64,
     clock: Clock,
 }
 
@@ -96,6 +101,7 @@ impl Worker {
         &mut self,
         path: &Path,
         snapshot: &str,
+        mode: Mode,
         replies: &mut impl Write,
     ) -> io::Result<Outcome> {
         let mut stopwatch = Stopwatch::start(self.clock);
@@ -103,19 +109,32 @@ impl Worker {
             Ok(inputs) => inputs,
             Err(outcome) => return Ok(outcome),
         };
-        let damaged = match self.fold(&inputs, snapshot, &mut stopwatch) {
+        let cycle = spool::cycle::read(path).unwrap_or_else(|error| {
+            warn!(snapshot, %error, "what pull says of its cycle cannot be read");
+            None
+        });
+        if let Some(cycle) = cycle.as_ref().filter(|cycle| cycle.missing > 0) {
+            let (missing, endpoints) = (cycle.missing, cycle.endpoints);
+            warn!(snapshot, missing, endpoints, "the snapshot lacks endpoints (allow-partial)");
+        }
+        let damaged = match self.fold(&inputs, snapshot, cycle.as_ref(), &mut stopwatch) {
             Ok(damaged) => damaged,
             Err(error) => return Ok(Outcome::Unusable { reason: error.to_string() }),
         };
-        // What was taken away while we read it is no damage.
-        if damaged > 0 && !path.exists() {
+        // What was taken away while we read it is no damage, and what is left of it would give lower sums.
+        if damaged > 0 && self::inputs(path).as_ref() != Ok(&inputs) {
             return Ok(Outcome::Gone);
         }
         protocol::send(replies, &Reply::Encoded)?;
-        let outcome = self.dispatch(snapshot, replies)?;
+        let outcome = self.dispatch(snapshot, mode, replies)?;
         let milliseconds = stopwatch.total().as_millis();
-        let bytes = self.lines.len();
-        info!(snapshot, files = inputs.len(), damaged, bytes, milliseconds, "snapshot done");
+        let (endpoints, metrics) = (inputs.len(), self.metrics);
+        let end = match &outcome {
+            Outcome::Delivered => "delivered",
+            Outcome::Stored { .. } => "stored in the outbox",
+            _ => "not delivered",
+        };
+        info!(snapshot, endpoints, damaged, metrics, milliseconds, "{end}");
         Ok(outcome)
     }
 
@@ -124,6 +143,7 @@ impl Worker {
         &mut self,
         inputs: &[Input],
         snapshot: &str,
+        cycle: Option<&Cycle>,
         stopwatch: &mut Stopwatch,
     ) -> Result<usize, tables::Error> {
         let daemon = self.tables.daemon(inputs)?;
@@ -146,36 +166,48 @@ impl Worker {
         for section in &batch.sections {
             plaintext::encode(section, &self.paths, snapshot, &mut self.lines);
         }
-        let own = statistics::section(&batch, stopwatch);
+        let own = statistics::section(&batch, stopwatch, damages.len(), cycle);
         plaintext::encode(&own, &self.paths, snapshot, &mut self.lines);
+        // Double writes make two lines of one metric.
+        self.metrics = self.lines.iter().filter(|byte| **byte == b'\n').count() as u64;
         Ok(damages.len())
     }
 
-    fn dispatch(&mut self, snapshot: &str, replies: &mut impl Write) -> io::Result<Outcome> {
-        let mut outcome = Outcome::Delivered;
+    fn dispatch(
+        &mut self,
+        snapshot: &str,
+        mode: Mode,
+        replies: &mut impl Write,
+    ) -> io::Result<Outcome> {
+        let mut refused = None;
         let delivery = Delivery { timestamp: snapshot, lines: &self.lines };
         for dispatcher in &mut self.dispatchers {
-            let name = dispatcher.name();
-            match dispatcher.deliver(delivery) {
-                Ok(()) if dispatcher.must_have() => {}
-                Ok(()) => {
-                    if std::mem::take(&mut self.complained) {
-                        info!(dispatcher = name, "works again");
-                    }
-                }
-                Err(error) if dispatcher.must_have() => {
-                    let reason = error.to_string();
-                    outcome = Outcome::Undelivered { dispatcher: name.to_owned(), reason };
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut self.complained, true) {
-                        warn!(dispatcher = name, %error, "does not work; nothing waits for it");
-                    }
-                }
+            if dispatcher.must_have() && mode == Mode::Store {
+                continue;
             }
-            protocol::send(replies, &Reply::Dispatched)?;
+            let fault = dispatcher.deliver(delivery).err().map(|error| error.to_string());
+            if dispatcher.must_have() {
+                refused = refused.or(fault);
+            } else {
+                let dispatcher = dispatcher.name().to_owned();
+                protocol::send(replies, &Reply::Beside { dispatcher, fault })?;
+            }
         }
-        Ok(outcome)
+        Ok(match (mode, refused) {
+            (Mode::Direct, None) => Outcome::Delivered,
+            (_, refused) => self.store(snapshot, refused),
+        })
+    }
+
+    /// Into the outbox with what no receiver has.
+    fn store(&self, snapshot: &str, refused: Option<String>) -> Outcome {
+        let Some(config) = &self.outbox else {
+            return Outcome::Undelivered { refused, unstored: "there is no outbox".to_owned() };
+        };
+        match outbox::append(&config.dir, snapshot, self.metrics, &self.lines, config.sync) {
+            Ok(entry) => Outcome::Stored { entry, refused },
+            Err(error) => Outcome::Undelivered { refused, unstored: error.to_string() },
+        }
     }
 }
 
@@ -187,7 +219,10 @@ fn inputs(path: &Path) -> Result<Vec<Input>, Outcome> {
         Err(error) => return Err(unusable(error.to_string())),
         Ok(_) => {}
     }
-    let answers = spool::reader::answers(path).map_err(|error| unusable(error.to_string()))?;
+    let answers = match spool::reader::answers(path) {
+        Err(_) if !path.exists() => return Err(Outcome::Gone),
+        answers => answers.map_err(|error| unusable(error.to_string()))?,
+    };
     if answers.is_empty() {
         return Err(unusable("it holds no file named *_info or *_stat".to_owned()));
     }

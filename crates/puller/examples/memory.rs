@@ -56,6 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers: 8,
         queue_size: 360,
         sync: true,
+        allow_partial: false,
     };
     let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

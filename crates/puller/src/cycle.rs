@@ -1,8 +1,10 @@
 //! One timed round over all endpoints: all are asked at once, and one snapshot is published if
-//! every one has answered.
+//! every one has answered; with `allow-partial`, if one has.
 //!
-//! Whatever ends a round early (a failure, the end of the program) drops its `Staging`, and with it
-//! all that was staged. One line is logged for a cycle, and one for each endpoint that failed.
+//! An endpoint is in a snapshot with both its answers or not at all. Whatever ends a round early (a
+//! failure, the end of the program) drops its `Staging`, and with it all that was staged. One line
+//! is logged for a cycle, and one for each endpoint that failed; the counts of both are in the next
+//! snapshot (`spool::cycle`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use tracing::{error, info, warn};
 use crate::Error;
 use crate::client::{self, Client, Limits, Way};
 use crate::endpoint::{Endpoint, Finder};
-use crate::writers::Writers;
+use crate::source::haproxy::Part;
+use crate::writers::{Gone, Writers};
 
 /// What lasts from cycle to cycle.
 #[derive(Debug)]
@@ -32,6 +35,23 @@ pub(crate) struct Cycles {
     /// Those that took one command at a time the last time. Forgotten when they fail, for HAProxy
     /// may be a newer one then.
     apart: HashSet<Address>,
+    /// What the next snapshot tells; its counters run on from cycle to cycle.
+    told: spool::cycle::Cycle,
+}
+
+/// An endpoint that answered.
+struct Answered {
+    name: String,
+    bytes: u64,
+}
+
+/// What pull tells about its work cannot be added to a snapshot.
+#[derive(Debug, thiserror::Error)]
+enum Untold {
+    #[error(transparent)]
+    File(#[from] spool::writer::Error),
+    #[error(transparent)]
+    Writers(#[from] Gone),
 }
 
 impl Cycles {
@@ -51,6 +71,7 @@ impl Cycles {
             writers,
             buffers: client::buffers(),
             apart: HashSet::new(),
+            told: spool::cycle::Cycle::default(),
         })
     }
 
@@ -60,50 +81,121 @@ impl Cycles {
         self.spool.waiting().is_ok_and(|waiting| waiting >= self.config.queue_size)
     }
 
+    /// Counts a cycle that is not run because the spool is full.
+    pub(crate) fn skip(&mut self) {
+        self.told.skipped += 1;
+    }
+
     /// One cycle. Whatever fails is said here.
     pub(crate) async fn cycle(&mut self) {
+        self.told.cycles += 1;
         let start = Instant::now();
-        let seconds = self.clock.epoch_seconds();
-        let endpoints = match self.finder.find() {
-            Err(error) => return error!(%error, "no snapshot"),
-            Ok(none) if none.is_empty() => {
-                let socket_dir = self.config.socket_dir.as_deref();
-                return warn!(?socket_dir, "no snapshot: no stats socket there");
-            }
-            Ok(endpoints) => endpoints,
-        };
-        let staging = match self.spool.stage(seconds) {
-            Err(error) => return error!(%error, "no snapshot"),
-            Ok(staging) => staging,
-        };
-        let count = endpoints.len();
-        let answered = self.ask_all(endpoints, &staging, start).await;
-        let failed = count - answered.len();
-        if failed > 0 {
-            return warn!(
-                endpoints = count,
-                failed, "no snapshot: it would not hold every endpoint"
-            );
-        }
-        match staging.publish() {
-            Ok(snapshot) => info!(
-                snapshot = %snapshot.display(),
-                endpoints = count,
-                bytes = answered.iter().sum::<u64>(),
-                milliseconds = start.elapsed().as_millis(),
-                "published"
-            ),
-            Err(error) => error!(%error, "no snapshot"),
+        if !self.round(start).await {
+            self.told.failures += 1;
         }
     }
 
-    /// Asks all at once. Returns the bytes of each that answered.
+    /// Whether it left a snapshot.
+    async fn round(&mut self, start: Instant) -> bool {
+        let seconds = self.clock.epoch_seconds();
+        let endpoints = match self.finder.find() {
+            Err(error) => {
+                error!(%error, "no snapshot");
+                return false;
+            }
+            Ok(none) if none.is_empty() => {
+                let socket_dir = self.config.socket_dir.as_deref();
+                warn!(?socket_dir, "no snapshot: no stats socket there");
+                return false;
+            }
+            Ok(endpoints) => endpoints,
+        };
+        match self.spool.stage(seconds) {
+            Ok(staging) => self.fill(staging, endpoints, start).await,
+            Err(error) => {
+                error!(%error, "no snapshot");
+                false
+            }
+        }
+    }
+
+    /// Whether the staged snapshot was filled and published.
+    async fn fill(&mut self, staging: Staging, endpoints: Vec<Endpoint>, start: Instant) -> bool {
+        let count = endpoints.len();
+        let mut missing: HashSet<String> =
+            endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+        let answered = self.ask_all(endpoints, &staging, start).await;
+        for endpoint in &answered {
+            missing.remove(&endpoint.name);
+        }
+        self.told.endpoints = count as u64;
+        self.told.missing = missing.len() as u64;
+        self.told.endpoint_failures += self.told.missing;
+        if !missing.is_empty() && !self.config.allow_partial {
+            warn!(
+                endpoints = count,
+                failed = missing.len(),
+                "no snapshot: it would not hold every endpoint"
+            );
+            return false;
+        }
+        if answered.is_empty() {
+            warn!(endpoints = count, "no snapshot: no endpoint has answered");
+            return false;
+        }
+        let published = match self.complete(&staging, &missing, start).await {
+            Ok(()) => staging.publish().map_err(Untold::File),
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(snapshot) => info!(
+                snapshot = %snapshot.display(),
+                endpoints = count,
+                missing = missing.len(),
+                bytes = answered.iter().map(|endpoint| endpoint.bytes).sum::<u64>(),
+                milliseconds = start.elapsed().as_millis(),
+                "published"
+            ),
+            Err(error) => {
+                error!(%error, "no snapshot");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes out what endpoints left that failed half-way, and adds what is told about this cycle.
+    async fn complete(
+        &mut self,
+        staging: &Staging,
+        missing: &HashSet<String>,
+        start: Instant,
+    ) -> Result<(), Untold> {
+        let files = staging.files();
+        for name in missing {
+            for part in [Part::Info, Part::Stat] {
+                files.remove(format!("{name}{}", part.suffix()).as_ref())?;
+            }
+        }
+        // Made here and not by a writer: no name may come into the directory once it is abandoned.
+        let mut file = files.create(spool::cycle::FILE_NAME.as_ref())?;
+        let elapsed = start.elapsed().as_millis();
+        self.told.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let text = self.told.write();
+        let writing = self.writers.run(move || {
+            file.write(text.as_bytes())?;
+            file.close()
+        });
+        Ok(writing.await??)
+    }
+
+    /// Asks all at once. Returns those that answered.
     async fn ask_all(
         &mut self,
         endpoints: Vec<Endpoint>,
         staging: &Staging,
         start: Instant,
-    ) -> Vec<u64> {
+    ) -> Vec<Answered> {
         let client = Arc::new(Client {
             limits: Limits::new(&self.config, start),
             files: staging.files(),
@@ -121,7 +213,7 @@ impl Cycles {
         while let Some(ended) = asked.join_next().await {
             match ended {
                 Ok((Ok((bytes, way)), endpoint)) => {
-                    answered.push(bytes);
+                    answered.push(Answered { name: endpoint.name, bytes });
                     if way == Way::Apart {
                         self.apart.insert(endpoint.address);
                     }

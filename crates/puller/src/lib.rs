@@ -3,8 +3,8 @@
 //!
 //! One thread, the caller's, does all that waits for sockets; `workers` threads write files. One
 //! endpoint that fails never disturbs the others' connections, yet no snapshot is published without
-//! it: sums over a part would read as a drop. Memory is bounded by buffers, not by answers, which
-//! go to their files as they come.
+//! it unless `allow-partial` says so: sums over a part would read as a drop. Memory is bounded by
+//! buffers, not by answers, which go to their files as they come.
 
 mod client;
 mod cycle;

@@ -48,6 +48,7 @@ async fn pull(mut cycles: Cycles, interval: Duration) -> Infallible {
                 warn!("paused: dst-dir holds as many snapshots as queue-size allows");
             }
             *skipped_while_full.get_or_insert(0_u64) += 1;
+            cycles.skip();
         } else {
             if let Some(skipped) = skipped_while_full.take() {
                 info!(skipped, "going on: dst-dir has room again");

@@ -3,6 +3,9 @@
 //! `haproxystats-pull` stages a snapshot aside ([`writer`]) and publishes it by one rename; `haproxystats-process` is told of it
 //! ([`watch`]), reads it and takes it away ([`reader`]). Nothing in the spool is ever partial, and names ([`name`]) give the order.
 
+pub mod cycle;
+pub mod failed;
+pub mod lock;
 pub mod name;
 pub mod reader;
 pub mod watch;

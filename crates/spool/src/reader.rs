@@ -5,14 +5,17 @@
 //! sums would be lower than the ones already sent.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tracing::info;
 
+use crate::lock::Refused;
 use crate::name;
+
+pub use crate::lock::Lock;
 
 /// A fault of the spool, seen by its reader.
 #[derive(Debug, Error)]
@@ -164,40 +167,15 @@ pub fn clean(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The right to read a spool: one process at a time holds it, until it drops this or ends in whatever way.
-///
-/// The lock is on the directory itself; a lock file in it would look like content.
-#[derive(Debug)]
-pub struct Lock {
-    _directory: File,
-}
-
 /// Takes the right to read a spool.
 ///
 /// # Errors
 ///
 /// Another process has it, or the directory cannot be opened.
 pub fn lock(directory: &Path) -> Result<Lock, Error> {
-    let read = |source| Error::Read { path: directory.to_owned(), source };
-    let handle = File::open(directory).map_err(read)?;
-    match handle.try_lock() {
-        Ok(()) => Ok(Lock { _directory: handle }),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Error::Locked { path: directory.to_owned(), by: holder(&handle) })
-        }
-        Err(fs::TryLockError::Error(source)) => Err(read(source)),
-    }
-}
-
-/// Who has a lock, as `/proc/locks` tells (proc_locks(5)); it tells nothing of processes that a container hides.
-fn holder(directory: &File) -> Option<String> {
-    let status = rustix::fs::fstat(directory).ok()?;
-    let (major, minor) = (rustix::fs::major(status.st_dev), rustix::fs::minor(status.st_dev));
-    let device = format!("{major:02x}:{minor:02x}:{}", status.st_ino);
-    fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let ours = words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&device.as_str());
-        ours.then(|| format!("pid {}", words.get(4).copied().unwrap_or("unknown")))
+    Lock::take(directory).map_err(|refused| match refused {
+        Refused::System(source) => Error::Read { path: directory.to_owned(), source },
+        Refused::Held { by } => Error::Locked { path: directory.to_owned(), by },
     })
 }
 

@@ -1,15 +1,17 @@
 //! New snapshots as they come: watch first, then scan, so that what is published in between is seen twice rather than never.
 //!
-//! Whoever takes the names must therefore know which ones it already has. What is moved in, or stands there at a scan, is
+//! Whoever takes the names must therefore know which ones it already has. What is moved in, or stands there at the start, is
 //! complete and is told at once; a directory that is *made* in the spool, by hand or by a script, is told once nothing in it
-//! has changed for two seconds. A lost event (the kernel's queue ran over) means another scan; so does a spool that was removed
-//! or renamed and made again. An event is only a name: nothing is read here.
+//! has changed for two seconds. So is what a later scan finds, since nobody saw how it came: after a lost event (the kernel's
+//! queue ran over), or when the spool was removed or renamed and made again. An event is only a name: nothing is read here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use notify::event::{CreateKind, ModifyKind, RenameMode};
@@ -17,37 +19,55 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
-use crate::{name, reader};
+use crate::name;
+use crate::reader::{self, Contents};
 
 /// The watch cannot be set up.
 #[derive(Debug, Error)]
-#[error(
-    "cannot watch {}: {source}; if the limit of inotify is reached, raise fs.inotify.max_user_watches and \
-     fs.inotify.max_user_instances",
-    path.display()
-)]
-pub struct Error {
-    path: PathBuf,
-    source: notify::Error,
+pub enum Error {
+    /// The system refuses to watch it.
+    #[error(
+        "cannot watch {}: {source}; if the limit of inotify is reached, raise fs.inotify.max_user_watches and \
+         fs.inotify.max_user_instances",
+        path.display()
+    )]
+    Watch {
+        /// The spool.
+        path: PathBuf,
+        /// What the system said.
+        source: notify::Error,
+    },
+    /// It cannot be made or listed.
+    #[error(transparent)]
+    Spool(#[from] reader::Error),
 }
 
 /// How long a directory made in the spool must lie untouched before it is taken.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
-/// How often we look whether the spool is still the directory that we watch, when no event says otherwise.
-const IDENTITY_CHECK: Duration = Duration::from_secs(10);
+/// How often we look whether the spool is still the directory that we watch. No event says so while somebody, such as the
+/// holder of its lock, has the removed one open.
+const IDENTITY_CHECK: Duration = Duration::from_secs(1);
 /// How often we look for a spool that is away.
 const RETURN_CHECK: Duration = Duration::from_millis(200);
 /// Events between the watcher's thread and us; beyond that the kernel's queue holds them.
 const EVENTS_MAX: usize = 1024;
 
 enum Signal {
-    Event(notify::Result<notify::Event>),
-    Stop,
+    Event {
+        event: notify::Result<notify::Event>,
+        /// Lives as long as the watcher that saw it is ours.
+        of: Weak<()>,
+    },
+    /// Nothing but a reason to look whether we are stopped.
+    Wake,
 }
 
 /// Ends a [`Watch`] from another thread.
 #[derive(Debug, Clone)]
-pub struct Stopper(SyncSender<Signal>);
+pub struct Stopper {
+    stopped: Arc<AtomicBool>,
+    sender: SyncSender<Signal>,
+}
 
 /// A running watch of one spool.
 #[derive(Debug)]
@@ -56,6 +76,7 @@ pub struct Watch {
     monotonic: fn() -> Instant,
     signals: Receiver<Signal>,
     sender: SyncSender<Signal>,
+    stopped: Arc<AtomicBool>,
     /// What is watched now; `None` while the spool is away.
     watched: Option<Watched>,
     ready: VecDeque<String>,
@@ -65,8 +86,10 @@ pub struct Watch {
 
 #[derive(Debug)]
 struct Watched {
-    /// Dropped with this, which ends its thread.
+    /// Dropped with this, which ends its thread; it may first have to get rid of what it has read from the kernel.
     _watcher: RecommendedWatcher,
+    /// Dropped with this, after which what the thread still says is nobody's.
+    _ours: Arc<()>,
     identity: (u64, u64),
 }
 
@@ -78,9 +101,11 @@ struct Settling {
 }
 
 impl Stopper {
-    /// Lets [`Watch::next`] return `None`.
+    /// Lets [`Watch::next`] return `None`, whatever still waits to be told.
     pub fn stop(&self) {
-        let _ = self.0.send(Signal::Stop);
+        self.stopped.store(true, Ordering::Release);
+        // A full channel wakes it as well.
+        let _ = self.sender.try_send(Signal::Wake);
     }
 }
 
@@ -89,29 +114,33 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// The directory cannot be made, or the system refuses to watch it.
+    /// The directory cannot be made or listed, or the system refuses to watch it.
     pub fn start(directory: &Path, monotonic: fn() -> Instant) -> Result<Self, Error> {
         let (sender, signals) = sync_channel(EVENTS_MAX);
+        let unreadable = |source| reader::Error::Read { path: directory.to_owned(), source };
         let mut watch = Self {
-            directory: directory.to_owned(),
+            // Events bear whole paths, and ours are compared with them.
+            directory: std::path::absolute(directory).map_err(unreadable)?,
             monotonic,
             signals,
             sender,
+            stopped: Arc::default(),
             watched: None,
             ready: VecDeque::new(),
             settling: BTreeMap::new(),
             strangers_told: Vec::new(),
         };
-        fs::create_dir_all(directory).map_err(|error| watch.fault(notify::Error::io(error)))?;
-        watch.attach()?;
-        watch.scan();
+        fs::create_dir_all(&watch.directory).map_err(unreadable)?;
+        let contents = watch.attach()?;
+        watch.ready.extend(contents.snapshots);
+        watch.strangers(&contents.strangers);
         Ok(watch)
     }
 
     /// A handle that ends this watch.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.sender.clone())
+        Stopper { stopped: Arc::clone(&self.stopped), sender: self.sender.clone() }
     }
 
     /// The next snapshot's name; blocks until there is one. `None` once the watch is stopped.
@@ -120,17 +149,20 @@ impl Watch {
         reason = "it blocks, which no iterator's user expects"
     )]
     pub fn next(&mut self) -> Option<String> {
-        loop {
+        while !self.stopped.load(Ordering::Acquire) {
             if let Some(name) = self.ready.pop_front() {
                 return Some(name);
             }
             match self.signals.recv_timeout(self.patience()) {
-                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
-                Ok(Signal::Event(event)) => self.take(event),
+                // What a watcher of before saw is known from the scan that came after it.
+                Ok(Signal::Event { event, of }) if of.strong_count() > 0 => self.take(event),
+                Ok(Signal::Event { .. } | Signal::Wake) => {}
                 Err(RecvTimeoutError::Timeout) => self.check_identity(),
+                Err(RecvTimeoutError::Disconnected) => return None,
             }
             self.settle();
         }
+        None
     }
 
     /// How long nothing may happen before we look by ourselves.
@@ -152,17 +184,13 @@ impl Watch {
             }
         };
         if event.need_rescan() {
+            // A new watch, not only a new list: that the directory itself went away may be among what was lost.
             warn!(directory = %self.directory.display(), "events were lost, listing the spool anew");
-            return self.scan();
+            return self.reattach();
         }
         for path in &event.paths {
             if *path == self.directory {
-                if matches!(
-                    event.kind,
-                    EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
-                ) {
-                    self.check_identity();
-                }
+                self.take_own(event.kind);
                 continue;
             }
             match event.kind {
@@ -174,9 +202,20 @@ impl Watch {
         }
     }
 
+    /// What happens to the spool itself. That it went away counts even where a directory of the same identity stands there
+    /// again: file systems give the number of a removed directory to the next one, and our watch is on the removed one.
+    fn take_own(&mut self, kind: EventKind) {
+        if matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
+            self.reattach();
+        }
+    }
+
     fn moved_in(&mut self, path: &Path) {
         match snapshot_name(path) {
-            Some(name) if path.is_dir() => self.ready.push_back(name),
+            Some(name) if path.is_dir() => {
+                self.settling.remove(&name);
+                self.ready.push_back(name);
+            }
             // Gone again: whoever moved it away has it.
             Some(_) if !path.exists() => {}
             _ => self.stranger(path),
@@ -184,20 +223,27 @@ impl Watch {
     }
 
     fn made(&mut self, path: &Path) {
-        let Some(name) = snapshot_name(path) else { return self.stranger(path) };
-        let settling = Settling { since: (self.monotonic)(), seen: fingerprint(path) };
-        self.settling.insert(name, settling);
+        match snapshot_name(path) {
+            Some(name) => self.let_settle(name),
+            None => self.stranger(path),
+        }
+    }
+
+    fn let_settle(&mut self, name: String) {
+        let seen = fingerprint(&self.directory.join(&name));
+        self.settling.insert(name, Settling { since: (self.monotonic)(), seen });
     }
 
     /// Tells what has lain untouched long enough; what has changed waits anew.
     fn settle(&mut self) {
         let now = (self.monotonic)();
-        let due: Vec<_> = self
+        let mut due: Vec<_> = self
             .settling
             .iter()
             .filter(|(_, settling)| now.saturating_duration_since(settling.since) >= SETTLED_AFTER)
             .map(|(name, _)| name.clone())
             .collect();
+        due.sort_by(|a, b| name::compare(a, b));
         for name in due {
             let path = self.directory.join(&name);
             let seen = fingerprint(&path);
@@ -215,22 +261,9 @@ impl Watch {
         }
     }
 
-    /// Lists the spool: everything but what is being made counts as complete.
-    fn scan(&mut self) {
-        match reader::list(&self.directory) {
-            Ok(contents) => {
-                let settling = &self.settling;
-                self.ready.extend(
-                    contents.snapshots.into_iter().filter(|name| !settling.contains_key(name)),
-                );
-                for path in contents.strangers {
-                    self.stranger(&path);
-                }
-            }
-            Err(error) => {
-                warn!(%error, "the spool cannot be listed");
-                self.reattach();
-            }
+    fn strangers(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            self.stranger(path);
         }
     }
 
@@ -256,11 +289,16 @@ impl Watch {
     /// Watches whatever stands at our path now.
     fn reattach(&mut self) {
         let was_there = self.watched.take().is_some();
-        self.settling.clear();
         match self.attach() {
-            Ok(()) => {
+            Ok(contents) => {
                 info!(directory = %self.directory.display(), "watching the spool again");
-                self.scan();
+                for name in contents.snapshots {
+                    // What settles already goes on: its two seconds must not begin again with each loss of events.
+                    if !self.settling.contains_key(&name) {
+                        self.let_settle(name);
+                    }
+                }
+                self.strangers(&contents.strangers);
             }
             Err(error) if was_there => {
                 warn!(%error, "the spool is away; looking for it until it is back");
@@ -269,25 +307,27 @@ impl Watch {
         }
     }
 
-    fn attach(&mut self) -> Result<(), Error> {
+    /// Watches what stands at our path and lists it.
+    fn attach(&mut self) -> Result<Contents, Error> {
+        let unreadable = |source| reader::Error::Read { path: self.directory.clone(), source };
+        let refused = |source| Error::Watch { path: self.directory.clone(), source };
+        // Asked before: where the directory is replaced in between, the next check finds another identity and comes back.
+        let identity = identity(&fs::metadata(&self.directory).map_err(unreadable)?);
         let sender = self.sender.clone();
+        let ours = Arc::new(());
+        let of = Arc::downgrade(&ours);
         // When this channel is full the watcher's thread waits, and the kernel's queue after it: past its bound comes
         // an event that asks for a scan.
-        let mut watcher = notify::recommended_watcher(move |event| {
-            let _ = sender.send(Signal::Event(event));
-        })
-        .map_err(|source| self.fault(source))?;
-        watcher
-            .watch(&self.directory, RecursiveMode::NonRecursive)
-            .map_err(|source| self.fault(source))?;
-        let metadata =
-            fs::metadata(&self.directory).map_err(|error| self.fault(notify::Error::io(error)))?;
-        self.watched = Some(Watched { _watcher: watcher, identity: identity(&metadata) });
-        Ok(())
-    }
-
-    fn fault(&self, source: notify::Error) -> Error {
-        Error { path: self.directory.clone(), source }
+        let handler = move |event| {
+            if of.strong_count() > 0 {
+                let _ = sender.send(Signal::Event { event, of: Weak::clone(&of) });
+            }
+        };
+        let mut watcher = notify::recommended_watcher(handler).map_err(refused)?;
+        watcher.watch(&self.directory, RecursiveMode::NonRecursive).map_err(refused)?;
+        let contents = reader::list(&self.directory)?;
+        self.watched = Some(Watched { _watcher: watcher, _ours: ours, identity });
+        Ok(contents)
     }
 }
 

@@ -11,8 +11,10 @@
 //! - With `sync`, each file, then the staged directory, is on the disk before the rename, and both
 //!   parents after it. So what stands in `incoming` after a power cut is whole.
 //! - A `Staging` that is dropped is abandoned: its directory goes. A SIGKILL leaves it, and
-//!   `Spool::clean` removes it at the next start. One program writes to one pair of directories.
-//! - Either directory may vanish at any time: the next `stage` makes it again.
+//!   `Spool::clean` removes it at the next start.
+//! - One program writes to one pair of directories, or cleaning would remove what another stages:
+//!   the staging directory is locked. The other directory's lock is its reader's.
+//! - Either directory may vanish at any time: the next `stage` makes it again, and locks it.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -26,6 +28,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tracing::{debug, info, warn};
 
+use crate::lock::{Lock, Refused};
 use crate::name;
 
 /// So many seconds are tried for a name that is free; more are never taken in a row.
@@ -71,6 +74,19 @@ pub enum Error {
         /// Where they are published.
         dst: PathBuf,
     },
+    /// Another process stages its snapshots there.
+    #[error(
+        "another haproxystats-pull{} writes to {}; stop it first, or give this one another \
+         tmp-dst-dir and dst-dir",
+        by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default(),
+        tmp.display()
+    )]
+    Locked {
+        /// Where snapshots are staged.
+        tmp: PathBuf,
+        /// Who holds it, where that is known.
+        by: Option<String>,
+    },
     /// Neither the wanted name nor any of those after it is free.
     #[error("no free name in {} from {first} on, {NAME_TRIES} tried", dir.display())]
     NoFreeName {
@@ -89,12 +105,13 @@ pub enum Error {
     },
 }
 
-/// The two directories, known to fit each other.
+/// The two directories, known to fit each other, and ours until this is dropped.
 #[derive(Debug)]
 pub struct Spool {
     dst: PathBuf,
     tmp: PathBuf,
     sync: bool,
+    lock: Lock,
 }
 
 /// A snapshot that is being filled. Dropped, it is abandoned and leaves nothing.
@@ -126,28 +143,33 @@ pub struct StagedFile {
 }
 
 impl Spool {
-    /// Makes both directories at need and checks that a rename can publish.
+    /// Makes both directories at need, checks that a rename can publish, and keeps others out.
     ///
     /// # Errors
     ///
-    /// A directory cannot be made, the two are on different file systems, or one would show what is
-    /// staged in the other.
+    /// A directory cannot be made, the two are on different file systems, one would show what is
+    /// staged in the other, or another process writes there.
     pub fn open(dst_dir: &Path, tmp_dst_dir: &Path, sync: bool) -> Result<Self, Error> {
         for dir in [dst_dir, tmp_dst_dir] {
             fs::create_dir_all(dir).map_err(|source| io_error("create directory", dir, source))?;
         }
-        let spool = Self { dst: dst_dir.to_owned(), tmp: tmp_dst_dir.to_owned(), sync };
+        let (dst, tmp) = (dst_dir.to_owned(), tmp_dst_dir.to_owned());
         let real = |dir: &Path| {
             fs::canonicalize(dir).map_err(|source| io_error("resolve directory", dir, source))
         };
         if lies_in_sight(&real(dst_dir)?, &real(tmp_dst_dir)?) {
-            return Err(Error::Nested { tmp: spool.tmp, dst: spool.dst });
+            return Err(Error::Nested { tmp, dst });
         }
         let device = |dir: &Path| {
             let metadata = fs::metadata(dir);
             metadata.map(|it| it.dev()).map_err(|source| io_error("look at", dir, source))
         };
-        if device(dst_dir)? != device(tmp_dst_dir)? || spool.probe_is_refused() {
+        if device(dst_dir)? != device(tmp_dst_dir)? {
+            return Err(Error::OtherFileSystem { tmp, dst });
+        }
+        // Before the probe, which another program's would disturb.
+        let spool = Self { lock: lock_staging(&tmp)?, dst, tmp, sync };
+        if spool.probe_is_refused() {
             return Err(Error::OtherFileSystem { tmp: spool.tmp, dst: spool.dst });
         }
         Ok(spool)
@@ -196,10 +218,15 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// The directory cannot be made.
-    pub fn stage(&self, epoch_seconds: u64) -> Result<Staging, Error> {
+    /// The directory cannot be made, or the staging directory was replaced and another process has
+    /// the new one.
+    pub fn stage(&mut self, epoch_seconds: u64) -> Result<Staging, Error> {
         for dir in [&self.dst, &self.tmp] {
             fs::create_dir_all(dir).map_err(|source| io_error("create directory", dir, source))?;
+        }
+        let same = self.lock.is_on(&self.tmp);
+        if !same.map_err(|source| io_error("look at", &self.tmp, source))? {
+            self.lock = lock_staging(&self.tmp)?;
         }
         for seconds in names_from(epoch_seconds) {
             let dir = self.tmp.join(seconds.to_string());
@@ -338,6 +365,23 @@ impl StagedFiles {
         lock(&self.unfinished).insert(name.to_owned());
         Ok(StagedFile { file, path, unfinished: Arc::clone(&self.unfinished), sync: self.sync })
     }
+
+    /// Takes a file out of the snapshot again, closed or not; one that was never begun is no fault.
+    /// Whoever still writes to it writes into nothing.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn remove(&self, name: &OsStr) -> Result<(), Error> {
+        let path = self.dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path, error));
+            }
+            _ => lock(&self.unfinished).remove(name),
+        };
+        Ok(())
+    }
 }
 
 impl StagedFile {
@@ -364,6 +408,13 @@ impl StagedFile {
         }
         Ok(())
     }
+}
+
+fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
+    Lock::take(tmp).map_err(|refused| match refused {
+        Refused::System(source) => io_error("lock", tmp, source),
+        Refused::Held { by } => Error::Locked { tmp: tmp.to_owned(), by },
+    })
 }
 
 /// Whether a directory in the staging directory is named as `stage` names it.

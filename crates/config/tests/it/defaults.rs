@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use haproxystats_config::{
-    Confirm, Graphite, HostPart, LogLevel, Naming, Process, Pull, Retries, Selection, Tables,
+    Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, Process, Pull, Retries, Selection,
+    Tables,
 };
 
 use crate::{Files, load_text};
@@ -36,16 +37,23 @@ fn a_file_that_is_not_there_means_defaults_and_a_warning() {
             workers: 8,
             queue_size: 360,
             sync: true,
+            allow_partial: false,
         }
     );
+}
+
+#[test]
+fn process_has_its_defaults_too() {
     assert_eq!(
-        config.process,
+        Files::new(&[]).load().unwrap().process,
         Process {
             loglevel: LogLevel::Info,
             src_dir: PathBuf::from("/var/lib/haproxystats/incoming"),
             workers: 4,
             liveness_check_interval: Duration::from_secs(10),
             job_timeout: Duration::from_secs(300),
+            failed_dir: PathBuf::from("/var/lib/haproxystats/failed"),
+            failed_limit: 100,
             tables: Tables {
                 frontend_metrics: Selection::Default,
                 backend_metrics: Selection::Default,
@@ -74,6 +82,13 @@ fn a_file_that_is_not_there_means_defaults_and_a_warning() {
                 confirm: Confirm::Close,
                 confirm_timeout: Duration::from_secs(60),
             }),
+            outbox: Some(Outbox {
+                dir: PathBuf::from("/var/lib/haproxystats/outbox"),
+                size_bytes: 268_435_456,
+                metrics: None,
+                replay_rate: 50_000,
+                sync: true,
+            }),
             local_store: None,
         }
     );
@@ -87,6 +102,32 @@ fn default_reaches_only_what_a_section_has_no_default_for() {
     assert_eq!(config.pull.loglevel, LogLevel::Debug);
     assert_eq!(config.process.loglevel, LogLevel::Debug);
     assert_eq!(config.pull.socket_dir, Some(PathBuf::from("/run/haproxy")));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+/// A bound in metrics throws metrics away, so only who asks for it there gets it.
+#[test]
+fn queue_size_bounds_the_outbox_only_where_graphite_itself_has_it() {
+    let bound = |text: &str| load_text(text).process.outbox.unwrap().metrics;
+    assert_eq!(bound("[graphite]\nqueue-size = 7\n"), Some(7));
+    assert_eq!(bound("[DEFAULT]\nn = 8\n[graphite]\nqueue-size = ${n}\n"), Some(8));
+    assert_eq!(bound("[pull]\nqueue-size = 9\n"), None);
+    assert_eq!(bound("[DEFAULT]\nqueue-size = 9\n"), None);
+    let warnings = load_text("[DEFAULT]\nqueue-size = 9\n").warnings;
+    assert!(
+        warnings[0].to_string().ends_with(
+            "[DEFAULT] queue-size: not read here, where its section does not inherit it; set it \
+             in [pull] or [graphite]"
+        ),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn folders_of_ours_follow_base_dir() {
+    let config = load_text("[paths]\nbase-dir = /srv/stats\n");
+    assert_eq!(config.process.failed_dir, PathBuf::from("/srv/stats/failed"));
+    assert_eq!(config.process.outbox.unwrap().dir, PathBuf::from("/srv/stats/outbox"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -127,6 +168,7 @@ fn typed_values_survive_json() {
         "[pull]\nservers = unix:///run/h.sock, tcp://[::1]:7000\nretries = -1\n\
          [process]\nserver-metrics = all\nbackend-metrics = bin stot\n\
          [graphite]\ngroup-namespace = g\ngroup-namespace-double-writes = no\nbackoff = 1.1\n\
+         queue-size = 5\nreplay-rate = 0\noutbox-sync = no\n\
          [frontend-groups]\nx = ^a\\d(?!b)\n[local-store]\nretention = 0.1\n",
     );
     let pull: Pull = serde_json::from_str(&serde_json::to_string(&config.pull).unwrap()).unwrap();

@@ -48,8 +48,11 @@ fn numbers_that_are_none_or_out_of_range() {
                 "\"loud\" is no level; write debug, info, warning, error or critical",
             ),
             ("sync = maybe", "\"maybe\" is neither yes nor no; write true or false"),
+            ("allow-partial = 2", "\"2\" is neither yes nor no; write true or false"),
         ],
     );
+    let failed_limit = "\"0\" is out of range; write one from 1 to 1000000000";
+    assert_values("process", &[("failed-limit = 0", failed_limit)]);
     assert_values(
         "graphite",
         &[
@@ -57,6 +60,10 @@ fn numbers_that_are_none_or_out_of_range() {
             ("backoff = 0.9", "\"0.9\" is out of range; write one from 1 to 1000, such as 1.5"),
             ("backoff = x", "\"x\" is no number; write one from 1 to 1000, such as 1.5"),
             ("queue-size = 0", "\"0\" is out of range; write one from 1 on"),
+            ("outbox-size = 0", "\"0\" is out of range; write one from 1 on"),
+            ("outbox-size = 1G", "\"1G\" is no whole number; write one from 1 on"),
+            ("replay-rate = -1", "\"-1\" is out of range; write one from 0 on"),
+            ("outbox-sync =", "\"\" is neither yes nor no; write true or false"),
             ("confirm = ack", "\"ack\" is no way to confirm; write close, tcp or none"),
         ],
     );
@@ -180,6 +187,72 @@ fn options_that_do_not_go_together() {
             "c.conf:6: [DEFAULT] group-namespace-double-writes: \"x\" is neither yes nor no; \
             write true or false",
         ]
+    );
+}
+
+/// Each folder of ours with a place that is somebody else's.
+#[test]
+fn folders_that_must_not_be_each_other() {
+    let common = "[pull]\ndst-dir = /d\ntmp-dst-dir = /t\n[process]\nsrc-dir = /s\n[local-store]\n\
+                  dir = /l\n";
+    let in_sight = "src-dir or a folder in it, where snapshots are looked for; write another one \
+                    on its file system";
+    for (dir, why) in [
+        ("/s", in_sight),
+        ("/s/./x/y", in_sight),
+        ("/s/x/.y", in_sight),
+        ("/l/", "the same folder as dir of [local-store]; write another one"),
+        ("/d", "the same folder as dst-dir of [pull]; write another one"),
+        ("/t", "the same folder as tmp-dst-dir of [pull]; write another one"),
+    ] {
+        let failed = common.replace("/s\n", &format!("/s\nfailed-dir = {dir}\n"));
+        assert_eq!(faults_of(&failed), [format!("c.conf:6: [process] failed-dir: {why}")], "{dir}");
+        let outbox = format!("{common}[graphite]\noutbox-dir = {dir}\n");
+        assert_eq!(
+            faults_of(&outbox),
+            [format!("c.conf:9: [graphite] outbox-dir: {why}")],
+            "{dir}"
+        );
+        let nothing_to_keep = format!("{outbox}enabled = no\n");
+        assert_eq!(faults_of(&nothing_to_keep), [""; 0], "{dir}");
+    }
+    assert_eq!(
+        faults_of("[process]\nfailed-dir = /x\n[graphite]\noutbox-dir = /x\n"),
+        ["c.conf:4: [graphite] outbox-dir: the same folder as failed-dir of [process]; write \
+            another one"]
+    );
+    // Both are there by default.
+    assert_eq!(
+        faults_of("[process]\nsrc-dir = /var/lib/haproxystats\n"),
+        [
+            format!("c.conf: [graphite] outbox-dir: {in_sight}"),
+            format!("c.conf:1: [process] failed-dir: {in_sight}")
+        ]
+    );
+}
+
+#[test]
+fn what_a_default_refers_to_is_faulty_where_it_stands() {
+    let place = "c.conf:2: [paths] base-dir: ";
+    assert_eq!(
+        faults_of("[paths]\nbase-dir = ${nope}\n"),
+        [format!("{place}${{nope}} names nothing that is set")]
+    );
+    assert_eq!(
+        faults_of("[paths]\nbase-dir = ${process:failed-dir}\n"),
+        [format!(
+            "{place}refers to itself: [paths] base-dir -> [process] failed-dir -> [paths] base-dir"
+        )]
+    );
+    let long = format!("/{}", "x".repeat(65_536));
+    assert_eq!(
+        faults_of(&format!("[paths]\nbase-dir = {long}\n")),
+        [format!("{place}grows over 65536 bytes by its references; write fewer of them")]
+    );
+    let links: String = (0..64).map(|link| format!("l{link} = ${{l{}}}\n", link + 1)).collect();
+    assert_eq!(
+        faults_of(&format!("[paths]\nbase-dir = ${{l1}}\n{links}l64 = /end\n")),
+        [format!("{place}references are nested deeper than 64; write the value itself")]
     );
 }
 

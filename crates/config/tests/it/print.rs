@@ -17,6 +17,7 @@ retries = 2
 timeout = 1
 
 [pull]
+allow-partial = false
 answer-limit = 268435456
 buffer-limit = 6291456
 dst-dir = /var/lib/haproxystats/incoming
@@ -45,6 +46,8 @@ base-dir = /var/lib/haproxystats
 [process]
 aggr-server-metrics = false
 calculate-percentages = false
+failed-dir = ${paths:base-dir}/failed
+failed-limit = 100
 file-limit = 268435456
 job-timeout = 300
 liveness-check-interval = 10
@@ -62,9 +65,12 @@ enabled = true
 fqdn = true
 interval = 1.8
 namespace = loadbalancers
+outbox-dir = ${paths:base-dir}/outbox
+outbox-size = 268435456
+outbox-sync = true
 port = 3002
 prefix-hostname = true
-queue-size = 1000000
+replay-rate = 50000
 retries = 3
 server = 127.0.0.1
 write-timeout = 1
@@ -81,6 +87,14 @@ fn the_defaults() {
 }
 
 #[test]
+fn the_defaults_read_back_as_the_defaults() {
+    let printed = load_text(&print_defaults(Program::Process));
+    // Printed, the section would turn local-store on.
+    let process = haproxystats_config::Process { local_store: None, ..printed.process };
+    assert_eq!(process, load_text("").process);
+}
+
+#[test]
 fn the_values_in_force() {
     let config = load_text(
         "[DEFAULT]\nloglevel = debug\nroot = /srv\nlate = ${x}$$\n\
@@ -91,7 +105,7 @@ fn the_values_in_force() {
     );
     let default = "[DEFAULT]\ninterval = 2\nloglevel = debug\nretries = 2\n\
                    root = /srv\ntimeout = 1\n\n";
-    let pull = "[pull]\nanswer-limit = 268435456\nbuffer-limit = 6291456\ndst-dir = /srv/in\n\
+    let pull = "[pull]\nallow-partial = false\nanswer-limit = 268435456\nbuffer-limit = 6291456\ndst-dir = /srv/in\n\
                 interval = 0.5\nloglevel = debug\npull-interval = 10\npull-timeout = 2\n\
                 queue-size = 360\nretries = 1\nservers = unix:///a,\n\ttcp://h:1\nsync = true\n\
                 timeout = 0.1\ntmp-dst-dir = /var/lib/haproxystats/incoming.tmp\nworkers = 8\n\n";

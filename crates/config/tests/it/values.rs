@@ -49,7 +49,9 @@ fn numbers_at_their_ends() {
     let config = load_text(
         "[pull]\nretries = -1\ntimeout = .001\ninterval = 0\npull-timeout = 0\npull-interval = 1\n\
          buffer-limit = 1\nworkers = 512\nqueue-size = 1\n\
-         [graphite]\nport = 65535\nbackoff = 1\nretries = 0\ndelay = 1e9\nserver = [::1]\n",
+         [process]\nfailed-limit = 1\n\
+         [graphite]\nport = 65535\nbackoff = 1\nretries = 0\ndelay = 1e9\nserver = [::1]\n\
+         outbox-size = 1\nqueue-size = 1\nreplay-rate = 0\n",
     );
     let pull = config.pull;
     assert_eq!(pull.retries, Retries::Forever);
@@ -58,6 +60,9 @@ fn numbers_at_their_ends() {
     assert_eq!(pull.pull_timeout, None);
     assert_eq!(pull.pull_interval, Duration::from_secs(1));
     assert_eq!((pull.buffer_limit, pull.workers, pull.queue_size), (1, 512, 1));
+    assert_eq!(config.process.failed_limit, 1);
+    let outbox = config.process.outbox.unwrap();
+    assert_eq!((outbox.size_bytes, outbox.metrics, outbox.replay_rate), (1, Some(1), 0));
     let graphite = config.process.graphite.unwrap();
     assert_eq!((graphite.port, graphite.retries), (65_535, Retries::Times(0)));
     assert_eq!(graphite.delay, Duration::from_secs(1_000_000_000));
@@ -121,9 +126,19 @@ fn the_host_part_follows_two_options() {
 #[test]
 fn the_section_local_store_turns_it_on() {
     let config = load_text("[graphite]\nenabled = false\n[local-store]\n");
-    assert_eq!(config.process.graphite, None);
+    assert_eq!((config.process.graphite, config.process.outbox), (None, None));
     let dir = Path::new("/var/lib/haproxystats/local-store").to_owned();
     assert_eq!(config.process.local_store, Some(LocalStore { dir, retention: None }));
+}
+
+#[test]
+fn folders_of_ours_may_hide_in_src_dir() {
+    let config = load_text(
+        "[paths]\nbase-dir = /s\n[process]\nsrc-dir = /s\nfailed-dir = ${src-dir}/.failed/old\n\
+         [graphite]\noutbox-dir = /s/.outbox\n",
+    );
+    assert_eq!(config.process.failed_dir, Path::new("/s/.failed/old"));
+    assert_eq!(config.process.outbox.unwrap().dir, Path::new("/s/.outbox"));
 }
 
 #[test]

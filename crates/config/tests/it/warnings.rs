@@ -16,7 +16,7 @@ fn unknown_names_are_told_with_the_nearest_known_one() {
         warnings_of(text),
         [
             "c.conf:2: [DEFAULT] loglevl: unknown option, not read; did you mean loglevel?",
-            "c.conf:3: [DEFAULT] workers: not read here, where a default of its own counts first; \
+            "c.conf:3: [DEFAULT] workers: not read here, where its section does not inherit it; \
             set it in [pull] or [process]",
             "c.conf:4: [Pull]: unknown section, not read; did you mean [pull]?",
             "c.conf:6: [colours]: unknown section, not read",

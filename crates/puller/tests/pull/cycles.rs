@@ -7,7 +7,7 @@ use config::{Address, Pull, Retries};
 
 use crate::fake::{Fake, INFO, STAT, Script, good};
 use crate::on_one_thread;
-use crate::workbench::{SECOND, Workbench, names};
+use crate::workbench::{SECOND, Workbench, names, set_clock};
 
 #[test]
 fn a_snapshot_holds_both_answers_of_every_endpoint_as_they_were_sent() {
@@ -24,7 +24,9 @@ fn a_snapshot_holds_both_answers_of_every_endpoint_as_they_were_sent() {
             assert_eq!(bench.file(SECOND, &format!("{name}_info")), INFO);
             assert_eq!(bench.file(SECOND, &format!("{name}_stat")), STAT);
         }
-        assert_eq!(names(&bench.dst().join(SECOND.to_string())).len(), 6);
+        assert_eq!(bench.answers(SECOND).len(), 6);
+        let told = bench.told(SECOND);
+        assert_eq!((told.endpoints, told.missing, told.cycles, told.failures), (3, 0, 1, 0));
         assert!(bench.log().contains("endpoints=3"), "{}", bench.log());
     });
 }
@@ -45,7 +47,7 @@ fn a_name_and_an_ipv6_address_are_endpoints_too() {
         let pulling = bench.start(Pull { servers, ..bench.config() });
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;
-        let files = names(&bench.dst().join(SECOND.to_string()));
+        let files = bench.answers(SECOND);
         assert_eq!(files.len(), 2 * expected);
         assert!(files.contains(&format!("localhost:{}_stat", v4.port)), "{files:?}");
         if let Ok(fake) = &v6 {
@@ -64,7 +66,7 @@ fn sockets_with_one_base_name_are_kept_apart_and_said_once() {
         let pulling = bench.start(Pull { servers: vec![Address::Unix(other)], ..bench.config() });
         bench.until_snapshots(3).await;
         bench.stop(pulling).await;
-        let files = names(&bench.dst().join(SECOND.to_string()));
+        let files = bench.answers(SECOND);
         assert_eq!(files.len(), 4, "{files:?}");
         assert!(files.iter().any(|name| name.ends_with("%2fsockets%2fadmin.sock_info")));
         assert_eq!(bench.log().matches("several sockets have this base name").count(), 1);
@@ -86,6 +88,42 @@ fn a_clock_that_stands_still_overwrites_nothing() {
         assert_eq!(bench.file(SECOND, "a_stat"), STAT);
         assert!(bench.file(SECOND + 3, "a_stat").contains("api,FRONTEND"));
         assert!(bench.log().contains("was the clock set back?"));
+    });
+}
+
+/// Cycles follow the clock that never steps, so the calendar's steps stop none.
+#[test]
+fn a_clock_that_is_set_costs_no_cycle_and_no_snapshot() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_snapshots(2).await;
+        let old = [SECOND, SECOND + 1].map(|second| (second, bench.told(second)));
+
+        // A year forward, then two hours back, then to a second that waits to be processed.
+        for (clock, text) in
+            [(SECOND + 31_536_000, "fwd"), (SECOND - 7_200, "bck"), (SECOND + 1, "now")]
+        {
+            fake.set(Script::Send(good().replace(b"web", text.as_bytes().try_into().unwrap())));
+            set_clock(clock);
+            let seconds = bench.snapshots().into_iter().map(|name| name.parse().unwrap());
+            let near = seconds.filter(|second| (SECOND..SECOND + 1_000).contains(second)).count();
+            let expected = if clock == SECOND + 1 { SECOND + near as u64 } else { clock };
+            let published = bench.dst().join(expected.to_string());
+            bench.until(|| published.exists(), text).await;
+            assert!(bench.file(expected, "a_stat").contains(text), "{text}");
+        }
+        bench.stop(pulling).await;
+        for (second, told) in old {
+            assert_eq!(bench.file(second, "a_stat"), STAT);
+            assert_eq!(bench.told(second), told);
+        }
+        // Every cycle has left its own snapshot.
+        let snapshots = bench.snapshots();
+        let told = snapshots.iter().map(|name| bench.told(name.parse().unwrap()));
+        let last = told.max_by_key(|told| told.cycles).unwrap();
+        assert_eq!((last.cycles, last.failures), (snapshots.len() as u64, 0));
     });
 }
 
@@ -115,6 +153,11 @@ fn pulling_pauses_at_queue_size_and_goes_on_by_itself() {
         assert_eq!(bench.snapshots().len(), 2);
         assert_eq!(fake.asked(), 3);
         bench.stop(pulling).await;
+        // The first that is published after a pause tells of it.
+        let told = bench.told(SECOND);
+        assert_eq!((told.cycles, told.failures), (3, 0));
+        let logged = format!("dst-dir has room again skipped={}", told.skipped);
+        assert!(told.skipped > 0 && bench.log().contains(&logged), "{}", bench.log());
     });
 }
 

@@ -126,6 +126,29 @@ async fn refused(bench: &Workbench, config: Pull) -> String {
 }
 
 #[test]
+fn a_second_one_on_the_same_directories_is_refused_and_disturbs_nobody() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let stalled = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));
+        let pulling = bench.start(bench.config());
+        let staged = bench.tmp().join(SECOND.to_string());
+        bench.until(|| stalled.asked() == 1, "a cycle").await;
+        let error = refused(&bench, bench.config()).await;
+        let first = format!("another haproxystats-pull (pid {}) writes to ", std::process::id());
+        assert!(error.starts_with(&first), "{error}");
+        assert!(error.contains(bench.tmp().to_str().unwrap()), "{error}");
+        // What the first one stages was not cleaned away.
+        assert!(staged.exists());
+        bench.stop(pulling).await;
+
+        stalled.set(Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+    });
+}
+
+#[test]
 fn nothing_to_ask_names_both_options() {
     on_one_thread(async {
         let bench = Workbench::new();

@@ -10,7 +10,7 @@ use config::{Address, Pull};
 
 use crate::fake::{Fake, INFO, STAT, Script, good};
 use crate::on_one_thread;
-use crate::workbench::{Workbench, names};
+use crate::workbench::{SECOND, Workbench};
 
 const LIMIT: Duration = Duration::from_millis(50);
 
@@ -158,7 +158,7 @@ fn what_is_no_socket_is_left_out() {
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;
-        assert_eq!(names(&bench.dst().join(&bench.snapshots()[0])), ["a_info", "a_stat"]);
+        assert_eq!(bench.answers(SECOND), ["a_info", "a_stat"]);
     });
 }
 

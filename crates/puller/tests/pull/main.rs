@@ -1,12 +1,19 @@
 //! haproxystats-pull from the outside: fake stats sockets on one side, the two directories on the
 //! other.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot do, fails it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "what a test cannot do, fails it, and what cannot be tested here is said"
+)]
 
 mod cycles;
+mod disk;
 mod endings;
 mod fake;
 mod faults;
+mod partial;
 mod workbench;
 
 use tokio::task::LocalSet;

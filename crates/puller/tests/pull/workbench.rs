@@ -1,6 +1,7 @@
 //! Where a test pulls: directories of its own, a log that can be read, and a program that is told
 //! when to end.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::{Address, LogLevel, Pull, Retries};
 use daemon::Clock;
+use spool::cycle::Cycle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::subscriber::DefaultGuard;
@@ -17,8 +19,18 @@ use tracing::subscriber::DefaultGuard;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The second of every snapshot, until the next free one has to be taken: the clock of these tests
-/// stands still.
+/// stands still until one sets it.
 pub(crate) const SECOND: u64 = 1_700_000_000;
+
+thread_local! {
+    /// What the clock of this test says; each test has its thread.
+    static WALL: Cell<u64> = const { Cell::new(SECOND) };
+}
+
+/// Sets the clock of this test.
+pub(crate) fn set_clock(seconds: u64) {
+    WALL.set(seconds);
+}
 
 pub(crate) struct Workbench {
     root: tempfile::TempDir,
@@ -84,6 +96,7 @@ impl Workbench {
             workers: 2,
             queue_size: 360,
             sync: false,
+            allow_partial: false,
         }
     }
 
@@ -92,8 +105,20 @@ impl Workbench {
         Pull { socket_dir: None, servers: vec![server], ..self.config() }
     }
 
+    /// The names of the answers in a snapshot.
+    pub(crate) fn answers(&self, second: u64) -> Vec<String> {
+        let mut names = names(&self.dst().join(second.to_string()));
+        names.retain(|name| name != spool::cycle::FILE_NAME);
+        names
+    }
+
+    /// What a snapshot tells about the work of pull.
+    pub(crate) fn told(&self, second: u64) -> Cycle {
+        spool::cycle::read(&self.dst().join(second.to_string())).unwrap().unwrap()
+    }
+
     pub(crate) fn start(&self, config: Pull) -> Pulling {
-        let wall = || SystemTime::UNIX_EPOCH + Duration::from_secs(SECOND);
+        let wall = || SystemTime::UNIX_EPOCH + Duration::from_secs(WALL.get());
         let clock = Clock { wall, monotonic: Instant::now };
         let (end, ended) = oneshot::channel();
         let shutdown = async {

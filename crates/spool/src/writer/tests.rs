@@ -85,9 +85,66 @@ fn a_file_that_is_begun_anew_has_only_the_new_bytes() {
 }
 
 #[test]
+fn a_file_that_is_removed_is_in_no_snapshot() {
+    let dirs = Dirs::new();
+    let staging = dirs.open().stage(1_700_000_000).unwrap();
+    let files = staging.files();
+    fill(&staging, "whole");
+    for name in ["b_info", "b_stat"] {
+        files.create(OsStr::new(name)).unwrap().close().unwrap();
+    }
+    let mut open = files.create(OsStr::new("b_stat")).unwrap();
+    for name in ["b_info", "b_stat", "c_never_begun"] {
+        files.remove(OsStr::new(name)).unwrap();
+    }
+    // Its writer may be late; that disturbs nobody.
+    open.write(b"late").unwrap();
+    open.close().unwrap();
+    assert_eq!(names(&staging.publish().unwrap()), ["a_info"]);
+
+    let staging = dirs.open().stage(1_700_000_010).unwrap();
+    fs::create_dir(staging.dir().join("d_info")).unwrap();
+    let error = staging.files().remove(OsStr::new("d_info")).unwrap_err();
+    assert!(error.to_string().starts_with("cannot remove "), "{error}");
+}
+
+#[test]
+fn two_do_not_write_to_one_pair_of_directories() {
+    let dirs = Dirs::new();
+    let mut first = dirs.open();
+    let staging = first.stage(1_700_000_000).unwrap();
+    let second = Spool::open(&dirs.dst(), &dirs.tmp(), true).unwrap_err().to_string();
+    let name = format!("another haproxystats-pull (pid {})", std::process::id());
+    assert!(second.contains(&name), "{second}");
+    assert!(second.contains(dirs.tmp().to_str().unwrap()), "{second}");
+    fill(&staging, "of the first");
+    staging.publish().unwrap();
+    drop(first);
+    dirs.open();
+}
+
+#[test]
+fn a_staging_directory_that_was_replaced_is_locked_anew() {
+    let dirs = Dirs::new();
+    let mut first = dirs.open();
+    fs::rename(dirs.tmp(), dirs.root.path().join("aside")).unwrap();
+    drop(first.stage(1_700_000_000).unwrap());
+    Spool::open(&dirs.dst(), &dirs.tmp(), true).unwrap_err();
+
+    // Replaced, and another one was quicker.
+    fs::remove_dir(dirs.tmp()).unwrap();
+    let second = dirs.open();
+    let error = first.stage(1_700_000_000).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+    drop(second);
+    first.stage(1_700_000_000).unwrap();
+}
+
+#[test]
 fn a_snapshot_of_the_same_second_is_not_replaced() {
     let dirs = Dirs::new();
-    let spool = dirs.open();
+    let mut spool = dirs.open();
     for text in ["first", "second"] {
         let staging = spool.stage(1_700_000_000).unwrap();
         fill(&staging, text);
@@ -107,7 +164,7 @@ fn a_snapshot_of_the_same_second_is_not_replaced() {
 #[test]
 fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
     let dirs = Dirs::new();
-    let spool = dirs.open();
+    let mut spool = dirs.open();
     fs::create_dir_all(dirs.tmp().join("1600000000/deep")).unwrap();
     fs::create_dir(dirs.tmp().join("of-somebody-else")).unwrap();
     fs::write(dirs.tmp().join("1600000001"), "a file").unwrap();
@@ -122,7 +179,7 @@ fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
 #[test]
 fn directories_that_vanish_are_made_again() {
     let dirs = Dirs::new();
-    let spool = dirs.open();
+    let mut spool = dirs.open();
     fs::remove_dir(dirs.dst()).unwrap();
     fs::remove_dir(dirs.tmp()).unwrap();
     assert_eq!(spool.waiting().unwrap(), 0);

@@ -1,0 +1,284 @@
+//! The roads out, as the parent sees them: who has a batch, who refused it, what waits in the outbox and when something is tried again.
+//!
+//! A state is logged when it changes, not while it lasts. Nothing here waits: the sender's thread does.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use daemon::Clock;
+use dispatch::outbox::{self, Entry, Limits, Outbox};
+use tracing::{debug, error, info, warn};
+
+use crate::circuit::{Change, Circuit};
+use crate::gate::{Gate, Mode, Try};
+use crate::replay::{Order, Sent};
+use crate::telemetry::{Counts, Gauges};
+
+/// Pause before a batch that cannot be read just now is read again.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    /// Nobody else removes what the index knows.
+    _lock: Option<outbox::Lock>,
+    clock: Clock,
+    gate: Gate,
+    /// What Graphite could not be given yet; there exactly where Graphite is.
+    outbox: Option<Outbox>,
+    /// To the thread that sends what the outbox holds.
+    orders: Option<Sender<Order>>,
+    /// Metrics per second that may leave the outbox; 0 is no limit.
+    replay_rate: u64,
+    /// What that asks for before the next batch.
+    replay_pause: Duration,
+    /// Whether it is known to the operator that the outbox is over its bound.
+    told_dropping: bool,
+    /// Since when a receiver is down.
+    down_since: Option<Instant>,
+}
+
+impl Outbound {
+    /// Opens the outbox; `orders` leads to the sender.
+    pub(crate) fn open(
+        config: &config::Process,
+        clock: Clock,
+        orders: Option<Sender<Order>>,
+    ) -> Result<Self, outbox::Error> {
+        let lock = config.outbox.as_ref().map(|config| outbox::lock(&config.dir)).transpose()?;
+        let outbox = config.outbox.as_ref().map(|config| {
+            let limits = Limits { size_bytes: config.size_bytes, metrics: config.metrics };
+            Outbox::open(&config.dir, limits)
+        });
+        Ok(Self {
+            _lock: lock,
+            clock,
+            gate: Gate::new(Circuit::new(config.graphite.as_ref(), fastrand::f64)),
+            outbox: outbox.transpose()?,
+            orders,
+            replay_rate: config.outbox.as_ref().map_or(0, |outbox| outbox.replay_rate),
+            replay_pause: Duration::ZERO,
+            told_dropping: false,
+            down_since: None,
+        })
+    }
+
+    /// What stands in the outbox at the start.
+    pub(crate) fn begin(&mut self, counts: &mut Counts) {
+        let Some(outbox) = &mut self.outbox else { return };
+        let dropped = outbox.trim();
+        if !outbox.is_empty() {
+            let (batches, metrics) = (outbox.len(), outbox.metrics());
+            info!(batches, metrics, "the outbox holds what graphite has not taken yet");
+        }
+        self.dropped(&dropped, counts);
+    }
+
+    /// How the next snapshot goes; `None` if none may.
+    pub(crate) const fn mode(&self) -> Option<Mode> {
+        self.gate.mode()
+    }
+
+    /// A worker has begun a snapshot.
+    pub(crate) fn begun(&mut self, snapshot: &str) {
+        self.gate.begun(snapshot);
+    }
+
+    /// The pause before something is to be tried, if anything is.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
+        let waiting = self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
+        if self.gate.wants_pause(waiting) {
+            return Some(self.gate.pause());
+        }
+        (waiting && self.gate.may_replay()).then(|| std::mem::take(&mut self.replay_pause))
+    }
+
+    /// That pause is over.
+    pub(crate) fn pause_over(&mut self) {
+        let oldest = self.outbox.as_ref().and_then(|outbox| Some((outbox, outbox.oldest()?)));
+        if self.gate.pause_over(oldest.is_some()) == Try::Replay
+            && let (Some((outbox, entry)), Some(orders)) = (oldest, &self.orders)
+        {
+            let order = Order::Stored { entry: entry.clone(), lines: outbox.stored(entry) };
+            // There is room: one batch is on its way at a time, and lines about ourselves leave a place.
+            let _ = orders.send(order);
+        }
+    }
+
+    /// The receiver has a snapshot's batch.
+    pub(crate) fn delivered(&mut self, snapshot: &str) {
+        let change = self.gate.delivered(snapshot);
+        self.tell(change, "");
+    }
+
+    /// The outbox has it.
+    pub(crate) fn stored(
+        &mut self,
+        snapshot: &str,
+        entry: Entry,
+        refused: Option<&str>,
+        counts: &mut Counts,
+    ) {
+        counts.delivery_failures += u64::from(refused.is_some());
+        let change = self.gate.stored(snapshot, refused.is_some());
+        self.tell(change, refused.unwrap_or_default());
+        let Some(outbox) = &mut self.outbox else { return };
+        let dropped = outbox.added(entry);
+        if outbox.is_empty() {
+            // With nothing to try, the receiver would never be found to be back.
+            self.gate.nothing_kept();
+        }
+        self.dropped(&dropped, counts);
+    }
+
+    /// Nobody has it.
+    pub(crate) fn neither(
+        &mut self,
+        snapshot: &str,
+        refused: Option<&str>,
+        unstored: &str,
+        counts: &mut Counts,
+    ) {
+        counts.delivery_failures += u64::from(refused.is_some());
+        let (change, news) = self.gate.neither(snapshot, refused.is_some());
+        self.tell(change, refused.unwrap_or_default());
+        if news {
+            warn!(
+                reason = unstored,
+                "the outbox takes nothing; snapshots wait in the spool until it does"
+            );
+        }
+    }
+
+    /// A snapshot came to an end that tells nothing about the roads.
+    pub(crate) fn no_result(&mut self, snapshot: &str) {
+        self.gate.no_result(snapshot);
+    }
+
+    /// A worker died over it, which may have stored its batch without telling.
+    pub(crate) fn recheck(&mut self, snapshot: &str, counts: &mut Counts) {
+        let Some(outbox) = &mut self.outbox else { return };
+        match outbox.recheck(snapshot) {
+            Ok(dropped) => self.dropped(&dropped, counts),
+            Err(error) => warn!(%error, "the outbox cannot be looked at"),
+        }
+    }
+
+    /// A batch of the outbox was tried.
+    pub(crate) fn replayed(&mut self, entry: &Entry, sent: Sent, counts: &mut Counts) {
+        let Some(outbox) = &mut self.outbox else { return };
+        match sent {
+            Sent::Taken => {
+                outbox.delivered(entry);
+                let (batches, metrics) = (outbox.len(), outbox.metrics());
+                debug!(snapshot = entry.timestamp, batches, metrics, "replayed from the outbox");
+                if outbox.is_empty() {
+                    info!("the outbox is empty");
+                    self.told_dropping = false;
+                }
+                if self.replay_rate > 0 {
+                    let seconds = entry.metrics as f64 / self.replay_rate as f64;
+                    self.replay_pause = Duration::from_secs_f64(seconds);
+                }
+                let change = self.gate.replay_took();
+                self.tell(change, "");
+            }
+            Sent::Refused(reason) => {
+                counts.delivery_failures += 1;
+                let change = self.gate.replay_refused();
+                self.tell(change, &reason);
+                debug!(reason, "still not delivered");
+            }
+            Sent::Damaged(reason) => {
+                outbox.damaged(entry);
+                self.gate.replay_without_result();
+                counts.dropped_metrics += entry.metrics;
+                let metrics = entry.metrics;
+                error!(
+                    snapshot = entry.timestamp,
+                    metrics, reason, "a batch of the outbox is lost"
+                );
+            }
+            Sent::Gone => {
+                // Its rerun stands for it, or the bound took it, which is counted.
+                self.gate.replay_without_result();
+                self.recheck(&entry.timestamp, counts);
+            }
+            Sent::Unreadable(reason) => {
+                self.gate.replay_without_result();
+                self.replay_pause = UNREADABLE_PAUSE;
+                warn!(
+                    snapshot = entry.timestamp,
+                    reason, "a batch of the outbox cannot be read now, trying again"
+                );
+            }
+        }
+    }
+
+    /// Lines about ourselves were tried.
+    pub(crate) fn own_sent(&mut self, sent: Sent, counts: &mut Counts) {
+        if let Sent::Refused(reason) = sent {
+            counts.delivery_failures += 1;
+            let change = self.gate.own_refused();
+            self.tell(change, &reason);
+        }
+    }
+
+    /// Sends lines about ourselves, if the receiver is up and the last ones are not still on their way.
+    pub(crate) fn send_own(&self, timestamp: String, lines: Vec<u8>) {
+        if let Some(orders) = self.orders.as_ref().filter(|_| !self.gate.is_down()) {
+            let _ = orders.try_send(Order::Own { timestamp, lines });
+        }
+    }
+
+    /// How the roads stand.
+    pub(crate) fn gauges(&self) -> Gauges {
+        let now = self.clock.epoch_seconds();
+        let outbox = self.outbox.as_ref();
+        let oldest = outbox.and_then(Outbox::oldest_timestamp);
+        Gauges {
+            outbox_metrics: outbox.map_or(0, Outbox::metrics),
+            outbox_bytes: outbox.map_or(0, Outbox::size_bytes),
+            outbox_age_seconds: oldest.map_or(0, |oldest| now.saturating_sub(oldest)),
+            receiver_up: !self.gate.is_down(),
+            ..Gauges::default()
+        }
+    }
+
+    fn dropped(&mut self, entries: &[Entry], counts: &mut Counts) {
+        let metrics: u64 = entries.iter().map(|entry| entry.metrics).sum();
+        counts.dropped_metrics += metrics;
+        if metrics > 0 && !std::mem::replace(&mut self.told_dropping, true) {
+            warn!(
+                metrics,
+                batches = entries.len(),
+                "the outbox is over its bound (outbox-size, queue-size): the oldest batches go, counted in DroppedMetrics"
+            );
+        }
+    }
+
+    fn tell(&mut self, change: Change, reason: &str) {
+        let now = (self.clock.monotonic)();
+        match change {
+            Change::None => {}
+            Change::WentDown => {
+                self.down_since = Some(now);
+                warn!(
+                    reason,
+                    "not delivered, the receiver is down; batches go into the outbox until it is back"
+                );
+            }
+            Change::CameUp => {
+                let since = self.down_since.take().unwrap_or(now);
+                let seconds = now.saturating_duration_since(since).as_secs();
+                let outbox = self.outbox.as_ref();
+                let (batches, metrics) =
+                    outbox.map_or((0, 0), |outbox| (outbox.len(), outbox.metrics()));
+                info!(
+                    seconds,
+                    batches, metrics, "the receiver is back; the outbox follows, oldest first"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A disk without room: it is said, nothing half-written is left, and all goes on when there is
+//! room again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use config::Pull;
+
+use crate::fake::{Fake, INFO, Script};
+use crate::on_one_thread;
+use crate::workbench::{SECOND, Workbench, names};
+
+/// A file system of a few pages in memory, gone with the test.
+struct SmallDisk {
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None`, said aloud, where we may not mount.
+    fn mount(at: PathBuf, options: &str) -> Option<Self> {
+        fs::create_dir(&at).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self { at }),
+            refused => {
+                eprintln!("SKIPPED: a file system cannot be mounted here: {refused:?}");
+                None
+            }
+        }
+    }
+
+    fn dst(&self) -> PathBuf {
+        self.at.join("incoming")
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.at.join("incoming.tmp")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // At once for us, and for the kernel when the last file is closed.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
+    }
+}
+
+/// Writes until nothing more fits.
+fn fill(file: &Path) {
+    let page = [0_u8; 4096];
+    let mut filler = fs::File::create(file).unwrap();
+    while std::io::Write::write_all(&mut filler, &page).is_ok() {}
+}
+
+async fn survives(options: &str, take_room: impl FnOnce(&Path), give_room: impl FnOnce(&Path)) {
+    let bench = Workbench::new();
+    let Some(disk) = SmallDisk::mount(bench.sockets().with_file_name("disk"), options) else {
+        return;
+    };
+    for dir in [disk.dst(), disk.tmp()] {
+        fs::create_dir(dir).unwrap();
+    }
+    take_room(&disk.at);
+    let stat = format!("# pxname,\n{}\n", "web,FRONTEND,\n".repeat(2_000));
+    let sent = [INFO, &stat].concat().into_bytes();
+    let fake = Fake::unix(&bench.socket("a"), Script::Send(sent));
+    let config = Pull { dst_dir: disk.dst(), tmp_dst_dir: disk.tmp(), ..bench.config() };
+    let pulling = bench.start(Pull { sync: true, queue_size: 1, ..config });
+    bench.until_logged("No space left on device").await;
+    bench.until_logged("no snapshot").await;
+    let asked = fake.asked();
+    bench.until(|| bench.log().matches("no snapshot").count() >= 3, "two more cycles").await;
+    assert!(fake.asked() >= asked);
+    assert_eq!(names(&disk.dst()), [""; 0], "{}", bench.log());
+
+    give_room(&disk.at);
+    bench.until(|| names(&disk.dst()).len() == 1, "a snapshot").await;
+    bench.stop(pulling).await;
+    assert_eq!(names(&disk.tmp()), [""; 0]);
+    let snapshot = disk.dst().join(SECOND.to_string());
+    assert_eq!(fs::read_to_string(snapshot.join("a_info")).unwrap(), INFO);
+    assert!(fs::read_to_string(snapshot.join("a_stat")).unwrap() == stat);
+    let told = spool::cycle::read(&snapshot).unwrap().unwrap();
+    assert!(told.failures >= 3, "{told:?}");
+}
+
+#[test]
+fn a_disk_without_room_for_an_answer_costs_the_cycle() {
+    on_one_thread(async {
+        let filler = |disk: &Path| disk.join("filler");
+        let take = |disk: &Path| {
+            fill(&filler(disk));
+            // Room for the first answer and not for the second.
+            let left = fs::OpenOptions::new().write(true).open(filler(disk)).unwrap();
+            left.set_len(left.metadata().unwrap().len() - 2 * 4096).unwrap();
+        };
+        survives("size=256k", take, |disk| fs::remove_file(filler(disk)).unwrap()).await;
+    });
+}
+
+#[test]
+fn a_disk_without_room_for_a_directory_costs_the_cycle() {
+    on_one_thread(async {
+        let fillers = |disk: &Path| disk.join("fillers");
+        let take = |disk: &Path| {
+            fs::create_dir(fillers(disk)).unwrap();
+            let mut number = 0;
+            while fs::File::create(fillers(disk).join(number.to_string())).is_ok() {
+                number += 1;
+            }
+        };
+        survives("size=1m,nr_inodes=32", take, |disk| fs::remove_dir_all(fillers(disk)).unwrap())
+            .await;
+    });
+}

@@ -1,0 +1,130 @@
+//! `allow-partial`: who answered is published, whole; who did not is left out, whole, and counted.
+
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use config::{Address, Pull};
+
+use crate::fake::{Fake, INFO, STAT, Script, good};
+use crate::on_one_thread;
+use crate::workbench::{SECOND, Workbench};
+
+const LIMIT: Duration = Duration::from_millis(100);
+
+fn partial(bench: &Workbench) -> Pull {
+    Pull { allow_partial: true, ..bench.config() }
+}
+
+/// One of two endpoints fails by this script; the first snapshot holds the other.
+async fn leaves_out(script: Script, change: impl FnOnce(&mut Pull)) {
+    let bench = Workbench::new();
+    let faulty = Fake::unix(&bench.socket("faulty"), script.clone());
+    let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+    let mut config = partial(&bench);
+    change(&mut config);
+    let pulling = bench.start(config);
+    bench.until_snapshots(1).await;
+    faulty.set(Script::Good);
+    bench.until_logged("missing=0").await;
+    bench.stop(pulling).await;
+
+    assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"], "{script:?}");
+    assert_eq!(bench.file(SECOND, "sound_info"), INFO);
+    assert_eq!(bench.file(SECOND, "sound_stat"), STAT);
+    let told = bench.told(SECOND);
+    assert_eq!((told.endpoints, told.missing, told.cycles), (2, 1, 1), "{script:?}");
+    assert_eq!((told.endpoint_failures, told.failures), (1, 0), "{script:?}");
+    assert!(bench.log().contains("/faulty reason="), "{}", bench.log());
+    assert!(bench.log().contains("endpoints=2 missing=1"), "{}", bench.log());
+}
+
+#[test]
+fn an_endpoint_that_fails_is_left_out_with_both_its_files() {
+    on_one_thread(async {
+        let any = |_: &mut Pull| {};
+        let half = good()[..INFO.len() + 30].to_vec();
+        let cut = good()[..good().len() - 1].to_vec();
+        for script in [
+            Script::Close,
+            Script::Send(vec![]),
+            Script::Send(half.clone()),
+            // Both files are there, and the second is not closed well.
+            Script::Send(cut),
+            Script::Send(b"\xff\xfe\x00\n\n".to_vec()),
+            // The first file is whole and closed when the second is refused.
+            Script::Send([INFO, "Permission denied\n\n"].concat().into_bytes()),
+            Script::Endless("Name: HAProxy\n\n# pxname,svname,\n", "web,s1,0,0,0,0,\n"),
+        ] {
+            leaves_out(script, any).await;
+        }
+    });
+}
+
+/// The limit is the cycle's: what is complete when it strikes is published all the same.
+#[test]
+fn those_that_answered_are_published_when_pull_timeout_strikes() {
+    on_one_thread(async {
+        let limited = |config: &mut Pull| config.pull_timeout = Some(LIMIT);
+        leaves_out(Script::Stall(vec![]), limited).await;
+        leaves_out(Script::Stall(good()[..INFO.len() + 30].to_vec()), limited).await;
+        // Whole, but nobody says that this is the end.
+        leaves_out(Script::Stall(good()), limited).await;
+    });
+}
+
+#[test]
+fn nobody_answering_is_no_snapshot_and_the_next_one_tells_how_often() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let fakes = ["a", "b"].map(|name| Fake::unix(&bench.socket(name), Script::Close));
+        let pulling = bench.start(partial(&bench));
+        bench.until_logged("no snapshot: no endpoint has answered endpoints=2").await;
+        assert_eq!(bench.snapshots(), [""; 0]);
+        fakes[0].set(Script::Good);
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        let told = bench.told(SECOND);
+        assert_eq!((told.endpoints, told.missing), (2, 1));
+        assert!(told.failures >= 1, "{told:?}");
+        assert_eq!(
+            (told.cycles, told.endpoint_failures),
+            (told.failures + 1, 2 * told.failures + 1)
+        );
+    });
+}
+
+#[test]
+fn an_endpoint_without_a_listener_or_a_name_is_missing() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        drop(UnixListener::bind(bench.socket("dead")).unwrap());
+        let servers = vec![
+            Address::Unix(bench.socket("gone")),
+            Address::Tcp { host: "nobody.invalid".into(), port: 1 },
+        ];
+        let pulling = bench.start(Pull { servers, ..partial(&bench) });
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"]);
+        assert_eq!((bench.told(SECOND).endpoints, bench.told(SECOND).missing), (4, 3));
+    });
+}
+
+#[test]
+fn cycles_without_a_snapshot_are_told_by_the_next_one() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let faulty = Fake::unix(&bench.socket("faulty"), Script::Close);
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_logged("no snapshot: it would not hold every endpoint").await;
+        faulty.set(Script::Good);
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        let told = bench.told(SECOND);
+        assert!(told.failures >= 1, "{told:?}");
+        assert_eq!((told.endpoints, told.missing, told.skipped), (2, 0, 0));
+        assert_eq!((told.cycles, told.endpoint_failures), (told.failures + 1, told.failures));
+    });
+}

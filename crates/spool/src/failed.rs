@@ -1,0 +1,161 @@
+//! Snapshots that cannot be folded: moved aside whole, each with its reason in a file beside it, the oldest going when there are too many.
+//!
+//! `failed/<name>` is the snapshot as it was, `failed/<name>.reason` says when and why. To have one done again, mend it and move it
+//! back into the spool. A snapshot that cannot be moved (another file system, no room, no right) stays where it is.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::name;
+
+/// A snapshot cannot be held.
+#[derive(Debug, Error)]
+#[error(
+    "cannot move {} to {}: {source}; failed-dir must be on the same file system and writable",
+    from.display(), to.display()
+)]
+pub struct Error {
+    from: PathBuf,
+    to: PathBuf,
+    source: io::Error,
+}
+
+const REASON_SUFFIX: &str = ".reason";
+/// Snapshots of one name that can be held beside each other.
+const SAME_NAME_MAX: u32 = 100;
+
+/// Moves a snapshot from the spool to `failed`, which is made where it is missing, and tells how many old ones had to go for it.
+///
+/// # Errors
+///
+/// It cannot be moved, and stays.
+pub fn hold(
+    spool: &Path,
+    snapshot: &str,
+    failed: &Path,
+    reason: &str,
+    limit: usize,
+) -> Result<usize, Error> {
+    let from = spool.join(snapshot);
+    let at = |to: &Path| {
+        let (from, to) = (from.clone(), to.to_owned());
+        move |source| Error { from, to, source }
+    };
+    fs::create_dir_all(failed).map_err(at(failed))?;
+    let to = free_name(failed, snapshot);
+    let beside = reason_file(&to);
+    // First the reason: without it nobody would know what to do with the snapshot.
+    fs::write(&beside, format!("{reason}\n")).map_err(at(&to))?;
+    if let Err(error) = fs::rename(&from, &to) {
+        let _ = fs::remove_file(&beside);
+        return Err(at(&to)(error));
+    }
+    Ok(prune(failed, limit))
+}
+
+/// Snapshots that are held, oldest first.
+#[must_use]
+pub fn held(failed: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<String> = fs::read_dir(failed)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name::is_snapshot(base(name)))
+        .collect();
+    names.sort_by(|a, b| name::compare(base(a), base(b)).then_with(|| a.cmp(b)));
+    names.into_iter().map(|name| failed.join(name)).collect()
+}
+
+/// The snapshot's own name: what stands before the dot that parts namesakes.
+fn base(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+fn free_name(failed: &Path, snapshot: &str) -> PathBuf {
+    let namesakes = (2..SAME_NAME_MAX).map(|number| failed.join(format!("{snapshot}.{number}")));
+    let mut candidates = std::iter::once(failed.join(snapshot)).chain(namesakes);
+    candidates.find(|path| !path.exists()).unwrap_or_else(|| failed.join(snapshot))
+}
+
+fn reason_file(held: &Path) -> PathBuf {
+    let mut name = held.as_os_str().to_owned();
+    name.push(REASON_SUFFIX);
+    PathBuf::from(name)
+}
+
+fn prune(failed: &Path, limit: usize) -> usize {
+    let held = held(failed);
+    let too_many = held.len().saturating_sub(limit);
+    for path in held.iter().take(too_many) {
+        let _ = fs::remove_dir_all(path);
+        let _ = fs::remove_file(reason_file(path));
+    }
+    too_many
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spool_with(names: &[&str]) -> tempfile::TempDir {
+        let spool = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::create_dir_all(spool.path().join("incoming").join(name)).unwrap();
+            fs::write(spool.path().join("incoming").join(name).join("a_stat"), name).unwrap();
+        }
+        spool
+    }
+
+    fn hold_in(spool: &Path, snapshot: &str, limit: usize) -> Result<usize, Error> {
+        hold(&spool.join("incoming"), snapshot, &spool.join("failed"), "why", limit)
+    }
+
+    #[test]
+    fn a_snapshot_is_held_whole_with_its_reason() {
+        let spool = spool_with(&["7"]);
+        assert_eq!(hold_in(spool.path(), "7", 9).unwrap(), 0);
+        let failed = spool.path().join("failed");
+        assert_eq!(fs::read_to_string(failed.join("7/a_stat")).unwrap(), "7");
+        assert_eq!(fs::read_to_string(failed.join("7.reason")).unwrap(), "why\n");
+        assert!(!spool.path().join("incoming/7").exists());
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many_and_only_ours() {
+        let spool = spool_with(&["9", "10", "11"]);
+        fs::create_dir_all(spool.path().join("failed/notes")).unwrap();
+        let gone: Vec<_> =
+            ["9", "10", "11"].map(|name| hold_in(spool.path(), name, 2).unwrap()).into();
+        assert_eq!(gone, [0, 0, 1]);
+        let names: Vec<_> = held(&spool.path().join("failed"))
+            .iter()
+            .map(|p| p.file_name().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["10", "11"]);
+        assert!(!spool.path().join("failed/9.reason").exists());
+        assert!(spool.path().join("failed/notes").exists());
+    }
+
+    #[test]
+    fn namesakes_stand_beside_each_other() {
+        let spool = spool_with(&["7"]);
+        hold_in(spool.path(), "7", 9).unwrap();
+        fs::create_dir_all(spool.path().join("incoming/7")).unwrap();
+        hold_in(spool.path(), "7", 9).unwrap();
+        assert!(spool.path().join("failed/7.2").exists());
+        assert!(spool.path().join("failed/7.2.reason").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_moved_stays_and_leaves_no_reason_behind() {
+        let spool = spool_with(&[]);
+        let error = hold_in(spool.path(), "8", 9).unwrap_err().to_string();
+        assert!(error.contains("incoming/8"), "{error}");
+        assert_eq!(fs::read_dir(spool.path().join("failed")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,244 @@
+//! What befalls the processes and the directories: workers that crash, hang or are killed, a spool
+//! that moves, snapshots that vanish.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::bench::{Bench, FIRST};
+use crate::scene::assert_exact;
+use crate::sink::Manner;
+use crate::support::{PROCESS, Program, lives, send, wait_until};
+
+/// The only worker, once it is there.
+fn worker(process: &Program) -> i32 {
+    let mut workers = Vec::new();
+    wait_until("one worker", || {
+        workers = process.children();
+        workers.len() == 1
+    });
+    workers[0]
+}
+
+/// Ends the worker each time it has a connection to a receiver that never reads, so often.
+fn end_busy_worker(bench: &Bench, process: &Program, signals: &[Signal]) {
+    for (ended, &signal) in signals.iter().enumerate() {
+        assert_eq!(bench.failed().len(), 0, "given up after {ended} deaths");
+        wait_until("a busy worker", || bench.sink.connections() > ended);
+        let victim = worker(process);
+        send(victim, signal);
+        wait_until("its end", || !lives(victim));
+    }
+}
+
+/// The snapshot stands in failed-dir with a reason, and the next one goes through.
+fn assert_held(bench: &Bench, process: Program, reason: &str) {
+    wait_until("the snapshot in failed-dir", || bench.failed().len() == 2);
+    let failed = bench.scene.path().join("failed");
+    assert!(failed.join(FIRST.to_string()).join("admin1.sock_stat").is_file());
+    let text = fs::read_to_string(failed.join(format!("{FIRST}.reason"))).unwrap();
+    assert!(text.contains(reason), "{reason:?} is not in {text:?}");
+    bench.sink.behave(Manner::Whole);
+    bench.scene.publish(FIRST + 1);
+    bench.wait_until_drained();
+    bench.wait_for_own("FailedSnapshots", 1);
+    process.finish();
+    assert_exact(&bench.sink, &[FIRST + 1]);
+}
+
+const ONE_WORKER: &str = "workers = 1\nliveness-check-interval = 1";
+
+#[test]
+fn a_worker_that_crashes_twice_on_a_snapshot_costs_the_snapshot_only() {
+    let bench = Bench::new(Manner::NeverRead);
+    // The parent's own batches would be held up too.
+    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 5", ""));
+    bench.publish(1);
+    end_busy_worker(&bench, &process, &[Signal::ABORT, Signal::FPE]);
+    assert_held(&bench, process, "its workers keep dying over it");
+}
+
+/// One crash is forgiven.
+#[test]
+fn a_worker_that_crashes_once_is_replaced_and_the_snapshot_done_again() {
+    let bench = Bench::new(Manner::NeverRead);
+    let process = bench.start(&bench.config("workers = 1", ""));
+    let all = bench.publish(3);
+    end_busy_worker(&bench, &process, &[Signal::ABORT]);
+    bench.sink.behave(Manner::Whole);
+    wait_until("a connection that is read", || bench.sink.connections() > 2);
+    process_ends_exact(&bench, process, &all);
+}
+
+fn process_ends_exact(bench: &Bench, process: Program, all: &[u64]) {
+    bench.wait_until_drained();
+    process.finish();
+    assert_exact(&bench.sink, all);
+}
+
+/// A worker is stopped as soon as it is there: it makes no progress, whatever it is at.
+#[test]
+fn a_worker_that_hangs_twice_on_a_snapshot_costs_the_snapshot_only() {
+    let bench = Bench::new(Manner::NeverRead);
+    let limits = "connect-timeout = 1\nwrite-timeout = 1";
+    let process = bench.start(&bench.config(&format!("{ONE_WORKER}\njob-timeout = 1"), limits));
+    send(worker(&process), Signal::STOP);
+    bench.publish(1);
+    wait_until("the snapshot in failed-dir", || {
+        process.children().iter().for_each(|&worker| send(worker, Signal::STOP));
+        bench.failed().len() == 2
+    });
+    process.children().iter().for_each(|&worker| send(worker, Signal::CONT));
+    assert!(process.log().contains("job-timeout"), "{}", process.log());
+    assert_held(&bench, process, "its workers keep dying over it");
+}
+
+/// Somebody who kills workers says little about their snapshots: these get five tries.
+#[test]
+fn a_worker_killed_from_outside_is_forgiven_four_times() {
+    let mut bench = Bench::new(Manner::NeverRead);
+    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 60", ""));
+    let all = bench.publish(1);
+    end_busy_worker(&bench, &process, &[Signal::KILL; 4]);
+    wait_until("a fifth try", || bench.sink.connections() >= 5);
+    assert_eq!(bench.failed().len(), 0);
+    bench.sink.behave(Manner::Whole);
+    // What it holds open goes, so that the fifth try need not wait for its confirmation.
+    bench.sink.kill();
+    bench.sink.revive();
+    process_ends_exact(&bench, process, &all);
+}
+
+#[test]
+fn a_snapshot_whose_worker_is_killed_five_times_is_held() {
+    let bench = Bench::new(Manner::NeverRead);
+    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 30", ""));
+    bench.publish(1);
+    end_busy_worker(&bench, &process, &[Signal::KILL; 5]);
+    assert_held(&bench, process, "its workers keep dying over it");
+}
+
+#[test]
+fn idle_workers_killed_again_and_again_are_replaced_and_counted() {
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config(ONE_WORKER, ""));
+    for _ in 0..4 {
+        let victim = worker(&process);
+        send(victim, Signal::KILL);
+        wait_until("a new worker", || process.children().iter().any(|&worker| worker != victim));
+    }
+    let all = bench.publish(2);
+    bench.wait_until_drained();
+    bench.wait_for_own("WorkerRestarts", 4);
+    process_ends_exact(&bench, process, &all);
+}
+
+/// It holds a batch that nobody confirms; its end must not wait for confirm-timeout.
+#[test]
+fn two_signals_end_it_while_a_receiver_keeps_it_waiting() {
+    let bench = Bench::new(Manner::NeverRead);
+    let limits = "confirm-timeout = 600\nwrite-timeout = 1\nconnect-timeout = 1";
+    let config = bench.config("workers = 2", limits);
+    let mut process = bench.start(&config);
+    let all = bench.publish(4);
+    wait_until("two busy workers", || bench.sink.connections() >= 2);
+    for worker in process.children() {
+        send(worker, Signal::TERM);
+    }
+    process.signal(Signal::TERM);
+    process.end_with(Signal::HUP);
+
+    bench.sink.behave(Manner::Whole);
+    let process = bench.start(&config);
+    process_ends_exact(&bench, process, &all);
+}
+
+#[test]
+fn a_spool_renamed_under_it_and_made_anew_is_watched() {
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config("", ""));
+    let first = bench.publish(1);
+    bench.wait_until_drained();
+    let aside = bench.scene.path().join("aside");
+    fs::rename(bench.scene.incoming(), &aside).unwrap();
+    wait_until("the word on it", || process.log().contains("the spool is away"));
+    fs::create_dir(bench.scene.incoming()).unwrap();
+    bench.scene.publish(FIRST + 1);
+    bench.wait_until_drained();
+    // What came into the renamed one is nobody's.
+    fs::create_dir(aside.join((FIRST + 2).to_string())).unwrap();
+    bench.scene.publish(FIRST + 3);
+    bench.wait_until_drained();
+    assert_eq!(fs::read_dir(aside).unwrap().count(), 1);
+    process_ends_exact(&bench, process, &[first[0], FIRST + 1, FIRST + 3]);
+}
+
+/// The lock is on the directory: a new one at its place is locked anew.
+#[test]
+fn a_spool_made_anew_is_still_ours_alone() {
+    let bench = Bench::new(Manner::Whole);
+    let config = bench.config("", "");
+    let process = bench.start(&config);
+    bench.publish(1);
+    bench.wait_until_drained();
+    fs::remove_dir(bench.scene.incoming()).unwrap();
+    fs::create_dir(bench.scene.incoming()).unwrap();
+    bench.scene.publish(FIRST + 1);
+    bench.wait_until_drained();
+    let arguments = ["-f".as_ref(), config.as_os_str()];
+    let mut second = Program::start(PROCESS, &arguments, &[], bench.scene.path(), "second");
+    assert!(!second.wait().success(), "a second program runs on the same spool");
+    process_ends_exact(&bench, process, &[FIRST, FIRST + 1]);
+}
+
+#[test]
+fn snapshots_taken_away_by_hand_are_no_fault() {
+    let bench = Bench::new(Manner::NeverRead);
+    let process = bench.start(&bench.config("workers = 1", ""));
+    let all = bench.publish(4);
+    wait_until("a busy worker", || bench.sink.connections() > 0);
+    // The first one is with the receiver, the second one waits.
+    for timestamp in &all[..2] {
+        fs::remove_dir_all(bench.scene.incoming().join(timestamp.to_string())).unwrap();
+    }
+    bench.sink.behave(Manner::Whole);
+    let victim = worker(&process);
+    send(victim, Signal::KILL);
+    bench.wait_until_drained();
+    wait_until("the word on it", || process.log().contains("took the snapshot away"));
+    process_ends_exact(&bench, process, &all[2..]);
+}
+
+/// The directory of local-store cannot be made below a file, whoever we are.
+#[test]
+fn a_local_store_that_does_not_work_holds_nothing_up_and_is_told_once() {
+    let bench = Bench::new(Manner::Whole);
+    let file = bench.scene.write("file", "");
+    let store = format!("[local-store]\ndir = {}/store", file.display());
+    let process = bench.start(&bench.config("workers = 1", &store));
+    let all = bench.publish(5);
+    bench.wait_until_drained();
+    let log = process.log();
+    assert_eq!(log.matches("nothing waits for it").count(), 1, "{log}");
+    process_ends_exact(&bench, process, &all);
+}
+
+/// Whatever dies first, nobody is left: neither of a killed parent nor of its workers.
+#[test]
+fn workers_stopped_in_mid_work_die_with_their_parent() {
+    let bench = Bench::new(Manner::NeverRead);
+    let config = bench.config("workers = 2", "");
+    let mut process = bench.start(&config);
+    let all = bench.publish(2);
+    wait_until("two busy workers", || bench.sink.connections() >= 2);
+    let workers = process.children();
+    workers.iter().for_each(|&worker| send(worker, Signal::STOP));
+    process.signal(Signal::KILL);
+    process.wait();
+    wait_until("the workers' end", || !workers.iter().any(|&worker| lives(worker)));
+    drop(process);
+
+    bench.sink.behave(Manner::Whole);
+    let process = bench.start(&config);
+    process_ends_exact(&bench, process, &all);
+}

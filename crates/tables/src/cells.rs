@@ -11,8 +11,8 @@ pub(crate) struct Cells {
     pub(crate) values: Vec<i64>,
     /// Upper halves (value = upper * 2^32 + lower), once a value did not fit.
     pub(crate) upper: Option<Vec<i64>>,
-    /// Rows without a value, ascending.
-    pub(crate) nulls: Vec<u32>,
+    /// Rows without a value, ascending: from, and up to but not including.
+    pub(crate) nulls: Vec<(u32, u32)>,
     /// The largest magnitude, for knowing whether a sum can overflow.
     largest: u64,
 }
@@ -39,8 +39,35 @@ impl Cells {
     }
 
     pub(crate) fn push_null(&mut self) {
-        self.nulls.push(self.values.len() as u32);
-        self.push(0);
+        self.pad(self.values.len() + 1);
+    }
+
+    /// Makes it `rows` long; the new rows have no value.
+    pub(crate) fn pad(&mut self, rows: usize) {
+        let (begin, end) = (self.values.len() as u32, rows as u32);
+        if begin >= end {
+            return;
+        }
+        match self.nulls.last_mut() {
+            Some((_, last)) if *last == begin => *last = end,
+            _ => self.nulls.push((begin, end)),
+        }
+        self.values.resize(rows, 0);
+        if let Some(upper) = &mut self.upper {
+            upper.resize(rows, 0);
+        }
+    }
+
+    /// Forgets the rows from `rows` on.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        if let Some(upper) = &mut self.upper {
+            upper.truncate(rows);
+        }
+        self.nulls.truncate(self.nulls.partition_point(|(begin, _)| (*begin as usize) < rows));
+        if let Some((_, end)) = self.nulls.last_mut() {
+            *end = (*end).min(rows as u32);
+        }
     }
 
     /// Any integer; beyond 64 bits it counts as no value and false is returned.
@@ -63,7 +90,7 @@ impl Cells {
 
     #[cfg(test)]
     pub(crate) fn get(&self, row: usize) -> Option<i128> {
-        if self.nulls.binary_search(&(row as u32)).is_ok() {
+        if self.nulls.iter().any(|(begin, end)| (*begin..*end).contains(&(row as u32))) {
             return None;
         }
         let low = i128::from(*self.values.get(row)?);
@@ -195,6 +222,23 @@ mod tests {
         cells.make_summable();
         assert!(cells.upper.is_some());
         assert_eq!(cells.get(1), Some(i64::MAX.into()));
+    }
+
+    #[test]
+    fn rows_can_be_padded_and_forgotten_again() {
+        let mut cells = Cells::default();
+        cells.push(7);
+        cells.pad(3);
+        cells.push_null();
+        assert!(cells.push_wide(u64::MAX.into()));
+        cells.pad(9);
+        assert_eq!(cells.nulls, [(1, 4), (5, 9)]);
+        cells.truncate(6);
+        assert_eq!((cells.nulls.as_slice(), cells.values.len()), (&[(1, 4), (5, 6)][..], 6));
+        cells.truncate(2);
+        cells.push(-8);
+        let values: Vec<_> = (0..4).map(|row| cells.get(row)).collect();
+        assert_eq!(values, [Some(7), None, Some(-8), None]);
     }
 
     proptest! {

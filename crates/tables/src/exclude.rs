@@ -4,10 +4,16 @@
 //! says so, once until it can be read again.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use metric::clean;
 use tracing::{info, warn};
+
+use crate::file::{self, Limit};
+
+/// A file that is read for each snapshot: more names than this would hold nobody's.
+const LIMIT: Limit = Limit { bytes: 16 << 20, name: "the bound for exclude files" };
 
 /// One exclude file.
 #[derive(Debug, Default)]
@@ -24,7 +30,7 @@ impl Exclude {
     /// The names as they are now, as path segments.
     pub(crate) fn names(&mut self) -> HashSet<String> {
         let Some(path) = &self.path else { return HashSet::new() };
-        match std::fs::read_to_string(path) {
+        match read(path) {
             Ok(text) => {
                 if std::mem::take(&mut self.told) {
                     info!(path = %path.display(), "the exclude file can be read again");
@@ -32,14 +38,26 @@ impl Exclude {
                 let names = text.lines().map(str::trim);
                 names.filter(|n| !n.is_empty() && !n.starts_with('#')).map(clean::segment).collect()
             }
-            Err(error) => {
+            Err(reason) => {
                 if !std::mem::replace(&mut self.told, true) {
-                    warn!(path = %path.display(), %error, "the exclude file cannot be read: nothing is left out");
+                    warn!(
+                        path = %path.display(),
+                        reason = format!("it {reason}"),
+                        "the exclude file cannot be used: nothing is left out"
+                    );
                 }
                 HashSet::new()
             }
         }
     }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    file::open(path, LIMIT)?
+        .read_to_string(&mut text)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -65,6 +83,10 @@ mod tests {
         std::fs::write(&path, "a").unwrap();
         assert!(exclude.names().contains("a"));
         std::fs::write(&path, b"\xff\xfe").unwrap();
+        assert!(exclude.names().is_empty());
+        std::fs::remove_file(&path).unwrap();
+        // Opening it would block for ever.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
         assert!(exclude.names().is_empty());
     }
 }

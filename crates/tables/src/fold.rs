@@ -6,8 +6,8 @@
 use metric::catalog::Fold;
 use metric::{Column, Values};
 use polars::prelude::{
-    Column as Series, DataFrame, Expr, Float64Chunked, Int64Chunked, IntoColumn, IntoLazy,
-    PolarsError, PolarsResult, UInt32Chunked, col,
+    Column as Series, DataFrame, Expr, Int64Chunked, IntoColumn, IntoLazy, PolarsError,
+    PolarsResult, UInt32Chunked, col,
 };
 use polars_arrow::bitmap::{Bitmap, MutableBitmap};
 
@@ -32,12 +32,20 @@ const CODE: &str = "#code";
 #[derive(Debug)]
 pub(crate) struct Table {
     frame: DataFrame,
-    /// What is in it: field, whether it is split, whether it has nulls.
-    fields: Vec<(&'static str, Fold, bool, bool)>,
+    fields: Vec<Field>,
+}
+
+/// What a table knows of one of its columns.
+#[derive(Debug)]
+struct Field {
+    name: &'static str,
+    split: bool,
+    nulls: bool,
 }
 
 impl Table {
-    /// Takes the columns that any file had.
+    /// Takes the columns that any file had. A sum and a largest value can be had of the same column, whichever of the two the
+    /// rows were read for; other folds leave out rows of their own.
     pub(crate) fn new(rows: Rows) -> Result<Self, Refused> {
         let height = rows.codes.len();
         let mut series = Vec::with_capacity(2 * rows.columns.len());
@@ -48,11 +56,13 @@ impl Table {
             if !seen {
                 continue;
             }
-            if fold == Fold::Sum {
+            cells.pad(height);
+            if matches!(fold, Fold::Sum | Fold::Largest) {
                 cells.make_summable();
             }
             let validity = validity(&cells, fold, &rows.idle);
-            fields.push((field, fold, cells.upper.is_some(), validity.is_some()));
+            let (split, nulls) = (cells.upper.is_some(), validity.is_some());
+            fields.push(Field { name: field, split, nulls });
             if let Some(upper) = cells.upper {
                 series.push(integers(&upper_name(field), upper, validity.clone()));
             }
@@ -61,20 +71,20 @@ impl Table {
         Ok(Self { frame: DataFrame::new(height, series)?, fields })
     }
 
-    /// The fold by `codes`, one a row, of the fields that `wanted` keeps, each in its own way.
+    /// The fold by `codes`, one a row, of the fields that `plan` has, each in its own way.
     pub(crate) fn fold(
         &self,
         codes: Vec<u32>,
-        wanted: impl Fn(&str) -> bool,
+        plan: &[(&'static str, Fold)],
     ) -> Result<Folded, Refused> {
         if codes.is_empty() {
             return Ok(Folded::default());
         }
-        let fields: Vec<_> = self.fields.iter().filter(|(name, ..)| wanted(name)).collect();
-        let asked: Vec<Expr> = fields
-            .iter()
-            .flat_map(|(name, fold, split, nulls)| expressions(name, *fold, *split, *nulls))
-            .collect();
+        let fold_of = |field: &Field| plan.iter().find(|(name, _)| *name == field.name);
+        let fields: Vec<(&Field, Fold)> =
+            self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1))).collect();
+        let asked: Vec<Expr> =
+            fields.iter().flat_map(|(field, fold)| expressions(field, *fold)).collect();
         let mut frame = self.frame.clone();
         frame.with_column(UInt32Chunked::from_vec(CODE.into(), codes).into_column())?;
         let folded = frame.lazy().group_by([col(CODE)]).agg(asked).collect()?;
@@ -84,7 +94,7 @@ impl Table {
         order.sort_unstable_by_key(|&row| found[row]);
         let columns = fields
             .iter()
-            .map(|(name, fold, split, nulls)| column(&folded, name, *fold, *split, *nulls, &order))
+            .map(|(field, fold)| column(&folded, field, *fold, &order))
             .collect::<PolarsResult<_>>()?;
         Ok(Folded { codes: order.iter().map(|&row| found[row]).collect(), columns })
     }
@@ -105,63 +115,72 @@ fn integers(name: &str, values: Vec<i64>, validity: Option<Bitmap>) -> Series {
 /// Which rows have a value; `None` is all.
 fn validity(cells: &Cells, fold: Fold, idle: &[u32]) -> Option<Bitmap> {
     let idle = if fold == Fold::MeanWithTraffic { idle } else { &[] };
-    let below_zero = fold == Fold::Smallest && cells.values.iter().any(|value| *value < 0);
+    // The sign of a value that is split is in its upper half.
+    let signs = cells.upper.as_ref().unwrap_or(&cells.values);
+    let below_zero = fold == Fold::Smallest && signs.iter().any(|value| *value < 0);
     if cells.nulls.is_empty() && idle.is_empty() && !below_zero {
         return None;
     }
     let mut bits = MutableBitmap::from_len_set(cells.values.len());
-    for &row in cells.nulls.iter().chain(idle) {
+    for row in cells.nulls.iter().flat_map(|(begin, end)| *begin..*end).chain(idle.iter().copied())
+    {
         bits.set(row as usize, false);
     }
     if below_zero {
-        for (row, _) in cells.values.iter().enumerate().filter(|(_, value)| **value < 0) {
+        for (row, _) in signs.iter().enumerate().filter(|(_, value)| **value < 0) {
             bits.set(row, false);
         }
     }
     Some(bits.into())
 }
 
-fn expressions(name: &str, fold: Fold, split: bool, nulls: bool) -> Vec<Expr> {
-    let upper = upper_name(name);
-    let mut asked = match fold {
-        Fold::Sum => vec![col(name).sum()],
-        Fold::Mean | Fold::MeanWithTraffic => vec![col(name).mean()],
-        Fold::Largest => vec![col(name).max()],
-        Fold::Smallest => vec![col(name).min()],
-    };
-    if split {
-        asked.push(match fold {
-            Fold::Sum => col(&upper).sum(),
-            Fold::Mean | Fold::MeanWithTraffic => col(&upper).mean(),
-            Fold::Largest => col(&upper).max(),
-            Fold::Smallest => col(&upper).min(),
-        });
-    }
-    if nulls && fold == Fold::Sum {
+fn expressions(field: &Field, fold: Fold) -> Vec<Expr> {
+    let name = field.name;
+    let mut asked =
+        if field.split { split_expressions(name, fold) } else { vec![whole(name, fold)] };
+    if counted(field, fold) {
         asked.push(col(name).count().alias(count_name(name)));
     }
     asked
 }
 
-fn column(
-    folded: &DataFrame,
-    name: &str,
-    fold: Fold,
-    split: bool,
-    nulls: bool,
-    order: &[usize],
-) -> PolarsResult<Column> {
+fn whole(name: &str, fold: Fold) -> Expr {
+    match fold {
+        Fold::Sum => col(name).sum(),
+        Fold::Mean | Fold::MeanWithTraffic => col(name).mean(),
+        Fold::Largest => col(name).max(),
+        Fold::Smallest => col(name).min(),
+    }
+}
+
+/// The lower half and the upper one. A mean is made of sums, since means of halves would cancel badly; the largest is, of the
+/// rows with the largest upper half, the one with the largest lower half.
+fn split_expressions(name: &str, fold: Fold) -> Vec<Expr> {
+    let upper = upper_name(name);
+    let of_those_with = |upper_half: Expr| col(name).filter(col(&upper).eq(upper_half));
+    match fold {
+        Fold::Sum | Fold::Mean | Fold::MeanWithTraffic => vec![col(name).sum(), col(&upper).sum()],
+        Fold::Largest => vec![of_those_with(col(&upper).max()).max(), col(&upper).max()],
+        Fold::Smallest => vec![of_those_with(col(&upper).min()).min(), col(&upper).min()],
+    }
+}
+
+/// Whether the rows with a value are counted: where a sum over none must not be 0, and where a mean is made of sums.
+const fn counted(field: &Field, fold: Fold) -> bool {
+    match fold {
+        Fold::Sum => field.nulls,
+        Fold::Mean | Fold::MeanWithTraffic => field.split,
+        Fold::Largest | Fold::Smallest => false,
+    }
+}
+
+fn column(folded: &DataFrame, field: &Field, fold: Fold, order: &[usize]) -> PolarsResult<Column> {
+    let Field { name, split, nulls } = *field;
     let values = folded.column(name)?.as_materialized_series();
-    if matches!(fold, Fold::Mean | Fold::MeanWithTraffic) {
-        let mut means: Vec<Option<f64>> = gathered(values.f64()?, order);
-        if split {
-            let upper = folded.column(&upper_name(name))?.as_materialized_series().clone();
-            let upper: Vec<Option<f64>> = gathered(upper.f64()?, order);
-            for (mean, upper) in means.iter_mut().zip(upper) {
-                *mean = mean.zip(upper).map(|(low, high)| high.mul_add(4_294_967_296.0, low));
-            }
-        }
-        return Ok(Column::decimals(name, means));
+    let mean = matches!(fold, Fold::Mean | Fold::MeanWithTraffic);
+    if mean && !split {
+        let means = values.f64()?;
+        return Ok(Column::decimals(name, order.iter().map(|&row| means.get(row))));
     }
     let sums = values.i64()?;
     if !split && !nulls && fold == Fold::Sum {
@@ -180,16 +199,21 @@ fn column(
             *value = value.zip(upper.get(row)).map(|(low, high)| (i128::from(high) << 32) + low);
         }
     }
-    if nulls && fold == Fold::Sum {
-        let counts = folded.column(&count_name(name))?.as_materialized_series().clone();
-        let counts = counts.u32()?;
-        for (value, &row) in values.iter_mut().zip(order) {
-            *value = value.filter(|_| counts.get(row).is_some_and(|count| count > 0));
-        }
+    if !counted(field, fold) {
+        return Ok(Column::integers(name, values));
     }
-    Ok(Column::integers(name, values))
-}
-
-fn gathered(values: &Float64Chunked, order: &[usize]) -> Vec<Option<f64>> {
-    order.iter().map(|&row| values.get(row)).collect()
+    let counts = folded.column(&count_name(name))?.as_materialized_series().clone();
+    let counts = counts.u32()?;
+    let counts = order.iter().map(|&row| counts.get(row).filter(|count| *count > 0));
+    if mean {
+        let means = values.iter().zip(counts).map(|(sum, count)| sum.zip(count));
+        return Ok(Column::decimals(
+            name,
+            means.map(|both| both.map(|(sum, count)| sum as f64 / f64::from(count))),
+        ));
+    }
+    Ok(Column::integers(
+        name,
+        values.iter().zip(counts).map(|(sum, count)| sum.filter(|_| count.is_some())),
+    ))
 }

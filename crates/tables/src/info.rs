@@ -3,7 +3,7 @@
 //! Keys may hold blanks and values colons, so a line is parted at its first `: `. A key that only some processes have is summed
 //! over those.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -11,11 +11,14 @@ use metric::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold};
 use metric::{Column, Names, Part, Section, Subject, clean};
 
 use crate::cells::Cells;
+use crate::file::{self, Limit};
 use crate::fold::{Refused, Table};
-use crate::stat::{self, Rows};
+use crate::stat::Rows;
 
 /// Bytes of an answer that are read; HAProxy writes some two thousand.
-const INFO_MAX_BYTES: u64 = 1024 * 1024;
+const INFO_MAX: Limit = Limit { bytes: 1024 * 1024, name: "the bound for show info" };
+/// Digits that a process's number can have.
+const NUMBER_MAX_DIGITS: usize = 10;
 
 /// One process's figures.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,8 +37,9 @@ pub(crate) fn read(
     limit: u64,
 ) -> Result<(Process, Vec<&'static str>), String> {
     let mut text = Vec::new();
-    stat::open(path, limit.min(INFO_MAX_BYTES))?
-        .take(INFO_MAX_BYTES)
+    let asked = Limit { bytes: limit, name: "file-limit" };
+    let limit = if limit < INFO_MAX.bytes { asked } else { INFO_MAX };
+    file::open(path, limit)?
         .read_to_end(&mut text)
         .map_err(|error| format!("cannot be read: {error}"))?;
     parse(endpoint, &text)
@@ -60,7 +64,7 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<(Process, Vec<&'static str>), St
     let mut values = Vec::new();
     let mut bad = Vec::new();
     for key in keys() {
-        let value = found.get(key).map(|value| value.parse::<i128>().ok());
+        let value = found.get(key).map(|value| number(value));
         if value == Some(None) {
             bad.push(key);
         }
@@ -75,9 +79,17 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<(Process, Vec<&'static str>), St
     }
     let number = found.get("Process_num").filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
     let name = number
-        .filter(|n| !n.is_empty())
+        .filter(|n| (1..=NUMBER_MAX_DIGITS).contains(&n.len()))
         .map_or_else(|| clean::segment(endpoint), |n| (*n).to_owned());
     Ok((Process { name, endpoint: endpoint.to_owned(), values }, bad))
+}
+
+/// A figure as HAProxy writes it: what fits 64 bits, with a sign or without, so that no sum or difference of figures can
+/// overflow later.
+fn number(value: &str) -> Option<i128> {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let value = value.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
 }
 
 /// Sections of the daemon: all processes together, then each by itself where that is wanted.
@@ -91,7 +103,8 @@ pub(crate) fn sections(
     }
     name_apart(&mut processes);
     let rows = rows(&processes);
-    let mut columns = Table::new(rows)?.fold(vec![0; processes.len()], |_| true)?.columns;
+    let plan = rows.plan.clone();
+    let mut columns = Table::new(rows)?.fold(vec![0; processes.len()], &plan)?.columns;
     columns.extend(cpu_statistics(&processes));
     if percentages {
         let totals = columns.clone();
@@ -108,15 +121,26 @@ fn keys() -> impl Iterator<Item = &'static str> {
     DAEMON_SUMS.iter().chain(DAEMON_MEANS).copied()
 }
 
-/// Where two processes bear one number, as independent HAProxies do, the endpoints' names stand in.
+/// Where two processes bear one number, as independent HAProxies do, the endpoints' names stand in; where even these become
+/// one, as `a.b` and `a_b` do, the later ones are counted through.
 fn name_apart(processes: &mut [Process]) {
     let mut times: HashMap<String, usize> = HashMap::new();
     for process in processes.iter() {
         *times.entry(process.name.clone()).or_default() += 1;
     }
-    for process in processes {
+    for process in processes.iter_mut() {
         if times.get(&process.name).is_some_and(|times| *times > 1) {
             process.name = clean::segment(&process.endpoint);
+        }
+    }
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    for process in processes {
+        let name = process.name.clone();
+        while !taken.insert(process.name.clone()) {
+            let number = numbers.entry(name.clone()).or_insert(1);
+            *number += 1;
+            process.name = format!("{name}_{number}");
         }
     }
 }

@@ -6,6 +6,7 @@
 mod cells;
 mod codes;
 mod exclude;
+mod file;
 mod fold;
 mod info;
 mod rows;
@@ -38,7 +39,7 @@ pub enum Error {
 }
 
 /// The answers of one endpoint: where they lie.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// The endpoint's name.
     pub endpoint: String,
@@ -170,7 +171,7 @@ impl Tables {
     pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
         let excluded = self.exclude_frontends.names();
         let rows = std::mem::replace(&mut proxies.rows.frontends, Rows::new(Vec::new()));
-        let mut folded = fold_once(rows, "frontends")?;
+        let mut folded = fold_once(rows, &self.frontend_plan, "frontends")?;
         let names = kept(&mut folded, &self.codes.frontends, |(name, _)| !excluded.contains(name));
         Ok(vec![Section {
             subject: Subject::Frontend,
@@ -188,7 +189,7 @@ impl Tables {
     pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
         let excluded = self.exclude_backends.names();
         let rows = std::mem::replace(&mut proxies.rows.backends, Rows::new(Vec::new()));
-        let mut folded = fold_once(rows, "backends")?;
+        let mut folded = fold_once(rows, &self.backend_plan, "backends")?;
         let names = kept(&mut folded, &self.codes.backends, |(name, _)| !excluded.contains(name));
         Ok(vec![Section {
             subject: Subject::Backend,
@@ -214,9 +215,7 @@ impl Tables {
             sections.push(self.over_all_backends(&table, &codes)?);
         }
         let plan = &self.server_plan;
-        let mut folded = table
-            .fold(codes, |name| plan.iter().any(|(planned, _)| *planned == name))
-            .map_err(|error| fault("servers", error))?;
+        let mut folded = table.fold(codes, plan).map_err(|error| fault("servers", error))?;
         drop(table);
         let names = kept(&mut folded, &self.codes.servers, |(name, _)| !excluded.contains(name));
         sections.push(server_counts(&names));
@@ -247,9 +246,8 @@ impl Tables {
             .collect();
         let codes = codes.iter().map(|&code| by_code[code as usize]).collect();
         let plan = &self.aggregate_plan;
-        let folded = table
-            .fold(codes, |name| plan.iter().any(|(planned, _)| *planned == name))
-            .map_err(|error| fault("servers over all backends", error))?;
+        let folded =
+            table.fold(codes, plan).map_err(|error| fault("servers over all backends", error))?;
         let mut section_names = Names::default();
         for &code in &folded.codes {
             section_names.push(names[code as usize], "");
@@ -278,12 +276,14 @@ fn fault(what: &'static str, error: fold::Refused) -> Error {
     Error::Fold { what, source: Box::new(error) }
 }
 
-fn fold_once(mut rows: Rows, what: &'static str) -> Result<Folded, Error> {
+fn fold_once(
+    mut rows: Rows,
+    plan: &[(&'static str, Fold)],
+    what: &'static str,
+) -> Result<Folded, Error> {
     let codes = std::mem::take(&mut rows.codes);
     rows.codes.resize(codes.len(), 0);
-    Table::new(rows)
-        .and_then(|table| table.fold(codes, |_| true))
-        .map_err(|error| fault(what, error))
+    Table::new(rows).and_then(|table| table.fold(codes, plan)).map_err(|error| fault(what, error))
 }
 
 /// The names of what was folded, without what is excluded, which leaves the columns too.

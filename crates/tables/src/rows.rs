@@ -1,9 +1,9 @@
 //! A file as rows: read through one reused buffer, so that memory does not grow with the file.
 //!
 //! A line end ends a row whatever quotes are open: HAProxy never writes one into a cell, and a quote that is never closed must
-//! cost its own row and no other. A comma between quotes parts no cells.
+//! cost its own row and no other. A comma between quotes parts no cells. Of a row that is too long for the buffer the rest is
+//! passed over.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use crate::separators::{self, BLOCK};
@@ -37,14 +37,8 @@ pub(crate) enum RowFault {
     OpenQuote,
     /// Beyond [`CELLS_MAX`].
     TooManyCells,
-}
-
-/// A file cannot be read to its end.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    Io(io::Error),
-    /// A row goes beyond [`ROW_MAX_BYTES`].
-    RowTooLong,
+    /// Beyond [`ROW_MAX_BYTES`]: its cells are not known.
+    TooLong,
 }
 
 /// The reused buffer.
@@ -62,19 +56,25 @@ impl Buffer {
     /// Calls `each` with every row, until it returns false or the file ends.
     pub(crate) fn rows(
         &mut self,
-        file: &mut File,
+        file: &mut impl Read,
         mut each: impl FnMut(Row<'_>) -> bool,
-    ) -> Result<(), Stop> {
+    ) -> io::Result<()> {
         let limit = FRONT + ROW_MAX_BYTES;
         let mut filled = FRONT;
+        let mut passing_over = false;
         loop {
             let room = self.bytes.get_mut(filled..limit).unwrap_or_default();
             if room.is_empty() {
-                return Err(Stop::RowTooLong);
+                let (text, ends) = (&self.bytes[..], &[limit as u32][..]);
+                if !each(Row { text, begin: FRONT, ends, fault: Some(RowFault::TooLong) }) {
+                    return Ok(());
+                }
+                (passing_over, filled) = (true, FRONT);
+                continue;
             }
             let count = match file.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other.map_err(Stop::Io)?,
+                other => other?,
             };
             if count == 0 {
                 if filled > FRONT {
@@ -86,6 +86,14 @@ impl Buffer {
                 return Ok(());
             }
             filled += count;
+            if passing_over {
+                let Some(end) = self.bytes[FRONT..filled].iter().position(|b| *b == b'\n') else {
+                    filled = FRONT;
+                    continue;
+                };
+                self.bytes.copy_within(FRONT + end + 1..filled, FRONT);
+                (passing_over, filled) = (false, filled - end - 1);
+            }
             let Some(rest) = self.scan(filled, &mut each) else { return Ok(()) };
             self.bytes.copy_within(rest..filled, FRONT);
             filled = FRONT + (filled - rest);
@@ -152,33 +160,28 @@ impl Buffer {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek, Write};
-
     use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
-    use super::{Buffer, CELLS_MAX, ROW_MAX_BYTES, RowFault, Stop};
+    use super::{Buffer, CELLS_MAX, ROW_MAX_BYTES, RowFault};
 
     type Seen = Vec<(Vec<Vec<u8>>, Option<RowFault>)>;
 
-    fn fast(text: &[u8]) -> Result<Seen, Stop> {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text).unwrap();
-        file.rewind().unwrap();
+    fn fast(mut text: &[u8]) -> Seen {
         let mut seen = Vec::new();
-        Buffer::new().rows(&mut file, |row| {
+        let read = Buffer::new().rows(&mut text, |row| {
             let mut begin = row.begin;
             let cells = row.ends.iter().map(|&end| {
                 let cell = row.text[begin..end as usize].to_vec();
                 begin = end as usize + 1;
                 cell
             });
-            // The cells of a row that has too many are not all known.
-            let cells =
-                if row.fault == Some(RowFault::TooManyCells) { vec![] } else { cells.collect() };
-            seen.push((cells, row.fault));
+            // Of a row that has too much not all is known.
+            let unknown = matches!(row.fault, Some(RowFault::TooManyCells | RowFault::TooLong));
+            seen.push((if unknown { vec![] } else { cells.collect() }, row.fault));
             true
-        })?;
-        Ok(seen)
+        });
+        read.unwrap();
+        seen
     }
 
     /// The slow twin: byte by byte, from the rules alone.
@@ -198,12 +201,13 @@ mod tests {
                 }
             }
             let fault = match (quoted, cells.len() > CELLS_MAX, cut) {
+                _ if line.len() >= ROW_MAX_BYTES => Some(RowFault::TooLong),
                 (true, ..) => Some(RowFault::OpenQuote),
                 (_, true, _) => Some(RowFault::TooManyCells),
                 (.., true) => Some(RowFault::Cut),
                 _ => None,
             };
-            if fault == Some(RowFault::TooManyCells) {
+            if matches!(fault, Some(RowFault::TooManyCells | RowFault::TooLong)) {
                 cells.clear();
             }
             seen.push((cells, fault));
@@ -222,7 +226,7 @@ mod tests {
         /// Any bytes at all give the same rows, cells and faults as the slow twin sees.
         #[test]
         fn any_text_reads_as_the_slow_twin_reads_it(text in text()) {
-            assert_eq!(fast(&text).unwrap(), slow(&text));
+            assert_eq!(fast(&text), slow(&text));
         }
     }
 
@@ -230,18 +234,41 @@ mod tests {
     fn rows_go_on_over_the_end_of_the_buffer() {
         let row = format!("{},\"a,b\",\n", "x".repeat(1000));
         let text = row.repeat(3 * ROW_MAX_BYTES / row.len());
-        assert_eq!(fast(text.as_bytes()).unwrap(), slow(text.as_bytes()));
+        assert_eq!(fast(text.as_bytes()), slow(text.as_bytes()));
     }
 
     #[test]
     fn more_cells_than_there_can_be_cost_their_row_alone() {
         let text = format!("a,b\n{}\nc,d\n", ",".repeat(3 * CELLS_MAX));
-        assert_eq!(fast(text.as_bytes()).unwrap(), slow(text.as_bytes()));
+        assert_eq!(fast(text.as_bytes()), slow(text.as_bytes()));
     }
 
     #[test]
-    fn a_file_without_line_ends_is_refused() {
-        let text = vec![b'x'; ROW_MAX_BYTES + 1];
-        assert!(matches!(fast(&text), Err(Stop::RowTooLong)));
+    fn a_row_that_is_too_long_costs_itself() {
+        for length in [ROW_MAX_BYTES - 1, ROW_MAX_BYTES, ROW_MAX_BYTES + 1, 3 * ROW_MAX_BYTES] {
+            for (before, after) in [("", ""), ("a,b\n", "\nc,d\n"), ("a,b\n", "\nc"), ("", "\n")] {
+                let text = format!("{before}{}{after}", "x".repeat(length));
+                assert_eq!(fast(text.as_bytes()), slow(text.as_bytes()), "{length} {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_gives_little_at_a_time_gives_the_same() {
+        struct Drip<'a>(&'a [u8]);
+        impl std::io::Read for Drip<'_> {
+            fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+                let most = room.len().min(7);
+                self.0.read(&mut room[..most])
+            }
+        }
+        let text = b"a,b\n\"c,d\",e\n\n,,,,\nx";
+        let mut seen = Vec::new();
+        let each = |row: super::Row<'_>| {
+            seen.push((row.ends.len(), row.fault));
+            true
+        };
+        Buffer::new().rows(&mut Drip(text), each).unwrap();
+        assert_eq!(seen, slow(text).iter().map(|(c, f)| (c.len(), *f)).collect::<Vec<_>>());
     }
 }

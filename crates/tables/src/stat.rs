@@ -2,17 +2,20 @@
 //!
 //! Columns are found by their names in the header, never by position or version: HAProxy puts new ones in the middle. A damaged
 //! row costs itself, a damaged header its file. A column that a file lacks is null for its rows; one that no file has is no
-//! column.
+//! column. A file that would make too many rows or names is left out whole, as if it had never been read, so that the others
+//! still have room.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use metric::catalog::Fold;
 
 use crate::cells::{self, Cells, Odd};
-use crate::codes::{Codes, Key};
-use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault, Stop};
+use crate::codes::{self, Codes, Key, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, Refused};
+use crate::file::{self, Limit};
+use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault};
+
+/// Rows that a snapshot can have: 20 processes with 100,000 servers each.
+const ROWS_MAX: usize = 2_000_000;
 
 /// The wanted columns of one kind of proxy and the rows that were found.
 #[derive(Debug)]
@@ -27,8 +30,6 @@ pub(crate) struct Rows {
     pub(crate) idle: Vec<u32>,
     /// Of the current file: cell and column.
     targets: Vec<(usize, usize)>,
-    /// Of the current file: columns that it lacks.
-    lacking: Vec<usize>,
     /// Of the current file: the cell of `lbtot`.
     traffic: Option<usize>,
 }
@@ -40,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) rows: Option<(usize, String)>,
     /// Cells that hold no number, and the first of them.
     pub(crate) cells: Option<(usize, String)>,
+    /// How many more rows the snapshot can have.
+    room: usize,
 }
 
 impl Rows {
@@ -51,7 +54,6 @@ impl Rows {
             codes: Vec::new(),
             idle: Vec::new(),
             targets: Vec::new(),
-            lacking: Vec::new(),
             traffic: None,
         }
     }
@@ -59,17 +61,25 @@ impl Rows {
     fn begin_file(&mut self, header: &[&str]) {
         let cell = |name: &str| header.iter().position(|field| *field == name);
         self.targets.clear();
-        self.lacking.clear();
         self.traffic = cell("lbtot");
         for (column, (name, _)) in self.plan.iter().enumerate() {
-            match cell(name) {
-                Some(cell) => {
-                    self.targets.push((cell, column));
-                    self.seen[column] = true;
-                }
-                None => self.lacking.push(column),
+            if let Some(cell) = cell(name) {
+                self.targets.push((cell, column));
+                self.seen[column] = true;
+                // Files before this one can have lacked the column. One that lacks it costs it nothing until it comes again.
+                self.columns[column].pad(self.codes.len());
             }
         }
+    }
+
+    /// Forgets the rows from `rows` on, and the columns that they were the first to have.
+    fn roll_back(&mut self, rows: usize, seen: Vec<bool>) {
+        for column in &mut self.columns {
+            column.truncate(rows);
+        }
+        self.seen = seen;
+        self.codes.truncate(rows);
+        self.idle.truncate(self.idle.partition_point(|row| (*row as usize) < rows));
     }
 
     #[inline]
@@ -95,12 +105,10 @@ impl Rows {
                 }
             }
         }
-        for &column in &self.lacking {
-            self.columns[column].push_null();
-        }
         let traffic = self.traffic.is_some_and(|cell| {
             let (begin, end) = bounds(row, cell);
-            !matches!(cells::integer(row.text, begin, end), Ok(..=0) | Err(Odd::NoInteger))
+            const MOST: i128 = u64::MAX as i128;
+            matches!(cells::integer(row.text, begin, end), Ok(1..) | Err(Odd::Integer(1..=MOST)))
         });
         if !traffic {
             self.idle.push(at);
@@ -110,8 +118,8 @@ impl Rows {
 
 impl Outcome {
     #[cold]
-    fn bad_row(&mut self, why: impl Into<String>) {
-        self.rows.get_or_insert_with(|| (0, why.into())).0 += 1;
+    fn bad_row(&mut self, why: impl FnOnce() -> String) {
+        self.rows.get_or_insert_with(|| (0, why())).0 += 1;
     }
 
     #[cold]
@@ -138,6 +146,13 @@ pub(crate) struct AllRows {
     pub(crate) servers: Rows,
 }
 
+impl AllRows {
+    fn room(&self) -> usize {
+        let kinds = [&self.frontends, &self.backends, &self.servers];
+        ROWS_MAX.saturating_sub(kinds.map(|rows| rows.codes.len()).iter().sum())
+    }
+}
+
 impl AllCodes {
     pub(crate) fn begin_snapshot(&mut self) {
         for codes in [&mut self.frontends, &mut self.backends, &mut self.servers] {
@@ -152,7 +167,31 @@ impl AllCodes {
     }
 }
 
-/// Adds one file's rows. What is said to be wrong speaks of the file: `Err` means that nothing more of it can be used.
+/// What there was before a file.
+#[derive(Debug)]
+struct Before([(codes::Mark, usize, Vec<bool>); 3]);
+
+impl Before {
+    fn new(codes: &AllCodes, rows: &AllRows) -> Self {
+        let of = |codes: &Codes, rows: &Rows| (codes.mark(), rows.codes.len(), rows.seen.clone());
+        Self([
+            of(&codes.frontends, &rows.frontends),
+            of(&codes.backends, &rows.backends),
+            of(&codes.servers, &rows.servers),
+        ])
+    }
+
+    fn restore(self, codes: &mut AllCodes, rows: &mut AllRows) {
+        let codes = [&mut codes.frontends, &mut codes.backends, &mut codes.servers];
+        let rows = [&mut rows.frontends, &mut rows.backends, &mut rows.servers];
+        for (((mark, length, seen), codes), rows) in self.0.into_iter().zip(codes).zip(rows) {
+            codes.roll_back(mark);
+            rows.roll_back(length, seen);
+        }
+    }
+}
+
+/// Adds one file's rows. What is said to be wrong speaks of the file: `Err` means that nothing of it is used.
 pub(crate) fn read(
     path: &Path,
     limit: u64,
@@ -160,14 +199,15 @@ pub(crate) fn read(
     codes: &mut AllCodes,
     rows: &mut AllRows,
 ) -> Result<Outcome, String> {
-    let mut file = open(path, limit)?;
-    let mut outcome = Outcome::default();
+    let mut file = file::open(path, Limit { bytes: limit, name: "file-limit" })?;
+    let mut outcome = Outcome { room: rows.room(), ..Outcome::default() };
     let mut header: Option<Header> = None;
     let mut refused = None;
+    let before = Before::new(codes, rows);
     codes.begin_file();
     let end = buffer.rows(&mut file, |row| {
         match &header {
-            Some(header) => header.take(row, codes, rows, &mut outcome),
+            Some(header) => refused = header.take(row, codes, rows, &mut outcome).err(),
             None => match Header::read(row) {
                 Ok((found, names)) => {
                     for kind in [&mut rows.frontends, &mut rows.backends, &mut rows.servers] {
@@ -180,28 +220,14 @@ pub(crate) fn read(
         }
         refused.is_none()
     });
-    match (refused, end) {
-        (Some(why), _) => Err(why),
-        (_, Err(Stop::Io(error))) => Err(format!("cannot be read: {error}")),
-        (_, Err(Stop::RowTooLong)) => {
-            Err(format!("has a row longer than {ROW_MAX_BYTES} bytes, which HAProxy never writes"))
-        }
-        _ if header.is_none() => Err("is empty".to_owned()),
-        _ => Ok(outcome),
-    }
-}
-
-/// Opens a regular file of at most `limit` bytes.
-pub(crate) fn open(path: &Path, limit: u64) -> Result<File, String> {
-    let unreadable = |error: io::Error| format!("cannot be read: {error}");
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err("is no regular file".to_owned());
-    }
-    if metadata.len() > limit {
-        return Err(format!("has {} bytes, more than file-limit = {limit} allows", metadata.len()));
-    }
-    File::open(path).map_err(unreadable)
+    let why = match (refused, end) {
+        (Some(why), _) => why,
+        (None, Err(error)) => format!("cannot be read: {error}"),
+        (None, Ok(())) if header.is_none() => "is empty".to_owned(),
+        (None, Ok(())) => return Ok(outcome),
+    };
+    before.restore(codes, rows);
+    Err(why)
 }
 
 /// What a file's first row says about the others.
@@ -214,6 +240,9 @@ struct Header {
 impl Header {
     fn read(row: Row<'_>) -> Result<(Self, Vec<&str>), String> {
         let line = line(row);
+        if row.fault == Some(RowFault::TooLong) {
+            return Err(format!("begins with a row longer than {ROW_MAX_BYTES} bytes"));
+        }
         let text =
             std::str::from_utf8(line).ok().filter(|text| text.starts_with("# pxname,svname,"));
         let Some(text) = text else {
@@ -229,17 +258,25 @@ impl Header {
         Ok((Self { cells: names.len(), kind }, names))
     }
 
+    /// Puts a row where it belongs. An error costs the file.
     #[inline]
-    fn take(&self, row: Row<'_>, codes: &mut AllCodes, rows: &mut AllRows, outcome: &mut Outcome) {
+    fn take(
+        &self,
+        row: Row<'_>,
+        codes: &mut AllCodes,
+        rows: &mut AllRows,
+        outcome: &mut Outcome,
+    ) -> Result<(), String> {
         let length = row.ends.len();
         let line_end = row.ends[length - 1] as usize;
         if line_end == row.begin {
-            return;
+            return Ok(());
         }
         // Each row of HAProxy's ends with a comma, so that its last end is that of no cell.
         let cells = if row.text[line_end - 1] == b',' { length - 1 } else { length };
         if row.fault.is_some() || cells != self.cells {
-            return outcome.bad_row(self.why(row, cells));
+            outcome.bad_row(|| self.why(row, cells));
+            return Ok(());
         }
         let (svname_begin, svname_end) = bounds(row, 1);
         let svname = &row.text[svname_begin..svname_end];
@@ -250,12 +287,29 @@ impl Header {
             (Some(b"2"), _) => (&mut codes.servers, &mut rows.servers, Key::ProxyAndServer),
             (_, b"FRONTEND") => (&mut codes.frontends, &mut rows.frontends, Key::Proxy),
             (_, b"BACKEND") => (&mut codes.backends, &mut rows.backends, Key::Proxy),
-            _ => return,
+            _ => return Ok(()),
         };
         match codes.code(key, made_of) {
-            Ok(code) => rows.push(row, code, outcome),
-            Err(_) => outcome.bad_row("a name is empty or no text"),
+            Ok(_) if outcome.room == 0 => {
+                return Err(format!(
+                    "brings the snapshot to more than {ROWS_MAX} rows, which no HAProxy has"
+                ));
+            }
+            Ok(code) => {
+                outcome.room -= 1;
+                rows.push(row, code, outcome);
+            }
+            Err(Refused::Name) => outcome.bad_row(|| {
+                format!("a name is empty, no text or longer than {NAME_MAX_BYTES} bytes")
+            }),
+            Err(Refused::TooMany) => {
+                return Err(format!(
+                    "brings the snapshot to more than {NAMES_MAX} names of one kind, or more than \
+                     {NAMES_MAX_BYTES} bytes of them"
+                ));
+            }
         }
+        Ok(())
     }
 
     #[cold]
@@ -263,6 +317,7 @@ impl Header {
         match row.fault {
             Some(RowFault::Cut) => "the file is cut in it".to_owned(),
             Some(RowFault::OpenQuote) => "a quote is not closed".to_owned(),
+            Some(RowFault::TooLong) => format!("it is longer than {ROW_MAX_BYTES} bytes"),
             Some(RowFault::TooManyCells) => format!("it has more than {} cells", self.cells),
             None => format!("it has {cells} cells and the header {}", self.cells),
         }

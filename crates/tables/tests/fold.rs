@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use haproxystats_tables::{Damage, Input, Tables};
+use metric::catalog::{Choice, Fold, Kind};
 use metric::{Section, Subject, Value};
 
 use tempfile::TempDir;
@@ -322,4 +323,34 @@ fn damaged_figures_cost_themselves() {
     let files: Vec<_> = damages.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(files, ["admin1.sock_info", "admin2.sock_info", "admin3.sock_info"]);
     assert_eq!(damages[0].1, "no number: CurrConns, its last line, which is cut");
+}
+
+/// Whatever is asked of servers in their backends: over all backends the default sums are sums.
+#[test]
+fn servers_over_all_backends_are_summed_where_all_is_asked_too() {
+    let config = config::Tables {
+        aggr_server_metrics: true,
+        server_metrics: config::Selection::All,
+        ..config()
+    };
+    let text = "# pxname,svname,smax,qtime,lbtot,type,\na,s,3,1,1,2,\nb,s,4,2,1,2,\n\n";
+    let (metrics, _) = Snapshot::new().stat(text).stat(text).fold(config);
+    let get = |path: &str| metrics.get(path).copied();
+    assert_eq!((get("server s smax"), get("a/s smax")), (integer(14), integer(3)));
+    assert_eq!(get("server s qtime"), decimal(1.5));
+}
+
+/// Servers are read once for both of their plans: where these fold a field in two ways, both must go over the same rows.
+#[test]
+fn plans_differ_only_between_sum_and_largest() {
+    let default = Kind::Server.plan(Choice::Default);
+    for (name, fold) in Kind::Server.plan(Choice::All) {
+        let other =
+            default.iter().find(|(field, _)| *field == name).map_or(fold, |(_, fold)| *fold);
+        let same_rows = [Fold::Sum, Fold::Largest];
+        assert!(
+            fold == other || (same_rows.contains(&fold) && same_rows.contains(&other)),
+            "{name}: {fold:?} and {other:?}"
+        );
+    }
 }

@@ -6,8 +6,8 @@
 //! in order, as an operator would.
 
 mod arrivals;
-mod child;
-mod haproxy;
+pub(crate) mod child;
+pub(crate) mod haproxy;
 mod screen;
 
 use std::fs;
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             .map_err(|error| format!("signal {signal}: {error}"))?;
     }
 
-    let folder = Folder::create()?;
+    let folder = Folder::create("demo")?;
     println!("The demo's files are in {}", folder.path.display());
     let source = match find_program("haproxy").filter(|_| !options.dumps) {
         Some(program) => haproxy::start(&program, &folder)?,
@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// Release builds of both programs and of the examples; gives the folder they are in.
-fn build() -> Result<PathBuf, Failure> {
+pub(crate) fn build() -> Result<PathBuf, Failure> {
     println!("Building both programs (the first time takes several minutes) ...");
     let status = cargo()
         .args(["build", "--release", "--locked", "--package", "haproxystats"])
@@ -99,14 +99,14 @@ fn build() -> Result<PathBuf, Failure> {
     Ok(target.join("release"))
 }
 
-/// The demo's own folder and what lies where in it.
-struct Folder {
-    path: PathBuf,
+/// A task's own folder and what lies where in it.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
 }
 
 impl Folder {
-    fn create() -> Result<Self, Failure> {
-        let name = format!("haproxystats-demo-{}", std::process::id());
+    pub(crate) fn create(task: &str) -> Result<Self, Failure> {
+        let name = format!("haproxystats-{task}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         for folder in ["sockets", "logs"] {
             let folder = path.join(folder);
@@ -116,11 +116,11 @@ impl Folder {
         Ok(Self { path })
     }
 
-    fn sockets(&self) -> PathBuf {
+    pub(crate) fn sockets(&self) -> PathBuf {
         self.path.join("sockets")
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.path.join("logs").join(name)
     }
 
@@ -128,11 +128,11 @@ impl Folder {
         self.path.join("graphite.txt")
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path.join("haproxystats.conf")
     }
 
-    fn incoming(&self) -> PathBuf {
+    pub(crate) fn incoming(&self) -> PathBuf {
         self.path.join("incoming")
     }
 

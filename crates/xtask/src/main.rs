@@ -8,6 +8,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod demo;
+mod fuzz;
+mod soak;
 mod test;
 
 use std::ffi::OsString;
@@ -17,6 +19,8 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask demo [--seconds N] [--dumps]
        cargo xtask test [ARGUMENT ...]
+       cargo xtask soak [--minutes N] [--seed N]
+       cargo xtask fuzz [--seconds N] [--seed N] [TARGET ...]
        cargo xtask help
 
 demo  builds both programs, runs them for half a minute against HAProxy and a
@@ -28,6 +32,15 @@ test  installs the servers that the tests need (haproxy, graphite-carbon,
       python3-whisper: on Debian, as root, where they are missing), runs every
       test of the workspace and says at the end what was skipped.
         ARGUMENT ...  handed on to `cargo test`
+soak  runs both programs against HAProxy and a receiver, kills, stops and cuts
+      off all of them at random, and counts at the end what was lost: 0.
+        --minutes N   how long (10 where nothing is said)
+        --seed N      the faults and their pauses of an earlier soak
+fuzz  feeds the readers of dumps and of the configuration with damaged and made-up
+      input. What it finds lies in fuzz/artifacts. Needs a C++ compiler.
+        --seconds N   for each target (60 where nothing is said)
+        --seed N      of an earlier run
+        TARGET ...    configuration, info, stat (all where none is named)
 
 exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line
 ";
@@ -36,6 +49,9 @@ exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line
 type Failure = String;
 
 fn main() -> ExitCode {
+    if let Some(ended) = fuzz::compile() {
+        return ended;
+    }
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.split_first() {
@@ -44,6 +60,14 @@ fn main() -> ExitCode {
             Err(fault) => return refuse(&fault),
         },
         Some((&"test", rest)) => test::run(rest),
+        Some((&"soak", rest)) => match soak::Options::parse(rest) {
+            Ok(options) => soak::run(&options),
+            Err(fault) => return refuse(&fault),
+        },
+        Some((&"fuzz", rest)) => match fuzz::Options::parse(rest) {
+            Ok(options) => fuzz::run(&options),
+            Err(fault) => return refuse(&fault),
+        },
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

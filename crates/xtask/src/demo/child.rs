@@ -1,10 +1,10 @@
-//! One program that the demo runs: started with a log file, watched, and ended in any case.
+//! One program that a task runs: started with a log file, watched, and ended in any case.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,16 +16,16 @@ use crate::Failure;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A running program; dropping it ends it.
-pub(super) struct Child {
+pub(crate) struct Child {
     name: String,
     inner: std::process::Child,
     /// Where its output goes.
-    pub(super) log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 impl Child {
     /// Starts a program in a process group of its own, so that a Ctrl-C is ours to hand on.
-    pub(super) fn start(
+    pub(crate) fn start(
         program: &Path,
         arguments: &[&str],
         environment: &[(&str, &OsStr)],
@@ -48,7 +48,7 @@ impl Child {
     }
 
     /// An error with the end of the log when the program has ended by itself.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
         match self.inner.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(format!("{} ended with {status}\n{}", self.name, self.tail())),
@@ -56,16 +56,33 @@ impl Child {
         }
     }
 
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.inner.id()).ok().and_then(Pid::from_raw)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            // It may end at this very moment; until it is waited for, its number is nobody else's.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits for its end; `None` if that does not come in time.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        wait_until(limit, || {
+            status = self.inner.try_wait().ok().flatten();
+            status.is_some()
+        });
+        status
+    }
+
     /// Asks it to end, and kills it when it does not.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if self.ended() {
             return;
         }
-        let pid = i32::try_from(self.inner.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may end at this very moment, which is what we want.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
         if !wait_until(GRACE, || self.ended()) {
             println!("{} did not end in {} s and is killed", self.name, GRACE.as_secs());
             let _ = self.inner.kill();
@@ -74,7 +91,7 @@ impl Child {
     }
 
     /// The last lines of the log, for an error.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
@@ -94,7 +111,7 @@ impl Drop for Child {
 }
 
 /// Whether a condition came true in time.
-pub(super) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     while !condition() {
         if Instant::now() >= end {

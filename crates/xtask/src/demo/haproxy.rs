@@ -21,16 +21,16 @@ use crate::{Failure, root};
 const PROCESSES: usize = 4;
 
 /// What pull asks: programs with stats sockets in the demo's folder.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// A sentence for the terminal.
-    pub(super) description: String,
-    pub(super) children: Vec<Child>,
+    pub(crate) description: String,
+    pub(crate) children: Vec<Child>,
     /// Dropping it ends the requests.
-    pub(super) traffic: Option<Traffic>,
+    pub(crate) traffic: Option<Traffic>,
 }
 
 /// Starts four HAProxy processes and sends requests through them.
-pub(super) fn start(program: &Path, folder: &Folder) -> Result<Source, Failure> {
+pub(crate) fn start(program: &Path, folder: &Folder) -> Result<Source, Failure> {
     let ports = free_ports().map_err(|error| format!("no free port: {error}"))?;
     let config = root().join("examples/haproxy.cfg");
     let mut children = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn start(program: &Path, folder: &Folder) -> Result<Source, Failure> 
 }
 
 /// Starts the example that serves recorded dumps.
-pub(super) fn start_dumps(programs: &Path, folder: &Folder) -> Result<Source, Failure> {
+pub(crate) fn start_dumps(programs: &Path, folder: &Folder) -> Result<Source, Failure> {
     let dumps = root().join("tests/data/dumps/haproxy-2.2.9");
     let child = Child::start(
         &programs.join("examples/fake_haproxy"),
@@ -95,7 +95,7 @@ fn free_ports() -> std::io::Result<[u16; 3]> {
 }
 
 /// A thread that sends requests until it is dropped.
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }

@@ -1,0 +1,110 @@
+//! Between pull and process: copies each snapshot before it publishes it, so that at the end it is
+//! known what must have arrived.
+//!
+//! The road stays what it is: pull publishes into a directory of its own by a rename, and so do we
+//! into the spool. What pull makes a second time for one second, because it was killed and started
+//! anew, is thrown away: process would have two snapshots of one name.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::Failure;
+
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The three directories.
+pub(super) struct Places {
+    /// Where pull publishes.
+    pub(super) pulled: PathBuf,
+    /// Where process reads.
+    pub(super) incoming: PathBuf,
+    /// Where the copies go.
+    pub(super) copies: PathBuf,
+}
+
+/// A thread that carries snapshots until it is finished.
+pub(super) struct Courier {
+    over: Arc<AtomicBool>,
+    published: Arc<AtomicU64>,
+    thread: Option<JoinHandle<io::Result<u64>>>,
+}
+
+impl Courier {
+    pub(super) fn start(places: Places) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let published = Arc::new(AtomicU64::new(0));
+        let (until, count) = (Arc::clone(&over), Arc::clone(&published));
+        let thread = thread::spawn(move || {
+            let mut seen = BTreeSet::new();
+            let mut doubles = 0;
+            loop {
+                // Asked before the look: what pull published before its end is carried.
+                let last = until.load(Ordering::Relaxed);
+                doubles += carry(&places, &mut seen, &count)?;
+                if last {
+                    return Ok(doubles);
+                }
+                thread::sleep(LOOK);
+            }
+        });
+        Self { over, published, thread: Some(thread) }
+    }
+
+    /// Snapshots that process was given so far.
+    pub(super) fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// An error if it cannot go on.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.finish().map(|_| ())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Carries what is left, and tells how many snapshots were thrown away as second of their name.
+    pub(super) fn finish(&mut self) -> Result<u64, Failure> {
+        self.over.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Ok(0) };
+        match thread.join() {
+            Ok(outcome) => outcome.map_err(|error| format!("between pull and process: {error}")),
+            Err(_) => Err("the courier panicked".to_owned()),
+        }
+    }
+}
+
+/// Carries what stands there; gives the number of doubles.
+fn carry(places: &Places, seen: &mut BTreeSet<u64>, published: &AtomicU64) -> io::Result<u64> {
+    let mut doubles = 0;
+    for name in snapshots(&places.pulled) {
+        let from = places.pulled.join(name.to_string());
+        if !seen.insert(name) {
+            fs::remove_dir_all(from)?;
+            doubles += 1;
+            continue;
+        }
+        let copy = places.copies.join(name.to_string());
+        fs::create_dir(&copy)?;
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            fs::copy(entry.path(), copy.join(entry.file_name()))?;
+        }
+        fs::rename(from, places.incoming.join(name.to_string()))?;
+        published.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(doubles)
+}
+
+/// The snapshots in a directory, oldest first.
+pub(super) fn snapshots(directory: &Path) -> BTreeSet<u64> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

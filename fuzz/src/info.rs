@@ -1,0 +1,57 @@
+//! `show info`: whatever a file holds, nobody panics, no two processes share a path, and the others keep their figures.
+
+#![no_main]
+
+#[path = "scratch.rs"]
+mod scratch;
+
+use std::collections::BTreeMap;
+
+use config::Selection;
+use libfuzzer_sys::fuzz_target;
+use metric::{Subject, Value};
+use tables::{Input, Tables};
+
+const WHOLE: &str = "Name: HAProxy\nProcess_num: 1\nIdle_pct: 90\nCurrConns: 5\nMaxconn: 20\n\n";
+
+fn config() -> config::Tables {
+    config::Tables {
+        frontend_metrics: Selection::Default,
+        backend_metrics: Selection::Default,
+        server_metrics: Selection::Default,
+        aggr_server_metrics: false,
+        exclude_frontends: None,
+        exclude_backends: None,
+        per_process_metrics: true,
+        calculate_percentages: true,
+        file_limit: 1 << 20,
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    // Names that clean to one, and one that looks like a process's number.
+    let files = [("a.b", bytes), ("a_b", bytes), ("7", WHOLE.as_bytes()), ("x", WHOLE.as_bytes())];
+    let inputs = files.map(|(endpoint, bytes)| Input {
+        endpoint: endpoint.to_owned(),
+        info: Some(scratch::file(&format!("{endpoint}_info"), bytes)),
+        stat: None,
+    });
+    let daemon = Tables::new(config()).daemon(&inputs).expect("the daemon folds");
+    for damage in &daemon.damages {
+        let of_ours = inputs[..2].iter().any(|input| input.info.as_ref() == Some(&damage.path));
+        assert!(of_ours, "{}: {}", damage.path.display(), damage.reason);
+    }
+    let mut processes = BTreeMap::new();
+    for section in daemon.sections.iter().filter(|section| section.subject == Subject::Process) {
+        for (row, (name, _)) in section.names.iter().enumerate() {
+            let legal = |c: char| c.is_ascii_alphanumeric() || "_:-".contains(c);
+            assert!(!name.is_empty() && name.len() <= 20 && name.chars().all(legal), "{name:?}");
+            let connections = section.columns.iter().find(|column| column.name == "CurrConns");
+            let before = processes.insert(name, connections.and_then(|column| column.get(row)));
+            assert!(before.is_none(), "{name} twice");
+        }
+    }
+    // Both bear number 1, so that they go by their endpoints' names; where 7 is taken, it stays the other's or is counted on.
+    let kept = processes.values().filter(|value| **value == Some(Value::Integer(5))).count();
+    assert!(kept >= 2, "{processes:?}");
+});

@@ -1,0 +1,85 @@
+//! `show stat`: whatever a file holds, nobody panics, and fast and slow reader see the same in it and in the whole files around it.
+//!
+//! The tables live on from input to input, as in a worker, so that what one leaves behind is tried on the next.
+
+#![no_main]
+
+#[path = "scratch.rs"]
+mod scratch;
+#[path = "../../crates/tables/tests/hostile/twin.rs"]
+mod twin;
+
+use std::cell::RefCell;
+
+use config::Selection;
+use libfuzzer_sys::fuzz_target;
+use tables::{Input, Tables};
+
+/// Has its columns in another order than HAProxy, so that files differ in them.
+const WHOLE: &str = "\
+# pxname,svname,type,lbtot,scur,smax,rtime,lastchg,weight,\n\
+fe,FRONTEND,0,,1,5,,,,\n\
+be,s1,2,7,2,6,30,4,100,\n\
+be,s2,2,0,3,7,40,-1,50,\n\
+be,BACKEND,1,7,5,9,30,4,2,\n\n";
+
+/// Inputs whose length divides by this are asked for everything; folding so much takes most of the time.
+const SELDOM: usize = 16;
+
+thread_local! {
+    static SOME: RefCell<Tables> = RefCell::new(Tables::new(some()));
+    static ALL: RefCell<Tables> = RefCell::new(Tables::new(everything()));
+}
+
+/// A field of each fold.
+fn some() -> config::Tables {
+    let named =
+        |names: &[&str]| Selection::Named(names.iter().map(|name| (*name).to_owned()).collect());
+    config::Tables {
+        frontend_metrics: named(&["scur", "rate_max", "lastsess"]),
+        backend_metrics: named(&["stot", "qtime_max", "lastchg"]),
+        server_metrics: named(&["bin", "qtime_max", "lastchg"]),
+        aggr_server_metrics: false,
+        ..everything()
+    }
+}
+
+fn everything() -> config::Tables {
+    config::Tables {
+        frontend_metrics: Selection::All,
+        backend_metrics: Selection::All,
+        server_metrics: Selection::All,
+        aggr_server_metrics: true,
+        exclude_frontends: None,
+        exclude_backends: None,
+        per_process_metrics: true,
+        calculate_percentages: true,
+        file_limit: 1 << 20,
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let files = [WHOLE.as_bytes(), bytes, WHOLE.as_bytes()];
+    let inputs: Vec<Input> = (0..files.len())
+        .map(|at| Input {
+            endpoint: at.to_string(),
+            info: None,
+            stat: Some(scratch::file(&format!("{at}_stat"), files[at])),
+        })
+        .collect();
+    let (tables, config) =
+        if bytes.len() % SELDOM == 0 { (&ALL, everything()) } else { (&SOME, some()) };
+    let metrics = tables.with_borrow_mut(|tables| {
+        let mut proxies = tables.read(&inputs);
+        for damage in &proxies.damages {
+            assert_eq!(Some(&damage.path), inputs[1].stat.as_ref(), "{}", damage.reason);
+        }
+        let mut sections = tables.frontends(&mut proxies).expect("frontends fold");
+        sections.extend(tables.backends(&mut proxies).expect("backends fold"));
+        sections.extend(tables.servers(&mut proxies).expect("servers fold"));
+        twin::flat(&sections)
+    });
+    if let Some(slow) = twin::slow(&files, &config) {
+        twin::assert_same(&metrics, &slow);
+    }
+});

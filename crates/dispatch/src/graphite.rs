@@ -61,6 +61,10 @@ impl Graphite {
                 &address,
                 at_least_a_millisecond(self.config.connect_timeout),
             ) {
+                // Nobody listens there, and the system gave us the very port as our own: the batch would come back to us.
+                Ok(stream) if stream.local_addr().ok() == Some(address) => {
+                    last = ErrorKind::ConnectionRefused.into();
+                }
                 Ok(stream) => {
                     let limit = at_least_a_millisecond(self.config.write_timeout);
                     stream.set_write_timeout(Some(limit)).map_err(connect)?;

@@ -83,7 +83,6 @@ pub fn shutdown_channel() -> (Sender<&'static str>, Receiver<&'static str>) {
 pub fn run(settings: Settings, shutdown: &Receiver<&'static str>) -> Result<(), Error> {
     let src_dir = settings.config.src_dir.clone();
     let mut watch = Watch::start(&src_dir, settings.clock.monotonic)?;
-    let _lock = spool::reader::lock(&src_dir)?;
     spool::reader::clean(&src_dir)?;
     let stopper = watch.stopper();
     let (found_sender, found) = bounded(FOUND_MAX);

@@ -24,6 +24,9 @@ use crate::statistics::{self, Stopwatch};
 /// The environment variable that makes a process a worker; its value is the parent's process id.
 pub const ROLE_VARIABLE: &str = "HAPROXYSTATS_WORKER_OF";
 
+/// Damaged files of one snapshot that are told by name.
+const WARNINGS_MAX: usize = 20;
+
 /// A worker cannot go on.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -159,8 +162,11 @@ impl Worker {
         stopwatch.lap(statistics::SERVERS);
 
         let damages: Vec<_> = daemon.damages.iter().chain(&proxies.damages).collect();
-        for damage in &damages {
+        for damage in damages.iter().take(WARNINGS_MAX) {
             warn!(snapshot, file = %damage.path.display(), reason = damage.reason, "damaged file");
+        }
+        if damages.len() > WARNINGS_MAX {
+            warn!(snapshot, more = damages.len() - WARNINGS_MAX, "more damaged files");
         }
         self.lines.clear();
         for section in &batch.sections {

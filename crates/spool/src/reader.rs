@@ -39,6 +39,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A snapshot holds more than any HAProxy has processes for.
+    #[error("{} holds more than {limit} entries, which no snapshot has", path.display())]
+    TooMany {
+        /// The snapshot.
+        path: PathBuf,
+        /// How many are allowed.
+        limit: usize,
+    },
     /// Another process reads this spool.
     #[error(
         "another haproxystats-process{} reads {}; stop it first, or give this one another src-dir",
@@ -73,6 +81,8 @@ pub struct Answers {
     pub stat: Option<PathBuf>,
 }
 
+/// Entries that a snapshot may have: ten thousand endpoints with two answers each.
+const ENTRIES_MAX: usize = 20_000;
 const INFO_SUFFIX: &str = "_info";
 const STAT_SUFFIX: &str = "_stat";
 const REMOVED_SUFFIX: &str = ".removed";
@@ -106,11 +116,14 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
 ///
 /// # Errors
 ///
-/// The directory cannot be read.
+/// The directory cannot be read, or holds too much.
 pub fn answers(snapshot: &Path) -> Result<Vec<Answers>, Error> {
     let read = |source| Error::Read { path: snapshot.to_owned(), source };
     let mut found: std::collections::BTreeMap<String, Answers> = std::collections::BTreeMap::new();
-    for entry in fs::read_dir(snapshot).map_err(read)? {
+    for (number, entry) in fs::read_dir(snapshot).map_err(read)?.enumerate() {
+        if number >= ENTRIES_MAX {
+            return Err(Error::TooMany { path: snapshot.to_owned(), limit: ENTRIES_MAX });
+        }
         let entry = entry.map_err(read)?;
         let file_name = entry.file_name().to_string_lossy().into_owned();
         let info = file_name.strip_suffix(INFO_SUFFIX);
@@ -217,6 +230,20 @@ mod tests {
             seen,
             [("127.0.0.1:80", true, false), ("a_info", true, true), ("b", false, true)]
         );
+    }
+
+    #[test]
+    fn a_directory_of_a_hundred_thousand_files_is_no_snapshot() {
+        let snapshot = tempfile::tempdir().unwrap();
+        let file = snapshot.path().join("0_stat");
+        fs::write(&file, "").unwrap();
+        for number in 1..=ENTRIES_MAX {
+            fs::hard_link(&file, snapshot.path().join(format!("{number}_stat"))).unwrap();
+        }
+        let error = answers(snapshot.path()).unwrap_err();
+        assert!(matches!(error, Error::TooMany { limit: ENTRIES_MAX, .. }), "{error}");
+        fs::remove_file(&file).unwrap();
+        assert_eq!(answers(snapshot.path()).unwrap().len(), ENTRIES_MAX);
     }
 
     #[test]

@@ -90,6 +90,8 @@ struct Watched {
     _watcher: RecommendedWatcher,
     /// Dropped with this, after which what the thread still says is nobody's.
     _ours: Arc<()>,
+    /// One process at a time: taken on what stands at our path, and so anew when that is replaced.
+    _lock: reader::Lock,
     identity: (u64, u64),
 }
 
@@ -110,11 +112,11 @@ impl Stopper {
 }
 
 impl Watch {
-    /// Watches a spool, which is made where it is missing, and lists what stands in it.
+    /// Watches a spool, which is made where it is missing, and lists what stands in it. One watch at a time has a spool.
     ///
     /// # Errors
     ///
-    /// The directory cannot be made or listed, or the system refuses to watch it.
+    /// The directory cannot be made or listed, another process has it, or the system refuses to watch it.
     pub fn start(directory: &Path, monotonic: fn() -> Instant) -> Result<Self, Error> {
         let (sender, signals) = sync_channel(EVENTS_MAX);
         let unreadable = |source| reader::Error::Read { path: directory.to_owned(), source };
@@ -202,8 +204,8 @@ impl Watch {
         }
     }
 
-    /// What happens to the spool itself. That it went away counts even where a directory of the same identity stands there
-    /// again: file systems give the number of a removed directory to the next one, and our watch is on the removed one.
+    /// What happens to the spool itself. That it went away counts even where a directory of the same identity stands there by
+    /// now: what happened in between was not seen, and our watch may be on a removed one whose number the new one got.
     fn take_own(&mut self, kind: EventKind) {
         if matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
             self.reattach();
@@ -313,6 +315,7 @@ impl Watch {
         let refused = |source| Error::Watch { path: self.directory.clone(), source };
         // Asked before: where the directory is replaced in between, the next check finds another identity and comes back.
         let identity = identity(&fs::metadata(&self.directory).map_err(unreadable)?);
+        let lock = reader::lock(&self.directory)?;
         let sender = self.sender.clone();
         let ours = Arc::new(());
         let of = Arc::downgrade(&ours);
@@ -326,7 +329,7 @@ impl Watch {
         let mut watcher = notify::recommended_watcher(handler).map_err(refused)?;
         watcher.watch(&self.directory, RecursiveMode::NonRecursive).map_err(refused)?;
         let contents = reader::list(&self.directory)?;
-        self.watched = Some(Watched { _watcher: watcher, _ours: ours, identity });
+        self.watched = Some(Watched { _watcher: watcher, _ours: ours, _lock: lock, identity });
         Ok(contents)
     }
 }

@@ -54,6 +54,21 @@ fn a_refusal_and_a_name_that_leads_nowhere_are_told_apart() {
     assert!(unknown.to_string().contains("graphite.invalid:1"), "{unknown}");
 }
 
+/// A system that looks for a port of its own for us comes to the one that nobody serves, and connects us with ourselves.
+#[test]
+fn we_are_no_receiver() {
+    // Linux gives even ports to those who connect, and odd ones to those who listen.
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let nobody = (40_000..60_000).step_by(2).find(free).unwrap();
+    let settings = settings(SocketAddr::from(([127, 0, 0, 1], nobody)), CLOSE);
+    let mut graphite = Graphite::new(settings);
+    // Within so many tries it has come by all of its own.
+    for _ in 0..120_000 {
+        let error = deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }), "{error}");
+    }
+}
+
 /// A connection cut after every number of bytes, with and without a reset: never delivered but as a whole, and what follows
 /// on a new connection is the whole again.
 #[test]

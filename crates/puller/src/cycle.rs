@@ -7,12 +7,13 @@
 //! snapshot (`spool::cycle`).
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::{Address, Pull};
 use daemon::Clock;
 use spool::writer::{Spool, Staging};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -32,6 +33,7 @@ pub(crate) struct Cycles {
     finder: Finder,
     writers: Writers,
     buffers: Arc<Semaphore>,
+    being_published: Arc<Mutex<()>>,
     /// Those that took one command at a time the last time. Forgotten when they fail, for HAProxy
     /// may be a newer one then.
     apart: HashSet<Address>,
@@ -70,6 +72,7 @@ impl Cycles {
             spool,
             writers,
             buffers: client::buffers(),
+            being_published: Arc::default(),
             apart: HashSet::new(),
             told: spool::cycle::Cycle::default(),
         })
@@ -144,7 +147,7 @@ impl Cycles {
             return false;
         }
         let published = match self.complete(&staging, &missing, start).await {
-            Ok(()) => staging.publish().map_err(Untold::File),
+            Ok(()) => self.publish(staging).await,
             Err(error) => Err(error),
         };
         match published {
@@ -162,6 +165,25 @@ impl Cycles {
             }
         }
         true
+    }
+
+    /// Publishes on a thread that may wait for the disk. Once begun it is done to its end, which `being_published` lets the
+    /// end of the program wait for.
+    async fn publish(&self, staging: Staging) -> Result<PathBuf, Untold> {
+        // Dropped in this order where the work is never begun: nobody may think it done while there is something to remove.
+        let held = (staging, Arc::clone(&self.being_published).lock_owned().await);
+        let publishing = self.writers.run(move || {
+            let (staging, being_published) = held;
+            let published = staging.publish();
+            drop(being_published);
+            published
+        });
+        Ok(publishing.await??)
+    }
+
+    /// Held while a snapshot is being published.
+    pub(crate) fn being_published(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.being_published)
     }
 
     /// Takes out what endpoints left that failed half-way, and adds what is told about this cycle.

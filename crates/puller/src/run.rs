@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use config::Pull;
 use daemon::Clock;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::Error;
 use crate::cycle::Cycles;
+
+/// How long the end waits for a snapshot that is being published.
+const PUBLISH_GRACE: Duration = Duration::from_millis(700);
 
 /// Pulls until `shutdown` completes with the reason for it. Nothing is left in `tmp_dst_dir` then.
 ///
@@ -30,11 +33,15 @@ pub async fn run(
 ) -> Result<(), Error> {
     let interval = config.pull_interval;
     let cycles = Cycles::new(config, clock)?;
-    tokio::select! {
+    let being_published = cycles.being_published();
+    let reason = tokio::select! {
         biased;
-        reason = shutdown => info!(reason, "ended"),
+        reason = shutdown => reason,
         never = pull(cycles, interval) => match never {},
-    }
+    };
+    // What is being published is whole: it had better come out than be cleaned at the next start. A disk that hangs is left behind.
+    let _ = timeout(PUBLISH_GRACE, being_published.lock()).await;
+    info!(reason, "ended");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::dispatcher::{self, Dispatch};
 
 /// Work that waits for a thread. More waits with its caller; each holds one buffer at most.
 const WAITING_WORK: usize = 64;
@@ -52,10 +53,12 @@ impl Writers {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Gone> {
         let (done, result) = oneshot::channel();
+        // What is logged on the way goes where the caller's log goes.
+        let log = dispatcher::get_default(Dispatch::clone);
         let work = Box::new(move || {
             if !done.is_closed() {
                 // The caller may go away while we work; then nobody wants the result.
-                let _ = done.send(work());
+                let _ = done.send(dispatcher::with_default(&log, work));
             }
         });
         self.work.send(work).await.map_err(|_| Gone)?;

@@ -17,7 +17,7 @@ fn a_snapshot_holds_both_answers_of_every_endpoint_as_they_were_sent() {
         let tcp = Fake::tcp("127.0.0.1:0", Script::Good).await.unwrap();
         let server = Address::Tcp { host: "127.0.0.1".into(), port: tcp.port };
         let pulling = bench.start(Pull { servers: vec![server], sync: true, ..bench.config() });
-        bench.until_snapshots(1).await;
+        bench.until_logged("published snapshot=").await;
         bench.stop(pulling).await;
         assert_eq!(bench.snapshots()[0], SECOND.to_string());
         for name in ["a.sock", "b.sock", &format!("127.0.0.1:{}", tcp.port)] {

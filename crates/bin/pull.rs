@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use config::Program;
-use daemon::{Clock, shutdown};
+use daemon::{Clock, Service, shutdown};
 use tracing::{error, info, warn};
 
 mod cli;
@@ -55,6 +55,6 @@ fn pull(config: config::Config, clock: Clock) -> Result<(), Box<dyn std::error::
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        Ok(puller::run(config.pull, clock, signals).await?)
+        Ok(puller::run(config.pull, clock, Service::of_this_process(), signals).await?)
     })
 }

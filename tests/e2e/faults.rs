@@ -124,6 +124,12 @@ fn idle_workers_killed_again_and_again_are_replaced_and_counted() {
     let process = bench.start(&bench.config(ONE_WORKER, ""));
     for _ in 0..4 {
         let victim = worker(&process);
+        // One killed before it had its configuration never was a worker, and counts as none.
+        let started = format!("pid={victim}");
+        wait_until("its start", || {
+            let log = process.log();
+            log.lines().any(|line| line.contains("worker started") && line.ends_with(&started))
+        });
         send(victim, Signal::KILL);
         wait_until("a new worker", || process.children().iter().any(|&worker| worker != victim));
     }

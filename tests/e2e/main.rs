@@ -27,6 +27,7 @@ mod parity;
 mod pull;
 mod receiver;
 mod scene;
+mod service;
 mod sink;
 mod support;
 mod whole_road;

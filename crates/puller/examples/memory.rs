@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{LogLevel, Pull, Retries};
-use daemon::Clock;
+use daemon::{Clock, Service};
 
 const ROW: &[u8] =
     b"backend,server,0,0,0,12,,4711,123456789,987654321,,0,,0,0,0,0,UP,1,1,0,0,0,5,0,,1,3,1,,\n";
@@ -60,7 +60,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(haproxystats_puller::run(config, clock, published(&dst_dir)))?;
+    runtime.block_on(haproxystats_puller::run(
+        config,
+        clock,
+        Service::none(),
+        published(&dst_dir),
+    ))?;
     for line in fs::read_to_string("/proc/self/status")?.lines() {
         if line.starts_with("VmHWM") || line.starts_with("VmRSS") {
             println!("{line}");

@@ -89,13 +89,15 @@ impl Cycles {
         self.told.skipped += 1;
     }
 
-    /// One cycle. Whatever fails is said here.
-    pub(crate) async fn cycle(&mut self) {
+    /// One cycle. Whatever fails is said here; returned is how it went, in a line for the service manager.
+    pub(crate) async fn cycle(&mut self) -> &'static str {
         self.told.cycles += 1;
         let start = Instant::now();
-        if !self.round(start).await {
-            self.told.failures += 1;
+        if self.round(start).await {
+            return "the last cycle left a snapshot";
         }
+        self.told.failures += 1;
+        "the last cycle failed: the log says why"
     }
 
     /// Whether it left a snapshot.

@@ -8,8 +8,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use config::Pull;
-use daemon::Clock;
-use tokio::time::{Instant, sleep_until, timeout};
+use daemon::{Clock, Service};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::Error;
@@ -29,23 +29,36 @@ const PUBLISH_GRACE: Duration = Duration::from_millis(700);
 pub async fn run(
     config: Pull,
     clock: Clock,
+    service: Service,
     shutdown: impl Future<Output = &'static str>,
 ) -> Result<(), Error> {
     let interval = config.pull_interval;
     let cycles = Cycles::new(config, clock)?;
     let being_published = cycles.being_published();
+    service.ready();
     let reason = tokio::select! {
         biased;
         reason = shutdown => reason,
-        never = pull(cycles, interval) => match never {},
+        never = live(service) => match never {},
+        never = pull(cycles, interval, service) => match never {},
     };
+    service.stopping();
     // What is being published is whole: it had better come out than be cleaned at the next start. A disk that hangs is left behind.
     let _ = timeout(PUBLISH_GRACE, being_published.lock()).await;
     info!(reason, "ended");
     Ok(())
 }
 
-async fn pull(mut cycles: Cycles, interval: Duration) -> Infallible {
+/// Says that the one thread of the sockets does not hang.
+async fn live(service: Service) -> Infallible {
+    let Some(interval) = service.alive_interval() else { return std::future::pending().await };
+    loop {
+        service.alive();
+        sleep(interval).await;
+    }
+}
+
+async fn pull(mut cycles: Cycles, interval: Duration, service: Service) -> Infallible {
     let start = Instant::now();
     let mut number = 0;
     let mut skipped_while_full = None;
@@ -53,6 +66,7 @@ async fn pull(mut cycles: Cycles, interval: Duration) -> Infallible {
         if cycles.spool_is_full() {
             if skipped_while_full.is_none() {
                 warn!("paused: dst-dir holds as many snapshots as queue-size allows");
+                service.status("paused: dst-dir holds as many snapshots as queue-size allows");
             }
             *skipped_while_full.get_or_insert(0_u64) += 1;
             cycles.skip();
@@ -60,7 +74,7 @@ async fn pull(mut cycles: Cycles, interval: Duration) -> Infallible {
             if let Some(skipped) = skipped_while_full.take() {
                 info!(skipped, "going on: dst-dir has room again");
             }
-            cycles.cycle().await;
+            service.status(cycles.cycle().await);
         }
         let next = next_number(start.elapsed(), interval);
         let missed = next - number - 1;

@@ -120,7 +120,10 @@ fn what_a_killed_run_left_is_cleaned_at_the_start() {
 async fn refused(bench: &Workbench, config: Pull) -> String {
     let clock =
         daemon::Clock { wall: std::time::SystemTime::now, monotonic: std::time::Instant::now };
-    let error = haproxystats_puller::run(config, clock, std::future::pending()).await.unwrap_err();
+    let error =
+        haproxystats_puller::run(config, clock, daemon::Service::none(), std::future::pending())
+            .await
+            .unwrap_err();
     assert_eq!(bench.snapshots(), [""; 0]);
     error.to_string()
 }

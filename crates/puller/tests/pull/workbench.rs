@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Address, LogLevel, Pull, Retries};
-use daemon::Clock;
+use daemon::{Clock, Service};
 use spool::cycle::Cycle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -127,7 +127,12 @@ impl Workbench {
         };
         Pulling {
             end,
-            run: tokio::task::spawn_local(haproxystats_puller::run(config, clock, shutdown)),
+            run: tokio::task::spawn_local(haproxystats_puller::run(
+                config,
+                clock,
+                Service::none(),
+                shutdown,
+            )),
         }
     }
 

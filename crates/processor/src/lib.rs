@@ -1,6 +1,6 @@
 //! haproxystats-process: watches the spool, hands snapshots to worker processes, sees them delivered.
 //!
-//! The parent decides, the workers work. Its main thread makes the children and chooses what is next ([`parent`]); a thread watches
+//! The parent decides, the workers work. Its main thread makes the children and chooses what is next; a thread watches
 //! the spool; a keeper thread owns each worker; a thread sends what the outbox holds. All of them meet in channels, none polls.
 
 mod circuit;

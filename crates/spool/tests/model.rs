@@ -1,0 +1,189 @@
+//! The spool against a map: whatever the two programs do, and wherever one of them dies in between, what stands there is what
+//! was published and not taken away, whole, in order.
+
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use haproxystats_spool::writer::Spool;
+use haproxystats_spool::{failed, reader};
+use proptest::collection::vec;
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
+
+/// What happens to a spool.
+#[derive(Debug, Clone)]
+enum Step {
+    /// pull publishes a snapshot for that second, with so many files.
+    Publish(u64, usize),
+    /// pull gives one up half-way.
+    Abandon(u64),
+    /// pull dies half-way: what it staged stays.
+    DieStaging(u64),
+    /// pull starts anew.
+    RestartPull,
+    /// process is done with the n-th snapshot.
+    Remove(usize),
+    /// process dies between the two steps of a removal.
+    DieRemoving(usize),
+    /// process gives the n-th snapshot up.
+    GiveUp(usize),
+    /// process starts anew.
+    RestartProcess,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Few seconds, so that names meet; some differ in their number of digits.
+    let second = || prop_oneof![Just(9_u64), Just(10), Just(11), Just(100)];
+    prop_oneof![
+        4 => (second(), 1..4_usize).prop_map(|(second, files)| Step::Publish(second, files)),
+        1 => second().prop_map(Step::Abandon),
+        1 => second().prop_map(Step::DieStaging),
+        1 => Just(Step::RestartPull),
+        2 => (0..4_usize).prop_map(Step::Remove),
+        1 => (0..4_usize).prop_map(Step::DieRemoving),
+        1 => (0..4_usize).prop_map(Step::GiveUp),
+        1 => Just(Step::RestartProcess),
+    ]
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    spool: Option<Spool>,
+    /// Files by snapshot: their names lead to what is in them.
+    published: BTreeMap<u64, BTreeMap<String, String>>,
+    given_up: usize,
+    made: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world =
+            Self { folder, spool: None, published: BTreeMap::new(), given_up: 0, made: 0 };
+        world.start_pull();
+        world
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.folder.path().join("incoming")
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.folder.path().join("incoming.tmp")
+    }
+
+    fn start_pull(&mut self) {
+        // The one before has died, and its lock with it.
+        self.spool = None;
+        let spool = Spool::open(&self.incoming(), &self.staging(), false).unwrap();
+        spool.clean().unwrap();
+        assert_eq!(fs::read_dir(self.staging()).unwrap().count(), 0, "leftovers are cleaned");
+        self.spool = Some(spool);
+    }
+
+    fn nth(&self, number: usize) -> Option<u64> {
+        let count = self.published.len();
+        (count > 0).then(|| *self.published.keys().nth(number % count).unwrap())
+    }
+
+    fn run(&mut self, step: Step) {
+        match step {
+            Step::Publish(second, files) => self.publish(second, files),
+            Step::Abandon(second) => {
+                let staging = self.spool.as_mut().unwrap().stage(second).unwrap();
+                let mut file = staging.files().create("half_stat".as_ref()).unwrap();
+                file.write(b"# pxn").unwrap();
+            }
+            Step::DieStaging(second) => {
+                let staging = self.spool.as_mut().unwrap().stage(second).unwrap();
+                fs::write(staging.dir().join("half_stat"), "# pxn").unwrap();
+                std::mem::forget(staging);
+            }
+            Step::RestartPull => self.start_pull(),
+            Step::Remove(number) => {
+                if let Some(second) = self.nth(number) {
+                    reader::remove(&self.incoming(), &second.to_string()).unwrap();
+                    self.published.remove(&second);
+                }
+            }
+            Step::DieRemoving(number) => {
+                if let Some(second) = self.nth(number) {
+                    let hidden = self.incoming().join(format!(".{second}.removed"));
+                    let _ = fs::remove_dir_all(&hidden);
+                    fs::rename(self.incoming().join(second.to_string()), hidden).unwrap();
+                    self.published.remove(&second);
+                }
+            }
+            Step::GiveUp(number) => {
+                if let Some(second) = self.nth(number) {
+                    let failed = self.folder.path().join("failed");
+                    let name = second.to_string();
+                    failed::hold(&self.incoming(), &name, &failed, "why", 1000).unwrap();
+                    self.published.remove(&second);
+                    self.given_up += 1;
+                }
+            }
+            Step::RestartProcess => {
+                reader::clean(&self.incoming()).unwrap();
+                let hidden = fs::read_dir(self.incoming()).unwrap().flatten();
+                let hidden =
+                    hidden.filter(|e| e.file_name().to_string_lossy().ends_with(".removed"));
+                assert_eq!(hidden.count(), 0, "what a removal left is cleaned");
+            }
+        }
+    }
+
+    fn publish(&mut self, second: u64, files: usize) {
+        let staging = self.spool.as_mut().unwrap().stage(second).unwrap();
+        let mut contents = BTreeMap::new();
+        for number in 0..files {
+            self.made += 1;
+            let (name, text) = (format!("{number}_stat"), format!("text {}", self.made));
+            let mut file = staging.files().create(name.as_ref()).unwrap();
+            file.write(text.as_bytes()).unwrap();
+            file.close().unwrap();
+            contents.insert(name, text);
+        }
+        let path = staging.publish().unwrap();
+        let taken: u64 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        assert!(taken >= second, "only a later second stands in for one that is taken");
+        let before = self.published.insert(taken, contents);
+        assert!(before.is_none(), "{taken} was overwritten");
+    }
+
+    fn check(&self) {
+        let names: Vec<String> = self.published.keys().map(u64::to_string).collect();
+        let listed = reader::list(&self.incoming()).unwrap();
+        assert_eq!((listed.snapshots, listed.strangers), (names, vec![]));
+        for (second, files) in &self.published {
+            assert_eq!(&read(&self.incoming().join(second.to_string())), files, "{second}");
+        }
+        assert_eq!(failed::held(&self.folder.path().join("failed")).len(), self.given_up);
+    }
+}
+
+fn read(directory: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read_to_string(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// After every step of any life the spool holds what a map would hold.
+    #[test]
+    fn the_spool_does_what_a_map_would_do(steps in vec(step(), 1..40)) {
+        let mut world = World::new();
+        for step in steps {
+            world.run(step);
+            world.check();
+        }
+    }
+}

@@ -69,8 +69,15 @@ impl Document {
                 problem: Problem::NotUtf8,
             })
             .collect();
+        let unmarked = bytes.strip_prefix(BYTE_ORDER_MARK);
+        faults.extend(unmarked.map(|_| Fault {
+            place: place(1),
+            section: None,
+            option: None,
+            problem: Problem::ByteOrderMark,
+        }));
         // What is no text has its fault; the other lines deserve theirs in the same run.
-        let scan = scan(&String::from_utf8_lossy(bytes));
+        let scan = scan(&String::from_utf8_lossy(unmarked.unwrap_or(bytes)));
         faults.extend(scan.refused.into_iter().map(|refused| Fault {
             place: place(refused.line),
             section: refused.section,
@@ -144,6 +151,9 @@ impl Section {
         }
     }
 }
+
+/// What some editors put before the first character, and ConfigParser takes for one.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Numbers of the lines that are not UTF-8.
 fn lines_that_are_no_text(bytes: &[u8]) -> impl Iterator<Item = usize> {

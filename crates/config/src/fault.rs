@@ -52,6 +52,9 @@ pub enum Problem {
     /// Bytes that are no text.
     #[error("this line is not UTF-8; save the file as UTF-8")]
     NotUtf8,
+    /// A mark that only some editors write.
+    #[error("the file begins with a byte order mark; save it as UTF-8 without one")]
+    ByteOrderMark,
     /// Text above the first header.
     #[error("{text:?} stands before any section; write a header such as [DEFAULT] above it")]
     BeforeSection {

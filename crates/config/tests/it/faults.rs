@@ -299,6 +299,11 @@ fn a_file_that_is_no_text_or_too_long() {
             "c.conf:3: [pull]: this section begins in line 1 already; put its options there",
         ]
     );
+    fs::write(&path, "\u{feff}[pull]\nworkers = 4\n").unwrap();
+    assert_eq!(
+        files.lines(&files.load().unwrap_err()),
+        ["c.conf:1: the file begins with a byte order mark; save it as UTF-8 without one"]
+    );
     fs::write(&path, vec![b'#'; (4 << 20) + 1]).unwrap();
     assert_eq!(
         files.lines(&files.load().unwrap_err()),

@@ -117,7 +117,8 @@ impl Part {
                         && key.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
                 })
             }
-            Self::Stat => line.starts_with(b"# pxname"),
+            // What haproxystats-process asks for, too: nothing is published that it would not read.
+            Self::Stat => line.starts_with(b"# pxname,svname,"),
         }
     }
 }

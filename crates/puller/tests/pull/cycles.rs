@@ -213,7 +213,7 @@ fn answers_come_in_pieces_of_any_size_and_through_buffers_of_any_size() {
 fn more_endpoints_than_buffers_are_no_trouble() {
     on_one_thread(async {
         let bench = Workbench::new();
-        let stat = format!("# pxname,\n{}\n", "web,FRONTEND,\n".repeat(20_000));
+        let stat = format!("# pxname,svname,\n{}\n", "web,FRONTEND,\n".repeat(20_000));
         let sent = [INFO, &stat].concat().into_bytes();
         let _fakes: Vec<_> = (0..80)
             .map(|number| {

@@ -63,7 +63,7 @@ async fn survives(options: &str, take_room: impl FnOnce(&Path), give_room: impl 
         fs::create_dir(dir).unwrap();
     }
     take_room(&disk.at);
-    let stat = format!("# pxname,\n{}\n", "web,FRONTEND,\n".repeat(2_000));
+    let stat = format!("# pxname,svname,\n{}\n", "web,FRONTEND,\n".repeat(2_000));
     let sent = [INFO, &stat].concat().into_bytes();
     let fake = Fake::unix(&bench.socket("a"), Script::Send(sent));
     let config = Pull { dst_dir: disk.dst(), tmp_dst_dir: disk.tmp(), ..bench.config() };

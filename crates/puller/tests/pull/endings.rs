@@ -47,7 +47,7 @@ fn it_ends_while_it_waits_for_an_answer() {
 fn it_ends_while_an_answer_pours_in() {
     on_one_thread(async {
         let bench = Workbench::new();
-        let endless = Script::Endless("Name: HAProxy\n\n# pxname,\n", "web,FRONTEND,\n");
+        let endless = Script::Endless("Name: HAProxy\n\n# pxname,svname,\n", "web,FRONTEND,\n");
         let _fake = Fake::unix(&bench.socket("a"), endless);
         let pulling = bench.start(Pull { answer_limit: u64::MAX, ..bench.config() });
         let stat = bench.tmp().join(SECOND.to_string()).join("a_stat");

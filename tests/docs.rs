@@ -161,18 +161,26 @@ fn the_daemons_metrics_are_the_codes() {
     assert_eq!(written, known);
 }
 
+/// The metrics that a file of the processor emits: what it quotes in camel case.
+fn emitted(code: &str) -> BTreeSet<&str> {
+    let is_metric = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    code.split('"').skip(1).step_by(2).filter(is_metric).collect()
+}
+
 #[test]
 fn our_own_metrics_are_the_codes() {
     let page = read(METRICS);
-    let rows = rows(&page, "## haproxystats");
-    let written: BTreeSet<&str> = rows.iter().map(|row| bare(&row[0])).collect();
-    let code = read("crates/processor/src/statistics.rs");
-    let quoted = code.split('"').skip(1).step_by(2);
-    let metric = |name: &&str| {
-        ["Metrics", "WallClock", "TotalWallClock"].iter().any(|begin| name.starts_with(begin))
-    };
-    let known: BTreeSet<&str> = quoted.filter(metric).collect();
-    assert_eq!(written, known);
+    for (heading, source) in [
+        ("### With each snapshot", "crates/processor/src/statistics.rs"),
+        ("### From haproxystats-process", "crates/processor/src/telemetry.rs"),
+    ] {
+        let rows = rows(&page, heading);
+        let written: BTreeSet<&str> = rows.iter().map(|row| bare(&row[0])).collect();
+        assert_eq!(written, emitted(&read(source)), "{heading}");
+    }
 }
 
 #[test]

@@ -412,9 +412,15 @@ fn kills_and_cuts_at_random_moments_lose_nothing() {
     bench.sink.behave(Manner::Whole);
     bench.sink.revive();
     bench.wait_until_drained();
+    wait_until_it_listens(&process);
     process.finish();
     assert_eq!(bench.failed(), BTreeSet::new(), "held");
     assert_exact(&bench.sink, &all);
+}
+
+/// Before its first line nobody catches a signal.
+fn wait_until_it_listens(process: &Program) {
+    wait_until("the program's first line", || process.log().contains(" starts"));
 }
 
 fn strike(random: &mut Rng, bench: &mut Bench, mut process: Program, config: &Path) -> Program {
@@ -433,8 +439,7 @@ fn strike(random: &mut Rng, bench: &mut Bench, mut process: Program, config: &Pa
             return bench.start(config);
         }
         4 => {
-            // Before its first line nobody listens for signals.
-            wait_until("the program's first line", || process.log().contains(" starts"));
+            wait_until_it_listens(&process);
             process.end_with(Signal::TERM);
             return bench.start(config);
         }

@@ -6,7 +6,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::bench::{Bench, FIRST};
-use crate::scene::assert_exact;
+use crate::scene::{Scene, assert_exact};
 use crate::sink::Manner;
 use crate::support::{PROCESS, Program, lives, send, wait_until};
 
@@ -247,4 +247,21 @@ fn workers_stopped_in_mid_work_die_with_their_parent() {
     bench.sink.behave(Manner::Whole);
     let process = bench.start(&config);
     process_ends_exact(&bench, process, &all);
+}
+
+/// Beside Graphite local-store is for looking; alone it is what the snapshots are for.
+#[test]
+fn local_store_as_the_only_way_out_keeps_what_it_cannot_write() {
+    let scene = Scene::new();
+    let dir = scene.write("store", "a file where the directory should be");
+    let options = format!("enabled = false\n[local-store]\ndir = {}", dir.display());
+    let process = scene.process(&scene.config(9, 1, &options));
+    scene.publish(FIRST);
+    wait_until("the word on local-store", || process.log().contains("local-store cannot write"));
+    assert_eq!(scene.waiting().len(), 1);
+    fs::remove_file(&dir).unwrap();
+    scene.wait_for_empty_spool();
+    process.finish();
+    let stored = fs::read_to_string(dir.join(FIRST.to_string()).join("stats")).unwrap();
+    assert!(stored.lines().count() > 500);
 }

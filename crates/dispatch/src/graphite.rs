@@ -84,7 +84,11 @@ impl Graphite {
         let mut sent = 0;
         loop {
             let chunk = match source.fill_buf() {
-                Ok([]) => return Ok(total),
+                Ok([]) if sent == total => return Ok(total),
+                Ok([]) => {
+                    let source = ErrorKind::UnexpectedEof.into();
+                    return Err(Error::Unreadable { source, begun: true });
+                }
                 Ok(chunk) => &chunk[..chunk.len().min(WRITE_BYTES)],
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(source) => return Err(Error::Unreadable { source, begun: true }),

@@ -142,7 +142,8 @@ impl Outbound {
         counts.delivery_failures += u64::from(refused.is_some());
         let (change, news) = self.gate.neither(snapshot, refused.is_some());
         self.tell(change, refused.unwrap_or_default());
-        if news {
+        // Without an outbox there is nothing to tell beyond what the receiver's state says.
+        if news && self.outbox.is_some() {
             warn!(
                 reason = unstored,
                 "the outbox takes nothing; snapshots wait in the spool until it does"
@@ -263,10 +264,14 @@ impl Outbound {
             Change::None => {}
             Change::WentDown => {
                 self.down_since = Some(now);
-                warn!(
-                    reason,
-                    "not delivered, the receiver is down; batches go into the outbox until it is back"
-                );
+                if self.outbox.is_some() {
+                    warn!(
+                        reason,
+                        "not delivered, the receiver is down; batches go into the outbox until it is back"
+                    );
+                } else {
+                    warn!(reason, "not delivered; snapshots wait in the spool until it works");
+                }
             }
             Change::CameUp => {
                 let since = self.down_since.take().unwrap_or(now);

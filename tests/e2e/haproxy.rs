@@ -82,6 +82,20 @@ impl HaProxy {
             stream.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer:?}");
         }
+        // A request is in all counters once its session has ended, which is a little after its answer.
+        wait_until("HAProxy at rest", || self.sessions() == 0);
+    }
+
+    /// Sessions that have not ended.
+    fn sessions(&self) -> u64 {
+        let answers =
+            self.sockets.iter().map(|socket| ask(socket, "show stat").unwrap_or_default());
+        let current = answers.flat_map(|answer| {
+            let rows = answer.lines().skip(1).map(|row| row.split(',').nth(4).map(str::to_owned));
+            rows.collect::<Vec<_>>()
+        });
+        // The fifth column is `scur`.
+        current.flatten().filter_map(|cell| cell.parse::<u64>().ok()).sum()
     }
 
     /// What the processes say of themselves, summed as an operator would with a pocket calculator.

@@ -34,6 +34,8 @@ pub(crate) enum Change {
 
 /// The largest part of a pause that chance takes away.
 const JITTER: f64 = 0.1;
+/// Whatever the file says: trying without a pause would keep a processor busy for nothing.
+const PAUSE_LEAST: Duration = Duration::from_millis(20);
 /// Pause between tries where no option says it.
 const WITHOUT_GRAPHITE: Duration = Duration::from_secs(2);
 
@@ -78,7 +80,7 @@ impl Circuit {
         };
         self.made = self.made.saturating_add(1);
         let pause = if quick { self.quick.pause() } else { self.delay };
-        pause.mul_f64((self.random)().clamp(0.0, 1.0).mul_add(-JITTER, 1.0))
+        pause.mul_f64((self.random)().clamp(0.0, 1.0).mul_add(-JITTER, 1.0)).max(PAUSE_LEAST)
     }
 }
 
@@ -119,6 +121,13 @@ mod tests {
     fn without_end_pauses_grow_up_to_delay() {
         let mut circuit = circuit(Retries::Forever, || 0.0);
         assert_eq!((0..9).map(|_| circuit.pause()).last(), Some(10 * SECOND));
+    }
+
+    #[test]
+    fn there_is_a_pause_where_the_file_asks_for_none() {
+        let mut circuit = circuit(Retries::Times(0), || 0.0);
+        circuit.delay = Duration::ZERO;
+        assert_eq!(circuit.pause(), PAUSE_LEAST);
     }
 
     #[test]

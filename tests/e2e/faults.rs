@@ -265,3 +265,17 @@ fn local_store_as_the_only_way_out_keeps_what_it_cannot_write() {
     let stored = fs::read_to_string(dir.join(FIRST.to_string()).join("stats")).unwrap();
     assert!(stored.lines().count() > 500);
 }
+
+/// With no snapshots and nothing in the outbox only the lines about ourselves can find out.
+#[test]
+fn a_receiver_that_was_away_is_found_again_without_any_snapshot() {
+    let mut bench = Bench::new(Manner::Whole);
+    let config = bench.config("liveness-check-interval = 0.1", "");
+    let process = bench.start(&config);
+    wait_until("lines about ourselves", || bench.sink.connections() > 0);
+    bench.sink.kill();
+    wait_until("the word that it is down", || process.log().contains("the receiver is down"));
+    bench.sink.revive();
+    wait_until("the word that it is back", || process.log().contains("the receiver is back"));
+    process.finish();
+}

@@ -173,9 +173,15 @@ impl Outbox {
         self.trim()
     }
 
-    /// Removes the oldest until the rest is within the limits, and returns them, oldest first.
+    /// Removes what is over a limit by itself, for which all the others would go in vain, then the oldest until the rest is within
+    /// the limits; returns what had to go, in this order.
     pub fn trim(&mut self) -> Vec<Entry> {
-        let mut dropped = Vec::new();
+        let alone = |entry: &&Entry| self.is_over_by_itself(entry);
+        let mut dropped: Vec<Entry> = self.batches.values().filter(alone).cloned().collect();
+        for entry in &dropped {
+            self.forget(entry);
+            remove(&self.path(entry));
+        }
         while self.is_over()
             && let Some((_, entry)) = self.batches.pop_first()
         {
@@ -195,8 +201,12 @@ impl Outbox {
     /// The directory cannot be read.
     pub fn recheck(&mut self, timestamp: &str) -> Result<Vec<Entry>, Error> {
         // First all that can fail: the index stays as it was until the answer is known.
-        let listed =
-            if self.dir.exists() { entry::list_of(&self.dir, timestamp)? } else { Vec::new() };
+        let there = self.dir.try_exists();
+        let there = there.map_err(|source| {
+            let path = self.dir.clone();
+            Error::Io { doing: "look at", path, source }
+        })?;
+        let listed = if there { entry::list_of(&self.dir, timestamp)? } else { Vec::new() };
         let key = entry::key(timestamp);
         if let Some(known) = self.batches.remove(&key) {
             self.subtract(&known);
@@ -217,6 +227,11 @@ impl Outbox {
     #[must_use]
     pub fn oldest(&self) -> Option<&Entry> {
         self.batches.first_key_value().map(|(_, entry)| entry)
+    }
+
+    /// The oldest batch that `keep` wants.
+    pub fn oldest_of(&self, keep: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        self.batches.values().find(|entry| keep(entry))
     }
 
     /// The plain lines of a batch, after all of them were seen to be what was written.
@@ -288,6 +303,11 @@ impl Outbox {
 
     fn path(&self, entry: &Entry) -> PathBuf {
         self.dir.join(entry.file_name())
+    }
+
+    fn is_over_by_itself(&self, entry: &Entry) -> bool {
+        let too_many = self.limits.metrics.is_some_and(|limit| entry.metrics > limit);
+        too_many || entry.size_bytes > self.limits.size_bytes
     }
 
     fn is_over(&self) -> bool {

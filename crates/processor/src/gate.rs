@@ -69,8 +69,8 @@ impl Gate {
 
     /// Whether a pause must be begun before something is tried; `waiting` tells whether the outbox holds anything.
     pub(crate) const fn wants_pause(&self, waiting: bool) -> bool {
-        let trying = self.replaying || matches!(self.outbox, Outbox::Due(_) | Outbox::Probing(_));
-        !trying && ((self.circuit.is_down() && waiting) || matches!(self.outbox, Outbox::Fails))
+        let stuck = matches!(self.outbox, Outbox::Fails);
+        !self.replaying && ((self.circuit.is_down() && waiting) || stuck)
     }
 
     /// Whether the next batch of the outbox may go without a pause.
@@ -155,6 +155,17 @@ impl Gate {
         self.circuit.refused()
     }
 
+    /// It took so long over a snapshot that nobody waits any longer: the snapshot goes into the outbox next time.
+    pub(crate) fn too_slow(&mut self, snapshot: &str) -> Change {
+        self.no_result(snapshot);
+        self.circuit.refused()
+    }
+
+    /// It took lines about ourselves.
+    pub(crate) fn own_took(&mut self) -> Change {
+        self.circuit.took()
+    }
+
     /// It refused lines about ourselves.
     pub(crate) const fn own_refused(&mut self) -> Change {
         self.circuit.refused()
@@ -200,13 +211,13 @@ mod tests {
         let mut gate = gate();
         assert_eq!(gate.neither("1", true), (Change::WentDown, true));
         assert_eq!(gate.neither("2", true), (Change::None, false), "told once");
-        assert_eq!((gate.mode(), gate.wants_pause(true)), (None, true));
+        assert_eq!((gate.mode(), gate.wants_pause(false)), (None, true));
         assert_eq!(gate.pause_over(false), Try::Nothing);
-        assert_eq!((gate.mode(), gate.wants_pause(true)), (Some(Mode::Direct), false));
+        assert_eq!((gate.mode(), gate.wants_pause(false)), (Some(Mode::Direct), false));
         gate.begun("1");
         assert_eq!(gate.mode(), None, "one at a time");
         assert_eq!(gate.neither("1", true), (Change::None, false));
-        assert!(gate.wants_pause(true));
+        assert!(gate.wants_pause(false));
         gate.pause_over(false);
         gate.begun("1");
         assert_eq!(gate.delivered("1"), Change::CameUp);
@@ -235,6 +246,6 @@ mod tests {
         gate.pause_over(false);
         gate.begun("1");
         gate.no_result("1");
-        assert_eq!((gate.mode(), gate.wants_pause(true)), (None, true));
+        assert_eq!((gate.mode(), gate.wants_pause(false)), (None, true));
     }
 }

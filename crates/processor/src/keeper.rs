@@ -76,6 +76,13 @@ pub(crate) enum Event {
         /// How it died.
         death: Death,
     },
+    /// The receiver took so long over a batch that the worker was ended.
+    TooSlow {
+        /// The snapshot; it stays in the spool.
+        snapshot: String,
+    },
+    /// The sender's last word.
+    SenderEnded,
     /// A job was given up because the program ends.
     GivenUp {
         /// The snapshot; it stays in the spool.
@@ -300,9 +307,14 @@ impl Worker {
                 }
                 recv(limit) -> _ => {
                     let _ = self.child.kill();
+                    // What it has stored is in its place before anybody looks for it.
+                    let _ = self.child.wait();
                     if ending {
                         info!(snapshot, "given up, since the program ends; it stays in the spool");
                         return Event::GivenUp { snapshot };
+                    }
+                    if encoded && mode == Mode::Direct {
+                        return Event::TooSlow { snapshot };
                     }
                     error!(worker = self.index, snapshot, "a worker made no progress (job-timeout), killed");
                     return Event::Died { snapshot, death: Death::Crashed };
@@ -351,6 +363,8 @@ impl Worker {
     /// Waits for the child, whose stdout has ended, and tells who ended it.
     fn death(&mut self) -> Death {
         self.orders = None;
+        // It has ended, unless it said what is no reply; then it must not be waited for.
+        let _ = self.child.kill();
         match self.child.wait().ok().as_ref().and_then(ExitStatus::signal) {
             Some(signal) if signal == Signal::KILL.as_raw() || signal == Signal::TERM.as_raw() => {
                 Death::Killed

@@ -2,6 +2,7 @@
 //!
 //! A state is logged when it changes, not while it lasts. Nothing here waits: the sender's thread does.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -32,6 +33,12 @@ pub(crate) struct Outbound {
     replay_rate: u64,
     /// What that asks for before the next batch.
     replay_pause: Duration,
+    /// Lines about ourselves are on their way.
+    own_on_way: bool,
+    /// A timer that runs is of a state that is over.
+    timer_is_stale: bool,
+    /// Batches that could not be read just now: others go first.
+    unreadable: BTreeSet<String>,
     /// Whether it is known to the operator that the outbox is over its bound.
     told_dropping: bool,
     /// Since when a receiver is down.
@@ -58,6 +65,9 @@ impl Outbound {
             orders,
             replay_rate: config.outbox.as_ref().map_or(0, |outbox| outbox.replay_rate),
             replay_pause: Duration::ZERO,
+            own_on_way: false,
+            timer_is_stale: false,
+            unreadable: BTreeSet::new(),
             told_dropping: false,
             down_since: None,
         })
@@ -93,15 +103,25 @@ impl Outbound {
         (waiting && self.gate.may_replay()).then(|| std::mem::take(&mut self.replay_pause))
     }
 
+    /// Whether a timer that runs must be set anew.
+    pub(crate) const fn timer_was_stale(&mut self) -> bool {
+        std::mem::replace(&mut self.timer_is_stale, false)
+    }
+
     /// That pause is over.
     pub(crate) fn pause_over(&mut self) {
-        let oldest = self.outbox.as_ref().and_then(|outbox| Some((outbox, outbox.oldest()?)));
+        let readable = |entry: &Entry| !self.unreadable.contains(&entry.timestamp);
+        let oldest = self.outbox.as_ref().and_then(|outbox| {
+            Some((outbox, outbox.oldest_of(readable).or_else(|| outbox.oldest())?))
+        });
         if self.gate.pause_over(oldest.is_some()) == Try::Replay
             && let (Some((outbox, entry)), Some(orders)) = (oldest, &self.orders)
         {
             let order = Order::Stored { entry: entry.clone(), lines: outbox.stored(entry) };
-            // There is room: one batch is on its way at a time, and lines about ourselves leave a place.
-            let _ = orders.send(order);
+            // There is room for one batch and one set of lines about ourselves. A sender that died says so itself.
+            if orders.try_send(order).is_err() {
+                self.gate.replay_without_result();
+            }
         }
     }
 
@@ -143,6 +163,7 @@ impl Outbound {
         let (change, news) = self.gate.neither(snapshot, refused.is_some());
         self.tell(change, refused.unwrap_or_default());
         // Without an outbox there is nothing to tell beyond what the receiver's state says.
+        self.timer_is_stale |= news;
         if news && self.outbox.is_some() {
             warn!(
                 reason = unstored,
@@ -171,6 +192,7 @@ impl Outbound {
         match sent {
             Sent::Taken => {
                 outbox.delivered(entry);
+                self.unreadable.clear();
                 let (batches, metrics) = (outbox.len(), outbox.metrics());
                 debug!(snapshot = entry.timestamp, batches, metrics, "replayed from the outbox");
                 if outbox.is_empty() {
@@ -179,7 +201,8 @@ impl Outbound {
                 }
                 if self.replay_rate > 0 {
                     let seconds = entry.metrics as f64 / self.replay_rate as f64;
-                    self.replay_pause = Duration::from_secs_f64(seconds);
+                    self.replay_pause =
+                        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
                 }
                 let change = self.gate.replay_took();
                 self.tell(change, "");
@@ -193,7 +216,7 @@ impl Outbound {
             Sent::Damaged(reason) => {
                 outbox.damaged(entry);
                 self.gate.replay_without_result();
-                counts.dropped_metrics += entry.metrics;
+                counts.dropped_metrics = counts.dropped_metrics.saturating_add(entry.metrics);
                 let metrics = entry.metrics;
                 error!(
                     snapshot = entry.timestamp,
@@ -208,6 +231,9 @@ impl Outbound {
             Sent::Unreadable(reason) => {
                 self.gate.replay_without_result();
                 self.replay_pause = UNREADABLE_PAUSE;
+                if !self.unreadable.insert(entry.timestamp.clone()) {
+                    return;
+                }
                 warn!(
                     snapshot = entry.timestamp,
                     reason, "a batch of the outbox cannot be read now, trying again"
@@ -216,19 +242,39 @@ impl Outbound {
         }
     }
 
-    /// Lines about ourselves were tried.
-    pub(crate) fn own_sent(&mut self, sent: Sent, counts: &mut Counts) {
-        if let Sent::Refused(reason) = sent {
-            counts.delivery_failures += 1;
-            let change = self.gate.own_refused();
-            self.tell(change, &reason);
-        }
+    /// The receiver took so long over a snapshot that its worker was ended.
+    pub(crate) fn too_slow(&mut self, snapshot: &str, counts: &mut Counts) {
+        counts.delivery_failures += 1;
+        let change = self.gate.too_slow(snapshot);
+        self.tell(
+            change,
+            "the receiver takes longer over a batch than job-timeout and its own limits allow",
+        );
     }
 
-    /// Sends lines about ourselves, if the receiver is up and the last ones are not still on their way.
-    pub(crate) fn send_own(&self, timestamp: String, lines: Vec<u8>) {
-        if let Some(orders) = self.orders.as_ref().filter(|_| !self.gate.is_down()) {
-            let _ = orders.try_send(Order::Own { timestamp, lines });
+    /// Lines about ourselves were tried.
+    pub(crate) fn own_sent(&mut self, sent: Sent, counts: &mut Counts) {
+        self.own_on_way = false;
+        let (change, reason) = match sent {
+            Sent::Taken => (self.gate.own_took(), String::new()),
+            Sent::Refused(reason) => {
+                counts.delivery_failures += 1;
+                (self.gate.own_refused(), reason)
+            }
+            _ => return,
+        };
+        self.tell(change, &reason);
+    }
+
+    /// Sends lines about ourselves, unless the last ones are still on their way. While the receiver is down the oldest batch of the
+    /// outbox is the better probe; where there is none, these are one.
+    pub(crate) fn send_own(&mut self, timestamp: String, lines: Vec<u8>) {
+        let waits = self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
+        if self.own_on_way || (self.gate.is_down() && waits) {
+            return;
+        }
+        if let Some(orders) = &self.orders {
+            self.own_on_way = orders.try_send(Order::Own { timestamp, lines }).is_ok();
         }
     }
 
@@ -247,8 +293,8 @@ impl Outbound {
     }
 
     fn dropped(&mut self, entries: &[Entry], counts: &mut Counts) {
-        let metrics: u64 = entries.iter().map(|entry| entry.metrics).sum();
-        counts.dropped_metrics += metrics;
+        let metrics = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.metrics));
+        counts.dropped_metrics = counts.dropped_metrics.saturating_add(metrics);
         if metrics > 0 && !std::mem::replace(&mut self.told_dropping, true) {
             warn!(
                 metrics,
@@ -264,6 +310,7 @@ impl Outbound {
             Change::None => {}
             Change::WentDown => {
                 self.down_since = Some(now);
+                self.timer_is_stale = true;
                 if self.outbox.is_some() {
                     warn!(
                         reason,
@@ -276,13 +323,18 @@ impl Outbound {
             Change::CameUp => {
                 let since = self.down_since.take().unwrap_or(now);
                 let seconds = now.saturating_duration_since(since).as_secs();
-                let outbox = self.outbox.as_ref();
-                let (batches, metrics) =
-                    outbox.map_or((0, 0), |outbox| (outbox.len(), outbox.metrics()));
-                info!(
-                    seconds,
-                    batches, metrics, "the receiver is back; the outbox follows, oldest first"
-                );
+                match &self.outbox {
+                    Some(outbox) => {
+                        let (batches, metrics) = (outbox.len(), outbox.metrics());
+                        info!(
+                            seconds,
+                            batches,
+                            metrics,
+                            "the receiver is back; the outbox follows, oldest first"
+                        );
+                    }
+                    None => info!(seconds, "delivering again, oldest first"),
+                }
             }
         }
     }

@@ -153,6 +153,7 @@ impl Parent {
                         self.keepers -= 1;
                         return Err(Error::Ended("a keeper"));
                     }
+                    Ok(Event::SenderEnded) => return Err(Error::Ended("the sender")),
                     Ok(event) => self.take(event),
                 },
                 recv(found) -> name => match name {
@@ -204,6 +205,9 @@ impl Parent {
 
     /// Sets the timer for what is to be tried next, unless it runs.
     fn arm(&mut self) {
+        if self.outbound.timer_was_stale() {
+            self.retry_armed = false;
+        }
         if !self.retry_armed
             && let Some(pause) = self.outbound.pause()
         {
@@ -241,6 +245,13 @@ impl Parent {
             }
             Event::Beside { dispatcher, fault } => self.beside(dispatcher, fault),
             Event::IdleDied => self.counts.worker_restarts += 1,
+            Event::TooSlow { snapshot } => {
+                self.counts.worker_restarts += 1;
+                self.outbound.recheck(&snapshot, &mut self.counts);
+                self.outbound.too_slow(&snapshot, &mut self.counts);
+                self.queue.wait_again(&snapshot);
+            }
+            Event::SenderEnded => {}
             Event::GivenUp { snapshot } => {
                 self.outbound.no_result(&snapshot);
                 self.queue.wait_again(&snapshot);
@@ -292,12 +303,18 @@ impl Parent {
 
     /// Tries again to be rid of what should not be in the spool any more, and forgets what somebody took away.
     fn look_at_lingering(&mut self) {
-        let src_dir = &self.shared.config.src_dir;
+        let config = &self.shared.config;
+        let (src_dir, failed) = (&config.src_dir, &config.failed_dir);
         let queue = &mut self.queue;
         self.lingering.retain(|snapshot, why| {
             let gone = match why {
                 Lingering::Done => spool::reader::remove(src_dir, snapshot).is_ok(),
-                Lingering::GivenUp => !src_dir.join(snapshot).exists(),
+                Lingering::GivenUp => {
+                    let why = "given up before there was room or right to move it";
+                    !src_dir.join(snapshot).exists()
+                        || spool::failed::hold(src_dir, snapshot, failed, why, config.failed_limit)
+                            .is_ok()
+                }
             };
             if gone {
                 queue.forget(snapshot);

@@ -45,6 +45,8 @@ pub(crate) enum Sent {
 
 /// Sends until the orders end.
 pub(crate) fn run(config: config::Graphite, orders: &Receiver<Order>, events: &Sender<Event>) {
+    // However this thread ends, the parent hears of it.
+    let _last_word = LastWord(events);
     let mut graphite = Graphite::new(config);
     for order in orders {
         let event = match order {
@@ -61,6 +63,14 @@ pub(crate) fn run(config: config::Graphite, orders: &Receiver<Order>, events: &S
         if events.send(event).is_err() {
             return;
         }
+    }
+}
+
+struct LastWord<'a>(&'a Sender<Event>);
+
+impl Drop for LastWord<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::SenderEnded);
     }
 }
 

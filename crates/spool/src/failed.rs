@@ -53,7 +53,7 @@ pub fn hold(
         let _ = fs::remove_file(&beside);
         return Err(at(&to)(error));
     }
-    Ok(prune(failed, limit))
+    Ok(prune(failed, limit, &to))
 }
 
 /// Snapshots that are held, oldest first.
@@ -65,7 +65,7 @@ pub fn held(failed: &Path) -> Vec<PathBuf> {
         .flatten()
         .filter(|entry| entry.path().is_dir())
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name::is_snapshot(base(name)))
+        .filter(|name| is_ours(name))
         .collect();
     names.sort_by(|a, b| name::compare(base(a), base(b)).then_with(|| a.cmp(b)));
     names.into_iter().map(|name| failed.join(name)).collect()
@@ -74,6 +74,13 @@ pub fn held(failed: &Path) -> Vec<PathBuf> {
 /// The snapshot's own name: what stands before the dot that parts namesakes.
 fn base(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
+}
+
+/// A snapshot's name, or that and the number of a namesake; anything else is somebody's own.
+fn is_ours(name: &str) -> bool {
+    let (snapshot, namesake) = name.split_once('.').unwrap_or((name, "2"));
+    let number = !namesake.is_empty() && namesake.bytes().all(|byte| byte.is_ascii_digit());
+    name::is_snapshot(snapshot) && number
 }
 
 fn free_name(failed: &Path, snapshot: &str) -> PathBuf {
@@ -88,10 +95,11 @@ fn reason_file(held: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn prune(failed: &Path, limit: usize) -> usize {
+/// Removes the oldest over the limit, but not the one that was just held: the log speaks of it.
+fn prune(failed: &Path, limit: usize, newest: &Path) -> usize {
     let held = held(failed);
     let too_many = held.len().saturating_sub(limit);
-    for path in held.iter().take(too_many) {
+    for path in held.iter().filter(|path| *path != newest).take(too_many) {
         let _ = fs::remove_dir_all(path);
         let _ = fs::remove_file(reason_file(path));
     }

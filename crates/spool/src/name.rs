@@ -19,7 +19,9 @@ pub fn is_snapshot(name: &str) -> bool {
 #[must_use]
 pub fn seconds(name: &str) -> Option<u64> {
     // `parse` alone would take a sign too.
-    if name.bytes().all(|byte| byte.is_ascii_digit()) { name.parse().ok() } else { None }
+    // So many digits have the largest number: with more, zeros in front, a name grows out of what a file system takes.
+    let digits = (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { name.parse().ok() } else { None }
 }
 
 /// Whether the name begins with a dot.

@@ -85,7 +85,19 @@ impl Model {
     }
 
     fn trim(&mut self) -> Vec<String> {
-        let mut dropped = Vec::new();
+        let limits = &self.limits;
+        let alone = |stored: &Stored| {
+            stored.size_bytes > limits.size_bytes
+                || limits.metrics.is_some_and(|limit| stored.metrics > limit)
+        };
+        let alone: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, s)| alone(s))
+            .map(|(timestamp, _)| *timestamp)
+            .collect();
+        let mut dropped: Vec<String> = alone.iter().map(u64::to_string).collect();
+        self.waiting.retain(|timestamp, _| !alone.contains(timestamp));
         while self.size_bytes() > self.limits.size_bytes
             || self.limits.metrics.is_some_and(|limit| self.metrics() > limit)
         {

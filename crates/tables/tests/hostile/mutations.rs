@@ -89,7 +89,8 @@ fn cell() -> impl Strategy<Value = String> {
         6 => any::<u16>().prop_map(|number| number.to_string()),
         3 => Just(String::new()),
         2 => any::<u64>().prop_map(|number| number.to_string()),
-        2 => any::<i64>().prop_map(|number| number.to_string()),
+        // Small beside the others: a mean of large values that cancel out is no matter of reading.
+        2 => (-1_000_000_i64..0).prop_map(|number| number.to_string()),
         1 => Just("18446744073709551616".to_owned()),
         1 => Just("no check".to_owned()),
         1 => Just("\"L7OK, \"\"fine\"\"\"".to_owned()),
@@ -135,21 +136,26 @@ fn dump() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn names_of(line: &[u8]) -> Option<String> {
+/// What the proxy of a row may be called, whichever of its quotes count.
+fn names_of(line: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(line).into_owned();
-    Some(clean::segment(text.split(',').next()?.trim_matches('"')))
+    let cell = text.split(',').next().unwrap_or_default();
+    let whole = [cell, cell.trim_matches('"')].map(str::to_owned);
+    let single = whole.clone().map(|name| name.replace("\"\"", "\""));
+    whole.iter().chain(&single).map(|name| clean::segment(name)).collect()
 }
 
-/// The metrics that speak of none of the proxies.
-fn without<'a>(metrics: &'a Metrics, proxies: &BTreeSet<String>) -> Metrics {
-    let of_others = |path: &&'a String| {
-        let mut words = path.split([' ', '/']);
-        let first = words.next().unwrap();
-        let kinds = ["frontend", "backend"].contains(&first) && !path.contains('/');
-        let proxy = if kinds { words.next().unwrap() } else { first };
-        !proxies.contains(proxy)
-    };
-    let kept = metrics.iter().filter(|(path, _)| of_others(path));
+/// The proxy that a metric speaks of.
+fn proxy_of(path: &str) -> &str {
+    let mut words = path.split([' ', '/']);
+    let first = words.next().unwrap();
+    let kind = ["frontend", "backend"].contains(&first) && !path.contains('/');
+    if kind { words.next().unwrap() } else { first }
+}
+
+/// The metrics that speak of proxies that are wanted.
+fn of(metrics: &Metrics, wanted: impl Fn(&str) -> bool) -> Metrics {
+    let kept = metrics.iter().filter(|(path, _)| wanted(proxy_of(path)));
     kept.map(|(path, value)| (path.clone(), *value)).collect::<BTreeMap<_, _>>()
 }
 
@@ -199,12 +205,16 @@ proptest! {
         let touched: BTreeSet<String> = damaged
             .split(|byte| *byte == b'\n')
             .chain([&lines[at][..]])
-            .filter_map(names_of)
+            .flat_map(names_of)
             .collect();
         lines[at] = [&damaged[..], b"\n"].concat();
         let (before, _) = Snapshot::of_stats(&[&whole]).fold(&config());
         let (after, _) = Snapshot::of_stats(&[&lines.concat()]).fold(&config());
-        prop_assert_eq!(without(&before, &touched), without(&after, &touched));
+        // What quotes make of a damaged name is a new name at most: it is nobody else's.
+        let known: BTreeSet<String> =
+            whole.split(|byte| *byte == b'\n').flat_map(names_of).collect();
+        let others = |proxy: &str| known.contains(proxy) && !touched.contains(proxy);
+        prop_assert_eq!(of(&before, others), of(&after, others));
     }
 
     /// Whatever becomes of one answer to `show info`, each other process keeps its figures, and nobody panics.

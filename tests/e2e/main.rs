@@ -16,6 +16,7 @@
 mod bench;
 mod carbon;
 mod commands;
+mod contrib;
 mod demo;
 mod exact;
 mod examples;

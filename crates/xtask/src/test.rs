@@ -1,7 +1,8 @@
-//! `cargo xtask test`: every test of the workspace, with real servers where they can be had.
+//! `cargo xtask test`: every test of the workspace, with real servers and tools where they can be
+//! had.
 //!
-//! A test whose server is missing passes and notes `skipped: …` in the file that
-//! `HAPROXYSTATS_SKIPPED` names. Once all servers are there, `HAPROXYSTATS_REQUIRE_SERVERS` turns
+//! A test whose server or tool is missing passes and notes `skipped: …` in the file that
+//! `HAPROXYSTATS_SKIPPED` names. Once all are there, `HAPROXYSTATS_REQUIRE_SERVERS` turns
 //! such a note into a failure, so that a run never skips unseen.
 
 use std::path::Path;
@@ -10,10 +11,19 @@ use std::process::Command;
 use crate::{Failure, cargo, find_program};
 
 /// A program that tests start, and the Debian package that brings it.
-const SERVERS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("haproxy", "haproxy"),
     ("carbon-cache", "graphite-carbon"),
     ("whisper-fetch", "python3-whisper"),
+    ("graphite-manage", "graphite-web"),
+    ("systemd-analyze", "systemd"),
+    ("supervisord", "supervisor"),
+    ("puppet", "puppet"),
+    ("ansible-playbook", "ansible-core"),
+    ("ansible-lint", "ansible-lint"),
+    ("rpm", "rpm"),
+    ("lintian", "lintian"),
+    ("valgrind", "valgrind"),
 ];
 
 /// The seed of all property tests.
@@ -21,13 +31,13 @@ const PROPTEST_SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20261120");
 
 /// Runs the tests; `arguments` go to `cargo test`.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
-    let mut missing = missing_servers();
+    let mut missing = missing_programs();
     if !missing.is_empty() {
         match why_not_install() {
             None => install(&missing.iter().map(|(_, package)| *package).collect::<Vec<_>>()),
             Some(reason) => println!("xtask: nothing is installed: {reason}"),
         }
-        missing = missing_servers();
+        missing = missing_programs();
     }
     for (program, package) in &missing {
         println!("xtask: {program} is missing (package {package}): its tests are skipped");
@@ -51,8 +61,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(format!("cargo test ended with {status}")) }
 }
 
-fn missing_servers() -> Vec<(&'static str, &'static str)> {
-    SERVERS.into_iter().filter(|(program, _)| find_program(program).is_none()).collect()
+fn missing_programs() -> Vec<(&'static str, &'static str)> {
+    PROGRAMS.into_iter().filter(|(program, _)| find_program(program).is_none()).collect()
 }
 
 fn why_not_install() -> Option<&'static str> {

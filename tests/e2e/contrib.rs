@@ -1,0 +1,10 @@
+//! What surrounds the programs for an operator, each judged by the tool that will read it.
+
+mod ansible;
+mod container;
+mod dashboards;
+mod nagios;
+mod packages;
+mod puppet;
+mod supervisor;
+mod systemd;

@@ -1,0 +1,1 @@
+//! The role of `contrib/ansible-playbook`, tried with the real tools.

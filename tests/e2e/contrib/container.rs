@@ -1,0 +1,1 @@
+//! The image of `contrib/docker`, tried with the real tools.

@@ -1,0 +1,1 @@
+//! The checks of `contrib/nagios`, tried with the real tools.

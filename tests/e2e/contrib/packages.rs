@@ -1,0 +1,1 @@
+//! The Debian package and the RPM, tried with the real tools.

@@ -1,0 +1,1 @@
+//! The module of `contrib/puppet`, tried with the real tools.

@@ -1,0 +1,1 @@
+//! The configuration of `contrib/supervisor`, tried with the real tools.

@@ -1,0 +1,1 @@
+//! The units of `contrib/systemd`, tried with the real tools.

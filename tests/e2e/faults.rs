@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::bench::{Bench, FIRST};
 use crate::scene::{Scene, assert_exact};
@@ -278,4 +278,28 @@ fn a_receiver_that_was_away_is_found_again_without_any_snapshot() {
     bench.sink.revive();
     wait_until("the word that it is back", || process.log().contains("the receiver is back"));
     process.finish();
+}
+
+/// Lets a worker open no file beyond those that it has, or as many as it could before.
+fn limit_descriptors(worker: i32, limit: Rlimit) -> Rlimit {
+    prlimit(Pid::from_raw(worker), Resource::Nofile, limit).unwrap()
+}
+
+/// No descriptor is free for a while: the snapshot waits, and is neither folded by halves nor given
+/// up.
+#[test]
+fn what_cannot_be_read_for_a_moment_is_read_later() {
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config(ONE_WORKER, ""));
+    let worker = worker(&process);
+    wait_until("a worker that is ready", || process.log().contains("worker started"));
+    let before = limit_descriptors(worker, Rlimit { current: Some(3), maximum: None });
+    bench.publish(1);
+    wait_until("a try in vain", || process.log().contains("cannot be read just now"));
+    assert_eq!(bench.scene.waiting().len(), 1);
+    limit_descriptors(worker, before);
+    bench.wait_until_drained();
+    assert_eq!(bench.failed().len(), 0);
+    process.finish();
+    assert_exact(&bench.sink, &[FIRST]);
 }

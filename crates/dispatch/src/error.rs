@@ -26,7 +26,7 @@ pub enum Error {
         source: io::Error,
     },
     /// It accepted no byte for write-timeout.
-    #[error("graphite {address} accepted no byte for {}s (write-timeout), {sent} of {total} bytes sent", timeout.as_secs_f64())]
+    #[error("graphite {address} accepted no byte for {}s (write-timeout), {} bytes sent", timeout.as_secs_f64(), so_far(*sent, *total))]
     Stalled {
         /// Server and port.
         address: String,
@@ -34,18 +34,18 @@ pub enum Error {
         timeout: Duration,
         /// Bytes that our kernel took.
         sent: u64,
-        /// Bytes of the batch.
-        total: u64,
+        /// Bytes of the batch, where that is known.
+        total: Option<u64>,
     },
     /// The connection broke.
-    #[error("the connection to graphite {address} broke after {sent} of {total} bytes: {source}")]
+    #[error("the connection to graphite {address} broke after {} bytes: {source}", so_far(*sent, *total))]
     Broken {
         /// Server and port.
         address: String,
         /// Bytes that our kernel took.
         sent: u64,
-        /// Bytes of the batch.
-        total: u64,
+        /// Bytes of the batch, where that is known.
+        total: Option<u64>,
         /// What the system said.
         source: io::Error,
     },
@@ -98,4 +98,8 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn so_far(sent: u64, total: Option<u64>) -> String {
+    total.map_or_else(|| sent.to_string(), |total| format!("{sent} of {total}"))
 }

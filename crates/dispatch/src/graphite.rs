@@ -84,7 +84,7 @@ impl Graphite {
         let mut sent = 0;
         loop {
             let chunk = match source.fill_buf() {
-                Ok([]) if sent == total => return Ok(total),
+                Ok([]) if total.is_none_or(|total| sent == total) => return Ok(sent),
                 Ok([]) => {
                     let source = ErrorKind::UnexpectedEof.into();
                     return Err(Error::Unreadable { source, begun: true });
@@ -115,7 +115,7 @@ impl Graphite {
     fn deliver_and_close(&self, lines: &dyn Lines) -> Result<(), Error> {
         let mut stream = self.connect()?;
         let total = self.write(&mut stream, lines)?;
-        let broken = |source| self.broken(total, total, source);
+        let broken = |source| self.broken(total, Some(total), source);
         let mut heard = 0;
         if has_closed(&mut stream, &mut heard).map_err(broken)? {
             return Err(Error::ClosedEarly { address: self.address.clone() });
@@ -135,7 +135,7 @@ impl Graphite {
         mut heard: usize,
         total: u64,
     ) -> Result<(), Error> {
-        let broken = |source| self.broken(total, total, source);
+        let broken = |source| self.broken(total, Some(total), source);
         let limit = at_least_a_millisecond(self.config.confirm_timeout);
         // There is no clock here, so the limit is cut in slices: whatever ends a read, it took no more than one.
         let slice = at_least_a_millisecond(limit / CLOSE_SLICES);
@@ -194,7 +194,7 @@ impl Graphite {
 
     /// Bytes that the peer has not acknowledged; a connection that is broken has no such number.
     fn unacknowledged(&self, stream: &TcpStream, total: u64) -> Result<usize, Error> {
-        let broken = |source| self.broken(total, total, source);
+        let broken = |source| self.broken(total, Some(total), source);
         let bytes = unacknowledged::bytes(stream).map_err(broken)?;
         // Asked last: a reset empties the kernel's queue, and what a number read after it means is the kernel's affair.
         match stream.take_error().map_err(broken)? {
@@ -208,7 +208,7 @@ impl Graphite {
         Error::Unconfirmed { address: self.address.clone(), missing, timeout, remedy }
     }
 
-    fn broken(&self, sent: u64, total: u64, source: io::Error) -> Error {
+    fn broken(&self, sent: u64, total: Option<u64>, source: io::Error) -> Error {
         Error::Broken { address: self.address.clone(), sent, total, source }
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use daemon::Clock;
 use tracing::warn;
 
-use crate::{Delivery, Dispatcher, Error};
+use crate::{Delivery, Dispatcher, Error, lines};
 
 /// The local-store dispatcher.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Dispatcher for LocalStore {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let aside = directory.join(FILE_ASIDE);
         let file = directory.join(FILE);
-        let write = || io::copy(&mut delivery.lines.open()?, &mut fs::File::create(&aside)?);
+        let write = || lines::copy(delivery.lines, &mut fs::File::create(&aside)?);
         let written = write().map_err(at(&aside));
         let stored = written.and_then(|_| fs::rename(&aside, &file).map_err(at(&file)));
         if stored.is_err() {

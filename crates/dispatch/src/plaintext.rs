@@ -3,10 +3,12 @@
 //! Whole numbers have no point; others have the fewest digits that read back the same; none has an exponent. Where a row
 //! belongs to a group, the group's path takes the place of the plain one, or comes beside it with double writes.
 
-use std::io::Write;
+use std::io::{self, BufRead, Read, Write};
 
 use metric::groups::Groups;
-use metric::{Section, Subject, Value, clean, groups};
+use metric::{Batch, Section, Subject, Value, clean, groups};
+
+use crate::Lines;
 
 /// Where paths begin and groups stand in them.
 #[derive(Debug)]
@@ -53,26 +55,34 @@ impl Paths {
         Ok(Self { prefix, grouping: grouping.transpose()? })
     }
 
-    /// The path of a row up to its metric, plain, and grouped where it has a group.
-    fn of_row(&self, subject: Subject, (first, second): (&str, &str), group: Option<&str>) -> Row {
-        let prefix = &self.prefix;
-        let tail = match subject {
-            Subject::Daemon => "daemon.".to_owned(),
-            Subject::Process => format!("daemon.process.{first}."),
-            Subject::Frontend => format!("frontend.{first}."),
-            Subject::Backend => format!("backend.{first}."),
-            Subject::BackendServer => format!("backend.{first}.server.{second}."),
-            Subject::Server => format!("server.{first}."),
-            Subject::Own => "haproxystats.".to_owned(),
+    /// Appends the path of a row up to its metric: plain, or that of its group.
+    fn push_row(
+        &self,
+        subject: Subject,
+        (first, second): (&str, &str),
+        group: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut push = |parts: &[&str]| {
+            parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         };
-        let grouped = self.grouping.as_ref().zip(group).map(|(grouping, group)| {
-            (format!("{prefix}.{}.{group}.{tail}", grouping.namespace), grouping.double_writes)
-        });
-        match grouped {
-            Some((path, false)) => Row { path, second: None },
-            Some((path, true)) => Row { path: format!("{prefix}.{tail}"), second: Some(path) },
-            None => Row { path: format!("{prefix}.{tail}"), second: None },
+        push(&[&self.prefix, "."]);
+        if let Some((grouping, group)) = self.grouping.as_ref().zip(group) {
+            push(&[&grouping.namespace, ".", group, "."]);
         }
+        match subject {
+            Subject::Daemon => push(&["daemon."]),
+            Subject::Process => push(&["daemon.process.", first, "."]),
+            Subject::Frontend => push(&["frontend.", first, "."]),
+            Subject::Backend => push(&["backend.", first, "."]),
+            Subject::BackendServer => push(&["backend.", first, ".server.", second, "."]),
+            Subject::Server => push(&["server.", first, "."]),
+            Subject::Own => push(&["haproxystats."]),
+        }
+    }
+
+    fn double_writes(&self) -> bool {
+        self.grouping.as_ref().is_some_and(|grouping| grouping.double_writes)
     }
 
     fn groups_of(&self, subject: Subject) -> Option<&Groups> {
@@ -86,35 +96,181 @@ impl Paths {
     }
 }
 
-struct Row {
-    path: String,
-    second: Option<String>,
+/// A batch as [`Lines`], made when they are read and as they are read: they are ten times the size of the batch, so that nobody
+/// should hold them all.
+#[derive(Debug)]
+pub struct BatchLines<'a> {
+    batch: &'a Batch,
+    paths: &'a Paths,
+}
+
+impl<'a> BatchLines<'a> {
+    /// The lines of all sections of `batch`.
+    #[must_use]
+    pub const fn new(batch: &'a Batch, paths: &'a Paths) -> Self {
+        Self { batch, paths }
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let sections = self.batch.sections.iter();
+        sections.map(|section| SectionLines::new(section, self.paths, "").count()).sum()
+    }
+}
+
+impl Lines for BatchLines<'_> {
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+        let sections = self.batch.sections.iter();
+        let mut sections =
+            sections.map(|section| SectionLines::new(section, self.paths, &self.batch.timestamp));
+        Ok(Box::new(Chunks {
+            current: sections.next(),
+            sections,
+            chunk: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8),
+            at: 0,
+        }))
+    }
+}
+
+/// Bytes that are made at once: with the row that passes it a chunk is still one write of 256 KiB.
+const CHUNK_BYTES: usize = 240 * 1024;
+
+/// Lines by the chunk.
+struct Chunks<'a, I> {
+    sections: I,
+    current: Option<SectionLines<'a>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl<'a, I: Iterator<Item = SectionLines<'a>>> Chunks<'a, I> {
+    fn refill(&mut self) {
+        self.chunk.clear();
+        self.at = 0;
+        while self.chunk.len() < CHUNK_BYTES
+            && let Some(section) = &mut self.current
+        {
+            if !section.push_row(&mut self.chunk) {
+                self.current = self.sections.next();
+            }
+        }
+    }
+}
+
+impl<'a, I: Iterator<Item = SectionLines<'a>>> BufRead for Chunks<'a, I> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at >= self.chunk.len() {
+            self.refill();
+        }
+        Ok(self.chunk.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count;
+    }
+}
+
+impl<'a, I: Iterator<Item = SectionLines<'a>>> Read for Chunks<'a, I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut chunk = self.fill_buf()?;
+        let count = chunk.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
 }
 
 /// Appends the lines of a section.
 pub fn encode(section: &Section, paths: &Paths, timestamp: &str, out: &mut Vec<u8>) {
-    let groups = paths.groups_of(section.subject);
-    // The servers of a backend follow each other, and their group is the backend's.
-    let mut last: Option<(&str, Option<&str>)> = None;
-    let tail = format!(" {timestamp}\n");
-    let names: Vec<String> =
-        section.columns.iter().map(|column| format!("{} ", column.name)).collect();
-    for (row, row_names) in section.names.iter().enumerate() {
-        let group = groups.and_then(|groups| match last {
-            Some((name, group)) if name == row_names.0 => group,
-            _ => groups.of(row_names.0),
-        });
-        last = Some((row_names.0, group));
-        let row_path = paths.of_row(section.subject, row_names, group);
-        for (column, name) in section.columns.iter().zip(&names) {
-            let Some(value) = column.get(row) else { continue };
-            for path in std::iter::once(&row_path.path).chain(&row_path.second) {
-                out.extend_from_slice(path.as_bytes());
-                out.extend_from_slice(name.as_bytes());
-                push_value(value, out);
-                out.extend_from_slice(tail.as_bytes());
+    let mut lines = SectionLines::new(section, paths, timestamp);
+    while lines.push_row(out) {}
+}
+
+/// The lines of a section, row by row.
+struct SectionLines<'a> {
+    section: &'a Section,
+    paths: &'a Paths,
+    groups: Option<&'a Groups>,
+    row: usize,
+    /// The servers of a backend follow each other, and their group is the backend's.
+    last_group: Option<(&'a str, Option<&'a str>)>,
+    /// Metrics' names with the blank that follows.
+    names: Vec<String>,
+    /// What stands between the values of a row: the end of a line, then the path of the next.
+    between: Vec<u8>,
+    /// The length of a line's end.
+    tail: usize,
+}
+
+impl<'a> SectionLines<'a> {
+    fn new(section: &'a Section, paths: &'a Paths, timestamp: &str) -> Self {
+        let between = format!(" {timestamp}\n").into_bytes();
+        Self {
+            section,
+            paths,
+            groups: paths.groups_of(section.subject),
+            row: 0,
+            last_group: None,
+            names: section.columns.iter().map(|column| format!("{} ", column.name)).collect(),
+            tail: between.len(),
+            between,
+        }
+    }
+
+    /// Appends the lines of the next row; false if there is none.
+    fn push_row(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(names) = self.section.names.get(self.row) else { return false };
+        let group = self.group_of(names.0);
+        if group.is_some() && self.paths.double_writes() {
+            self.push_lines(names, None, out);
+        }
+        self.push_lines(names, group, out);
+        self.row += 1;
+        true
+    }
+
+    fn push_lines(&mut self, names: (&str, &str), group: Option<&str>, out: &mut Vec<u8>) {
+        self.between.truncate(self.tail);
+        self.paths.push_row(self.section.subject, names, group, &mut self.between);
+        let (tail, mut before) = (&self.between[..self.tail], &self.between[self.tail..]);
+        for (column, name) in self.section.columns.iter().zip(&self.names) {
+            let Some(value) = column.get(self.row) else { continue };
+            out.extend_from_slice(before);
+            out.extend_from_slice(name.as_bytes());
+            push_value(value, out);
+            before = &self.between;
+        }
+        if before.len() == self.between.len() {
+            out.extend_from_slice(tail);
+        }
+    }
+
+    fn group_of(&mut self, name: &'a str) -> Option<&'a str> {
+        let groups = self.groups?;
+        let group = match self.last_group {
+            Some((last, group)) if last == name => group,
+            _ => groups.of(name),
+        };
+        self.last_group = Some((name, group));
+        group
+    }
+
+    /// How many lines there are.
+    fn count(mut self) -> u64 {
+        let mut count = self.section.count();
+        if self.groups.is_some() && self.paths.double_writes() {
+            for (row, (name, _)) in self.section.names.iter().enumerate() {
+                if self.group_of(name).is_some() {
+                    let columns = self.section.columns.iter();
+                    count += columns.filter(|column| column.get(row).is_some()).count();
+                }
             }
         }
+        count as u64
     }
 }
 
@@ -223,11 +379,12 @@ mod tests {
     #[test]
     fn double_writes_send_a_grouped_line_on_its_plain_path_too() {
         assert_eq!(
-            lines(&servers(), &naming(Some(groups(true))), "h").lines().take(2).collect::<Vec<_>>(),
-            [
-                "lb.haproxy.backend.be0.server.s1.stot 3 17",
-                "lb.haproxy.flavor.even.backend.be0.server.s1.stot 3 17"
-            ]
+            lines(&servers(), &naming(Some(groups(true))), "h"),
+            "lb.haproxy.backend.be0.server.s1.stot 3 17\n\
+             lb.haproxy.backend.be0.server.s1.rtime 2.5 17\n\
+             lb.haproxy.flavor.even.backend.be0.server.s1.stot 3 17\n\
+             lb.haproxy.flavor.even.backend.be0.server.s1.rtime 2.5 17\n\
+             lb.haproxy.backend.be1.server.s1.stot -4 17\n"
         );
     }
 
@@ -258,6 +415,42 @@ mod tests {
         assert_eq!([decimal(1e21), decimal(1e-7)], ["1000000000000000000000", "0.0000001"]);
         assert_eq!(written(Value::Wide(1 << 70)), "1180591620717411303424");
         assert_eq!(written(Value::Milliseconds(12_034)), "12.034");
+    }
+
+    #[test]
+    fn the_lines_of_a_batch_come_whole_by_the_piece_and_are_counted() {
+        let mut names = Names::default();
+        let rows = 5_000;
+        (0..rows).for_each(|row| names.push(&format!("be{row}"), "s1"));
+        let values = Values::Integers((0..rows).collect());
+        let columns = vec![Column::full("stot", values.clone()), Column::full("econ", values)];
+        let many = Section { names, columns, ..servers() };
+        let empty = Section { names: Names::default(), columns: vec![], ..servers() };
+        let batch =
+            Batch { timestamp: "17".into(), sections: vec![empty.clone(), many, empty, servers()] };
+        for double_writes in [false, true] {
+            let paths = Paths::new(&naming(Some(groups(double_writes))), "h").unwrap();
+            let mut whole = Vec::new();
+            for section in &batch.sections {
+                encode(section, &paths, "17", &mut whole);
+            }
+            let lines = BatchLines::new(&batch, &paths);
+            let mut pieces = lines.open().unwrap();
+            let (mut joined, mut count) = (Vec::new(), 0);
+            while let piece = pieces.fill_buf().unwrap()
+                && !piece.is_empty()
+            {
+                let taken = piece.len().min(100_000);
+                joined.extend_from_slice(&piece[..taken]);
+                pieces.consume(taken);
+                count += 1;
+            }
+            assert!(joined == whole && count > 3);
+            assert_eq!(lines.count(), whole.iter().filter(|byte| **byte == b'\n').count() as u64);
+            let mut read = Vec::new();
+            lines.open().unwrap().read_to_end(&mut read).unwrap();
+            assert!(read == whole);
+        }
     }
 
     proptest! {

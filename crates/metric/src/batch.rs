@@ -249,6 +249,14 @@ impl Names {
         self.ends.is_empty()
     }
 
+    /// A row's first and second name.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<(&str, &str)> {
+        let begin = row.checked_sub(1).map_or(Some(0), |before| Some(self.ends.get(before)?.1))?;
+        let (middle, end) = *self.ends.get(row)?;
+        Some((self.text.get(begin..middle)?, self.text.get(middle..end)?))
+    }
+
     /// The rows in order: first and second name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut begin = 0;
@@ -271,6 +279,8 @@ mod tests {
         names.push("", "");
         names.push("be2", "");
         assert_eq!(names.iter().collect::<Vec<_>>(), [("be1", "s1"), ("", ""), ("be2", "")]);
+        let got: Vec<_> = (0..names.len()).map(|row| names.get(row).unwrap()).collect();
+        assert_eq!((names.iter().collect(), names.get(3)), (got, None));
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(crate) enum Event {
         /// What is wrong with it.
         fault: Option<String>,
     },
-    /// An idle worker died.
+    /// A worker without a job died, or could not be started.
     IdleDied,
     /// A batch of the outbox was tried.
     Replayed {
@@ -116,6 +116,8 @@ pub(crate) enum Event {
 /// Pauses before a worker that died is replaced.
 const REPLACE_FIRST: Duration = Duration::from_millis(50);
 const REPLACE_LONGEST: Duration = Duration::from_secs(10);
+/// How long a worker may take to be ready, which takes milliseconds.
+const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a snapshot may take that is worked on when the program is to end.
 const FOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long an idle worker has to end when its stdin is closed.
@@ -180,12 +182,17 @@ impl Worker {
         loop {
             let (reply, answer) = bounded(1);
             channels.spawns.send(reply).ok()?;
-            match answer.recv().ok()?.and_then(|child| Self::begin(index, shared, child)) {
+            let begun = answer.recv().ok()?.and_then(|child| Self::begin(index, shared, child));
+            let ready = begun.and_then(|worker| worker.await_ready(&channels.stopping));
+            match ready {
                 Ok(worker) => {
                     debug!(worker = index, pid = worker.child.id(), "worker started");
                     return Some(worker);
                 }
-                Err(error) => error!(worker = index, %error, "cannot start a worker, trying again"),
+                Err(error) => {
+                    error!(worker = index, %error, "cannot start a worker, trying again");
+                    let _ = channels.events.send(Event::IdleDied);
+                }
             }
             if pause(backoff.pause(), &channels.stopping) == Stop::Stopping {
                 return None;
@@ -205,6 +212,22 @@ impl Worker {
                 Err(error)
             }
         }
+    }
+
+    /// Until it has taken its configuration it gets no job: what ends it before says nothing about a snapshot.
+    fn await_ready(mut self, stopping: &Receiver<()>) -> io::Result<Self> {
+        let why = select! {
+            recv(self.replies) -> reply => match reply {
+                Ok(Reply::Ready) => return Ok(self),
+                Ok(_) => "it did not say first that it is ready".to_owned(),
+                Err(_) => format!("it ended before it was ready ({:?})", self.death()),
+            },
+            recv(stopping) -> _ => "the program ends".to_owned(),
+            recv(after(START_LIMIT)) -> _ => format!("it was not ready within {START_LIMIT:?}"),
+        };
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        Err(io::Error::other(why))
     }
 
     /// Begins to listen to a child and gives it its configuration.
@@ -280,7 +303,7 @@ impl Worker {
         if !matches!(sent, Some(Ok(()))) {
             return self.died(snapshot);
         }
-        let mut encoded = false;
+        let mut folded = false;
         let mut ending = false;
         let mut stopping = stopping.clone();
         let mut limit = after(self.patience(false));
@@ -288,7 +311,8 @@ impl Worker {
             select! {
                 recv(self.replies) -> reply => {
                     match reply {
-                        Ok(Reply::Encoded) => encoded = true,
+                        Ok(Reply::Ready) => {}
+                        Ok(Reply::Folded) => folded = true,
                         Ok(Reply::Beside { dispatcher, fault }) => {
                             let _ = events.send(Event::Beside { dispatcher, fault });
                         }
@@ -297,7 +321,7 @@ impl Worker {
                     }
                     // The end has one limit, whatever is said on the way.
                     if !ending {
-                        limit = after(self.patience(encoded));
+                        limit = after(self.patience(folded));
                     }
                 }
                 recv(stopping) -> _ => {
@@ -313,7 +337,7 @@ impl Worker {
                         info!(snapshot, "given up, since the program ends; it stays in the spool");
                         return Event::GivenUp { snapshot };
                     }
-                    if encoded && mode == Mode::Direct {
+                    if folded && mode == Mode::Direct {
                         return Event::TooSlow { snapshot };
                     }
                     error!(worker = self.index, snapshot, "a worker made no progress (job-timeout), killed");
@@ -324,10 +348,10 @@ impl Worker {
     }
 
     /// How long the worker may say nothing.
-    fn patience(&self, encoded: bool) -> Duration {
+    fn patience(&self, folded: bool) -> Duration {
         let config = &self.shared.config;
         // Waiting for a receiver is no hang: its own limits come on top.
-        let graphite = config.graphite.as_ref().filter(|_| encoded);
+        let graphite = config.graphite.as_ref().filter(|_| folded);
         let limits = graphite.map(|g| g.connect_timeout + g.write_timeout + g.confirm_timeout);
         config.job_timeout + limits.unwrap_or_default()
     }

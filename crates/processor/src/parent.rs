@@ -67,6 +67,8 @@ enum Lingering {
     Done,
     /// It was given up but cannot be moved aside.
     GivenUp,
+    /// It could not be read, and is tried again.
+    Unreadable,
 }
 
 impl Parent {
@@ -280,6 +282,19 @@ impl Parent {
                 warn!(snapshot, "somebody took the snapshot away, going on");
                 self.outbound.no_result(snapshot);
             }
+            Outcome::Unreadable { reason } => {
+                self.outbound.no_result(snapshot);
+                match self.queue.unreadable(snapshot) {
+                    Verdict::GiveUp => self.give_up(snapshot, &reason),
+                    Verdict::Again => {
+                        warn!(
+                            snapshot,
+                            reason, "the snapshot cannot be read just now, trying again"
+                        );
+                        self.lingering.insert(snapshot.to_owned(), Lingering::Unreadable);
+                    }
+                }
+            }
             Outcome::Unusable { reason } => {
                 self.outbound.no_result(snapshot);
                 self.give_up(snapshot, &reason);
@@ -308,6 +323,10 @@ impl Parent {
         let queue = &mut self.queue;
         self.lingering.retain(|snapshot, why| {
             let gone = match why {
+                Lingering::Unreadable => {
+                    queue.again(snapshot);
+                    return false;
+                }
                 Lingering::Done => spool::reader::remove(src_dir, snapshot).is_ok(),
                 Lingering::GivenUp => {
                     let why = "given up before there was room or right to move it";

@@ -33,8 +33,10 @@ pub(crate) enum Order {
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The batch is made; from here on it waits for receivers.
-    Encoded,
+    /// The configuration is taken; jobs may come.
+    Ready,
+    /// The batch is folded; from here on its lines go to receivers.
+    Folded,
     /// A dispatcher that nothing waits for has done its part, or could not.
     Beside {
         /// Its name.
@@ -67,6 +69,11 @@ pub(crate) enum Outcome {
     },
     /// Somebody took the snapshot away.
     Gone,
+    /// It cannot be read just now: a later try may.
+    Unreadable {
+        /// Why not.
+        reason: String,
+    },
     /// It cannot be folded, now or later.
     Unusable {
         /// Why not.
@@ -100,11 +107,11 @@ mod tests {
         let mut pipe = Vec::new();
         let undelivered =
             Outcome::Undelivered { refused: Some("down\nand out".into()), unstored: "full".into() };
-        send(&mut pipe, &Reply::Encoded).unwrap();
+        send(&mut pipe, &Reply::Folded).unwrap();
         send(&mut pipe, &Reply::Finished(undelivered.clone())).unwrap();
         assert_eq!(pipe.iter().filter(|byte| **byte == b'\n').count(), 2);
         let mut from = pipe.as_slice();
-        assert!(matches!(receive(&mut from).unwrap(), Some(Reply::Encoded)));
+        assert!(matches!(receive(&mut from).unwrap(), Some(Reply::Folded)));
         let Some(Reply::Finished(outcome)) = receive(&mut from).unwrap() else { panic!() };
         assert_eq!(outcome, undelivered);
         assert!(receive::<Reply>(&mut from).unwrap().is_none());

@@ -13,6 +13,9 @@ const CRASHES_MAX: u32 = 2;
 /// How often a snapshot is begun whose worker was killed from outside.
 const KILLS_MAX: u32 = 5;
 
+/// How often a snapshot is begun that cannot be read.
+const UNREADABLE_MAX: u32 = 10;
+
 /// The snapshots that the parent knows.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -46,6 +49,7 @@ pub(crate) enum Verdict {
 struct Attempts {
     crashes: u32,
     kills: u32,
+    unreadable: u32,
 }
 
 impl Attempts {
@@ -103,6 +107,24 @@ impl Queue {
     /// It stays in the spool and is not begun again, until [`Queue::forget`].
     pub(crate) fn leave(&mut self, snapshot: &str) {
         self.ended(snapshot);
+    }
+
+    /// It could not be read. Unless it is given up it is left, for [`Queue::again`].
+    pub(crate) fn unreadable(&mut self, snapshot: &str) -> Verdict {
+        let attempts = self.known.entry(snapshot.to_owned()).or_default();
+        attempts.unreadable += 1;
+        if attempts.unreadable >= UNREADABLE_MAX {
+            return Verdict::GiveUp;
+        }
+        self.ended(snapshot);
+        Verdict::Again
+    }
+
+    /// One that was left waits again.
+    pub(crate) fn again(&mut self, snapshot: &str) {
+        if self.known.contains_key(snapshot) {
+            self.waiting.insert(Waiting(snapshot.to_owned()));
+        }
     }
 
     /// One that was left is gone.
@@ -216,6 +238,22 @@ mod tests {
         assert_eq!((queue.next(), queue.len()), (None, 0));
         queue.forget("1");
         assert!(queue.add("1".to_owned()), "it was taken away and came back mended");
+    }
+
+    #[test]
+    fn what_cannot_be_read_holds_nobody_up_and_is_given_up_after_some_tries() {
+        let mut queue = queue(&["1", "2"]);
+        for _ in 1..UNREADABLE_MAX {
+            assert_eq!(begin(&mut queue), "1");
+            assert_eq!(queue.unreadable("1"), Verdict::Again);
+            assert_eq!(queue.next(), Some("2"), "1 is left for now");
+            assert!(!queue.add("1".to_owned()), "a scan does not bring it back");
+            queue.again("1");
+        }
+        begin(&mut queue);
+        assert_eq!(queue.unreadable("1"), Verdict::GiveUp);
+        queue.done("1");
+        assert_eq!((begin(&mut queue).as_str(), queue.len()), ("2", 1));
     }
 
     #[test]

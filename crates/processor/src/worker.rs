@@ -3,12 +3,11 @@
 //! It reads orders from stdin and answers on stdout, sends nothing a second time by itself and removes no snapshot. It ends with
 //! its stdin, and dies with its parent whatever it is doing (PR_SET_PDEATHSIG).
 
-use std::fs;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
 use daemon::{Clock, shutdown};
-use dispatch::plaintext::{self, Paths};
+use dispatch::plaintext::{BatchLines, Paths};
 use dispatch::{Delivery, Dispatcher, outbox};
 use metric::Batch;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
@@ -60,23 +59,34 @@ pub fn run(
         return Ok(());
     }
     let mut orders = BufReader::new(io::stdin());
-    let mut replies = io::stdout();
+    let replies = io::stdout();
     let (config, host) = match protocol::receive(&mut orders)? {
         Some(Order::Begin { config, host }) => (config, host),
         Some(Order::Job { .. }) => return Err(Error::NoBegin),
         None => return Ok(()),
     };
     start_logging(config.loglevel);
+    // All of it, or each fold would wake another thread and wait for it.
+    tables::on_its_thread(move || serve(&config, &host, clock, orders, replies))
+}
+
+fn serve(
+    config: &config::Process,
+    host: &str,
+    clock: Clock,
+    mut orders: impl BufRead,
+    mut replies: impl Write,
+) -> Result<(), Error> {
+    let paths =
+        Paths::new(&config.naming, host).map_err(|error| Error::Config(error.to_string()))?;
     let mut worker = Worker {
         tables: Tables::new(config.tables.clone()),
         outbox: config.outbox.clone(),
-        paths: Paths::new(&config.naming, &host)
-            .map_err(|error| Error::Config(error.to_string()))?,
-        dispatchers: dispatch::all(&config, clock),
-        lines: Vec::new(),
-        metrics: 0,
+        paths,
+        dispatchers: dispatch::all(config, clock),
         clock,
     };
+    protocol::send(&mut replies, &Reply::Ready)?;
     while let Some(order) = protocol::receive(&mut orders)? {
         let Order::Job { snapshot, mode } = order else { return Err(Error::NoBegin) };
         let path = config.src_dir.join(&snapshot);
@@ -92,10 +102,6 @@ struct Worker {
     paths: Paths,
     dispatchers: Vec<Box<dyn Dispatcher>>,
     outbox: Option<config::Outbox>,
-    /// Reused, so that its memory is asked for once.
-    lines: Vec<u8>,
-    /// How many lines there are.
-    metrics: u64,
     clock: Clock,
 }
 
@@ -120,18 +126,28 @@ impl Worker {
             let (missing, endpoints) = (cycle.missing, cycle.endpoints);
             warn!(snapshot, missing, endpoints, "the snapshot lacks endpoints (allow-partial)");
         }
-        let damaged = match self.fold(&inputs, snapshot, cycle.as_ref(), &mut stopwatch) {
-            Ok(damaged) => damaged,
+        let folded = self.fold(&inputs, snapshot, cycle.as_ref(), &mut stopwatch);
+        let (batch, damaged) = match folded {
+            Ok(folded) => folded,
+            Err(error @ tables::Error::Unreadable { .. }) => {
+                return Ok(Outcome::Unreadable { reason: error.to_string() });
+            }
             Err(error) => return Ok(Outcome::Unusable { reason: error.to_string() }),
         };
         // What was taken away while we read it is no damage, and what is left of it would give lower sums.
         if damaged > 0 && self::inputs(path).as_ref() != Ok(&inputs) {
             return Ok(Outcome::Gone);
         }
-        protocol::send(replies, &Reply::Encoded)?;
-        let outcome = self.dispatch(snapshot, mode, replies)?;
+        protocol::send(replies, &Reply::Folded)?;
+        let lines = BatchLines::new(&batch, &self.paths);
+        let metrics = lines.count();
+        let refused = Self::dispatch(&mut self.dispatchers, snapshot, mode, &lines, replies)?;
+        let outcome = match (mode, refused) {
+            (Mode::Direct, None) => Outcome::Delivered,
+            (_, refused) => store(self.outbox.as_ref(), snapshot, metrics, &lines, refused),
+        };
         let milliseconds = stopwatch.total().as_millis();
-        let (endpoints, metrics) = (inputs.len(), self.metrics);
+        let endpoints = inputs.len();
         let end = match &outcome {
             Outcome::Delivered => "delivered",
             Outcome::Stored { .. } => "stored in the outbox",
@@ -141,17 +157,17 @@ impl Worker {
         Ok(outcome)
     }
 
-    /// Fills `lines` and tells how many files were damaged.
+    /// The batch, and how many files were damaged.
     fn fold(
         &mut self,
         inputs: &[Input],
         snapshot: &str,
         cycle: Option<&Cycle>,
         stopwatch: &mut Stopwatch,
-    ) -> Result<usize, tables::Error> {
+    ) -> Result<(Batch, usize), tables::Error> {
         let daemon = self.tables.daemon(inputs)?;
         stopwatch.lap(statistics::DAEMON);
-        let mut proxies = self.tables.read(inputs);
+        let mut proxies = self.tables.read(inputs)?;
         stopwatch.lap(statistics::READ);
         let mut batch = Batch { timestamp: snapshot.to_owned(), sections: daemon.sections };
         batch.sections.extend(self.tables.frontends(&mut proxies)?);
@@ -168,26 +184,22 @@ impl Worker {
         if damages.len() > WARNINGS_MAX {
             warn!(snapshot, more = damages.len() - WARNINGS_MAX, "more damaged files");
         }
-        self.lines.clear();
-        for section in &batch.sections {
-            plaintext::encode(section, &self.paths, snapshot, &mut self.lines);
-        }
         let own = statistics::section(&batch, stopwatch, damages.len(), cycle);
-        plaintext::encode(&own, &self.paths, snapshot, &mut self.lines);
-        // Double writes make two lines of one metric.
-        self.metrics = self.lines.iter().filter(|byte| **byte == b'\n').count() as u64;
-        Ok(damages.len())
+        batch.sections.push(own);
+        Ok((batch, damages.len()))
     }
 
+    /// Gives the batch to every dispatcher, and tells why one that must have it has not.
     fn dispatch(
-        &mut self,
+        dispatchers: &mut [Box<dyn Dispatcher>],
         snapshot: &str,
         mode: Mode,
+        lines: &BatchLines<'_>,
         replies: &mut impl Write,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<Option<String>> {
         let mut refused = None;
-        let delivery = Delivery { timestamp: snapshot, lines: &self.lines };
-        for dispatcher in &mut self.dispatchers {
+        let delivery = Delivery { timestamp: snapshot, lines };
+        for dispatcher in dispatchers {
             if dispatcher.must_have() && mode == Mode::Store {
                 continue;
             }
@@ -199,38 +211,39 @@ impl Worker {
                 protocol::send(replies, &Reply::Beside { dispatcher, fault })?;
             }
         }
-        Ok(match (mode, refused) {
-            (Mode::Direct, None) => Outcome::Delivered,
-            (_, refused) => self.store(snapshot, refused),
-        })
-    }
-
-    /// Into the outbox with what no receiver has.
-    fn store(&self, snapshot: &str, refused: Option<String>) -> Outcome {
-        let Some(config) = &self.outbox else {
-            return Outcome::Undelivered { refused, unstored: "there is no outbox".to_owned() };
-        };
-        match outbox::append(&config.dir, snapshot, self.metrics, &self.lines, config.sync) {
-            Ok(entry) => Outcome::Stored { entry, refused },
-            Err(error) => Outcome::Undelivered { refused, unstored: error.to_string() },
-        }
+        Ok(refused)
     }
 }
 
-/// What is in a snapshot, or what became of it.
-fn inputs(path: &Path) -> Result<Vec<Input>, Outcome> {
-    let unusable = |reason: String| Outcome::Unusable { reason };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Outcome::Gone),
-        Err(error) => return Err(unusable(error.to_string())),
-        Ok(_) => {}
+/// Into the outbox with what no receiver has.
+fn store(
+    config: Option<&config::Outbox>,
+    snapshot: &str,
+    metrics: u64,
+    lines: &BatchLines<'_>,
+    refused: Option<String>,
+) -> Outcome {
+    let Some(config) = config else {
+        return Outcome::Undelivered { refused, unstored: "there is no outbox".to_owned() };
+    };
+    match outbox::append(&config.dir, snapshot, metrics, lines, config.sync) {
+        Ok(entry) => Outcome::Stored { entry, refused },
+        Err(error) => Outcome::Undelivered { refused, unstored: error.to_string() },
     }
+}
+
+/// What is in a snapshot, or what became of it. What cannot be read may be readable later; only what it holds can make it unusable.
+fn inputs(path: &Path) -> Result<Vec<Input>, Outcome> {
     let answers = match spool::reader::answers(path) {
         Err(_) if !path.exists() => return Err(Outcome::Gone),
-        answers => answers.map_err(|error| unusable(error.to_string()))?,
+        Err(error @ spool::reader::Error::TooMany { .. }) => {
+            return Err(Outcome::Unusable { reason: error.to_string() });
+        }
+        answers => answers.map_err(|error| Outcome::Unreadable { reason: error.to_string() })?,
     };
     if answers.is_empty() {
-        return Err(unusable("it holds no file named *_info or *_stat".to_owned()));
+        let reason = "it holds no file named *_info or *_stat".to_owned();
+        return Err(Outcome::Unusable { reason });
     }
     Ok(answers
         .into_iter()

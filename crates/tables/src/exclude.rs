@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use metric::clean;
 use tracing::{info, warn};
 
-use crate::file::{self, Limit};
+use crate::file::{self, Fault, Limit};
 
 /// A file that is read for each snapshot: more names than this would hold nobody's.
 const LIMIT: Limit = Limit { bytes: 16 << 20, name: "the bound for exclude files" };
@@ -52,11 +52,9 @@ impl Exclude {
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path) -> Result<String, Fault> {
     let mut text = String::new();
-    file::open(path, LIMIT)?
-        .read_to_string(&mut text)
-        .map_err(|error| format!("cannot be read: {error}"))?;
+    file::open(path, LIMIT)?.read_to_string(&mut text).map_err(file::unreadable)?;
     Ok(text)
 }
 

@@ -1,15 +1,16 @@
-//! Rows with the same code become one, in polars: the only place where a frame exists.
+//! Rows with the same code become one, by polars' aggregations: the only place where a column of polars exists.
 //!
-//! A value is there only where at least one row had one: a sum over nothing is not 0, and a mean over nothing is no number.
-//! Sums of 64-bit counters do not wrap: where they might, both halves are summed and put together in 128 bits.
+//! Which rows belong together is known already, by their codes; so polars is told, and neither plans a query nor hashes a key. A
+//! value is there only where at least one row had one: a sum over nothing is not 0, and a mean over nothing is no number. Sums
+//! of 64-bit counters do not wrap: a column in which they might is folded by hand, in 128 bits.
 
 use metric::catalog::Fold;
 use metric::{Column, Values};
-use polars::prelude::{
-    Column as Series, DataFrame, Expr, Int64Chunked, IntoColumn, IntoLazy, PolarsError,
-    PolarsResult, UInt32Chunked, col,
-};
+use polars::frame::group_by::{GroupsIdx, GroupsType};
+use polars::polars_utils::idx_vec::IdxVec;
+use polars::prelude::{Column as Series, Int64Chunked, IntoColumn, PolarsError};
 use polars_arrow::bitmap::{Bitmap, MutableBitmap};
+use polars_core::runtime::RAYON;
 
 use crate::cells::Cells;
 use crate::stat::Rows;
@@ -26,31 +27,42 @@ pub(crate) struct Folded {
 #[error("polars: {0}")]
 pub(crate) struct Refused(#[from] PolarsError);
 
-const CODE: &str = "#code";
-
-/// One kind's cells as a frame, which can be folded by more than one code.
+/// One kind's cells, which can be folded by more than one code.
 #[derive(Debug)]
 pub(crate) struct Table {
-    frame: DataFrame,
     fields: Vec<Field>,
+    /// The code of each row.
+    pub(crate) codes: Vec<u32>,
 }
 
-/// What a table knows of one of its columns.
 #[derive(Debug)]
 struct Field {
     name: &'static str,
-    split: bool,
-    nulls: bool,
+    cells: Data,
+}
+
+/// The cells of a field; a null is a row that its fold leaves out.
+#[derive(Debug)]
+enum Data {
+    /// A sum over all rows fits.
+    Narrow(Series),
+    /// It may not: value = upper * 2^32 + lower.
+    Wide { lower: Vec<i64>, upper: Vec<i64>, valid: Option<Bitmap> },
+}
+
+/// Runs `work` on polars' own thread, where all that it asks of polars is done on the spot. From any other thread each fold of a
+/// column would go there and come back, which costs a small snapshot more than its sums.
+pub fn on_its_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    RAYON.install(work)
 }
 
 impl Table {
     /// Takes the columns that any file had. A sum and a largest value can be had of the same column, whichever of the two the
     /// rows were read for; other folds leave out rows of their own.
-    pub(crate) fn new(rows: Rows) -> Result<Self, Refused> {
+    pub(crate) fn new(rows: Rows) -> Self {
         let height = rows.codes.len();
-        let mut series = Vec::with_capacity(2 * rows.columns.len());
         let mut fields = Vec::with_capacity(rows.columns.len());
-        for (((field, fold), mut cells), seen) in
+        for (((name, fold), mut cells), seen) in
             rows.plan.into_iter().zip(rows.columns).zip(rows.seen)
         {
             if !seen {
@@ -60,56 +72,40 @@ impl Table {
             if matches!(fold, Fold::Sum | Fold::Largest) {
                 cells.make_summable();
             }
-            let validity = validity(&cells, fold, &rows.idle);
-            let (split, nulls) = (cells.upper.is_some(), validity.is_some());
-            fields.push(Field { name: field, split, nulls });
-            if let Some(upper) = cells.upper {
-                series.push(integers(&upper_name(field), upper, validity.clone()));
-            }
-            series.push(integers(field, cells.values, validity));
+            let valid = validity(&cells, fold, &rows.idle);
+            let cells = match cells.upper {
+                Some(upper) => Data::Wide { lower: cells.values, upper, valid },
+                None => Data::Narrow(
+                    Int64Chunked::from_vec_validity(name.into(), cells.values, valid).into_column(),
+                ),
+            };
+            fields.push(Field { name, cells });
         }
-        Ok(Self { frame: DataFrame::new(height, series)?, fields })
+        Self { fields, codes: rows.codes }
     }
 
     /// The fold by `codes`, one a row, of the fields that `plan` has, each in its own way.
     pub(crate) fn fold(
         &self,
-        codes: Vec<u32>,
+        codes: &[u32],
         plan: &[(&'static str, Fold)],
     ) -> Result<Folded, Refused> {
-        if codes.is_empty() {
-            return Ok(Folded::default());
-        }
+        let groups = Groups::new(codes);
         let fold_of = |field: &Field| plan.iter().find(|(name, _)| *name == field.name);
-        let fields: Vec<(&Field, Fold)> =
-            self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1))).collect();
-        let asked: Vec<Expr> =
-            fields.iter().flat_map(|(field, fold)| expressions(field, *fold)).collect();
-        let mut frame = self.frame.clone();
-        frame.with_column(UInt32Chunked::from_vec(CODE.into(), codes).into_column())?;
-        let folded = frame.lazy().group_by([col(CODE)]).agg(asked).collect()?;
-
-        let found: Vec<u32> = folded.column(CODE)?.u32()?.iter().flatten().collect();
-        let mut order: Vec<usize> = (0..found.len()).collect();
-        order.sort_unstable_by_key(|&row| found[row]);
-        let columns = fields
-            .iter()
-            .map(|(field, fold)| column(&folded, field, *fold, &order))
-            .collect::<PolarsResult<_>>()?;
-        Ok(Folded { codes: order.iter().map(|&row| found[row]).collect(), columns })
+        let fields = self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1)));
+        let columns = fields.map(|(field, fold)| match &field.cells {
+            Data::Narrow(series) => narrow(field.name, series, fold, &groups),
+            Data::Wide { lower, upper, valid } => {
+                let value = |row: usize| {
+                    let there = valid.as_ref().is_none_or(|valid| valid.get(row) == Some(true));
+                    there.then(|| (i128::from(upper[row]) << 32) + i128::from(lower[row]))
+                };
+                Ok(wide(field.name, value, fold, &groups))
+            }
+        });
+        let columns = on_its_thread(|| columns.collect::<Result<_, _>>())?;
+        Ok(Folded { codes: groups.codes, columns })
     }
-}
-
-fn upper_name(field: &str) -> String {
-    format!("{field}#upper")
-}
-
-fn count_name(field: &str) -> String {
-    format!("{field}#count")
-}
-
-fn integers(name: &str, values: Vec<i64>, validity: Option<Bitmap>) -> Series {
-    Int64Chunked::from_vec_validity(name.into(), values, validity).into_column()
 }
 
 /// Which rows have a value; `None` is all.
@@ -134,86 +130,93 @@ fn validity(cells: &Cells, fold: Fold, idle: &[u32]) -> Option<Bitmap> {
     Some(bits.into())
 }
 
-fn expressions(field: &Field, fold: Fold) -> Vec<Expr> {
-    let name = field.name;
-    let mut asked =
-        if field.split { split_expressions(name, fold) } else { vec![whole(name, fold)] };
-    if counted(field, fold) {
-        asked.push(col(name).count().alias(count_name(name)));
-    }
-    asked
+/// The rows of each code that has any.
+struct Groups {
+    /// The codes, ascending.
+    codes: Vec<u32>,
+    positions: GroupsType,
+    /// No row is beyond this.
+    height: usize,
 }
 
-fn whole(name: &str, fold: Fold) -> Expr {
-    match fold {
-        Fold::Sum => col(name).sum(),
-        Fold::Mean | Fold::MeanWithTraffic => col(name).mean(),
-        Fold::Largest => col(name).max(),
-        Fold::Smallest => col(name).min(),
-    }
-}
-
-/// The lower half and the upper one. A mean is made of sums, since means of halves would cancel badly; the largest is, of the
-/// rows with the largest upper half, the one with the largest lower half.
-fn split_expressions(name: &str, fold: Fold) -> Vec<Expr> {
-    let upper = upper_name(name);
-    let of_those_with = |upper_half: Expr| col(name).filter(col(&upper).eq(upper_half));
-    match fold {
-        Fold::Sum | Fold::Mean | Fold::MeanWithTraffic => vec![col(name).sum(), col(&upper).sum()],
-        Fold::Largest => vec![of_those_with(col(&upper).max()).max(), col(&upper).max()],
-        Fold::Smallest => vec![of_those_with(col(&upper).min()).min(), col(&upper).min()],
-    }
-}
-
-/// Whether the rows with a value are counted: where a sum over none must not be 0, and where a mean is made of sums.
-const fn counted(field: &Field, fold: Fold) -> bool {
-    match fold {
-        Fold::Sum => field.nulls,
-        Fold::Mean | Fold::MeanWithTraffic => field.split,
-        Fold::Largest | Fold::Smallest => false,
-    }
-}
-
-fn column(folded: &DataFrame, field: &Field, fold: Fold, order: &[usize]) -> PolarsResult<Column> {
-    let Field { name, split, nulls } = *field;
-    let values = folded.column(name)?.as_materialized_series();
-    let mean = matches!(fold, Fold::Mean | Fold::MeanWithTraffic);
-    if mean && !split {
-        let means = values.f64()?;
-        return Ok(Column::decimals(name, order.iter().map(|&row| means.get(row))));
-    }
-    let sums = values.i64()?;
-    if !split && !nulls && fold == Fold::Sum {
-        let values: Vec<i64> = sums.iter().map(Option::unwrap_or_default).collect();
-        return Ok(Column::full(
-            name,
-            Values::Integers(order.iter().map(|&row| values[row]).collect()),
-        ));
-    }
-    let mut values: Vec<Option<i128>> =
-        order.iter().map(|&row| sums.get(row).map(i128::from)).collect();
-    if split {
-        let upper = folded.column(&upper_name(name))?.as_materialized_series().clone();
-        let upper = upper.i64()?;
-        for (value, &row) in values.iter_mut().zip(order) {
-            *value = value.zip(upper.get(row)).map(|(low, high)| (i128::from(high) << 32) + low);
+impl Groups {
+    fn new(codes: &[u32]) -> Self {
+        let most = codes.iter().max().map_or(0, |most| *most as usize + 1);
+        let mut counts = vec![0; most];
+        for &code in codes {
+            counts[code as usize] += 1;
+        }
+        let mut all: Vec<IdxVec> =
+            counts.iter().map(|count| IdxVec::with_capacity(*count)).collect();
+        for (row, &code) in codes.iter().enumerate() {
+            all[code as usize].push(row as u32);
+        }
+        let codes_that_are = (0..).zip(&counts).filter(|(_, count)| **count > 0);
+        let found: Vec<u32> = codes_that_are.map(|(code, _)| code).collect();
+        all.retain(|rows| !rows.is_empty());
+        let firsts = all.iter().map(|rows| rows[0]).collect();
+        Self {
+            codes: found,
+            positions: GroupsType::Idx(GroupsIdx::new(firsts, all, false)),
+            height: codes.len(),
         }
     }
-    if !counted(field, fold) {
-        return Ok(Column::integers(name, values));
+
+    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        self.positions.unwrap_idx().all().iter().map(|rows: &IdxVec| rows.as_slice())
     }
-    let counts = folded.column(&count_name(name))?.as_materialized_series().clone();
-    let counts = counts.u32()?;
-    let counts = order.iter().map(|&row| counts.get(row).filter(|count| *count > 0));
-    if mean {
-        let means = values.iter().zip(counts).map(|(sum, count)| sum.zip(count));
-        return Ok(Column::decimals(
+}
+
+#[expect(unsafe_code, reason = "polars checks no bounds in its aggregations")]
+fn narrow(name: &str, series: &Series, fold: Fold, groups: &Groups) -> Result<Column, Refused> {
+    assert!(groups.height <= series.len(), "a code without its row");
+    let rows = &groups.positions;
+    // SAFETY: the groups hold positions below their height, each made by counting through the codes, and the series is no
+    // shorter than that.
+    let folded = unsafe {
+        match fold {
+            Fold::Sum => series.agg_sum(rows),
+            Fold::Mean | Fold::MeanWithTraffic => series.agg_mean(rows),
+            Fold::Largest => series.agg_max(rows),
+            Fold::Smallest => series.agg_min(rows),
+        }
+    };
+    let folded = folded.as_materialized_series();
+    if matches!(fold, Fold::Mean | Fold::MeanWithTraffic) {
+        return Ok(Column::decimals(name, folded.f64()?.iter()));
+    }
+    let integers = folded.i64()?;
+    if fold == Fold::Sum && series.has_nulls() {
+        let counts = series.agg_valid_count(rows);
+        let counts = counts.as_materialized_series().u32()?;
+        let there = counts.iter().map(|count| count > Some(0));
+        let sums = integers.iter().zip(there);
+        return Ok(Column::integers(
             name,
-            means.map(|both| both.map(|(sum, count)| sum as f64 / f64::from(count))),
+            sums.map(|(sum, there)| sum.filter(|_| there).map(i128::from)),
         ));
     }
-    Ok(Column::integers(
-        name,
-        values.iter().zip(counts).map(|(sum, count)| sum.filter(|_| count.is_some())),
-    ))
+    if let Ok(values) = integers.cont_slice() {
+        return Ok(Column::full(name, Values::Integers(values.to_vec())));
+    }
+    Ok(Column::integers(name, integers.iter().map(|value| value.map(i128::from))))
+}
+
+fn wide(name: &str, value: impl Fn(usize) -> Option<i128>, fold: Fold, groups: &Groups) -> Column {
+    let values =
+        |rows: &[u32]| rows.iter().filter_map(|row| value(*row as usize)).collect::<Vec<_>>();
+    let sum = |rows: &[u32]| {
+        let values = values(rows);
+        (!values.is_empty()).then(|| (values.iter().sum::<i128>(), values.len()))
+    };
+    let groups = groups.iter();
+    match fold {
+        Fold::Sum => Column::integers(name, groups.map(|rows| sum(rows).map(|(sum, _)| sum))),
+        Fold::Mean | Fold::MeanWithTraffic => {
+            let mean = |rows| sum(rows).map(|(sum, count)| sum as f64 / count as f64);
+            Column::decimals(name, groups.map(mean))
+        }
+        Fold::Largest => Column::integers(name, groups.map(|rows| values(rows).into_iter().max())),
+        Fold::Smallest => Column::integers(name, groups.map(|rows| values(rows).into_iter().min())),
+    }
 }

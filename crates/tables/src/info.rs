@@ -11,7 +11,7 @@ use metric::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold};
 use metric::{Column, Names, Part, Section, Subject, clean};
 
 use crate::cells::Cells;
-use crate::file::{self, Limit};
+use crate::file::{self, Fault, Limit};
 use crate::fold::{Refused, Table};
 use crate::stat::Rows;
 
@@ -35,14 +35,12 @@ pub(crate) fn read(
     endpoint: &str,
     path: &Path,
     limit: u64,
-) -> Result<(Process, Vec<&'static str>), String> {
+) -> Result<(Process, Vec<&'static str>), Fault> {
     let mut text = Vec::new();
     let asked = Limit { bytes: limit, name: "file-limit" };
     let limit = if limit < INFO_MAX.bytes { asked } else { INFO_MAX };
-    file::open(path, limit)?
-        .read_to_end(&mut text)
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    parse(endpoint, &text)
+    file::open(path, limit)?.read_to_end(&mut text).map_err(file::unreadable)?;
+    Ok(parse(endpoint, &text)?)
 }
 
 fn parse(endpoint: &str, text: &[u8]) -> Result<(Process, Vec<&'static str>), String> {
@@ -104,7 +102,8 @@ pub(crate) fn sections(
     name_apart(&mut processes);
     let rows = rows(&processes);
     let plan = rows.plan.clone();
-    let mut columns = Table::new(rows)?.fold(vec![0; processes.len()], &plan)?.columns;
+    let table = Table::new(rows);
+    let mut columns = table.fold(&table.codes, &plan)?.columns;
     columns.extend(cpu_statistics(&processes));
     if percentages {
         let totals = columns.clone();
@@ -148,7 +147,7 @@ fn name_apart(processes: &mut [Process]) {
 fn rows(processes: &[Process]) -> Rows {
     let plan = DAEMON_SUMS.iter().map(|key| (*key, Fold::Sum));
     let mut rows =
-        Rows::new(plan.chain(DAEMON_MEANS.iter().map(|key| (*key, Fold::Mean))).collect());
+        Rows::new(plan.chain(DAEMON_MEANS.iter().map(|key| (*key, Fold::Mean))).collect(), 0);
     for (column, (cells, seen)) in rows.columns.iter_mut().zip(&mut rows.seen).enumerate() {
         for process in processes {
             *seen |= process.values[column].is_some();

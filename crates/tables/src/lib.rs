@@ -11,6 +11,8 @@ mod fold;
 mod info;
 mod rows;
 mod separators;
+#[cfg(feature = "stages")]
+pub mod stages;
 mod stat;
 
 use std::collections::HashMap;
@@ -22,12 +24,23 @@ use thiserror::Error;
 
 use crate::codes::Codes;
 use crate::exclude::Exclude;
+use crate::file::Fault;
 use crate::fold::{Folded, Table};
 use crate::stat::{AllCodes, AllRows, Rows};
+
+pub use crate::fold::on_its_thread;
 
 /// A snapshot could not be folded.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// A file cannot be read just now.
+    #[error("{} cannot be read: {source}; check our user's rights and limits", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A fault of ours.
     #[error("cannot fold {what}: {source}; please report this")]
     Fold {
@@ -64,6 +77,8 @@ pub struct Tables {
     config: config::Tables,
     buffer: rows::Buffer,
     codes: AllCodes,
+    /// How many frontends, backends and servers the last snapshot had: most likely the next one has as many.
+    rows_before: [usize; 3],
     frontend_plan: Vec<(&'static str, Fold)>,
     backend_plan: Vec<(&'static str, Fold)>,
     server_plan: Vec<(&'static str, Fold)>,
@@ -103,6 +118,7 @@ impl Tables {
         Self {
             buffer: rows::Buffer::new(),
             codes: AllCodes::default(),
+            rows_before: [0; 3],
             frontend_plan: plan(Kind::Frontend, &config.frontend_metrics),
             backend_plan: plan(Kind::Backend, &config.backend_metrics),
             server_plan: plan(Kind::Server, &config.server_metrics),
@@ -121,7 +137,7 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// Only a fault of ours; a damaged file is told as such.
+    /// A fault of ours, or a file that may be readable later; a damaged file is told as such.
     pub fn daemon(&self, inputs: &[Input]) -> Result<Daemon, Error> {
         let mut processes = Vec::new();
         let mut damages = Vec::new();
@@ -135,7 +151,10 @@ impl Tables {
                     }
                     processes.push(process);
                 }
-                Err(reason) => damaged(format!("left out: it {reason}")),
+                Err(Fault::Passing(source)) => {
+                    return Err(Error::Unreadable { path: path.clone(), source });
+                }
+                Err(Fault::Damage(reason)) => damaged(format!("left out: it {reason}")),
             }
         }
         let wanted = (self.config.per_process_metrics, self.config.calculate_percentages);
@@ -145,22 +164,33 @@ impl Tables {
     }
 
     /// Reads the answers to `show stat`.
-    pub fn read(&mut self, inputs: &[Input]) -> Proxies {
+    ///
+    /// # Errors
+    ///
+    /// A file may be readable later; a damaged one is told as such.
+    pub fn read(&mut self, inputs: &[Input]) -> Result<Proxies, Error> {
         let mut rows = AllRows {
-            frontends: Rows::new(self.frontend_plan.clone()),
-            backends: Rows::new(self.backend_plan.clone()),
-            servers: Rows::new(self.all_server_fields()),
+            frontends: Rows::new(self.frontend_plan.clone(), self.rows_before[0]),
+            backends: Rows::new(self.backend_plan.clone(), self.rows_before[1]),
+            servers: Rows::new(self.all_server_fields(), self.rows_before[2]),
         };
         let mut damages = Vec::new();
         self.codes.begin_snapshot();
         for path in inputs.iter().filter_map(|input| input.stat.as_deref()) {
             let limit = self.config.file_limit;
-            damages.extend(damage(
-                path,
-                stat::read(path, limit, &mut self.buffer, &mut self.codes, &mut rows),
-            ));
+            let read = stat::read(path, limit, &mut self.buffer, &mut self.codes, &mut rows);
+            let outcome = match read {
+                Err(Fault::Passing(source)) => {
+                    return Err(Error::Unreadable { path: path.to_owned(), source });
+                }
+                Err(Fault::Damage(reason)) => Err(reason),
+                Ok(outcome) => Ok(outcome),
+            };
+            damages.extend(damage(path, outcome));
         }
-        Proxies { rows, damages }
+        self.rows_before =
+            [&rows.frontends, &rows.backends, &rows.servers].map(|rows| rows.codes.len());
+        Ok(Proxies { rows, damages })
     }
 
     /// Folds the frontends.
@@ -170,7 +200,7 @@ impl Tables {
     /// Only a fault of ours.
     pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
         let excluded = self.exclude_frontends.names();
-        let rows = std::mem::replace(&mut proxies.rows.frontends, Rows::new(Vec::new()));
+        let rows = std::mem::take(&mut proxies.rows.frontends);
         let mut folded = fold_once(rows, &self.frontend_plan, "frontends")?;
         let names = kept(&mut folded, &self.codes.frontends, |(name, _)| !excluded.contains(name));
         Ok(vec![Section {
@@ -188,7 +218,7 @@ impl Tables {
     /// Only a fault of ours.
     pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
         let excluded = self.exclude_backends.names();
-        let rows = std::mem::replace(&mut proxies.rows.backends, Rows::new(Vec::new()));
+        let rows = std::mem::take(&mut proxies.rows.backends);
         let mut folded = fold_once(rows, &self.backend_plan, "backends")?;
         let names = kept(&mut folded, &self.codes.backends, |(name, _)| !excluded.contains(name));
         Ok(vec![Section {
@@ -206,16 +236,14 @@ impl Tables {
     /// Only a fault of ours.
     pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
         let excluded = self.exclude_backends.names();
-        let mut rows = std::mem::replace(&mut proxies.rows.servers, Rows::new(Vec::new()));
-        let codes = std::mem::take(&mut rows.codes);
-        rows.codes.resize(codes.len(), 0);
-        let table = Table::new(rows).map_err(|error| fault("servers", error))?;
+        let rows = std::mem::take(&mut proxies.rows.servers);
+        let table = Table::new(rows);
         let mut sections = Vec::new();
         if self.config.aggr_server_metrics {
-            sections.push(self.over_all_backends(&table, &codes)?);
+            sections.push(self.over_all_backends(&table)?);
         }
         let plan = &self.server_plan;
-        let mut folded = table.fold(codes, plan).map_err(|error| fault("servers", error))?;
+        let mut folded = table.fold(&table.codes, plan).map_err(|error| fault("servers", error))?;
         drop(table);
         let names = kept(&mut folded, &self.codes.servers, |(name, _)| !excluded.contains(name));
         sections.push(server_counts(&names));
@@ -229,7 +257,7 @@ impl Tables {
     }
 
     /// Servers by their own names; excluded backends count too.
-    fn over_all_backends(&self, table: &Table, codes: &[u32]) -> Result<Section, Error> {
+    fn over_all_backends(&self, table: &Table) -> Result<Section, Error> {
         let mut names = Vec::new();
         let mut by_name: HashMap<&str, u32> = HashMap::new();
         let by_code: Vec<u32> = self
@@ -244,10 +272,10 @@ impl Tables {
                 })
             })
             .collect();
-        let codes = codes.iter().map(|&code| by_code[code as usize]).collect();
+        let codes: Vec<u32> = table.codes.iter().map(|&code| by_code[code as usize]).collect();
         let plan = &self.aggregate_plan;
         let folded =
-            table.fold(codes, plan).map_err(|error| fault("servers over all backends", error))?;
+            table.fold(&codes, plan).map_err(|error| fault("servers over all backends", error))?;
         let mut section_names = Names::default();
         for &code in &folded.codes {
             section_names.push(names[code as usize], "");
@@ -277,13 +305,12 @@ fn fault(what: &'static str, error: fold::Refused) -> Error {
 }
 
 fn fold_once(
-    mut rows: Rows,
+    rows: Rows,
     plan: &[(&'static str, Fold)],
     what: &'static str,
 ) -> Result<Folded, Error> {
-    let codes = std::mem::take(&mut rows.codes);
-    rows.codes.resize(codes.len(), 0);
-    Table::new(rows).and_then(|table| table.fold(codes, plan)).map_err(|error| fault(what, error))
+    let table = Table::new(rows);
+    table.fold(&table.codes, plan).map_err(|error| fault(what, error))
 }
 
 /// The names of what was folded, without what is excluded, which leaves the columns too.

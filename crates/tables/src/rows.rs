@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 
-use crate::separators::{self, BLOCK};
+use crate::separators::{self, BLOCK, Masks};
 
 /// Bytes that a row can have at most.
 pub(crate) const ROW_MAX_BYTES: usize = 256 * 1024;
@@ -121,41 +121,68 @@ impl Buffer {
                 masks.line_ends &= inside;
                 masks.quotes &= inside;
             }
-            let plain = masks.quotes == 0 && !quoted;
-            let mut bits = masks.commas | masks.line_ends | masks.quotes;
-            while bits != 0 {
-                let offset = bits.trailing_zeros() as usize;
-                let bit = bits & bits.wrapping_neg();
-                bits ^= bit;
-                if !plain {
-                    if masks.quotes & bit != 0 {
-                        quoted = !quoted;
-                        continue;
+            let mut open = 0;
+            if masks.quotes != 0 || quoted {
+                (masks.commas, open, quoted) = outside_quotes(masks, quoted);
+            }
+            let Masks { mut commas, mut line_ends, .. } = masks;
+            loop {
+                let line_end = line_ends & line_ends.wrapping_neg();
+                // All bits below it; where there is none, all.
+                let before = line_end.wrapping_sub(1);
+                let mut bits = commas & before;
+                for end in &mut ends[count..] {
+                    if bits == 0 {
+                        break;
                     }
-                    if quoted && masks.commas & bit != 0 {
-                        continue;
-                    }
+                    *end = at as u32 + bits.trailing_zeros();
+                    bits &= bits - 1;
+                    count += 1;
                 }
-                ends[count] = (at + offset) as u32;
+                if line_end == 0 {
+                    break;
+                }
+                commas &= !before;
+                line_ends ^= line_end;
+                let at_end = at + line_end.trailing_zeros() as usize;
+                ends[count] = at_end as u32;
                 count += 1;
-                if masks.line_ends & bit != 0 {
-                    let fault = match (quoted, too_many || count > CELLS_MAX) {
-                        (true, _) => Some(RowFault::OpenQuote),
-                        (_, true) => Some(RowFault::TooManyCells),
-                        _ => None,
-                    };
-                    if !each(Row { text: bytes, begin, ends: &ends[..count], fault }) {
-                        return None;
-                    }
-                    begin = at + offset + 1;
-                    count = 0;
-                    (quoted, too_many) = (false, false);
+                let fault = match (open & line_end != 0, too_many || count > CELLS_MAX) {
+                    (true, _) => Some(RowFault::OpenQuote),
+                    (_, true) => Some(RowFault::TooManyCells),
+                    _ => None,
+                };
+                if !each(Row { text: bytes, begin, ends: &ends[..count], fault }) {
+                    return None;
                 }
+                begin = at_end + 1;
+                (count, too_many) = (0, false);
             }
             at += BLOCK;
         }
         Some(begin)
     }
+}
+
+/// The commas that part cells, the line ends that cut a quote short, and whether a quote is open at the end of the block.
+fn outside_quotes(masks: Masks, mut quoted: bool) -> (u64, u64, bool) {
+    let (mut commas, mut open) = (0, 0);
+    let mut bits = masks.commas | masks.line_ends | masks.quotes;
+    while bits != 0 {
+        let bit = bits & bits.wrapping_neg();
+        bits ^= bit;
+        if masks.quotes & bit != 0 {
+            quoted = !quoted;
+        } else if masks.line_ends & bit != 0 {
+            if quoted {
+                open |= bit;
+            }
+            quoted = false;
+        } else if !quoted {
+            commas |= bit;
+        }
+    }
+    (commas, open, quoted)
 }
 
 #[cfg(test)]

@@ -5,20 +5,21 @@
 //! column. A file that would make too many rows or names is left out whole, as if it had never been read, so that the others
 //! still have room.
 
+use std::io::Read;
 use std::path::Path;
 
 use metric::catalog::Fold;
 
 use crate::cells::{self, Cells, Odd};
 use crate::codes::{self, Codes, Key, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, Refused};
-use crate::file::{self, Limit};
+use crate::file::{self, Fault, Limit};
 use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault};
 
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
 
 /// The wanted columns of one kind of proxy and the rows that were found.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     pub(crate) plan: Vec<(&'static str, Fold)>,
     pub(crate) columns: Vec<Cells>,
@@ -46,12 +47,13 @@ pub(crate) struct Outcome {
 }
 
 impl Rows {
-    pub(crate) fn new(plan: Vec<(&'static str, Fold)>) -> Self {
+    /// Without rows, but with room for so many.
+    pub(crate) fn new(plan: Vec<(&'static str, Fold)>, room: usize) -> Self {
         Self {
-            columns: vec![Cells::default(); plan.len()],
+            columns: plan.iter().map(|_| Cells::with_capacity(room)).collect(),
             seen: vec![false; plan.len()],
             plan,
-            codes: Vec::new(),
+            codes: Vec::with_capacity(room),
             idle: Vec::new(),
             targets: Vec::new(),
             traffic: None,
@@ -91,15 +93,7 @@ impl Rows {
             match cells::integer(row.text, begin, end) {
                 Ok(value) => self.columns[column].push(value),
                 Err(odd) => {
-                    let cells = &mut self.columns[column];
-                    let taken = match odd {
-                        Odd::Integer(value) => cells.push_wide(value),
-                        Odd::NoInteger => {
-                            cells.push_null();
-                            false
-                        }
-                    };
-                    if !taken {
+                    if !push_odd(&mut self.columns[column], odd) {
                         outcome.bad_cell(self.plan[column].0, &row.text[begin..end]);
                     }
                 }
@@ -112,6 +106,18 @@ impl Rows {
         });
         if !traffic {
             self.idle.push(at);
+        }
+    }
+}
+
+/// Whether it is a number at all.
+#[cold]
+fn push_odd(cells: &mut Cells, odd: Odd) -> bool {
+    match odd {
+        Odd::Integer(value) => cells.push_wide(value),
+        Odd::NoInteger => {
+            cells.push_null();
+            false
         }
     }
 }
@@ -139,7 +145,7 @@ pub(crate) struct AllCodes {
 }
 
 /// The rows of all three kinds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct AllRows {
     pub(crate) frontends: Rows,
     pub(crate) backends: Rows,
@@ -191,21 +197,31 @@ impl Before {
     }
 }
 
-/// Adds one file's rows. What is said to be wrong speaks of the file: `Err` means that nothing of it is used.
+/// Adds one file's rows. A fault means that nothing of it is used.
 pub(crate) fn read(
     path: &Path,
     limit: u64,
     buffer: &mut Buffer,
     codes: &mut AllCodes,
     rows: &mut AllRows,
-) -> Result<Outcome, String> {
+) -> Result<Outcome, Fault> {
     let mut file = file::open(path, Limit { bytes: limit, name: "file-limit" })?;
+    read_from(&mut file, buffer, codes, rows)
+}
+
+/// Likewise, of a file that is open.
+pub(crate) fn read_from(
+    file: &mut impl Read,
+    buffer: &mut Buffer,
+    codes: &mut AllCodes,
+    rows: &mut AllRows,
+) -> Result<Outcome, Fault> {
     let mut outcome = Outcome { room: rows.room(), ..Outcome::default() };
     let mut header: Option<Header> = None;
     let mut refused = None;
     let before = Before::new(codes, rows);
     codes.begin_file();
-    let end = buffer.rows(&mut file, |row| {
+    let end = buffer.rows(file, |row| {
         match &header {
             Some(header) => refused = header.take(row, codes, rows, &mut outcome).err(),
             None => match Header::read(row) {
@@ -220,14 +236,14 @@ pub(crate) fn read(
         }
         refused.is_none()
     });
-    let why = match (refused, end) {
-        (Some(why), _) => why,
-        (None, Err(error)) => format!("cannot be read: {error}"),
-        (None, Ok(())) if header.is_none() => "is empty".to_owned(),
+    let fault = match (refused, end) {
+        (Some(why), _) => Fault::Damage(why),
+        (None, Err(error)) => file::unreadable(error),
+        (None, Ok(())) if header.is_none() => Fault::Damage("is empty".to_owned()),
         (None, Ok(())) => return Ok(outcome),
     };
     before.restore(codes, rows);
-    Err(why)
+    Err(fault)
 }
 
 /// What a file's first row says about the others.

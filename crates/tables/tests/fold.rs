@@ -63,7 +63,7 @@ impl Snapshot {
     fn fold(&self, config: config::Tables) -> (BTreeMap<String, Value>, Vec<(String, String)>) {
         let mut tables = Tables::new(config);
         let daemon = tables.daemon(&self.inputs).unwrap();
-        let mut proxies = tables.read(&self.inputs);
+        let mut proxies = tables.read(&self.inputs).unwrap();
         let mut sections = daemon.sections;
         sections.extend(tables.frontends(&mut proxies).unwrap());
         sections.extend(tables.backends(&mut proxies).unwrap());

@@ -5,7 +5,7 @@
 //! checksum turned on. `zcat` reads it, should an operator ever have to.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 
 use super::entry::{self, Entry, Kind};
 use super::{Error, remove};
+use crate::{Lines, lines};
 
 /// Stores a batch. When it returns the batch is on the disk (with `sync`: also after a power cut),
 /// beside a former run of the same timestamp if one waits. One process at a time stores one
@@ -25,7 +26,7 @@ pub fn append(
     dir: &Path,
     timestamp: &str,
     metrics: u64,
-    lines: &[u8],
+    lines: &dyn Lines,
     sync: bool,
 ) -> Result<Entry, Error> {
     if entry::seconds(timestamp).is_none() {
@@ -36,11 +37,11 @@ pub fn append(
         timestamp: timestamp.to_owned(),
         run: next_run(dir, timestamp)?,
         metrics,
-        bytes: lines.len() as u64,
+        bytes: 0,
         size_bytes: 0,
     };
     let half = Half { path: dir.join(entry::half_name(timestamp, std::process::id())) };
-    entry.size_bytes = half.write(lines, sync)?;
+    (entry.bytes, entry.size_bytes) = half.write(lines, sync)?;
     let path = dir.join(entry.file_name());
     fs::rename(&half.path, &path).map_err(at("rename a batch to", &path))?;
     if sync && let Err(error) = sync_dir(dir) {
@@ -77,16 +78,16 @@ struct Half {
 }
 
 impl Half {
-    /// Returns the file's size.
-    fn write(&self, lines: &[u8], sync: bool) -> Result<u64, Error> {
+    /// Returns the bytes of the lines, and those of the file.
+    fn write(&self, lines: &dyn Lines, sync: bool) -> Result<(u64, u64), Error> {
         let write = || {
             let mut encoder = GzEncoder::new(File::create(&self.path)?, Compression::fast());
-            encoder.write_all(lines)?;
+            let bytes = lines::copy(lines, &mut encoder)?;
             let file = encoder.finish()?;
             if sync {
                 file.sync_all()?;
             }
-            Ok(file.metadata()?.len())
+            Ok((bytes, file.metadata()?.len()))
         };
         write().map_err(at("write", &self.path))
     }

@@ -21,8 +21,8 @@ pub struct Stored {
 }
 
 impl Lines for Stored {
-    fn bytes(&self) -> u64 {
-        self.bytes
+    fn bytes(&self) -> Option<u64> {
+        Some(self.bytes)
     }
 
     fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
@@ -64,10 +64,9 @@ impl Reader {
             Err(source) => return Err(Error::Io { doing: "open", path, source }),
             Ok(file) => file,
         };
-        // A disk that cannot read it makes it as useless as flipped bits do, and it must not bar
-        // the way for all that come after.
         match verify(&file, bytes).and_then(|()| file.rewind()) {
-            Err(source) => Err(Error::Damaged { path, source }),
+            Err(source) if is_damage(&source) => Err(Error::Damaged { path, source }),
+            Err(source) => Err(Error::Io { doing: "read", path, source }),
             Ok(()) => Ok(Self { lines: decoder(file) }),
         }
     }
@@ -81,6 +80,15 @@ impl Read for Reader {
 
 fn decoder<R: Read>(file: R) -> GzDecoder<BufReader<R>> {
     GzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, file))
+}
+
+/// Whether the file itself is at fault, and not the moment. A disk that cannot read it makes it as useless as flipped bits do, and
+/// it must not bar the way for all that come after.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof
+    ) || error.raw_os_error() == Some(libc::EIO)
 }
 
 fn verify(file: &File, bytes: u64) -> io::Result<()> {

@@ -24,7 +24,7 @@ fn a_batch_is_kept_over_a_restart_in_a_directory_that_is_made() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("base/outbox");
     let mut outbox = open(&dir);
-    let entry = append(&dir, "1700000000", 1, b"a 1 1700000000\n", true).unwrap();
+    let entry = append(&dir, "1700000000", 1, &&b"a 1 1700000000\n"[..], true).unwrap();
     assert_eq!(entry.file_name(), "1700000000-1-1-15.gz");
     assert!(outbox.added(entry.clone()).is_empty());
     let mut outbox = open(&dir);
@@ -73,10 +73,10 @@ fn what_was_delivered_of_a_former_run_does_not_take_the_rerun_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let mut outbox = open(dir);
-    let first = append(dir, "17", 1, b"a 1 17\n", false).unwrap();
+    let first = append(dir, "17", 1, &&b"a 1 17\n"[..], false).unwrap();
     outbox.added(first.clone());
     let mut reading = outbox.read(&first).unwrap();
-    let rerun = append(dir, "17", 2, b"a 1 17\nb 2 17\n", false).unwrap();
+    let rerun = append(dir, "17", 2, &&b"a 1 17\nb 2 17\n"[..], false).unwrap();
     outbox.added(rerun.clone());
     let mut lines = Vec::new();
     reading.read_to_end(&mut lines).unwrap();
@@ -90,7 +90,7 @@ fn what_was_delivered_of_a_former_run_does_not_take_the_rerun_with_it() {
 fn at_the_bound_all_stay_and_over_it_the_oldest_go() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
-    let append = |timestamp| append(dir, timestamp, 5, b"a 1 1\n", false).unwrap();
+    let append = |timestamp| append(dir, timestamp, 5, &&b"a 1 1\n"[..], false).unwrap();
     let entries = ["9", "10", "11"].map(append);
     let size_bytes = entries.iter().map(|entry| entry.size_bytes).sum();
     for (limits, dropped) in [
@@ -167,12 +167,12 @@ fn a_sender_can_tell_damage_from_what_passes() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let outbox = open(dir);
-    let entry = append(dir, "17", 1, b"a 1 17\n", false).unwrap();
+    let entry = append(dir, "17", 1, &&b"a 1 17\n"[..], false).unwrap();
     let path = dir.join(entry.file_name());
     let stored = outbox.stored(&entry);
     let mut lines = Vec::new();
     stored.open().unwrap().read_to_end(&mut lines).unwrap();
-    assert_eq!((stored.bytes(), lines.as_slice()), (7, &b"a 1 17\n"[..]));
+    assert_eq!((stored.bytes(), lines.as_slice()), (Some(7), &b"a 1 17\n"[..]));
     let kind = || stored.open().map(drop).unwrap_err().kind();
     fs::write(&path, "damaged").unwrap();
     assert_eq!(kind(), ErrorKind::InvalidData);
@@ -188,7 +188,7 @@ fn the_last_damaged_batches_are_kept() {
     let dir = directory.path();
     let mut outbox = open(dir);
     for timestamp in 95..107 {
-        outbox.added(append(dir, &timestamp.to_string(), 1, b"a 1 1\n", false).unwrap());
+        outbox.added(append(dir, &timestamp.to_string(), 1, &&b"a 1 1\n"[..], false).unwrap());
     }
     while let Some(entry) = outbox.oldest().cloned() {
         outbox.damaged(&entry);
@@ -204,7 +204,7 @@ fn the_last_damaged_batches_are_kept() {
 fn what_is_no_timestamp_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for timestamp in ["", "-1", "1.5", "../17", "18446744073709551616"] {
-        let error = append(directory.path(), timestamp, 1, b"", false).unwrap_err();
+        let error = append(directory.path(), timestamp, 1, &&b""[..], false).unwrap_err();
         assert!(matches!(error, Error::Timestamp { .. }), "{error}");
     }
     assert!(names(directory.path()).is_empty());
@@ -213,7 +213,7 @@ fn what_is_no_timestamp_is_refused() {
 #[test]
 fn what_cannot_be_written_names_its_path_and_leaves_nothing() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let told = append(file.path(), "17", 1, b"a 1 17\n", true).unwrap_err().to_string();
+    let told = append(file.path(), "17", 1, &&b"a 1 17\n"[..], true).unwrap_err().to_string();
     assert!(told.contains(&file.path().display().to_string()), "{told}");
     let opened = Outbox::open(file.path(), UNBOUNDED).unwrap_err().to_string();
     assert!(opened.contains(&file.path().display().to_string()), "{opened}");
@@ -221,7 +221,7 @@ fn what_cannot_be_written_names_its_path_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let in_the_way = directory.path().join("17-1-1-7.gz");
     fs::create_dir(&in_the_way).unwrap();
-    let told = append(directory.path(), "17", 1, b"a 1 17\n", true).unwrap_err().to_string();
+    let told = append(directory.path(), "17", 1, &&b"a 1 17\n"[..], true).unwrap_err().to_string();
     assert!(told.contains(&in_the_way.display().to_string()), "{told}");
     assert_eq!(names(directory.path()), ["17-1-1-7.gz"]);
 }
@@ -233,7 +233,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         let error = append(dir.as_ref(), "17", 9, &noise(3, 9_000), true).unwrap_err();
         assert!(matches!(error, Error::Io { doing: "write", .. }), "{error}");
         assert!(names(dir.as_ref()).is_empty());
-        append(dir.as_ref(), "18", 1, b"a 1 18\n", true).unwrap();
+        append(dir.as_ref(), "18", 1, &&b"a 1 18\n"[..], true).unwrap();
         return;
     }
     let directory = tempfile::tempdir().unwrap();

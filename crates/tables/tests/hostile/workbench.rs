@@ -104,7 +104,7 @@ impl Snapshot {
     /// Every metric by its short path, and the damages by file name.
     pub(crate) fn fold_with(&self, tables: &mut Tables) -> (Metrics, Vec<(String, String)>) {
         let daemon = tables.daemon(&self.inputs).unwrap();
-        let mut proxies = tables.read(&self.inputs);
+        let mut proxies = tables.read(&self.inputs).unwrap();
         let mut sections = daemon.sections;
         sections.extend(tables.frontends(&mut proxies).unwrap());
         sections.extend(tables.backends(&mut proxies).unwrap());

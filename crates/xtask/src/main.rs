@@ -2,11 +2,12 @@
 //! each.
 //!
 //! `demo` shows the whole road from HAProxy to Graphite on this machine; `test` sees to the servers
-//! that the tests need and runs them all. Both leave the machine as it was, but for packages that
-//! `test` installs.
+//! that the tests need and runs them all; `bench` tells what it costs. All leave the machine as it
+//! was, but for packages that `test` installs.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod bench;
 mod demo;
 mod fuzz;
 mod soak;
@@ -21,6 +22,8 @@ usage: cargo xtask demo [--seconds N] [--dumps]
        cargo xtask test [ARGUMENT ...]
        cargo xtask soak [--minutes N] [--seed N]
        cargo xtask fuzz [--seconds N] [--seed N] [TARGET ...]
+       cargo xtask bench [--size NAME ...] [--scale] [--pull] [--latency] [--all]
+                         [--turns N] [--quick] [--original CMD] [--bin-dir DIR]
        cargo xtask help
 
 demo  builds both programs, runs them for half a minute against HAProxy and a
@@ -41,6 +44,20 @@ fuzz  feeds the readers of dumps and of the configuration with damaged and made-
         --seconds N   for each target (60 where nothing is said)
         --seed N      of an earlier run
         TARGET ...    configuration, info, stat (all where none is named)
+bench measures release builds as whole processes, beside the floor: reading the
+      same files, looking at every byte once, sending as many bytes. Where no
+      part is named, the three sizes with one worker and with two. What it
+      prints is also in target/bench, as Markdown and as JSON.
+        --size NAME   only tiny, mid or large
+        --scale       10 to 100,000 servers, and a plot
+        --pull        pull beside a real HAProxy with 10,000 servers
+        --latency     from the rename of a snapshot to its last byte, and starts
+        --all         all of these
+        --turns N     how often each measurement is made (5 where nothing is said)
+        --quick       little of everything: a smoke test, no figures to quote
+        --original CMD  also any other program with this command line; it is
+                      run as `CMD -f FILE`
+        --bin-dir DIR take the programs from there and build none
 
 exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line
 ";
@@ -68,6 +85,11 @@ fn main() -> ExitCode {
             Ok(options) => fuzz::run(&options),
             Err(fault) => return refuse(&fault),
         },
+        Some((&"bench", rest)) => match bench::Options::parse(rest) {
+            Ok(options) => bench::run(&options),
+            Err(fault) => return refuse(&fault),
+        },
+        Some((&bench::floor::TASK, rest)) => bench::floor::run(rest),
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -1,0 +1,88 @@
+//! The floor: what the machine asks of anybody who reads these files and sends so many bytes.
+//!
+//! A process of its own, so that its CPU is counted as that of the programs is. It opens and reads
+//! each file once through one buffer, looks at every byte once, and sends over one connection that
+//! lasts; it knows nothing of rows, sums or names, and it neither confirms nor deletes anything.
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+
+use crate::Failure;
+
+/// The word that makes this program the floor; it is not for users.
+pub(crate) const TASK: &str = "floor";
+
+/// Fits into the second-level cache, like the buffer that haproxystats reads through.
+const BUFFER: usize = 1 << 18;
+
+/// Words: directory of a snapshot, how often, bytes to send for each, port.
+pub(crate) fn run(words: &[&str]) -> Result<(), Failure> {
+    let &[directory, snapshots, bytes, port] = words else {
+        return Err("the floor needs a directory and three numbers".to_owned());
+    };
+    let number =
+        |text: &str| text.parse::<u64>().map_err(|error| format!("the floor: {text}: {error}"));
+    let (snapshots, bytes) = (number(snapshots)?, number(bytes)?);
+    let port = u16::try_from(number(port)?).map_err(|error| format!("the floor: {error}"))?;
+    let failed = |error: std::io::Error| format!("the floor: {error}");
+    let entries = fs::read_dir(directory).map_err(failed)?;
+    let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
+    let mut buffer = vec![0; BUFFER];
+    let payload = vec![b'x'; BUFFER];
+    for _ in 0..snapshots {
+        for path in &files {
+            let mut file = File::open(path).map_err(failed)?;
+            while let count @ 1.. = file.read(&mut buffer).map_err(failed)? {
+                black_box(newlines(&buffer[..count]));
+            }
+        }
+        let mut left = bytes;
+        while left > 0 {
+            let count = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+            stream.write_all(&payload[..count]).map_err(failed)?;
+            left -= count as u64;
+        }
+    }
+    Ok(())
+}
+
+/// How many lines end in these bytes. Lanes of one byte each, emptied before they can run over, are
+/// what the compiler makes vector instructions of.
+pub(crate) fn newlines(bytes: &[u8]) -> u64 {
+    const LANES: usize = 64;
+    const TURNS: usize = u8::MAX as usize;
+    let mut total = 0;
+    for block in bytes.chunks(LANES * TURNS) {
+        let mut counts = [0_u8; LANES];
+        let lanes = block.chunks_exact(LANES);
+        let rest = lanes.remainder();
+        for lane in lanes {
+            for (count, byte) in counts.iter_mut().zip(lane) {
+                *count += u8::from(*byte == b'\n');
+            }
+        }
+        total += counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+        total += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_as_a_simple_loop_counts_them() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for length in [0, 1, 63, 64, 65, 16_319, 16_320, 16_321, 50_000] {
+            let bytes: Vec<u8> = (0..length).map(|_| random.u8(8..12)).collect();
+            let slow = bytes.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(newlines(&bytes), slow as u64, "{length}");
+        }
+        assert_eq!(newlines(&[b'\n'; 40_000]), 40_000);
+    }
+}

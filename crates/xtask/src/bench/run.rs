@@ -1,0 +1,242 @@
+//! One run: a spool full of snapshots, a program that empties it, a receiver that counts.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use super::floor;
+use super::receiver::{Arrival, Receiver};
+use super::running::{Running, children, peak_memory, reads_and_writes};
+use super::stage::{FIRST, More, Stage};
+use super::usage::Cpu;
+use crate::{Failure, find_program};
+
+/// The command line of a haproxystats-process, up to `-f`.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    words: Vec<String>,
+}
+
+/// What one run took and gave.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) snapshots: usize,
+    pub(crate) cpu: Cpu,
+    /// Milliseconds from the start to the last byte of the last snapshot.
+    pub(crate) wall: f64,
+    pub(crate) bytes: u64,
+    pub(crate) metrics: u64,
+    /// The most memory in kB, of the parent and of the largest worker.
+    pub(crate) parent: u64,
+    pub(crate) worker: u64,
+    pub(crate) calls: Option<u64>,
+}
+
+/// Without an arrival for so long a program stands still.
+const STALL: Duration = Duration::from_secs(300);
+/// When nothing arrives, a look is taken at the spool.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Program {
+    pub(crate) fn parse(words: &str) -> Self {
+        Self { words: words.split_whitespace().map(str::to_owned).collect() }
+    }
+
+    pub(crate) fn of(path: &Path) -> Self {
+        Self { words: vec![path.to_string_lossy().into_owned()] }
+    }
+
+    pub(crate) fn command(&self, config: &Path) -> Command {
+        let mut words = self.words.iter();
+        let mut command = Command::new(words.next().map_or("", String::as_str));
+        command.args(words).arg("-f").arg(config);
+        command
+    }
+
+    /// Lets it empty a spool of so many snapshots.
+    pub(crate) fn run(
+        &self,
+        stage: &Stage,
+        snapshots: usize,
+        workers: usize,
+    ) -> Result<Outcome, Failure> {
+        stage.fill(snapshots)?;
+        let receiver = Receiver::start()?;
+        let config = stage.configure(workers, receiver.port, More::default())?;
+        let mut running = Running::start(&mut self.command(&config), &stage.log())?;
+        let mut arrivals = drain(stage, &mut running, &receiver)?;
+        let pid = running.pid();
+        let workers = children(pid);
+        let parent = peak_memory(pid).unwrap_or(0);
+        let worker = workers.iter().filter_map(|&pid| peak_memory(pid)).max().unwrap_or(0);
+        let calls = workers.iter().chain([&pid]).map(|&pid| reads_and_writes(pid)).sum();
+        let started = running.started;
+        let cpu = running.terminate(pid)?;
+        arrivals.extend(receiver.finish());
+        let last = FIRST + snapshots as u64;
+        arrivals
+            .retain(|arrival| arrival.stamp.is_some_and(|stamp| (FIRST..last).contains(&stamp)));
+        let end = arrivals.iter().map(|arrival| arrival.last_byte).max().unwrap_or(started);
+        Ok(Outcome {
+            snapshots,
+            cpu,
+            wall: end.duration_since(started).as_secs_f64() * 1e3,
+            bytes: arrivals.iter().map(|arrival| arrival.bytes).sum(),
+            metrics: arrivals.iter().map(|arrival| arrival.lines).sum(),
+            parent,
+            worker,
+            calls,
+        })
+    }
+
+    /// All system calls of such a run, the workers' with them, by strace.
+    fn trace(&self, strace: &Path, stage: &Stage, snapshots: usize) -> Result<u64, Failure> {
+        stage.fill(snapshots)?;
+        let receiver = Receiver::start()?;
+        let config = stage.configure(1, receiver.port, More::default())?;
+        let counts = stage.path.join("strace.txt");
+        let traced = self.command(&config);
+        let mut command = Command::new(strace);
+        command.args(["-f", "-c", "-qq", "-o"]).arg(&counts).arg("--");
+        command.arg(traced.get_program()).args(traced.get_args());
+        let mut running = Running::start(&mut command, &stage.log())?;
+        drain(stage, &mut running, &receiver)?;
+        let traced = children(running.pid());
+        let &[pid] = traced.as_slice() else {
+            return Err(running.failure("traces no process, or more than one"));
+        };
+        running.terminate(pid)?;
+        let text = std::fs::read_to_string(&counts)
+            .map_err(|error| format!("{}: {error}", counts.display()))?;
+        total_calls(&text).ok_or_else(|| format!("strace's table has no total:\n{text}"))
+    }
+
+    /// System calls for each further snapshot, and who counted them.
+    pub(crate) fn calls(
+        &self,
+        stage: &Stage,
+        short: usize,
+        long: usize,
+    ) -> Result<(f64, &'static str), Failure> {
+        let (low, high, counter) = match find_program("strace") {
+            Some(strace) => {
+                (self.trace(&strace, stage, short)?, self.trace(&strace, stage, long)?, "strace")
+            }
+            None => {
+                let count = |snapshots| {
+                    let calls = self.run(stage, snapshots, 1)?.calls;
+                    calls.ok_or_else(|| "/proc tells no reads and writes".to_owned())
+                };
+                (count(short)?, count(long)?, "reads and writes in /proc")
+            }
+        };
+        Ok(((high as f64 - low as f64) / (long - short) as f64, counter))
+    }
+}
+
+/// The floor's CPU for the same files and as many bytes.
+pub(crate) fn run_floor(stage: &Stage, snapshots: usize, bytes: u64) -> Result<Cpu, Failure> {
+    let receiver = Receiver::start()?;
+    let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
+    let mut command = Command::new(own);
+    command.arg(floor::TASK).arg(stage.template());
+    command
+        .args([snapshots as u64, bytes, u64::from(receiver.port)].map(|number| number.to_string()));
+    Running::start(&mut command, &stage.log())?.finish(STALL)
+}
+
+/// Waits until the spool is empty; gives what arrived meanwhile. A program that keeps its
+/// connections has no arrival yet.
+fn drain(
+    stage: &Stage,
+    running: &mut Running,
+    receiver: &Receiver,
+) -> Result<Vec<Arrival>, Failure> {
+    let mut arrivals = Vec::new();
+    let (mut progress, mut left) = (Instant::now(), usize::MAX);
+    loop {
+        match receiver.arrivals.recv_timeout(LOOK) {
+            Ok(arrival) => {
+                arrivals.push(arrival);
+                progress = Instant::now();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err("the receiver ended".to_owned()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        running.check()?;
+        let waiting = stage.waiting();
+        if waiting == 0 {
+            return Ok(arrivals);
+        }
+        if waiting != left {
+            (progress, left) = (Instant::now(), waiting);
+        } else if progress.elapsed() > STALL {
+            return Err(running.failure(&format!("stands still with {waiting} snapshots left")));
+        }
+    }
+}
+
+/// The calls in the last line of `strace -c`.
+fn total_calls(table: &str) -> Option<u64> {
+    let line = table.lines().rev().find(|line| line.trim_end().ends_with(" total"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::generator::{Columns, Size};
+
+    #[test]
+    fn the_total_of_strace_is_found() {
+        let table = "% time     seconds  usecs/call     calls    errors syscall\n\
+                     ------ ----------- ----------- --------- --------- ----------------\n \
+                     54.02    0.000094          94         1           execve\n\
+                     ------ ----------- ----------- --------- --------- ----------------\n\
+                     100.00    0.000174           2        67         2 total\n";
+        assert_eq!(total_calls(table), Some(67));
+        assert_eq!(total_calls("strace: no such file\n"), None);
+    }
+
+    #[test]
+    fn a_program_is_given_its_own_words_before_the_configuration() {
+        let command = Program::parse("python3 -m  haproxystats").command(Path::new("/c"));
+        assert_eq!(command.get_program(), "python3");
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["-m", "haproxystats", "-f", "/c"]);
+    }
+
+    /// A stand-in without a worker: takes each snapshot away and sends one line for it, over a
+    /// connection of its own or, as the Python program does, over one that lasts.
+    const STAND_IN: &str = r#"
+        set -eu
+        connect() { exec 3<>"/dev/tcp/127.0.0.1/$(sed -n 's/^port = //p' "$config")"; }
+        kept=$1 config=$3
+        spool=$(sed -n 's/^src-dir = //p' "$config")
+        trap 'exit 0' TERM
+        connect
+        for snapshot in "$spool"/*; do
+            echo "a.b 1 ${snapshot##*/}" >&3
+            [ "$kept" = kept ] || { exec 3>&-; connect; }
+            rm -r "$snapshot"
+        done
+        while :; do sleep 0.05; done
+    "#;
+
+    #[test]
+    fn a_run_counts_what_the_program_sent() {
+        let stage = Stage::create("run-test").unwrap();
+        let size = Size { name: "small", processes: 1, frontends: 1, backends: 1, servers: 1 };
+        stage.generate(size, Columns::V26).unwrap();
+        let script = stage.path.join("stand-in.sh");
+        std::fs::write(&script, STAND_IN).unwrap();
+        for connections in ["kept", "many"] {
+            let program = Program::parse(&format!("bash {} {connections}", script.display()));
+            let outcome = program.run(&stage, 3, 1).unwrap();
+            assert_eq!((outcome.snapshots, outcome.metrics, outcome.bytes), (3, 3, 51));
+            assert!(outcome.cpu.total() > 0.0 && outcome.wall > 0.0 && outcome.parent > 0);
+            assert_eq!(stage.waiting(), 0);
+        }
+    }
+}

@@ -32,3 +32,4 @@ mod service;
 mod sink;
 mod support;
 mod whole_road;
+mod worker_alone;

@@ -2,14 +2,15 @@
 //! each.
 //!
 //! `demo` shows the whole road from HAProxy to Graphite on this machine; `test` sees to the servers
-//! that the tests need and runs them all; `bench` tells what it costs. All leave the machine as it
-//! was, but for packages that `test` installs.
+//! that the tests need and runs them all; `bench` and `instructions` tell what it costs. All leave
+//! the machine as it was, but for packages that `test` and `instructions` install.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod bench;
 mod demo;
 mod fuzz;
+mod instructions;
 mod soak;
 mod test;
 
@@ -24,6 +25,7 @@ usage: cargo xtask demo [--seconds N] [--dumps]
        cargo xtask fuzz [--seconds N] [--seed N] [TARGET ...]
        cargo xtask bench [--size NAME ...] [--scale] [--pull] [--latency] [--all]
                          [--turns N] [--quick] [--original CMD] [--bin-dir DIR]
+       cargo xtask instructions [--renew] [--bin-dir DIR]
        cargo xtask help
 
 demo  builds both programs, runs them for half a minute against HAProxy and a
@@ -58,6 +60,11 @@ bench measures release builds as whole processes, beside the floor: reading the
         --original CMD  also any other program with this command line; it is
                       run as `CMD -f FILE`
         --bin-dir DIR take the programs from there and build none
+instructions
+      counts the instructions of three fixed runs of a worker by callgrind and
+      compares them with tests/data/instructions.json. Needs valgrind.
+        --renew       write the counts down instead, after a change that is meant
+        --bin-dir DIR take the programs from there and build none
 
 exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line
 ";
@@ -90,6 +97,10 @@ fn main() -> ExitCode {
             Err(fault) => return refuse(&fault),
         },
         Some((&bench::floor::TASK, rest)) => bench::floor::run(rest),
+        Some((&"instructions", rest)) => match instructions::Options::parse(rest) {
+            Ok(options) => instructions::run(&options),
+            Err(fault) => return refuse(&fault),
+        },
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

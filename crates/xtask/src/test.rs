@@ -61,6 +61,15 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(format!("cargo test ended with {status}")) }
 }
 
+/// Installs the package of a program that another task needs, where it is missing and that can be
+/// done.
+pub(crate) fn provide(name: &str) {
+    let missing = missing_programs().into_iter().find(|(program, _)| *program == name);
+    if let (Some((_, package)), None) = (missing, why_not_install()) {
+        install(&[package]);
+    }
+}
+
 fn missing_programs() -> Vec<(&'static str, &'static str)> {
     PROGRAMS.into_iter().filter(|(program, _)| find_program(program).is_none()).collect()
 }

@@ -1,1 +1,369 @@
-//! The checks of `contrib/nagios`, tried with the real tools.
+//! The checks of `contrib/nagios`, tried with the real tools: by sh and shellcheck, and as a nagios
+//! server runs them, against the running programs.
+//!
+//! Whatever happens, a check says one line and ends with a status from 0 to 3. Those that ask
+//! systemd are given a systemctl of the test's own here; `systemd.rs` gives them the real one.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Signal, geteuid};
+
+use crate::scene::Scene;
+use crate::sink::{Manner, Sink};
+use crate::support::{PROCESS, PULL, Program, installed, lives, run, send, wait_until};
+
+const FIRST: u64 = 1_700_000_000;
+
+const QUEUE_SIZE: &str = "check_haproxystats_queue_size";
+const NUMBER_OF_PROCS: &str = "check_haproxystats_process_number_of_procs";
+const PROCESS_UNIT: &str = "check_haproxystats_process";
+const PULL_UNIT: &str = "check_haproxystats_pull";
+const CHECKS: [&str; 4] = [QUEUE_SIZE, NUMBER_OF_PROCS, PROCESS_UNIT, PULL_UNIT];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/nagios")
+}
+
+/// Runs a check of `folder` with this PATH through `wrapper`; returned are its status and its line.
+fn check_in(
+    folder: &Path,
+    path: &OsStr,
+    wrapper: &[&str],
+    name: &str,
+    arguments: &[&str],
+) -> (i32, String) {
+    let output = tempfile::tempdir().unwrap();
+    let check = folder.join(name);
+    let words: Vec<&OsStr> = wrapper.iter().map(AsRef::as_ref).collect();
+    let words = [&words[..], &[check.as_os_str()]].concat();
+    let arguments: Vec<&OsStr> =
+        words[1..].iter().copied().chain(arguments.iter().map(AsRef::as_ref)).collect();
+    let environment = [("PATH", path)];
+    let program = words[0].to_str().unwrap();
+    let mut running = Program::start(program, &arguments, &environment, output.path(), "check");
+    let code = running.wait().code().unwrap();
+    let line = running.output();
+    assert_eq!(line.lines().count(), 1, "{name} says no single line: {line:?}");
+    assert!((0..=3).contains(&code), "{name} ends with {code}: {line}");
+    assert_eq!(running.log(), "", "standard error of {name}");
+    let state = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::try_from(code).unwrap()];
+    assert!(line.starts_with(&format!("{state}: ")), "status {code} with {line:?}");
+    (code, line.trim_end().to_owned())
+}
+
+/// PATH with the programs under test, or a stand-in, before the system's.
+fn path_with(folder: &Path) -> OsString {
+    let system = std::env::var_os("PATH").unwrap();
+    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&system));
+    std::env::join_paths(folders).unwrap()
+}
+
+fn programs() -> OsString {
+    path_with(Path::new(PULL).parent().unwrap())
+}
+
+fn check(name: &str, arguments: &[&str]) -> (i32, String) {
+    check_in(&folder(), &programs(), &[], name, arguments)
+}
+
+#[track_caller]
+fn assert_says(said: (i32, String), code: i32, parts: &[&str]) {
+    for part in parts {
+        assert!(said.1.contains(part), "{part:?} is not in {:?}", said.1);
+    }
+    assert_eq!(said.0, code, "{}", said.1);
+}
+
+fn spool_of(scene: &Scene, dst_dir: &str) -> String {
+    let text = format!(
+        "[paths]\nbase-dir = {}\n[pull]\nservers = unix:///nobody.sock\ndst-dir = {dst_dir}\n",
+        scene.path().display()
+    );
+    scene.write("pull.conf", &text).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_checks_are_sound_for_shells_and_shellcheck() {
+    let tools = ["sh", "dash", "shellcheck"];
+    let Some([sh, dash, shellcheck]) = installed("soundness of the checks", tools) else { return };
+    let mut accepted = 0;
+    for name in CHECKS {
+        let path = folder().join(name);
+        let path = path.to_str().unwrap();
+        for (tool, arguments) in
+            [(&sh, vec!["-n", path]), (&dash, vec!["-n", path]), (&shellcheck, vec![path])]
+        {
+            let outcome = run(tool, &arguments);
+            let said = outcome.stdout + &outcome.stderr;
+            assert_eq!((outcome.code, said.as_str()), (Some(0), ""), "{tool} {name}");
+            accepted += 1;
+        }
+    }
+    assert_eq!(accepted, 12);
+
+    let scene = Scene::new();
+    let text = fs::read_to_string(folder().join(QUEUE_SIZE)).unwrap();
+    let unquoted = scene.write("unquoted", &text.replace("-f \"$file\"", "-f $file"));
+    assert_eq!(run(&shellcheck, &[unquoted.to_str().unwrap()]).code, Some(1));
+    let cut = scene.write("cut", text.rsplit_once("fi\n").unwrap().0);
+    assert_eq!(run(&dash, &["-n", cut.to_str().unwrap()]).code, Some(2));
+}
+
+#[test]
+fn the_queue_is_judged_by_its_thresholds_and_by_what_runs() {
+    let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
+    let file = spool_of(&scene, "${paths:base-dir}/incoming");
+    let all: Vec<u64> = (FIRST..FIRST + 4).collect();
+    all.iter().for_each(|&timestamp| scene.publish(timestamp));
+    // Neither counts: a snapshot that is going away, and what is no directory.
+    fs::create_dir(scene.incoming().join(".1700000009.removed")).unwrap();
+    fs::write(scene.incoming().join("note"), "").unwrap();
+
+    let of = |ok: &str, warning: &str| check(QUEUE_SIZE, &["-f", &file, "-o", ok, "-w", warning]);
+    assert_says(of("4", "4"), 0, &["4 snapshots wait", "|queue_size=4;4;4;0;"]);
+    assert_says(of("3", "4"), 1, &["|queue_size=4;3;4;0;"]);
+    assert_says(of("2", "3"), 2, &["|queue_size=4;2;3;0;"]);
+    assert_says(check(QUEUE_SIZE, &["-f", &file]), 0, &["|queue_size=4;60;120;0;"]);
+    // As the Python program's users have written it down.
+    let file_is = format!("--file={file}");
+    let said = check(QUEUE_SIZE, &[&file_is, "--ok", "1", "--warning=9"]);
+    assert_says(said, 1, &["OK up to 1, WARNING up to 9"]);
+    assert_says(check(QUEUE_SIZE, &[&format!("-f{file}"), "-o1", "-w2"]), 2, &[]);
+
+    let process = scene.process(&scene.config(sink.port, 1, ""));
+    wait_until("an empty queue", || check(QUEUE_SIZE, &["-f", &file]).1.contains("queue_size=0;"));
+    process.finish();
+}
+
+/// References, a second file, a doubled dollar, blanks: as haproxystats-pull has them.
+#[test]
+fn the_queue_is_where_the_configuration_says() {
+    let scene = Scene::new();
+    let file = spool_of(&scene, "${paths:base-dir}/else where/$$5|x");
+    let more = scene.write("more.d/10-base.conf", "[paths]\nbase-dir = /nowhere\n");
+    let spool = scene.path().join("else where/$5|x");
+    fs::create_dir_all(spool.join("1700000000")).unwrap();
+    let place = format!("{}/else where/$5/x", scene.path().display());
+    assert_says(check(QUEUE_SIZE, &["-f", &file]), 0, &[&place, "|queue_size=1;60;120;0;"]);
+
+    let dir = more.parent().unwrap().to_str().unwrap();
+    let said = check(QUEUE_SIZE, &["-f", &file, "-d", dir]);
+    assert_says(said, 3, &["/nowhere/else where/$5/x is not there"]);
+}
+
+#[test]
+fn what_cannot_be_known_of_the_queue_is_unknown() {
+    let scene = Scene::without_spool();
+    let file = spool_of(&scene, "${paths:base-dir}/incoming");
+    assert_says(check(QUEUE_SIZE, &["-f", &file]), 3, &["incoming is not there"]);
+    fs::write(scene.incoming(), "").unwrap();
+    assert_says(check(QUEUE_SIZE, &["-f", &file]), 3, &["is no directory"]);
+
+    let wrong = scene.write("wrong.conf", "[pull]\nworkers = many|some\n[graphite]\nport = 0\n");
+    let said = check(QUEUE_SIZE, &["-f", wrong.to_str().unwrap()]);
+    assert_says(said, 3, &["bad configuration", "wrong.conf:2", "many/some"]);
+    let refused: [&[&str]; 7] = [
+        &["-o", "x"],
+        &["-o", ""],
+        &["-w", "-1"],
+        &["-o", "9", "-w", "8"],
+        &["-w", "99999999999999999999"],
+        &["--what", "5"],
+        &["-f"],
+    ];
+    for arguments in refused {
+        check_is_unknown(QUEUE_SIZE, arguments);
+    }
+    for name in [NUMBER_OF_PROCS, PROCESS_UNIT, PULL_UNIT] {
+        check_is_unknown(name, &["--what"]);
+    }
+
+    // As on a machine where haproxystats is not installed, or not where nagios looks.
+    let bare = tools_alone(&scene);
+    let said = check_in(&folder(), bare.as_os_str(), &[], QUEUE_SIZE, &["-f", &file]);
+    assert_says(said, 3, &["haproxystats-pull is not in PATH"]);
+    let said = check_in(&folder(), bare.as_os_str(), &[], NUMBER_OF_PROCS, &[]);
+    assert_says(said, 3, &["haproxystats-process is not in PATH"]);
+    let said = check_in(&folder(), bare.as_os_str(), &[], PULL_UNIT, &[]);
+    assert_says(said, 3, &["systemctl is not in PATH"]);
+}
+
+#[track_caller]
+fn check_is_unknown(name: &str, arguments: &[&str]) {
+    assert_says(check(name, arguments), 3, &[]);
+}
+
+/// A folder with the few tools that a check may use, and nothing else.
+fn tools_alone(scene: &Scene) -> PathBuf {
+    let folder = scene.path().join("tools");
+    fs::create_dir(&folder).unwrap();
+    let tools = ["sh", "tr", "sed", "grep", "id", "wc", "dirname", "timeout"];
+    for (name, path) in tools.iter().zip(installed("tools", tools).unwrap()) {
+        std::os::unix::fs::symlink(path, folder.join(name)).unwrap();
+    }
+    folder
+}
+
+/// Copies of the checks and of a program where somebody else may run them.
+fn open_to_all(scene: &Scene, program: &str) -> PathBuf {
+    fs::set_permissions(scene.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let bin = scene.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for name in CHECKS {
+        fs::copy(folder().join(name), bin.join(name)).unwrap();
+    }
+    let copy = bin.join(Path::new(program).file_name().unwrap());
+    // A debug build is large; another file system, such as a tmpfs, takes a copy.
+    fs::hard_link(program, &copy).or_else(|_| fs::copy(program, &copy).map(|_| ())).unwrap();
+    bin
+}
+
+/// The words that run a command as nobody, where that is needed to be somebody else.
+fn as_nobody(test: &str) -> Option<Vec<String>> {
+    if !geteuid().is_root() {
+        return Some(Vec::new());
+    }
+    let [setpriv] = installed(test, ["setpriv"])?;
+    let words = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"].map(str::to_owned);
+    Some(std::iter::once(setpriv).chain(words).collect())
+}
+
+#[test]
+fn a_spool_that_may_not_be_read_is_unknown() {
+    let Some(nobody) = as_nobody("a spool that may not be read") else { return };
+    let nobody: Vec<&str> = nobody.iter().map(String::as_str).collect();
+    let scene = Scene::new();
+    let file = spool_of(&scene, "${paths:base-dir}/incoming");
+    let bin = open_to_all(&scene, PULL);
+    let said = |mode| {
+        fs::set_permissions(scene.incoming(), fs::Permissions::from_mode(mode)).unwrap();
+        check_in(&bin, &path_with(&bin), &nobody, QUEUE_SIZE, &["-f", &file])
+    };
+    assert_says(said(0o755), 0, &["|queue_size=0;60;120;0;"]);
+    assert_says(said(0o000), 3, &["may not list"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    assert_says(said(0o755), 3, &["bad configuration", "Permission denied"]);
+}
+
+/// The parent and two workers, counted from `/proc` by whoever asks.
+#[test]
+fn the_processes_are_the_parent_and_its_workers() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    let sink = Sink::start(Manner::Whole);
+    let config = scene.config(sink.port, 2, "");
+    let file = config.to_str().unwrap();
+    let of = |file: &str| check(NUMBER_OF_PROCS, &["-f", file]);
+    assert_says(of(file), 2, &["no haproxystats-process runs", "|processes=0;;3:3;0;"]);
+
+    let mut process = scene.process(&config);
+    // Another one with a configuration of its own is not our business.
+    let other_config = other.config(sink.port, 1, "");
+    let other_process = other.process(&other_config);
+    wait_until("all of both", || of(file).0 == 0 && of(other_config.to_str().unwrap()).0 == 0);
+    assert_says(of(file), 0, &["all 2 workers live|processes=3;;3:3;0;"]);
+    let said = check(NUMBER_OF_PROCS, &["-v", "--file", file]);
+    let workers = process.children();
+    for pid in workers.iter().chain([&process.pid()]) {
+        assert!(said.1.contains(&format!(" {pid}")), "{pid} is not in {}", said.1);
+    }
+    other_process.finish();
+
+    send(workers[0], Signal::STOP);
+    let stopped = format!("stopped by a signal: pid {}|processes=2;;3:3;0;", workers[0]);
+    wait_until("the stopped worker to be seen", || of(file).1.contains(&stopped));
+    assert_says(of(file), 2, &[]);
+    send(workers[0], Signal::CONT);
+    wait_until("the worker to be back", || of(file).0 == 0);
+
+    // While the parent is stopped nobody replaces a worker that died.
+    process.signal(Signal::STOP);
+    send(workers[1], Signal::KILL);
+    wait_until("the worker's death", || !lives(workers[1]));
+    let parent = format!("stopped by a signal: pid {}|processes=1;;3:3;0;", process.pid());
+    wait_until("the dead worker to be seen", || of(file).1.contains(&parent));
+    assert_says(of(file), 2, &[]);
+    process.signal(Signal::CONT);
+    wait_until("the replaced worker", || of(file).0 == 0);
+    assert!(!process.children().contains(&workers[1]));
+
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("workers = 2", "workers = 4")).unwrap();
+    assert_says(of(file), 2, &["2 of 4 workers live|processes=3;;5:5;0;"]);
+    fs::write(&config, text.replace("workers = 2", "workers = none")).unwrap();
+    assert_says(of(file), 3, &["bad configuration", "none"]);
+    fs::write(&config, text).unwrap();
+    process.end_with(Signal::TERM);
+    assert_says(of(file), 2, &["no haproxystats-process runs"]);
+}
+
+/// A nagios user reads neither `/proc/PID/exe` nor the environment of others.
+#[test]
+fn somebody_else_may_count_the_processes() {
+    let Some(nobody) = as_nobody("counting as somebody else") else { return };
+    let nobody: Vec<&str> = nobody.iter().map(String::as_str).collect();
+    let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
+    let bin = open_to_all(&scene, PROCESS);
+    let config = scene.config(sink.port, 2, "");
+    let arguments = ["-f", config.to_str().unwrap()];
+    let process = scene.process(&config);
+    let of = || check_in(&bin, &path_with(&bin), &nobody, NUMBER_OF_PROCS, &arguments);
+    wait_until("both workers", || of().0 == 0);
+    assert_says(of(), 0, &["all 2 workers live|processes=3;;3:3;0;"]);
+    process.finish();
+}
+
+/// What a systemctl answers, and what is made of it.
+#[test]
+fn units_are_judged_by_what_systemd_says_of_them() {
+    let scene = Scene::new();
+    let path = path_with(&scene.path().join("bin"));
+    let answer = |text: &str, status: i32| {
+        let script = format!(
+            "#!/bin/sh\nprintf '%s\\n' \"$*\" >{0}/asked\ncat <<'E'\n{text}\nE\nexit {status}\n",
+            scene.path().display()
+        );
+        let file = scene.write("bin/systemctl", &script);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let unit = |load: &str, active: &str, sub: &str, rest: &str| {
+        format!("LoadState={load}\nActiveState={active}\nSubState={sub}\n{rest}")
+    };
+    let down = "Result=exit-code\nNRestarts=20";
+    let cases = [
+        (
+            unit("loaded", "active", "running", "NRestarts=3\nStatusText=2 wait | up"),
+            0,
+            "2 wait / up|restarts=3c;;;0;",
+        ),
+        (unit("loaded", "active", "running", ""), 0, "is active (running)|restarts=0c;;;0;"),
+        (unit("loaded", "activating", "start", ""), 1, "activating (start)"),
+        (unit("loaded", "deactivating", "stop-sigterm", ""), 1, "deactivating"),
+        (unit("loaded", "reloading", "reload", ""), 1, "reloading"),
+        (unit("loaded", "activating", "auto-restart", down), 2, "auto-restart), after exit-code"),
+        (unit("loaded", "active", "exited", ""), 2, "active (exited)"),
+        (unit("loaded", "failed", "failed", down), 2, "exit-code|restarts=20c;;;0;"),
+        (unit("loaded", "inactive", "dead", ""), 2, "inactive (dead)"),
+        (unit("masked", "inactive", "dead", ""), 2, "inactive (dead)"),
+        (unit("not-found", "inactive", "dead", ""), 3, "there is no unit"),
+        (unit("bad-setting", "inactive", "dead", ""), 3, "cannot load"),
+        (unit("loaded", "strange", "thing", ""), 3, "nothing known"),
+        (String::new(), 3, "cannot load"),
+    ];
+    for (text, code, part) in cases {
+        answer(&text, 0);
+        for (name, unit) in [
+            (PROCESS_UNIT, "haproxystats-process.service"),
+            (PULL_UNIT, "haproxystats-pull.service"),
+        ] {
+            assert_says(check_in(&folder(), &path, &[], name, &[]), code, &[part, unit]);
+            let asked = fs::read_to_string(scene.path().join("asked")).unwrap();
+            assert!(asked.trim_end().ends_with(&format!(" -- {unit}")), "{asked}");
+        }
+    }
+    answer("Failed to connect to bus: No such file or directory\nand more", 1);
+    let said = check_in(&folder(), &path, &[], PULL_UNIT, &["-u", "mine.service"]);
+    assert_says(said, 3, &["mine.service", "Failed to connect to bus"]);
+}

@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::{Failure, cargo, find_program};
 
 /// A program that tests start, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("haproxy", "haproxy"),
     ("carbon-cache", "graphite-carbon"),
     ("whisper-fetch", "python3-whisper"),
@@ -24,6 +24,8 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("rpm", "rpm"),
     ("lintian", "lintian"),
     ("valgrind", "valgrind"),
+    ("shellcheck", "shellcheck"),
+    ("strace", "strace"),
 ];
 
 /// The seed of all property tests.

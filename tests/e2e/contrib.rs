@@ -4,6 +4,7 @@ mod ansible;
 mod container;
 mod dashboards;
 mod nagios;
+mod options;
 mod packages;
 mod puppet;
 mod supervisor;

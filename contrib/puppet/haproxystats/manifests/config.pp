@@ -1,0 +1,141 @@
+# @summary The configuration file, and the directories that the programs write in.
+#
+# @api private
+class haproxystats::config {
+  # A list is one value in the file, and its form depends on the option.
+  $servers = $haproxystats::pull_servers ? {
+    undef   => undef,
+    default => $haproxystats::pull_servers.join(",\n    "),
+  }
+  $metrics = ['frontend', 'backend', 'server'].reduce({}) |$lists, $kind| {
+    $list = getvar("haproxystats::process_${kind}_metrics")
+    $lists + { $kind => $list ? { Array => $list.join(' '), default => $list } }
+  }
+  # In the file a dollar begins a reference, and a regular expression holds none.
+  $groups = ['frontend', 'backend', 'server'].reduce({}) |$sections, $kind| {
+    $section = getvar("haproxystats::${kind}_groups")
+    $sections + { $kind => $section ? {
+        undef   => {},
+        default => $section.reduce({}) |$all, $one| { $all + { $one[0] => regsubst($one[1], '\$', '$$', 'G') } },
+    } }
+  }
+
+  $options = {
+    'DEFAULT' => {
+      'loglevel' => $haproxystats::default_loglevel,
+      'retries'  => $haproxystats::default_retries,
+      'timeout'  => $haproxystats::default_timeout,
+      'interval' => $haproxystats::default_interval,
+    },
+    'paths' => {
+      'base-dir' => $haproxystats::paths_base_dir,
+    },
+    'pull' => {
+      'loglevel'      => $haproxystats::pull_loglevel,
+      'socket-dir'    => $haproxystats::pull_socket_dir,
+      'servers'       => $servers,
+      'retries'       => $haproxystats::pull_retries,
+      'timeout'       => $haproxystats::pull_timeout,
+      'interval'      => $haproxystats::pull_interval,
+      'pull-timeout'  => $haproxystats::pull_pull_timeout,
+      'pull-interval' => $haproxystats::pull_pull_interval,
+      'buffer-limit'  => $haproxystats::pull_buffer_limit,
+      'answer-limit'  => $haproxystats::pull_answer_limit,
+      'dst-dir'       => $haproxystats::pull_dst_dir,
+      'tmp-dst-dir'   => $haproxystats::pull_tmp_dst_dir,
+      'workers'       => $haproxystats::pull_workers,
+      'queue-size'    => $haproxystats::pull_queue_size,
+      'sync'          => $haproxystats::pull_sync,
+      'allow-partial' => $haproxystats::pull_allow_partial,
+    },
+    'process' => {
+      'loglevel'                => $haproxystats::process_loglevel,
+      'src-dir'                 => $haproxystats::process_src_dir,
+      'workers'                 => $haproxystats::process_workers,
+      'frontend-metrics'        => $metrics['frontend'],
+      'backend-metrics'         => $metrics['backend'],
+      'server-metrics'          => $metrics['server'],
+      'aggr-server-metrics'     => $haproxystats::process_aggr_server_metrics,
+      'exclude-frontends'       => $haproxystats::process_exclude_frontends,
+      'exclude-backends'        => $haproxystats::process_exclude_backends,
+      'per-process-metrics'     => $haproxystats::process_per_process_metrics,
+      'calculate-percentages'   => $haproxystats::process_calculate_percentages,
+      'liveness-check-interval' => $haproxystats::process_liveness_check_interval,
+      'job-timeout'             => $haproxystats::process_job_timeout,
+      'file-limit'              => $haproxystats::process_file_limit,
+      'failed-dir'              => $haproxystats::process_failed_dir,
+      'failed-limit'            => $haproxystats::process_failed_limit,
+    },
+    'graphite' => {
+      'enabled'                       => $haproxystats::graphite_enabled,
+      'server'                        => $haproxystats::graphite_server,
+      'port'                          => $haproxystats::graphite_port,
+      'retries'                       => $haproxystats::graphite_retries,
+      'interval'                      => $haproxystats::graphite_interval,
+      'backoff'                       => $haproxystats::graphite_backoff,
+      'connect-timeout'               => $haproxystats::graphite_connect_timeout,
+      'write-timeout'                 => $haproxystats::graphite_write_timeout,
+      'delay'                         => $haproxystats::graphite_delay,
+      'confirm'                       => $haproxystats::graphite_confirm,
+      'confirm-timeout'               => $haproxystats::graphite_confirm_timeout,
+      'namespace'                     => $haproxystats::graphite_namespace,
+      'prefix-hostname'               => $haproxystats::graphite_prefix_hostname,
+      'fqdn'                          => $haproxystats::graphite_fqdn,
+      'outbox-dir'                    => $haproxystats::graphite_outbox_dir,
+      'outbox-size'                   => $haproxystats::graphite_outbox_size,
+      'outbox-sync'                   => $haproxystats::graphite_outbox_sync,
+      'replay-rate'                   => $haproxystats::graphite_replay_rate,
+      'queue-size'                    => $haproxystats::graphite_queue_size,
+      'group-namespace'               => $haproxystats::graphite_group_namespace,
+      'group-namespace-double-writes' => $haproxystats::graphite_group_namespace_double_writes,
+    },
+    'frontend-groups' => $groups['frontend'],
+    'backend-groups'  => $groups['backend'],
+    'server-groups'   => $groups['server'],
+    'local-store' => {
+      'dir'       => $haproxystats::local_store_dir,
+      'retention' => $haproxystats::local_store_retention,
+    },
+  }
+  $sections = $options.reduce({}) |$sections, $section| {
+    $set = $section[1].filter |$option, $value| { $value =~ NotUndef }
+    $wanted = $section[0] ? {
+      'local-store' => $haproxystats::local_store,
+      default       => !$set.empty,
+    }
+    $wanted ? {
+      true    => $sections + { $section[0] => $set },
+      default => $sections,
+    }
+  }
+
+  # Both programs check the whole file; the one that is here does it.
+  $checker = "${haproxystats::bin_directory}/haproxystats-${haproxystats::programs[-1]}"
+  file { $haproxystats::config_file:
+    ensure       => file,
+    owner        => $haproxystats::config_owner,
+    group        => $haproxystats::config_group,
+    mode         => '0644',
+    content      => epp('haproxystats/haproxystats.conf.epp', { 'sections' => $sections }),
+    validate_cmd => "${checker} -P -f %",
+  }
+  file { $haproxystats::config_directory:
+    ensure => directory,
+    owner  => $haproxystats::config_owner,
+    group  => $haproxystats::config_group,
+    mode   => '0755',
+  }
+
+  # What systemd makes itself (StateDirectory of the units) is not ours.
+  $base = $haproxystats::paths_base_dir ? {
+    Pattern[/\A\/[^\s%"'$]*\z/] => [$haproxystats::paths_base_dir],
+    default                     => [],
+  }
+  $writable = ($haproxystats::state_directories + $base).unique - ['/var/lib/haproxystats']
+  file { $writable:
+    ensure => directory,
+    owner  => $haproxystats::user,
+    group  => $haproxystats::group,
+    mode   => '0750',
+  }
+}

@@ -1,0 +1,297 @@
+# @summary haproxystats: the programs, their configuration, and where they run.
+#
+# Every option of the configuration file is a parameter, named `<section>_<option>`. One that is not set is not written,
+# so that the program's own default holds. docs/configuration.md of haproxystats says what each one does.
+#
+# A path may hold references such as `${paths:base-dir}/incoming` (in single quotes, or Puppet takes them for its own).
+# In groups a dollar is written once; the module doubles it for the file.
+#
+# @example One machine: HAProxy's sockets in a folder, a Graphite elsewhere
+#   class { 'haproxystats':
+#     pull_socket_dir => '/run/haproxy',
+#     graphite_server => 'graphite.example.com',
+#     graphite_port   => 2003,
+#   }
+#
+# @param programs
+#   Which of the two programs run here. One that is not named is left as it is.
+# @param install
+#   Where the programs come from: `package`; `files`, copied from `files_source`; or `none`, when something else brings
+#   them.
+# @param package_name
+#   The package's name.
+# @param package_ensure
+#   As `ensure` of a package: a version, or a word.
+# @param package_source
+#   A .deb or .rpm on the machine itself, for where no repository has the package.
+# @param files_source
+#   For `install => 'files'`: where both programs and both units are, in any form that `source` of a file takes.
+# @param bin_directory
+#   Where the programs are.
+# @param unit_directory
+#   Where units and drop-ins are written.
+# @param manage_user
+#   Whether user and groups are made. The package makes them by itself.
+# @param user
+#   Who runs the programs, as the units say; it owns the state directories.
+# @param group
+#   Its group.
+# @param socket_group
+#   The group that may open HAProxy's stats sockets; haproxystats-pull runs with it.
+# @param config_file
+#   The configuration file. It is checked by the program before it replaces the one that is there.
+# @param config_directory
+#   A folder for further files, read after `config_file` in the order of their names (`*.conf`). It is made, and what is
+#   in it is left alone.
+# @param config_owner
+#   Who owns both.
+# @param config_group
+#   Their group.
+# @param state_directories
+#   Directories beside `/var/lib/haproxystats` where the programs write. They are made, and opened in the units' sandbox.
+#   An absolute `paths_base_dir` is added by itself. `dst-dir` and `tmp-dst-dir` must lie in the same one: each is a mount
+#   of its own in the sandbox, and a rename cannot cross it.
+# @param cpus_pull
+#   Where haproxystats-pull runs; `last` is the last CPU.
+# @param cpus_process
+#   Where haproxystats-process runs; `last` are the last CPUs, one for each worker, yet no more than the last fifth. Pin
+#   HAProxy to the others.
+# @param manage_services
+#   Whether services are enabled and started, and restarted when something changes. `false` is for building images.
+# @param service_ensure
+#   As `ensure` of a service.
+# @param service_enable
+#   Whether they start at boot.
+# @param default_loglevel
+#   `[DEFAULT] loglevel`: how much is logged.
+# @param default_retries
+#   `[DEFAULT] retries`: for sections that set none; all of ours do.
+# @param default_timeout
+#   `[DEFAULT] timeout`: as above.
+# @param default_interval
+#   `[DEFAULT] interval`: as above.
+# @param paths_base_dir
+#   `[paths] base-dir`: for references such as ${paths:base-dir}/incoming.
+# @param pull_loglevel
+#   `[pull] loglevel`: how much haproxystats-pull logs.
+# @param pull_socket_dir
+#   `[pull] socket-dir`: a folder: every UNIX socket in it is asked.
+# @param pull_servers
+#   `[pull] servers`: stats sockets by name.
+# @param pull_retries
+#   `[pull] retries`: further tries to connect.
+# @param pull_timeout
+#   `[pull] timeout`: limit of one try to connect.
+# @param pull_interval
+#   `[pull] interval`: pause between two tries.
+# @param pull_pull_timeout
+#   `[pull] pull-timeout`: limit of a whole cycle; 0 is none.
+# @param pull_pull_interval
+#   `[pull] pull-interval`: seconds between the starts of two cycles.
+# @param pull_buffer_limit
+#   `[pull] buffer-limit`: bytes read from a socket at once, at most.
+# @param pull_answer_limit
+#   `[pull] answer-limit`: bytes that one answer may have.
+# @param pull_dst_dir
+#   `[pull] dst-dir`: where snapshots are published.
+# @param pull_tmp_dst_dir
+#   `[pull] tmp-dst-dir`: where snapshots are staged.
+# @param pull_workers
+#   `[pull] workers`: threads that write files.
+# @param pull_queue_size
+#   `[pull] queue-size`: no cycle while so many directories wait in dst-dir.
+# @param pull_sync
+#   `[pull] sync`: sync a snapshot to the disk before it is published.
+# @param pull_allow_partial
+#   `[pull] allow-partial`: publish what answered, even if not every endpoint did.
+# @param process_loglevel
+#   `[process] loglevel`: how much haproxystats-process logs.
+# @param process_src_dir
+#   `[process] src-dir`: the directory that is watched: dst-dir of [pull].
+# @param process_workers
+#   `[process] workers`: worker processes.
+# @param process_frontend_metrics
+#   `[process] frontend-metrics`: in place of the default list.
+# @param process_backend_metrics
+#   `[process] backend-metrics`: in place of the default list.
+# @param process_server_metrics
+#   `[process] server-metrics`: in place of the default list.
+# @param process_aggr_server_metrics
+#   `[process] aggr-server-metrics`: servers over all backends, too.
+# @param process_exclude_frontends
+#   `[process] exclude-frontends`: a file of frontends to leave out.
+# @param process_exclude_backends
+#   `[process] exclude-backends`: a file of backends to leave out.
+# @param process_per_process_metrics
+#   `[process] per-process-metrics`: lines for each HAProxy process, too.
+# @param process_calculate_percentages
+#   `[process] calculate-percentages`: four percentages of HAProxy's limits.
+# @param process_liveness_check_interval
+#   `[process] liveness-check-interval`: how often it looks at itself and reports.
+# @param process_job_timeout
+#   `[process] job-timeout`: a worker without progress for so long is replaced.
+# @param process_file_limit
+#   `[process] file-limit`: bytes that one file of a snapshot may have.
+# @param process_failed_dir
+#   `[process] failed-dir`: where snapshots go that cannot be processed.
+# @param process_failed_limit
+#   `[process] failed-limit`: snapshots kept there; the oldest go.
+# @param graphite_enabled
+#   `[graphite] enabled`: whether anything is sent.
+# @param graphite_server
+#   `[graphite] server`: Graphite's plaintext receiver.
+# @param graphite_port
+#   `[graphite] port`: its port; carbon's own default is 2003.
+# @param graphite_retries
+#   `[graphite] retries`: quick tries before delay is waited.
+# @param graphite_interval
+#   `[graphite] interval`: pause before the first of them.
+# @param graphite_backoff
+#   `[graphite] backoff`: factor from one pause to the next, 1000 at most.
+# @param graphite_connect_timeout
+#   `[graphite] connect-timeout`: limit of one try to connect.
+# @param graphite_write_timeout
+#   `[graphite] write-timeout`: no byte taken for so long: given up.
+# @param graphite_delay
+#   `[graphite] delay`: pause once the quick tries are used up; no pause is longer.
+# @param graphite_confirm
+#   `[graphite] confirm`: when a batch counts as delivered.
+# @param graphite_confirm_timeout
+#   `[graphite] confirm-timeout`: limit of the wait for that.
+# @param graphite_namespace
+#   `[graphite] namespace`: first part of every path.
+# @param graphite_prefix_hostname
+#   `[graphite] prefix-hostname`: whether this machine's name follows it.
+# @param graphite_fqdn
+#   `[graphite] fqdn`: the whole name; false: up to its first dot.
+# @param graphite_outbox_dir
+#   `[graphite] outbox-dir`: where batches wait while Graphite is away.
+# @param graphite_outbox_size
+#   `[graphite] outbox-size`: bytes that wait there; over it the oldest go.
+# @param graphite_outbox_sync
+#   `[graphite] outbox-sync`: sync a batch to the disk before its snapshot goes.
+# @param graphite_replay_rate
+#   `[graphite] replay-rate`: metrics per second that leave the outbox; 0 is no limit.
+# @param graphite_queue_size
+#   `[graphite] queue-size`: metrics that wait in the outbox; over it the oldest go.
+# @param graphite_group_namespace
+#   `[graphite] group-namespace`: path part before a group's name.
+# @param graphite_group_namespace_double_writes
+#   `[graphite] group-namespace-double-writes`: grouped lines on their plain paths, too.
+# @param local_store_dir
+#   `[local-store] dir`: gets a file <timestamp>/stats for each snapshot.
+# @param local_store_retention
+#   `[local-store] retention`: age after which our own directories are removed.
+# @param frontend_groups
+#   `[frontend-groups]`: a regular expression for each group's name; the first that is found wins.
+# @param backend_groups
+#   `[backend-groups]`: as above.
+# @param server_groups
+#   `[server-groups]`: as above.
+# @param local_store
+#   Whether there is a section `[local-store]`. Without it both options of that section are not written.
+class haproxystats (
+  Array[Enum['pull', 'process'], 1]      $programs = ['pull', 'process'],
+  Enum['package', 'files', 'none']       $install = 'package',
+  String[1]                              $package_name = 'haproxystats',
+  String[1]                              $package_ensure = 'installed',
+  Optional[Haproxystats::Path]           $package_source = undef,
+  String[1]                              $files_source = 'puppet:///modules/haproxystats',
+  Haproxystats::Path                     $bin_directory = '/usr/bin',
+  Haproxystats::Path                     $unit_directory = '/etc/systemd/system',
+  Boolean                                $manage_user = $install == 'files',
+  String[1]                              $user = 'haproxystats',
+  String[1]                              $group = 'haproxystats',
+  String[1]                              $socket_group = 'haproxy',
+  Haproxystats::Path                     $config_file = '/etc/haproxystats.conf',
+  Haproxystats::Path                     $config_directory = '/etc/haproxystats.d',
+  String[1]                              $config_owner = 'root',
+  String[1]                              $config_group = 'root',
+  Array[Haproxystats::Path]              $state_directories = [],
+  Haproxystats::Cpus                     $cpus_pull = 'last',
+  Haproxystats::Cpus                     $cpus_process = 'last',
+  Boolean                                $manage_services = true,
+  Enum['running', 'stopped']             $service_ensure = 'running',
+  Boolean                                $service_enable = true,
+  Optional[Haproxystats::Loglevel]       $default_loglevel = undef,
+  Optional[Integer[-1]]                  $default_retries = undef,
+  Optional[Haproxystats::Pause]          $default_timeout = undef,
+  Optional[Haproxystats::Pause]          $default_interval = undef,
+  Optional[Haproxystats::Path]           $paths_base_dir = undef,
+  Optional[Haproxystats::Loglevel]       $pull_loglevel = undef,
+  Optional[Haproxystats::Path]           $pull_socket_dir = undef,
+  Optional[Haproxystats::Servers]        $pull_servers = undef,
+  Optional[Integer[-1]]                  $pull_retries = undef,
+  Optional[Haproxystats::Limit]          $pull_timeout = undef,
+  Optional[Haproxystats::Pause]          $pull_interval = undef,
+  Optional[Haproxystats::Pause]          $pull_pull_timeout = undef,
+  Optional[Integer[1, 1000000000]]       $pull_pull_interval = undef,
+  Optional[Integer[1, 1073741824]]       $pull_buffer_limit = undef,
+  Optional[Integer[1]]                   $pull_answer_limit = undef,
+  Optional[Haproxystats::Path]           $pull_dst_dir = undef,
+  Optional[Haproxystats::Path]           $pull_tmp_dst_dir = undef,
+  Optional[Integer[1, 512]]              $pull_workers = undef,
+  Optional[Integer[1, 1000000000]]       $pull_queue_size = undef,
+  Optional[Boolean]                      $pull_sync = undef,
+  Optional[Boolean]                      $pull_allow_partial = undef,
+  Optional[Haproxystats::Loglevel]       $process_loglevel = undef,
+  Optional[Haproxystats::Path]           $process_src_dir = undef,
+  Optional[Integer[1, 512]]              $process_workers = undef,
+  Optional[Haproxystats::Metrics]        $process_frontend_metrics = undef,
+  Optional[Haproxystats::Metrics]        $process_backend_metrics = undef,
+  Optional[Haproxystats::Metrics]        $process_server_metrics = undef,
+  Optional[Boolean]                      $process_aggr_server_metrics = undef,
+  Optional[Haproxystats::Path]           $process_exclude_frontends = undef,
+  Optional[Haproxystats::Path]           $process_exclude_backends = undef,
+  Optional[Boolean]                      $process_per_process_metrics = undef,
+  Optional[Boolean]                      $process_calculate_percentages = undef,
+  Optional[Haproxystats::Limit]          $process_liveness_check_interval = undef,
+  Optional[Haproxystats::Limit]          $process_job_timeout = undef,
+  Optional[Integer[1]]                   $process_file_limit = undef,
+  Optional[Haproxystats::Path]           $process_failed_dir = undef,
+  Optional[Integer[1, 1000000000]]       $process_failed_limit = undef,
+  Optional[Boolean]                      $graphite_enabled = undef,
+  Optional[Haproxystats::Host]           $graphite_server = undef,
+  Optional[Integer[1, 65535]]            $graphite_port = undef,
+  Optional[Integer[-1]]                  $graphite_retries = undef,
+  Optional[Haproxystats::Pause]          $graphite_interval = undef,
+  Optional[Haproxystats::Factor]         $graphite_backoff = undef,
+  Optional[Haproxystats::Limit]          $graphite_connect_timeout = undef,
+  Optional[Haproxystats::Limit]          $graphite_write_timeout = undef,
+  Optional[Haproxystats::Pause]          $graphite_delay = undef,
+  Optional[Enum['close', 'tcp', 'none']] $graphite_confirm = undef,
+  Optional[Haproxystats::Limit]          $graphite_confirm_timeout = undef,
+  Optional[Haproxystats::Prefix]         $graphite_namespace = undef,
+  Optional[Boolean]                      $graphite_prefix_hostname = undef,
+  Optional[Boolean]                      $graphite_fqdn = undef,
+  Optional[Haproxystats::Path]           $graphite_outbox_dir = undef,
+  Optional[Integer[1]]                   $graphite_outbox_size = undef,
+  Optional[Boolean]                      $graphite_outbox_sync = undef,
+  Optional[Integer[0]]                   $graphite_replay_rate = undef,
+  Optional[Integer[1]]                   $graphite_queue_size = undef,
+  Optional[Haproxystats::Prefix]         $graphite_group_namespace = undef,
+  Optional[Boolean]                      $graphite_group_namespace_double_writes = undef,
+  Optional[Haproxystats::Path]           $local_store_dir = undef,
+  Optional[Haproxystats::Limit]          $local_store_retention = undef,
+  Optional[Haproxystats::Groups]         $frontend_groups = undef,
+  Optional[Haproxystats::Groups]         $backend_groups = undef,
+  Optional[Haproxystats::Groups]         $server_groups = undef,
+  Boolean                                $local_store = false,
+) {
+  # These stand in commands, units and `file` titles, where no reference is replaced.
+  [$bin_directory, $unit_directory, $config_file, $config_directory, *$state_directories].each |$path| {
+    if $path !~ /\A\/[^\s%"']*\z/ {
+      fail("haproxystats: ${path} is no absolute path without blanks, quotes and percent signs")
+    }
+  }
+
+  contain haproxystats::install
+  contain haproxystats::config
+  Class['haproxystats::install'] -> Class['haproxystats::config']
+
+  $programs.unique.each |$program| {
+    contain "haproxystats::${program}"
+    Class['haproxystats::install'] ~> Class["haproxystats::${program}"]
+    Class['haproxystats::config'] ~> Class["haproxystats::${program}"]
+  }
+}

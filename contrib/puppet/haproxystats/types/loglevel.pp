@@ -1,0 +1,2 @@
+# @summary How much a program logs.
+type Haproxystats::Loglevel = Enum['debug', 'info', 'warning', 'error', 'critical']

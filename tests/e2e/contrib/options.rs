@@ -1,0 +1,120 @@
+//! A value other than the default for every option that the programs know, and what they say they
+//! have read: whoever writes configurations must get each value through unharmed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use config::{Kind, KnownOption};
+
+use crate::support::{PROCESS, PULL, run};
+
+/// A value before it is written down.
+#[derive(Clone)]
+pub(crate) enum Value {
+    Flag(bool),
+    Number(String),
+    Text(String),
+    List(Vec<&'static str>),
+}
+
+/// Section and option, and its value as the programs print it, blanks drawn together.
+pub(crate) type Loaded = BTreeMap<(String, String), String>;
+
+/// Groups in an order that is not the alphabet's, with characters that an INI file, a template or a
+/// shell might take for its own. A dollar is written once, as in the expression.
+pub(crate) const GROUPS: [(&str, &str); 2] = [("web", "^(www|shop)$"), ("api", r"a#b; \d{2}='x'$")];
+
+/// Every option with a value that is not its default; paths lie in `folder`.
+pub(crate) fn other_values(folder: &Path) -> Vec<(&'static KnownOption, Value)> {
+    config::known_options().iter().map(|option| (option, other_value(option, folder))).collect()
+}
+
+fn other_value(option: &KnownOption, folder: &Path) -> Value {
+    let text = |text: &str| Value::Text(text.to_owned());
+    match option.kind {
+        Kind::Word(words) => {
+            text(words.iter().find(|&&word| Some(word) != option.default).unwrap())
+        }
+        Kind::Boolean => Value::Flag(option.default != Some("true")),
+        Kind::Whole(_) => {
+            let default = option.default.map_or(6, |default| default.parse::<u64>().unwrap());
+            Value::Number((default + 1).to_string())
+        }
+        Kind::Retries => Value::Number("-1".to_owned()),
+        Kind::Pause => Value::Number("0.25".to_owned()),
+        Kind::Limit => Value::Number("40.5".to_owned()),
+        Kind::Factor => Value::Number("1.25".to_owned()),
+        // The first is a folder that a tool may make; no other is looked at by anyone.
+        Kind::Path if option.name == "base-dir" => text(folder.join("base").to_str().unwrap()),
+        Kind::Path => text(&format!("/srv/{}/{}", option.section, option.name)),
+        Kind::Servers => Value::List(vec!["tcp://[::1]:5555", "unix:///run/a b/admin.sock"]),
+        Kind::Metrics => Value::List(vec!["stot", "scur"]),
+        Kind::Host => text("graphite.example.com"),
+        Kind::Prefix => text("other.place"),
+    }
+}
+
+/// What the programs must print for these values, groups included.
+pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Loaded {
+    let mut loaded: Loaded = values
+        .iter()
+        .map(|(option, value)| {
+            let separator = if option.kind == Kind::Servers { ", " } else { " " };
+            let text = match value {
+                Value::Flag(flag) => flag.to_string(),
+                Value::Number(text) | Value::Text(text) => text.clone(),
+                Value::List(items) => items.join(separator),
+            };
+            ((option.section.to_owned(), option.name.to_owned()), text)
+        })
+        .collect();
+    for section in config::GROUP_SECTIONS {
+        for (name, pattern) in GROUPS {
+            let key = (section.to_owned(), name.to_owned());
+            loaded.insert(key, pattern.replace('$', "$$"));
+        }
+    }
+    loaded
+}
+
+/// What both programs take from a file, without a word of complaint.
+pub(crate) fn loaded(file: &Path) -> Loaded {
+    let mut loaded = Loaded::new();
+    for program in [PULL, PROCESS] {
+        let outcome = run(program, &["-P", "-f", file.to_str().unwrap()]);
+        assert_eq!(outcome.code, Some(0), "{program}: {}", outcome.stderr);
+        assert_eq!(outcome.stderr, "", "{program}");
+        loaded.extend(parse(&outcome.stdout));
+    }
+    loaded
+}
+
+/// The names in a section, in the order of the text.
+pub(crate) fn names_in(text: &str, section: &str) -> Vec<String> {
+    text.lines()
+        .skip_while(|line| *line != format!("[{section}]"))
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| Some(line.split_once(" = ")?.0.to_owned()))
+        .collect()
+}
+
+fn parse(text: &str) -> Loaded {
+    let mut section = String::new();
+    let mut last = None;
+    let mut loaded = Loaded::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if line.starts_with(char::is_whitespace) {
+            let value: &mut String = loaded.get_mut(last.as_ref().unwrap()).unwrap();
+            value.push(' ');
+            value.push_str(line.trim());
+        } else if let Some((name, value)) = line.split_once(" = ") {
+            let key = (section.clone(), name.to_owned());
+            last = Some(key.clone());
+            loaded.insert(key, value.trim_end().to_owned());
+        }
+    }
+    loaded
+}

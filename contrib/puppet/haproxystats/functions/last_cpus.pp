@@ -1,7 +1,7 @@
 # @summary The last CPUs of a machine, as many as are wanted, out of those that HAProxy leaves.
 #
-# HAProxy is usually pinned to the first 80 % of the CPUs, so that no more than the last fifth (rounded up, hence at least
-# one) is given away, even where more is wanted.
+# HAProxy is usually pinned to the first 80 % of the CPUs, so that no more than the last fifth (rounded up, hence at
+# least one) is given away, even where more is wanted.
 #
 # @param count How many CPUs the machine has.
 # @param wanted How many are wanted at most.

@@ -48,9 +48,9 @@
 # @param config_group
 #   Their group.
 # @param state_directories
-#   Directories beside `/var/lib/haproxystats` where the programs write. They are made, and opened in the units' sandbox.
-#   An absolute `paths_base_dir` is added by itself. `dst-dir` and `tmp-dst-dir` must lie in the same one: each is a mount
-#   of its own in the sandbox, and a rename cannot cross it.
+#   Directories beside `/var/lib/haproxystats` where the programs write. They are made, and opened in the units'
+#   sandbox. An absolute `paths_base_dir` is added by itself. `dst-dir` and `tmp-dst-dir` must lie in the same one: each
+#   is a mount of its own in the sandbox, and a rename cannot cross it.
 # @param cpus_pull
 #   Where haproxystats-pull runs; `last` is the last CPU.
 # @param cpus_process

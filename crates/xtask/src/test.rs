@@ -12,6 +12,7 @@ use crate::{Failure, cargo, find_program};
 
 /// A program that tests start, and the Debian package that brings it.
 const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("haproxy", "haproxy"),
     ("carbon-cache", "graphite-carbon"),
     ("whisper-fetch", "python3-whisper"),
@@ -19,6 +20,7 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("systemd-analyze", "systemd"),
     ("supervisord", "supervisor"),
     ("puppet", "puppet"),
+    ("puppet-lint", "puppet-lint"),
     ("ansible-playbook", "ansible-core"),
     ("ansible-lint", "ansible-lint"),
     ("rpm", "rpm"),

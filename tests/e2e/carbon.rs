@@ -11,7 +11,10 @@ use crate::support::{Program, free_ports, wait_until};
 /// A running carbon-cache.
 pub(crate) struct Carbon {
     pub(crate) port: u16,
-    storage: PathBuf,
+    /// Where its cache answers graphite-web.
+    pub(crate) query: u16,
+    /// Its whisper files.
+    pub(crate) storage: PathBuf,
     whisper_fetch: String,
     _program: Program,
 }
@@ -19,6 +22,18 @@ pub(crate) struct Carbon {
 impl Carbon {
     /// Starts it below `folder`, on free ports, with a point for every second.
     pub(crate) fn start(carbon_cache: &str, whisper_fetch: &str, folder: &Path) -> Self {
+        let schemas = "[all]\npattern = .*\nretentions = 1s:30m\n";
+        Self::start_with(carbon_cache, whisper_fetch, folder, schemas, "")
+    }
+
+    /// Likewise, with a `storage-schemas.conf` and a `storage-aggregation.conf` of the test's.
+    pub(crate) fn start_with(
+        carbon_cache: &str,
+        whisper_fetch: &str,
+        folder: &Path,
+        schemas: &str,
+        aggregation: &str,
+    ) -> Self {
         let [line, pickle, query] = free_ports();
         let home = folder.join("carbon");
         let storage = home.join("whisper");
@@ -35,8 +50,8 @@ impl Carbon {
         );
         let config_path = home.join("carbon.conf");
         std::fs::write(&config_path, config).unwrap();
-        let schemas = "[all]\npattern = .*\nretentions = 1s:30m\n";
         std::fs::write(home.join("storage-schemas.conf"), schemas).unwrap();
+        std::fs::write(home.join("storage-aggregation.conf"), aggregation).unwrap();
 
         let config = format!("--config={}", config_path.display());
         let pid_file = format!("--pidfile={base}/carbon.pid");
@@ -46,7 +61,13 @@ impl Carbon {
             assert!(program.runs(), "carbon-cache has ended: {}", program.output());
             TcpStream::connect(("127.0.0.1", line)).is_ok()
         });
-        Self { port: line, storage, whisper_fetch: whisper_fetch.to_owned(), _program: program }
+        Self {
+            port: line,
+            query,
+            storage,
+            whisper_fetch: whisper_fetch.to_owned(),
+            _program: program,
+        }
     }
 
     /// The newest value of a metric; `None` while its file or a point in it is not there.

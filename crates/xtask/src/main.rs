@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod bench;
+mod dashboards;
 mod demo;
 mod fuzz;
 mod instructions;
@@ -26,6 +27,7 @@ usage: cargo xtask demo [--seconds N] [--dumps]
        cargo xtask bench [--size NAME ...] [--scale] [--pull] [--latency] [--all]
                          [--turns N] [--quick] [--original CMD] [--bin-dir DIR]
        cargo xtask instructions [--renew] [--bin-dir DIR]
+       cargo xtask dashboards
        cargo xtask help
 
 demo  builds both programs, runs them for half a minute against HAProxy and a
@@ -65,6 +67,7 @@ instructions
       compares them with tests/data/instructions.json. Needs valgrind.
         --renew       write the counts down instead, after a change that is meant
         --bin-dir DIR take the programs from there and build none
+dashboards  writes the dashboards of contrib/grafana and contrib/graphite.
 
 exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line
 ";
@@ -101,6 +104,10 @@ fn main() -> ExitCode {
             Ok(options) => instructions::run(&options),
             Err(fault) => return refuse(&fault),
         },
+        Some((&"dashboards", [])) => dashboards::run(),
+        Some((&"dashboards", [word, ..])) => {
+            return refuse(&format!("dashboards takes no {word}"));
+        }
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -1,0 +1,179 @@
+//! `cargo xtask dashboards`: the dashboards of `contrib/grafana` and `contrib/graphite`, both
+//! written from one list of panels, so that they never tell different things.
+//!
+//! The files are committed, and a test holds them against the list: an operator takes a file, and
+//! nobody edits one by hand.
+
+mod grafana;
+mod graphite;
+mod hosts;
+mod ours;
+mod proxies;
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::{Failure, root};
+
+/// One dashboard.
+struct Board {
+    /// The name of its file, without an extension.
+    name: &'static str,
+    /// By which Grafana and graphite-web know it.
+    id: &'static str,
+    title: &'static str,
+    subject: Subject,
+    panels: &'static [Panel],
+}
+
+/// What one chooses at the top of a dashboard, beside namespace and host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Hosts,
+    Frontend,
+    Backend,
+}
+
+/// One picture or one figure.
+struct Panel {
+    title: &'static str,
+    /// What a reader could get wrong, or what to do about it.
+    about: &'static str,
+    unit: Unit,
+    looks: Looks,
+    /// In Graphite's language, with [`HOST`] and its like for the paths.
+    targets: &'static [&'static str],
+}
+
+#[derive(Clone, Copy)]
+enum Unit {
+    Bytes,
+    BytesPerSecond,
+    Count,
+    Milliseconds,
+    Percent,
+    PerSecond,
+    Requests,
+    Seconds,
+}
+
+#[derive(Clone, Copy)]
+enum Looks {
+    Lines,
+    /// Of which the sum matters, too.
+    Stack,
+    /// How often something happened since the point before.
+    Bars,
+    /// The last figure alone, and where it is bad.
+    Figure(Bad),
+    /// The sum of all points in view, of what should never happen.
+    Total,
+}
+
+#[derive(Clone, Copy)]
+enum Bad {
+    Never,
+    From(f64),
+    Below(f64),
+}
+
+/// Stand for paths in targets: all hosts in view, one frontend, one backend, its servers in view.
+const HOST: &str = "HOST.";
+const FRONTEND: &str = "FRONTEND.";
+const BACKEND: &str = "BACKEND.";
+const SERVER: &str = "SERVER.";
+
+const BOARDS: [Board; 4] = [
+    Board {
+        name: "overview",
+        id: "haproxystats-overview",
+        title: "HAProxy: overview",
+        subject: Subject::Hosts,
+        panels: hosts::PANELS,
+    },
+    Board {
+        name: "frontend",
+        id: "haproxystats-frontend",
+        title: "HAProxy: one frontend",
+        subject: Subject::Frontend,
+        panels: proxies::FRONTEND_PANELS,
+    },
+    Board {
+        name: "backend",
+        id: "haproxystats-backend",
+        title: "HAProxy: one backend with its servers",
+        subject: Subject::Backend,
+        panels: proxies::BACKEND_PANELS,
+    },
+    Board {
+        name: "haproxystats",
+        id: "haproxystats",
+        title: "haproxystats itself",
+        subject: Subject::Hosts,
+        panels: ours::PANELS,
+    },
+];
+
+/// Writes all of them.
+pub(crate) fn run() -> Result<(), Failure> {
+    for (path, board) in files() {
+        fs::write(&path, text(&board)).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("xtask: wrote {}", path.display());
+    }
+    Ok(())
+}
+
+fn files() -> Vec<(PathBuf, Value)> {
+    let contrib = root().join("contrib");
+    let both = |board: &Board| {
+        let file = format!("{}.json", board.name);
+        [
+            (contrib.join("grafana").join(&file), grafana::encode(board)),
+            (contrib.join("graphite").join(&file), graphite::encode(board)),
+        ]
+    };
+    BOARDS.iter().flat_map(both).collect()
+}
+
+fn text(board: &Value) -> String {
+    format!("{board:#}\n")
+}
+
+/// A target with the paths of one kind of dashboard.
+fn resolve(target: &str, paths: [&str; 4]) -> String {
+    let names = [HOST, FRONTEND, BACKEND, SERVER];
+    names
+        .into_iter()
+        .zip(paths)
+        .fold(target.to_owned(), |target, (name, path)| target.replace(name, &format!("{path}.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_what_the_list_of_panels_says() {
+        for (path, board) in files() {
+            let there = fs::read_to_string(&path).unwrap();
+            assert!(there == text(&board), "{}: run `cargo xtask dashboards`", path.display());
+        }
+    }
+
+    /// Dashboards of one frontend or backend have no place for the paths of the other.
+    #[test]
+    fn panels_ask_only_for_what_their_dashboard_chooses() {
+        for board in &BOARDS {
+            let strange: &[&str] = match board.subject {
+                Subject::Hosts => &[FRONTEND, BACKEND, SERVER],
+                Subject::Frontend => &[BACKEND, SERVER],
+                Subject::Backend => &[FRONTEND],
+            };
+            for target in board.panels.iter().flat_map(|panel| panel.targets) {
+                assert!(!strange.iter().any(|name| target.contains(name)), "{target}");
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A dashboard in Grafana's classic JSON model, the one in which dashboards are shared.
+//!
+//! The data source is a variable, so that a file can be provisioned as it is. Namespaces and hosts
+//! are asked for with `expand`, since only that tells a host of ours from other nodes of a
+//! namespace.
+
+use serde_json::{Value, json};
+
+use super::{Bad, Board, Looks, Panel, Subject, Unit, resolve};
+
+/// The version of the model, that of Grafana 13; a newer one migrates it by itself.
+const SCHEMA: u32 = 42;
+
+/// The width of Grafana's grid, and of what stands on it.
+const GRID: u32 = 24;
+const FIGURE: (u32, u32) = (4, 4);
+const GRAPH: (u32, u32) = (8, 8);
+
+const PATHS: [&str; 4] = [
+    "$namespace.$host.haproxy",
+    "$namespace.$host.haproxy.frontend.$frontend",
+    "$namespace.$host.haproxy.backend.$backend",
+    "$namespace.$host.haproxy.backend.$backend.server.$server",
+];
+
+pub(super) fn encode(board: &Board) -> Value {
+    json!({
+        "uid": board.id,
+        "title": board.title,
+        "tags": ["haproxystats"],
+        "schemaVersion": SCHEMA,
+        "version": 1,
+        "editable": true,
+        "graphTooltip": 1,
+        "refresh": "1m",
+        "timezone": "browser",
+        "time": {"from": "now-1h", "to": "now"},
+        "timepicker": {},
+        "annotations": {"list": []},
+        "links": [{
+            "type": "dashboards",
+            "title": "HAProxy",
+            "tags": ["haproxystats"],
+            "asDropdown": false,
+            "includeVars": true,
+            "keepTime": true,
+            "targetBlank": false,
+            "icon": "external link",
+            "tooltip": "",
+            "url": "",
+        }],
+        "templating": {"list": variables(board.subject)},
+        "panels": panels(board.panels),
+    })
+}
+
+fn variables(subject: Subject) -> Vec<Value> {
+    let mut variables = vec![
+        json!({
+            "type": "datasource",
+            "name": "datasource",
+            "label": "Graphite",
+            "query": "graphite",
+            "refresh": 1,
+            "regex": "",
+            "hide": 0,
+            "multi": false,
+            "includeAll": false,
+        }),
+        query("namespace", "Namespace", "expand(*.*.haproxy)", r"/^([^.]+)\./"),
+        several(query("host", "Host", "expand($namespace.*.haproxy)", r"/([^.]+)\.haproxy$/")),
+    ];
+    match subject {
+        Subject::Hosts => {}
+        Subject::Frontend => {
+            let frontends = "$namespace.$host.haproxy.frontend.*";
+            variables.push(query("frontend", "Frontend", frontends, ""));
+        }
+        Subject::Backend => {
+            let backends = "$namespace.$host.haproxy.backend.*";
+            let servers = "$namespace.$host.haproxy.backend.$backend.server.*";
+            variables.push(query("backend", "Backend", backends, ""));
+            variables.push(several(query("server", "Server", servers, "")));
+        }
+    }
+    variables
+}
+
+/// A variable whose values Graphite knows.
+fn query(name: &str, label: &str, query: &str, regex: &str) -> Value {
+    json!({
+        "type": "query",
+        "name": name,
+        "label": label,
+        "datasource": datasource(),
+        "query": query,
+        "regex": regex,
+        // With each change of the time range: proxies come and go.
+        "refresh": 2,
+        "sort": 1,
+        "hide": 0,
+        "multi": false,
+        "includeAll": false,
+    })
+}
+
+/// The same variable with many values at once, and at first with all.
+fn several(mut variable: Value) -> Value {
+    variable["multi"] = json!(true);
+    variable["includeAll"] = json!(true);
+    variable["allValue"] = json!("*");
+    variable["current"] = json!({"text": ["All"], "value": ["$__all"]});
+    variable
+}
+
+fn datasource() -> Value {
+    json!({"type": "graphite", "uid": "${datasource}"})
+}
+
+/// From left to right, line by line. Figures come first, so that a line holds one size only.
+fn panels(panels: &[Panel]) -> Vec<Value> {
+    let (mut x, mut y, mut line) = (0, 0, 0);
+    let mut placed = Vec::new();
+    for (id, one) in (1..).zip(panels) {
+        let (width, height) = match one.looks {
+            Looks::Figure(_) | Looks::Total => FIGURE,
+            Looks::Lines | Looks::Stack | Looks::Bars => GRAPH,
+        };
+        if x + width > GRID || (line != 0 && line != height) {
+            (x, y) = (0, y + line);
+        }
+        line = height;
+        let mut value = panel(one);
+        value["id"] = json!(id);
+        value["gridPos"] = json!({"x": x, "y": y, "w": width, "h": height});
+        placed.push(value);
+        x += width;
+    }
+    placed
+}
+
+fn panel(panel: &Panel) -> Value {
+    let targets: Vec<Value> = ('A'..='Z')
+        .zip(panel.targets)
+        .map(|(letter, target)| {
+            json!({
+                "refId": letter.to_string(),
+                "datasource": datasource(),
+                "target": resolve(target, PATHS),
+                "textEditor": true,
+            })
+        })
+        .collect();
+    let (kind, defaults, options) = match panel.looks {
+        Looks::Figure(bad) => figure(bad, "lastNotNull"),
+        Looks::Total => figure(Bad::From(1.0), "sum"),
+        Looks::Lines => graph("line", 0, "none"),
+        Looks::Stack => graph("line", 40, "normal"),
+        Looks::Bars => graph("bars", 60, "normal"),
+    };
+    let mut defaults = defaults;
+    defaults["unit"] = json!(unit(panel.unit));
+    if matches!(panel.unit, Unit::Percent) {
+        defaults["max"] = json!(100);
+    }
+    json!({
+        "type": kind,
+        "title": panel.title,
+        "description": panel.about,
+        "datasource": datasource(),
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": options,
+        "targets": targets,
+    })
+}
+
+fn figure(bad: Bad, calculation: &str) -> (&'static str, Value, Value) {
+    let steps = match bad {
+        Bad::Never => json!([{"color": "text", "value": null}]),
+        Bad::From(value) => json!([
+            {"color": "green", "value": null},
+            {"color": "red", "value": value},
+        ]),
+        Bad::Below(value) => json!([
+            {"color": "red", "value": null},
+            {"color": "green", "value": value},
+        ]),
+    };
+    let defaults = json!({
+        "min": 0,
+        "color": {"mode": "thresholds"},
+        "thresholds": {"mode": "absolute", "steps": steps},
+    });
+    let options = json!({
+        "colorMode": "value",
+        "graphMode": "area",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "textMode": "auto",
+        "wideLayout": true,
+        "showPercentChange": false,
+        "percentChangeColorMode": "standard",
+        "reduceOptions": {"calcs": [calculation], "fields": "", "values": false},
+    });
+    ("stat", defaults, options)
+}
+
+fn graph(style: &str, fill: u32, stacking: &str) -> (&'static str, Value, Value) {
+    let defaults = json!({
+        "min": 0,
+        "color": {"mode": "palette-classic"},
+        "custom": {
+            "drawStyle": style,
+            "fillOpacity": fill,
+            "lineWidth": 1,
+            "showPoints": "never",
+            "spanNulls": false,
+            "stacking": {"mode": stacking, "group": "A"},
+        },
+    });
+    let options = json!({
+        "legend": {
+            "showLegend": true,
+            "displayMode": "table",
+            "placement": "bottom",
+            "calcs": ["lastNotNull", "max"],
+        },
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    });
+    ("timeseries", defaults, options)
+}
+
+/// As Grafana names its units.
+const fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Bytes => "bytes",
+        Unit::BytesPerSecond => "Bps",
+        Unit::Count => "short",
+        Unit::Milliseconds => "ms",
+        Unit::Percent => "percent",
+        Unit::PerSecond => "cps",
+        Unit::Requests => "reqps",
+        Unit::Seconds => "s",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::BOARDS;
+    use super::*;
+
+    /// Grafana draws what overlaps one over the other, and says nothing.
+    #[test]
+    fn panels_stand_side_by_side_on_the_grid() {
+        for board in &BOARDS {
+            let (mut cells, mut ids) = (BTreeSet::new(), BTreeSet::new());
+            for panel in panels(board.panels) {
+                let at = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+                assert!(at("x") + at("w") <= u64::from(GRID), "{panel}");
+                for x in at("x")..at("x") + at("w") {
+                    for y in at("y")..at("y") + at("h") {
+                        assert!(cells.insert((x, y)), "{panel} stands on another");
+                    }
+                }
+                assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+                let targets = panel["targets"].as_array().unwrap();
+                assert!(!targets.is_empty() && targets.len() <= 26, "{panel}");
+            }
+            // The longest uid that Grafana takes.
+            assert!(board.id.len() <= 40);
+        }
+    }
+}

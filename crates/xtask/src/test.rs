@@ -11,8 +11,7 @@ use std::process::Command;
 use crate::{Failure, cargo, find_program};
 
 /// A program that tests start, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 14] = [
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("carbon-cache", "graphite-carbon"),
     ("whisper-fetch", "python3-whisper"),
@@ -75,7 +74,7 @@ pub(crate) fn provide(name: &str) {
 }
 
 fn missing_programs() -> Vec<(&'static str, &'static str)> {
-    PROGRAMS.into_iter().filter(|(program, _)| find_program(program).is_none()).collect()
+    PROGRAMS.iter().copied().filter(|(program, _)| find_program(program).is_none()).collect()
 }
 
 fn why_not_install() -> Option<&'static str> {

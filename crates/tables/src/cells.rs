@@ -13,15 +13,8 @@ pub(crate) struct Cells {
     pub(crate) upper: Option<Vec<i64>>,
     /// Rows without a value, ascending: from, and up to but not including.
     pub(crate) nulls: Vec<(u32, u32)>,
-    /// The largest magnitude, for knowing whether a sum can overflow.
-    largest: u64,
-}
-
-/// What a cell holds when it is no plain number of up to 16 digits.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Odd {
-    Integer(i128),
-    NoInteger,
+    /// All magnitudes joined by "or", which is less than twice the largest: for knowing whether a sum can overflow.
+    most: u64,
 }
 
 const LOW_HALF: i64 = 0xffff_ffff;
@@ -32,16 +25,32 @@ impl Cells {
         Self { values: Vec::with_capacity(rows), ..Self::default() }
     }
 
-    #[inline]
-    pub(crate) fn push(&mut self, value: i64) {
-        self.largest = self.largest.max(value.unsigned_abs());
-        match &mut self.upper {
-            None => self.values.push(value),
-            Some(upper) => {
-                upper.push(value >> 32);
-                self.values.push(value & LOW_HALF);
-            }
+    /// A number of up to 16 digits.
+    #[inline(always)]
+    pub(crate) fn push_digits(&mut self, value: u64) {
+        self.most |= value;
+        if self.upper.is_some() {
+            self.push_halves(value as i64);
+        } else {
+            self.values.push(value as i64);
         }
+    }
+
+    fn push(&mut self, value: i64) {
+        self.most |= value.unsigned_abs();
+        if self.upper.is_some() {
+            self.push_halves(value);
+        } else {
+            self.values.push(value);
+        }
+    }
+
+    #[cold]
+    fn push_halves(&mut self, value: i64) {
+        if let Some(upper) = &mut self.upper {
+            upper.push(value >> 32);
+        }
+        self.values.push(value & LOW_HALF);
     }
 
     pub(crate) fn push_null(&mut self) {
@@ -82,7 +91,7 @@ impl Cells {
             self.push(value);
         } else if let Ok(value) = u64::try_from(value) {
             self.split();
-            self.largest = self.largest.max(value);
+            self.most |= value;
             self.values.push((value & LOW_HALF as u64) as i64);
             if let Some(upper) = &mut self.upper {
                 upper.push((value >> 32) as i64);
@@ -108,10 +117,7 @@ impl Cells {
 
     /// Makes sure that the sum of all values fits, by splitting them where it might not.
     pub(crate) fn make_summable(&mut self) {
-        if self
-            .largest
-            .checked_mul(self.values.len() as u64)
-            .is_none_or(|most| most > i64::MAX as u64)
+        if self.most.checked_mul(self.values.len() as u64).is_none_or(|most| most > i64::MAX as u64)
         {
             self.split();
         }
@@ -127,35 +133,41 @@ impl Cells {
     }
 }
 
-/// The cell that ends at `end`, as a number. At least sixteen bytes stand before `end` in `text`.
-#[inline]
-pub(crate) fn integer(text: &[u8], begin: usize, end: usize) -> Result<i64, Odd> {
-    let length = end - begin;
+/// The cell that ends at `end`, if it has up to 16 digits and nothing else. At least eight bytes stand before `end` in `text`.
+///
+/// Always inlined and small in what it returns: a larger result would go through memory, which was seen to cost more than the
+/// digits do.
+#[inline(always)]
+pub(crate) fn digits(text: &[u8], begin: usize, end: usize) -> Option<u64> {
     // How long a cell is nobody can foretell, so that a branch for each length would cost more than the work.
-    let value = match length {
-        0..=8 => eight_digits(text, end, length),
-        9..=16 => {
-            let high = eight_digits(text, end - 8, length - 8);
-            high.zip(eight_digits(text, end, 8)).map(|(high, low)| high * 100_000_000 + low)
+    match end - begin {
+        length @ 0..=8 => eight_digits(text, end, length),
+        length @ 9..=16 => {
+            let high = eight_digits(text, end - 8, length - 8)?;
+            Some(high * 100_000_000 + eight_digits(text, end, 8)?)
         }
         _ => None,
-    };
-    match value {
-        Some(value) => Ok(value as i64),
-        None => long_or_odd(&text[begin..end]),
     }
 }
 
+/// The bytes of a cell of 0 to 8 among the eight before its end; the last byte is the highest.
+const INSIDE: [u64; 9] = {
+    let mut masks = [0; 9];
+    let mut length = 1;
+    while length <= 8 {
+        masks[length] = u64::MAX << (64 - 8 * length);
+        length += 1;
+    }
+    masks
+};
+
 /// The last `length` (0 to 8) of the eight bytes before `end`, as decimal digits: all eight are tested and multiplied together
 /// in one register, the bytes before the cell counting as 0.
-#[inline]
+#[inline(always)]
 fn eight_digits(text: &[u8], end: usize, length: usize) -> Option<u64> {
     let bytes = text.get(end.checked_sub(8)?..end)?.first_chunk::<8>()?;
-    // Half of the bits outside the cell: all 64 cannot be shifted out at once.
-    let outside = 32 - 4 * length as u32;
     // The first digit is in the lowest byte.
-    let digits = u64::from_le_bytes(*bytes) ^ 0x3030_3030_3030_3030;
-    let digits = digits >> outside >> outside << outside << outside;
+    let digits = (u64::from_le_bytes(*bytes) ^ 0x3030_3030_3030_3030) & INSIDE[length];
     // Above 9 a byte has, or with 0x76 added gets, its highest bit.
     if (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
         return None;
@@ -165,49 +177,41 @@ fn eight_digits(text: &[u8], end: usize, length: usize) -> Option<u64> {
     Some(fours.wrapping_mul((10_000 << 32) + 1) >> 32)
 }
 
+/// What any other cell holds.
 #[cold]
-fn long_or_odd(cell: &[u8]) -> Result<i64, Odd> {
-    match odd(cell) {
-        Odd::Integer(value) => i64::try_from(value).map_err(|_| Odd::Integer(value)),
-        Odd::NoInteger => Err(Odd::NoInteger),
-    }
-}
-
-fn odd(cell: &[u8]) -> Odd {
+pub(crate) fn other(cell: &[u8]) -> Option<i128> {
     let digits = cell.strip_prefix(b"-").unwrap_or(cell);
     // i128 would also take a leading plus sign, which HAProxy never writes.
     if !digits.first().is_some_and(u8::is_ascii_digit) {
-        return Odd::NoInteger;
+        return None;
     }
-    std::str::from_utf8(cell)
-        .ok()
-        .and_then(|cell| cell.parse().ok())
-        .map_or(Odd::NoInteger, Odd::Integer)
+    std::str::from_utf8(cell).ok().and_then(|cell| cell.parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{Cells, Odd, integer};
+    use super::{Cells, digits, other};
 
-    fn parse(cell: &str) -> Result<i64, Odd> {
-        let text = format!("0123456789abcdef{cell},tail");
-        integer(text.as_bytes(), 16, 16 + cell.len())
+    fn parse(cell: &str) -> Option<i128> {
+        let text = format!("01234567{cell},tail");
+        let plain = digits(text.as_bytes(), 8, 8 + cell.len());
+        if let Some(plain) = plain {
+            assert!(cell.is_empty() || other(cell.as_bytes()) == Some(plain.into()), "{cell:?}");
+        }
+        plain.map(i128::from).or_else(|| other(cell.as_bytes()))
     }
 
     #[test]
     fn cells_read_as_what_they_say() {
-        assert_eq!(parse(""), Ok(0));
-        assert_eq!(parse("7"), Ok(7));
-        assert_eq!(parse("00000012"), Ok(12));
-        assert_eq!(parse("-1"), Ok(-1));
-        assert_eq!(parse("9223372036854775807"), Ok(i64::MAX));
-        assert_eq!(parse("18446744073709551615"), Err(Odd::Integer(u64::MAX.into())));
+        let numbers = ["", "7", "00000012", "-1", "9223372036854775807", "18446744073709551615"];
+        let expected = [0, 7, 12, -1, i64::MAX.into(), u64::MAX.into()].map(Some);
+        assert_eq!(numbers.map(parse), expected);
         for text in
             ["x", "1x", "+1", "-", "1.5", "12345678x", "NaN", "\u{0}", "1 ", "\u{ff}234", ":"]
         {
-            assert_eq!(parse(text), Err(Odd::NoInteger), "{text:?}");
+            assert_eq!(parse(text), None, "{text:?}");
         }
     }
 
@@ -257,14 +261,13 @@ mod tests {
         #[test]
         fn every_number_reads_as_the_standard_library_reads_it(number in any::<u64>(), shift in 0..64) {
             let number: u64 = number >> shift;
-            let expected = i64::try_from(number).map_err(|_| Odd::Integer(number.into()));
-            assert_eq!(parse(&number.to_string()), expected);
+            assert_eq!(parse(&number.to_string()), Some(number.into()));
         }
 
         /// No text of digits' neighbours is taken for a number.
         #[test]
         fn text_is_no_number(cell in "[0-9]{0,12}[/:;a-z.][0-9]{0,6}") {
-            assert_eq!(parse(&cell), Err(Odd::NoInteger));
+            assert_eq!(parse(&cell), None);
         }
     }
 }

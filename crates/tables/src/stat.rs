@@ -10,7 +10,7 @@ use std::path::Path;
 
 use metric::catalog::Fold;
 
-use crate::cells::{self, Cells, Odd};
+use crate::cells::{self, Cells};
 use crate::codes::{self, Codes, Key, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, Refused};
 use crate::file::{self, Fault, Limit};
 use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault};
@@ -90,19 +90,19 @@ impl Rows {
         self.codes.push(code);
         for &(cell, column) in &self.targets {
             let (begin, end) = bounds(row, cell);
-            match cells::integer(row.text, begin, end) {
-                Ok(value) => self.columns[column].push(value),
-                Err(odd) => {
-                    if !push_odd(&mut self.columns[column], odd) {
-                        outcome.bad_cell(self.plan[column].0, &row.text[begin..end]);
-                    }
-                }
+            let cells = &mut self.columns[column];
+            match cells::digits(row.text, begin, end) {
+                Some(value) => cells.push_digits(value),
+                None => push_other(cells, self.plan[column].0, &row.text[begin..end], outcome),
             }
         }
         let traffic = self.traffic.is_some_and(|cell| {
             let (begin, end) = bounds(row, cell);
             const MOST: i128 = u64::MAX as i128;
-            matches!(cells::integer(row.text, begin, end), Ok(1..) | Err(Odd::Integer(1..=MOST)))
+            match cells::digits(row.text, begin, end) {
+                Some(value) => value > 0,
+                None => matches!(cells::other(&row.text[begin..end]), Some(1..=MOST)),
+            }
         });
         if !traffic {
             self.idle.push(at);
@@ -110,15 +110,18 @@ impl Rows {
     }
 }
 
-/// Whether it is a number at all.
+/// A cell that is not plain digits: a number all the same, or none.
 #[cold]
-fn push_odd(cells: &mut Cells, odd: Odd) -> bool {
-    match odd {
-        Odd::Integer(value) => cells.push_wide(value),
-        Odd::NoInteger => {
+fn push_other(cells: &mut Cells, field: &str, cell: &[u8], outcome: &mut Outcome) {
+    let taken = match cells::other(cell) {
+        Some(value) => cells.push_wide(value),
+        None => {
             cells.push_null();
             false
         }
+    };
+    if !taken {
+        outcome.bad_cell(field, cell);
     }
 }
 

@@ -1,1 +1,195 @@
-//! The configuration of `contrib/supervisor`, tried with the real tools.
+//! The configuration of `contrib/supervisor`, tried with the real supervisord: it starts both
+//! programs, keeps their logs, brings back one that is killed, gives up over a bad configuration,
+//! and ends both in order.
+//!
+//! Only places are changed for a test: where the programs, their configuration and the logs are,
+//! and the user, who is the test's own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::contrib::container::{Household, children};
+use crate::scene::Scene;
+use crate::support::{
+    Outcome, PROCESS, PULL, Program, installed, lives, run, send, skip, wait_until,
+};
+
+const PROGRAMS: [&str; 2] = ["haproxystats-pull", "haproxystats-process"];
+
+fn shipped() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/supervisor/haproxystats.conf");
+    fs::read_to_string(path).unwrap()
+}
+
+/// supervisord in the foreground, and how to talk to it.
+struct Supervised {
+    scene: Scene,
+    daemon: Household,
+    control: String,
+    settings: String,
+}
+
+impl Supervised {
+    /// `changed` gets the shipped file once its places are the test's, and may change it further.
+    fn start(test: &str, options: &str, changed: impl Fn(String) -> String) -> Option<Self> {
+        let [daemon, control] = installed(test, ["supervisord", "supervisorctl"])?;
+        let scene = Scene::new();
+        let folder = scene.path().to_str().unwrap().to_owned();
+        scene.write(
+            "haproxystats.conf",
+            &format!(
+                "[paths]\nbase-dir = {folder}\n\
+                 [pull]\nservers = unix://{folder}/nobody.sock\nretries = 0\n\
+                 dst-dir = {folder}/incoming\ntmp-dst-dir = {folder}/incoming.tmp\n{options}\n\
+                 [process]\nsrc-dir = {folder}/incoming\nworkers = 2\n\
+                 [graphite]\nenabled = false\n[local-store]\ndir = {folder}/local-store\n"
+            ),
+        );
+        let programs = Path::new(PULL).parent().unwrap();
+        assert_eq!(Some(programs), Path::new(PROCESS).parent());
+        // Only who is root may change the user, and that user need not be on this machine.
+        let mine = shipped()
+            .replace("/usr/bin", programs.to_str().unwrap())
+            .replace("/etc/haproxystats.conf", &format!("{folder}/haproxystats.conf"))
+            .replace("/var/log/supervisor", &folder)
+            .replace("user=haproxystats\n", "");
+        scene.write("conf.d/haproxystats.conf", &changed(mine));
+        let settings = format!(
+            "[supervisord]\nnodaemon = true\nlogfile = {folder}/supervisord.log\n\
+             pidfile = {folder}/supervisord.pid\nchildlogdir = {folder}\n\
+             [unix_http_server]\nfile = {folder}/s.sock\n\
+             [rpcinterface:supervisor]\n\
+             supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n\
+             [supervisorctl]\nserverurl = unix://{folder}/s.sock\n\
+             [include]\nfiles = {folder}/conf.d/*.conf\n"
+        );
+        let settings = scene.write("supervisord.conf", &settings).to_str().unwrap().to_owned();
+        let words: [&OsStr; 2] = ["-c".as_ref(), settings.as_ref()];
+        let daemon = Program::start(&daemon, &words, &[], scene.path(), "supervisord");
+        let daemon = Household(daemon);
+        Some(Self { scene, daemon, control, settings })
+    }
+
+    fn tell(&self, words: &[&str]) -> Outcome {
+        run(&self.control, &[&["-c", &self.settings], words].concat())
+    }
+
+    fn wait_for(&self, program: &str, state: &str) {
+        wait_until(&format!("{program} {state}"), || {
+            self.tell(&["status", program]).stdout.split_whitespace().nth(1) == Some(state)
+        });
+    }
+
+    fn pid(&self, program: &str) -> i32 {
+        self.tell(&["pid", program]).stdout.trim().parse().unwrap()
+    }
+
+    fn log(&self, program: &str) -> String {
+        fs::read_to_string(self.scene.path().join(format!("{program}.log"))).unwrap_or_default()
+    }
+
+    fn finish(mut self) {
+        self.daemon.0.signal(Signal::TERM);
+        assert_eq!(self.daemon.0.wait().code(), Some(0), "{}", self.daemon.0.output());
+    }
+}
+
+#[test]
+fn supervisord_starts_stops_logs_and_brings_back() {
+    let Some(supervised) = Supervised::start("supervisord", "", |text| text) else { return };
+    for program in PROGRAMS {
+        supervised.wait_for(program, "RUNNING");
+        assert!(supervised.log(program).contains(&format!("{program} starts")));
+    }
+
+    // A killed program comes back, and the workers of the old parent do not stay.
+    for program in PROGRAMS {
+        let old = supervised.pid(program);
+        if program == PROGRAMS[1] {
+            wait_until("its workers", || children(old).len() == 2);
+        }
+        let workers = children(old);
+        send(old, Signal::KILL);
+        wait_until("another one", || {
+            let status = supervised.tell(&["status", program]).stdout;
+            status.contains("RUNNING") && supervised.pid(program) != old
+        });
+        wait_until("the end of its workers", || !workers.iter().copied().any(lives));
+    }
+
+    // Stopped in order, by the parent's hand: nobody had to be killed, and none is begun again.
+    let process = supervised.pid(PROGRAMS[1]);
+    wait_until("its workers", || children(process).len() == 2);
+    let workers = children(process);
+    let stopped = supervised.tell(&["stop", "all"]);
+    assert_eq!(stopped.code, Some(0), "{}", stopped.stdout);
+    for program in PROGRAMS {
+        supervised.wait_for(program, "STOPPED");
+    }
+    assert!(![&[process], &workers[..]].concat().into_iter().any(lives));
+    let told = fs::read_to_string(supervised.scene.path().join("supervisord.log")).unwrap();
+    for program in PROGRAMS {
+        assert!(told.contains(&format!("stopped: {program} (exit status 0)")), "{told}");
+    }
+    assert_eq!(supervised.tell(&["start", "all"]).code, Some(0));
+    for program in PROGRAMS {
+        supervised.wait_for(program, "RUNNING");
+    }
+    supervised.finish();
+}
+
+/// What the shipped file says about containers, done.
+#[test]
+fn in_a_container_the_logs_are_supervisords_standard_error() {
+    let changed = |text: String| {
+        let lines = text.lines().map(|line| match line.split_once('=') {
+            Some(("stderr_logfile", _)) => "stderr_logfile=/dev/stderr".to_owned(),
+            Some(("stderr_logfile_maxbytes", _)) => "stderr_logfile_maxbytes=0".to_owned(),
+            _ => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let Some(supervised) = Supervised::start("supervisord in a container", "", changed) else {
+        return;
+    };
+    for program in PROGRAMS {
+        let line = format!("{program} starts");
+        wait_until(&line, || supervised.daemon.0.log().contains(&line));
+    }
+    supervised.finish();
+}
+
+#[test]
+fn a_bad_configuration_is_given_up_soon() {
+    let bad = "pull-interval = often";
+    let Some(supervised) = Supervised::start("supervisord, bad file", bad, |text| text) else {
+        return;
+    };
+    for program in PROGRAMS {
+        supervised.wait_for(program, "FATAL");
+        let tries = supervised.log(program).matches("pull-interval").count();
+        assert_eq!(tries, 4, "the first, and startretries more:\n{}", supervised.log(program));
+    }
+    supervised.finish();
+}
+
+/// supervisord itself: that user is looked up, so a typing error in the line would be told.
+#[test]
+fn the_user_of_the_file_is_asked_for() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("supervisord's user: only root may change users");
+    }
+    let Some([daemon]) = installed("supervisord's user", ["supervisord"]) else { return };
+    let scene = Scene::new();
+    let nobody = shipped().replace("user=haproxystats\n", "user=no-such-user-here\n");
+    let text = format!("[supervisord]\nnodaemon = true\n{nobody}");
+    let path = scene.write("supervisord.conf", &text);
+    let outcome = run(&daemon, &["-c", path.to_str().unwrap()]);
+    assert_ne!(outcome.code, Some(0));
+    let told = outcome.stdout + &outcome.stderr;
+    assert!(told.contains("no-such-user-here"), "{told}");
+    assert_eq!(shipped().matches("\nuser=haproxystats\n").count(), PROGRAMS.len());
+}

@@ -3,6 +3,7 @@
 mod ansible;
 mod container;
 mod dashboards;
+mod manual;
 mod nagios;
 mod options;
 mod packages;

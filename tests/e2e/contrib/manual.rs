@@ -127,6 +127,11 @@ fn one_version_everywhere() {
     let heading = heading.split(']').next().unwrap();
     assert!(["Unreleased", VERSION].contains(&heading), "CHANGELOG.md begins with [{heading}]");
 
+    // The fuzz targets are a workspace of their own; a stale lock file would stop them.
+    let lock = read("fuzz/Cargo.lock");
+    let ours = format!("name = \"haproxystats-config\"\nversion = \"{VERSION}\"\n");
+    assert!(lock.contains(&ours), "fuzz/Cargo.lock has another version of ours");
+
     let written = read("Cargo.toml").matches("\nversion = \"").count();
     assert_eq!(written, 1, "a version of its own in Cargo.toml");
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates")).unwrap() {

@@ -5,6 +5,8 @@
 //! `HAPROXYSTATS_SKIPPED` names. Once all are there, `HAPROXYSTATS_REQUIRE_SERVERS` turns
 //! such a note into a failure, so that a run never skips unseen.
 
+mod tools;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -27,6 +29,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("valgrind", "valgrind"),
     ("shellcheck", "shellcheck"),
     ("strace", "strace"),
+    ("mandoc", "mandoc"),
+    ("groff", "groff-base"),
+    ("cpio", "cpio"),
+    ("docker-compose", "docker-compose"),
+    ("pip3", "python3-pip"),
 ];
 
 /// The seed of all property tests.
@@ -45,16 +52,20 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     for (program, package) in &missing {
         println!("xtask: {program} is missing (package {package}): its tests are skipped");
     }
+    let missing_tools = tools::install();
+    for tool in &missing_tools {
+        println!("xtask: {tool} is missing: its tests are skipped");
+    }
 
     let notes = std::env::temp_dir().join(format!("haproxystats-skipped-{}", std::process::id()));
     let mut command = cargo();
     command.args(["test", "--workspace", "--locked"]).args(arguments);
-    command.env("HAPROXYSTATS_SKIPPED", &notes);
+    command.env("HAPROXYSTATS_SKIPPED", &notes).env("PATH", tools::path());
     // A run tells of the change and not of its luck; `cargo test` alone draws new cases each time.
     if std::env::var_os(PROPTEST_SEED.0).is_none() {
         command.env(PROPTEST_SEED.0, PROPTEST_SEED.1);
     }
-    if missing.is_empty() {
+    if missing.is_empty() && missing_tools.is_empty() {
         command.env("HAPROXYSTATS_REQUIRE_SERVERS", "1");
     } else {
         command.env_remove("HAPROXYSTATS_REQUIRE_SERVERS");

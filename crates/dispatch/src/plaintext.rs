@@ -6,7 +6,7 @@
 use std::io::{self, BufRead, Read, Write};
 
 use metric::groups::Groups;
-use metric::{Batch, Section, Subject, Value, clean, groups};
+use metric::{Batch, Section, Subject, Values, clean, groups};
 
 use crate::Lines;
 
@@ -238,10 +238,12 @@ impl<'a> SectionLines<'a> {
         self.paths.push_row(self.section.subject, names, group, &mut self.between);
         let (tail, mut before) = (&self.between[..self.tail], &self.between[self.tail..]);
         for (column, name) in self.section.columns.iter().zip(&self.names) {
-            let Some(value) = column.get(self.row) else { continue };
+            if !column.has(self.row) {
+                continue;
+            }
             out.extend_from_slice(before);
             out.extend_from_slice(name.as_bytes());
-            push_value(value, out);
+            push_value(&column.values, self.row, out);
             before = &self.between;
         }
         if before.len() == self.between.len() {
@@ -266,7 +268,7 @@ impl<'a> SectionLines<'a> {
             for (row, (name, _)) in self.section.names.iter().enumerate() {
                 if self.group_of(name).is_some() {
                     let columns = self.section.columns.iter();
-                    count += columns.filter(|column| column.get(row).is_some()).count();
+                    count += columns.filter(|column| column.has(row)).count();
                 }
             }
         }
@@ -274,12 +276,15 @@ impl<'a> SectionLines<'a> {
     }
 }
 
-fn push_value(value: Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Integer(value) => push_integer(value, out),
-        Value::Wide(value) => push_integer(value, out),
-        Value::Decimal(value) => push_decimal(value, out),
-        Value::Milliseconds(value) => {
+/// A column's value in a row that has one.
+#[inline]
+fn push_value(values: &Values, row: usize, out: &mut Vec<u8>) {
+    match values {
+        Values::Integers(values) => push_integer(values[row], out),
+        Values::Wide(values) => push_integer(values[row], out),
+        Values::Decimals(values) => push_decimal(values[row], out),
+        Values::Milliseconds(values) => {
+            let value = values[row];
             push_integer(value / 1000, out);
             let rest = value % 1000;
             out.extend(
@@ -312,7 +317,7 @@ fn push_decimal(value: f64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use metric::{Column, Names, Part, Values};
+    use metric::{Column, Names, Part};
     use proptest::prelude::{any, proptest};
 
     use super::*;
@@ -402,19 +407,19 @@ mod tests {
         );
     }
 
-    fn written(value: Value) -> String {
+    fn written(value: Values) -> String {
         let mut out = Vec::new();
-        push_value(value, &mut out);
+        push_value(&value, 0, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn values_have_no_exponent_and_no_needless_point() {
-        let decimal = |value| written(Value::Decimal(value));
+        let decimal = |value| written(Values::Decimals(vec![value]));
         assert_eq!([decimal(5.0), decimal(0.25), decimal(-0.0)], ["5", "0.25", "0"]);
         assert_eq!([decimal(1e21), decimal(1e-7)], ["1000000000000000000000", "0.0000001"]);
-        assert_eq!(written(Value::Wide(1 << 70)), "1180591620717411303424");
-        assert_eq!(written(Value::Milliseconds(12_034)), "12.034");
+        assert_eq!(written(Values::Wide(vec![1 << 70])), "1180591620717411303424");
+        assert_eq!(written(Values::Milliseconds(vec![12_034])), "12.034");
     }
 
     #[test]
@@ -459,7 +464,7 @@ mod tests {
         fn decimals_read_back(bits in any::<u64>()) {
             let value = f64::from_bits(bits);
             if value.is_finite() {
-                let text = written(Value::Decimal(value));
+                let text = written(Values::Decimals(vec![value]));
                 assert_eq!(text.parse::<f64>().unwrap(), value);
                 assert!(text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-'), "{text}");
             }

@@ -186,10 +186,17 @@ impl Column {
         }
     }
 
+    /// Whether a row has a value.
+    #[must_use]
+    #[inline]
+    pub fn has(&self, row: usize) -> bool {
+        self.present.as_ref().is_none_or(|present| present.get(row) == Some(&true))
+    }
+
     /// A row's value.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<Value> {
-        if self.present.as_ref().is_some_and(|present| present.get(row) != Some(&true)) {
+        if !self.has(row) {
             return None;
         }
         match &self.values {

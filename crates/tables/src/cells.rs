@@ -1,20 +1,24 @@
 //! Cells become integers, integers become columns; eight digits at a time, because this is where most of the time goes.
 //!
 //! An empty cell is 0. A cell that is no integer is null: it is left out of its sum, and the metric lives on for all others.
-//! Counters of 64 bits are kept exactly: a column that meets a value beyond `i64` splits into halves, which add up without
-//! overflow.
+//! Counters of 64 bits are kept exactly: a column with a value beyond `i64` is folded in halves, which add up without overflow.
 
 /// A column of cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cells {
-    /// The values; their lower halves once `upper` is there. A null has 0 here.
+    /// The values; one that is null or beyond `i64` has 0 here.
     pub(crate) values: Vec<i64>,
-    /// Upper halves (value = upper * 2^32 + lower), once a value did not fit.
-    pub(crate) upper: Option<Vec<i64>>,
+    /// Values beyond `i64`, with their rows, ascending.
+    beyond: Vec<(u32, u64)>,
     /// Rows without a value, ascending: from, and up to but not including.
     pub(crate) nulls: Vec<(u32, u32)>,
-    /// All magnitudes joined by "or", which is less than twice the largest: for knowing whether a sum can overflow.
-    most: u64,
+}
+
+/// A column in halves (value = upper * 2^32 + lower), whose sums cannot overflow.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    pub(crate) lower: Vec<i64>,
+    pub(crate) upper: Vec<i64>,
 }
 
 const LOW_HALF: i64 = 0xffff_ffff;
@@ -25,32 +29,10 @@ impl Cells {
         Self { values: Vec::with_capacity(rows), ..Self::default() }
     }
 
-    /// A number of up to 16 digits.
+    /// A number of up to 16 digits. There is one for each cell, so nothing else is done here.
     #[inline(always)]
     pub(crate) fn push_digits(&mut self, value: u64) {
-        self.most |= value;
-        if self.upper.is_some() {
-            self.push_halves(value as i64);
-        } else {
-            self.values.push(value as i64);
-        }
-    }
-
-    fn push(&mut self, value: i64) {
-        self.most |= value.unsigned_abs();
-        if self.upper.is_some() {
-            self.push_halves(value);
-        } else {
-            self.values.push(value);
-        }
-    }
-
-    #[cold]
-    fn push_halves(&mut self, value: i64) {
-        if let Some(upper) = &mut self.upper {
-            upper.push(value >> 32);
-        }
-        self.values.push(value & LOW_HALF);
+        self.values.push(value as i64);
     }
 
     pub(crate) fn push_null(&mut self) {
@@ -68,17 +50,12 @@ impl Cells {
             _ => self.nulls.push((begin, end)),
         }
         self.values.resize(rows, 0);
-        if let Some(upper) = &mut self.upper {
-            upper.resize(rows, 0);
-        }
     }
 
     /// Forgets the rows from `rows` on.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
-        if let Some(upper) = &mut self.upper {
-            upper.truncate(rows);
-        }
+        self.beyond.truncate(self.beyond.partition_point(|(row, _)| (*row as usize) < rows));
         self.nulls.truncate(self.nulls.partition_point(|(begin, _)| (*begin as usize) < rows));
         if let Some((_, end)) = self.nulls.last_mut() {
             *end = (*end).min(rows as u32);
@@ -88,14 +65,10 @@ impl Cells {
     /// Any integer; beyond 64 bits it counts as no value and false is returned.
     pub(crate) fn push_wide(&mut self, value: i128) -> bool {
         if let Ok(value) = i64::try_from(value) {
-            self.push(value);
+            self.values.push(value);
         } else if let Ok(value) = u64::try_from(value) {
-            self.split();
-            self.most |= value;
-            self.values.push((value & LOW_HALF as u64) as i64);
-            if let Some(upper) = &mut self.upper {
-                upper.push((value >> 32) as i64);
-            }
+            self.beyond.push((self.values.len() as u32, value));
+            self.values.push(0);
         } else {
             self.push_null();
             return false;
@@ -108,28 +81,29 @@ impl Cells {
         if self.nulls.iter().any(|(begin, end)| (*begin..*end).contains(&(row as u32))) {
             return None;
         }
-        let low = i128::from(*self.values.get(row)?);
-        Some(match &self.upper {
-            None => low,
-            Some(upper) => (i128::from(*upper.get(row)?) << 32) + low,
-        })
+        let beyond = self.beyond.iter().find(|(beyond, _)| *beyond as usize == row);
+        beyond.map(|(_, value)| (*value).into()).or(self.values.get(row).map(|v| (*v).into()))
     }
 
-    /// Makes sure that the sum of all values fits, by splitting them where it might not.
-    pub(crate) fn make_summable(&mut self) {
-        if self.most.checked_mul(self.values.len() as u64).is_none_or(|most| most > i64::MAX as u64)
-        {
-            self.split();
+    /// The column in halves, where it has values beyond `i64` or is to be summed and that might not fit.
+    pub(crate) fn halves(&mut self, summed: bool) -> Option<Halves> {
+        if self.beyond.is_empty() && !(summed && self.might_overflow()) {
+            return None;
         }
+        let mut lower = std::mem::take(&mut self.values);
+        let mut upper: Vec<i64> = lower.iter().map(|value| value >> 32).collect();
+        lower.iter_mut().for_each(|value| *value &= LOW_HALF);
+        for &(row, value) in &self.beyond {
+            upper[row as usize] = (value >> 32) as i64;
+            lower[row as usize] = value as i64 & LOW_HALF;
+        }
+        Some(Halves { lower, upper })
     }
 
-    fn split(&mut self) {
-        if self.upper.is_none() {
-            self.upper = Some(self.values.iter().map(|value| value >> 32).collect());
-            for value in &mut self.values {
-                *value &= LOW_HALF;
-            }
-        }
+    fn might_overflow(&self) -> bool {
+        // All magnitudes joined: less than twice the largest.
+        let most = self.values.iter().fold(0, |most, value| most | value.unsigned_abs());
+        most.checked_mul(self.values.len() as u64).is_none_or(|sum| sum > i64::MAX as u64)
     }
 }
 
@@ -218,31 +192,34 @@ mod tests {
     #[test]
     fn a_column_stays_exact_beyond_63_bits() {
         let mut cells = Cells::default();
-        cells.push(-3);
+        assert!(cells.push_wide(-3));
         cells.push_null();
         assert!(cells.push_wide(u64::MAX.into()));
         assert!(!cells.push_wide(i128::from(u64::MAX) + 1));
-        cells.push(5);
+        cells.push_digits(5);
         let values: Vec<_> = (0..6).map(|row| cells.get(row)).collect();
         assert_eq!(values, [Some(-3), None, Some(u64::MAX.into()), None, Some(5), None]);
+        let halves = cells.halves(false).unwrap();
+        let whole = halves.upper.iter().zip(&halves.lower);
+        let whole: Vec<_> =
+            whole.map(|(upper, lower)| (*upper as i128 * (1 << 32)) + *lower as i128).collect();
+        assert_eq!(whole, [-3, 0, u64::MAX.into(), 0, 5]);
     }
 
     #[test]
-    fn a_sum_that_might_not_fit_is_split() {
+    fn a_sum_that_might_not_fit_is_made_of_halves() {
         let mut cells = Cells::default();
-        cells.push(i64::MAX);
-        cells.make_summable();
-        assert!(cells.upper.is_none());
-        cells.push(i64::MAX);
-        cells.make_summable();
-        assert!(cells.upper.is_some());
-        assert_eq!(cells.get(1), Some(i64::MAX.into()));
+        cells.push_wide(i64::MAX.into());
+        assert!(cells.halves(true).is_none());
+        cells.push_wide(i64::MIN.into());
+        assert!(cells.halves(false).is_none(), "nobody sums it");
+        assert!(cells.halves(true).is_some());
     }
 
     #[test]
     fn rows_can_be_padded_and_forgotten_again() {
         let mut cells = Cells::default();
-        cells.push(7);
+        cells.push_digits(7);
         cells.pad(3);
         cells.push_null();
         assert!(cells.push_wide(u64::MAX.into()));
@@ -251,7 +228,7 @@ mod tests {
         cells.truncate(6);
         assert_eq!((cells.nulls.as_slice(), cells.values.len()), (&[(1, 4), (5, 6)][..], 6));
         cells.truncate(2);
-        cells.push(-8);
+        cells.push_wide(-8);
         let values: Vec<_> = (0..4).map(|row| cells.get(row)).collect();
         assert_eq!(values, [Some(7), None, Some(-8), None]);
     }

@@ -12,7 +12,7 @@ use polars::prelude::{Column as Series, Int64Chunked, IntoColumn, PolarsError};
 use polars_arrow::bitmap::{Bitmap, MutableBitmap};
 use polars_core::runtime::RAYON;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, Halves};
 use crate::stat::Rows;
 
 /// The metrics of everything that had rows, in the order of codes.
@@ -46,8 +46,8 @@ struct Field {
 enum Data {
     /// A sum over all rows fits.
     Narrow(Series),
-    /// It may not: value = upper * 2^32 + lower.
-    Wide { lower: Vec<i64>, upper: Vec<i64>, valid: Option<Bitmap> },
+    /// It may not.
+    Wide { halves: Halves, valid: Option<Bitmap> },
 }
 
 /// Runs `work` on polars' own thread, where all that it asks of polars is done on the spot. From any other thread each fold of a
@@ -69,12 +69,9 @@ impl Table {
                 continue;
             }
             cells.pad(height);
-            if matches!(fold, Fold::Sum | Fold::Largest) {
-                cells.make_summable();
-            }
             let valid = validity(&cells, fold, &rows.idle);
-            let cells = match cells.upper {
-                Some(upper) => Data::Wide { lower: cells.values, upper, valid },
+            let cells = match cells.halves(matches!(fold, Fold::Sum | Fold::Largest)) {
+                Some(halves) => Data::Wide { halves, valid },
                 None => Data::Narrow(
                     Int64Chunked::from_vec_validity(name.into(), cells.values, valid).into_column(),
                 ),
@@ -95,7 +92,7 @@ impl Table {
         let fields = self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1)));
         let columns = fields.map(|(field, fold)| match &field.cells {
             Data::Narrow(series) => narrow(field.name, series, fold, &groups),
-            Data::Wide { lower, upper, valid } => {
+            Data::Wide { halves: Halves { lower, upper }, valid } => {
                 let value = |row: usize| {
                     let there = valid.as_ref().is_none_or(|valid| valid.get(row) == Some(true));
                     there.then(|| (i128::from(upper[row]) << 32) + i128::from(lower[row]))
@@ -111,9 +108,7 @@ impl Table {
 /// Which rows have a value; `None` is all.
 fn validity(cells: &Cells, fold: Fold, idle: &[u32]) -> Option<Bitmap> {
     let idle = if fold == Fold::MeanWithTraffic { idle } else { &[] };
-    // The sign of a value that is split is in its upper half.
-    let signs = cells.upper.as_ref().unwrap_or(&cells.values);
-    let below_zero = fold == Fold::Smallest && signs.iter().any(|value| *value < 0);
+    let below_zero = fold == Fold::Smallest && cells.values.iter().any(|value| *value < 0);
     if cells.nulls.is_empty() && idle.is_empty() && !below_zero {
         return None;
     }
@@ -123,7 +118,7 @@ fn validity(cells: &Cells, fold: Fold, idle: &[u32]) -> Option<Bitmap> {
         bits.set(row as usize, false);
     }
     if below_zero {
-        for (row, _) in signs.iter().enumerate().filter(|(_, value)| **value < 0) {
+        for (row, _) in cells.values.iter().enumerate().filter(|(_, value)| **value < 0) {
             bits.set(row, false);
         }
     }

@@ -3,12 +3,12 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::bench::{Bench, FIRST};
-use crate::scene::{Scene, assert_exact};
+use crate::scene::{Scene, assert_exact, copy_files};
 use crate::sink::Manner;
-use crate::support::{PROCESS, Program, lives, send, wait_until};
+use crate::support::{PROCESS, Program, data, lives, send, wait_until};
 
 /// The only worker, once it is there.
 fn worker(process: &Program) -> i32 {
@@ -76,16 +76,37 @@ fn process_ends_exact(bench: &Bench, process: Program, all: &[u64]) {
     assert_exact(&bench.sink, all);
 }
 
-/// A worker is stopped as soon as it is there: it makes no progress, whatever it is at.
+/// A snapshot that takes a worker so long that it can be stopped over it.
+fn publish_long(bench: &Bench) {
+    let staged = bench.scene.path().join("long");
+    copy_files(&data("parity/01-default/1700000000"), &staged);
+    let file = staged.join("admin1.sock_stat");
+    let mut text = fs::read_to_string(&file).unwrap();
+    let row = text.lines().find(|row| row.contains(",BACKEND,")).unwrap();
+    let tail = row.split_once(',').unwrap().1.to_owned();
+    text.truncate(text.trim_end().len());
+    (0..40_000).for_each(|number| text.push_str(&format!("\nlong{number},{tail}")));
+    fs::write(&file, text + "\n\n").unwrap();
+    fs::rename(staged, bench.scene.incoming().join(FIRST.to_string())).unwrap();
+}
+
+/// A worker is stopped as soon as it is ready, and the next one over the snapshot: neither makes
+/// progress. One that is stopped earlier could not be blamed on a snapshot.
 #[test]
 fn a_worker_that_hangs_twice_on_a_snapshot_costs_the_snapshot_only() {
     let bench = Bench::new(Manner::NeverRead);
     let limits = "connect-timeout = 1\nwrite-timeout = 1";
     let process = bench.start(&bench.config(&format!("{ONE_WORKER}\njob-timeout = 1"), limits));
-    send(worker(&process), Signal::STOP);
-    bench.publish(1);
+    let mut stopped = 0;
     wait_until("the snapshot in failed-dir", || {
-        process.children().iter().for_each(|&worker| send(worker, Signal::STOP));
+        let ready = process.log().matches("worker started").count();
+        if ready > stopped {
+            process.children().iter().for_each(|&worker| send(worker, Signal::STOP));
+            if stopped == 0 {
+                publish_long(&bench);
+            }
+            stopped = ready;
+        }
         bench.failed().len() == 2
     });
     process.children().iter().for_each(|&worker| send(worker, Signal::CONT));
@@ -280,9 +301,10 @@ fn a_receiver_that_was_away_is_found_again_without_any_snapshot() {
     process.finish();
 }
 
-/// Lets a worker open no file beyond those that it has, or as many as it could before.
-fn limit_descriptors(worker: i32, limit: Rlimit) -> Rlimit {
-    prlimit(Pid::from_raw(worker), Resource::Nofile, limit).unwrap()
+/// How many descriptors a worker may have; the hard limit stays.
+fn limit_descriptors(worker: i32, current: u64) {
+    let limit = Rlimit { current: Some(current), ..getrlimit(Resource::Nofile) };
+    prlimit(Pid::from_raw(worker), Resource::Nofile, limit).unwrap();
 }
 
 /// No descriptor is free for a while: the snapshot waits, and is neither folded by halves nor given
@@ -293,11 +315,12 @@ fn what_cannot_be_read_for_a_moment_is_read_later() {
     let process = bench.start(&bench.config(ONE_WORKER, ""));
     let worker = worker(&process);
     wait_until("a worker that is ready", || process.log().contains("worker started"));
-    let before = limit_descriptors(worker, Rlimit { current: Some(3), maximum: None });
+    // Those that it has: the three standard ones.
+    limit_descriptors(worker, 3);
     bench.publish(1);
     wait_until("a try in vain", || process.log().contains("cannot be read just now"));
     assert_eq!(bench.scene.waiting().len(), 1);
-    limit_descriptors(worker, before);
+    limit_descriptors(worker, 256);
     bench.wait_until_drained();
     assert_eq!(bench.failed().len(), 0);
     process.finish();

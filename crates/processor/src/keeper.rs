@@ -116,8 +116,8 @@ pub(crate) enum Event {
 /// Pauses before a worker that died is replaced.
 const REPLACE_FIRST: Duration = Duration::from_millis(50);
 const REPLACE_LONGEST: Duration = Duration::from_secs(10);
-/// How long a worker may take to be ready, which takes milliseconds.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a worker may take to be ready, at least, whatever a job may take. It takes milliseconds.
+const START_LEAST: Duration = Duration::from_secs(10);
 /// How long a snapshot may take that is worked on when the program is to end.
 const FOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long an idle worker has to end when its stdin is closed.
@@ -216,6 +216,7 @@ impl Worker {
 
     /// Until it has taken its configuration it gets no job: what ends it before says nothing about a snapshot.
     fn await_ready(mut self, stopping: &Receiver<()>) -> io::Result<Self> {
+        let limit = self.shared.config.job_timeout.max(START_LEAST);
         let why = select! {
             recv(self.replies) -> reply => match reply {
                 Ok(Reply::Ready) => return Ok(self),
@@ -223,7 +224,7 @@ impl Worker {
                 Err(_) => format!("it ended before it was ready ({:?})", self.death()),
             },
             recv(stopping) -> _ => "the program ends".to_owned(),
-            recv(after(START_LIMIT)) -> _ => format!("it was not ready within {START_LIMIT:?}"),
+            recv(after(limit)) -> _ => format!("it was not ready within {limit:?}"),
         };
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -35,9 +35,9 @@ demo  builds both programs, runs them for half a minute against HAProxy and a
       takes this machine's haproxy where there is one, else recorded dumps.
         --seconds N   run for N seconds (30 where nothing is said)
         --dumps       recorded dumps, also where haproxy is installed
-test  installs the servers that the tests need (haproxy, graphite-carbon,
-      python3-whisper: on Debian, as root, where they are missing), runs every
-      test of the workspace and says at the end what was skipped.
+test  installs the servers and tools that the tests need (on Debian, as root,
+      where they are missing; some into the cache folder), runs every test of
+      the workspace and says at the end what was skipped.
         ARGUMENT ...  handed on to `cargo test`
 soak  runs both programs against HAProxy and a receiver, kills, stops and cuts
       off all of them at random, and counts at the end what was lost: 0.

@@ -7,6 +7,8 @@ mod manual;
 mod nagios;
 mod options;
 mod packages;
+mod page;
 mod puppet;
+mod quick_start;
 mod supervisor;
 mod systemd;

@@ -4,6 +4,7 @@ mod ansible;
 mod container;
 mod dashboards;
 mod manual;
+mod migration;
 mod nagios;
 mod options;
 mod packages;

@@ -1,0 +1,84 @@
+//! The way from the Python programs, as docs/migrating.md goes it: an old file is understood, with a
+//! word about what was never read, and the recipe that compares two runs finds no difference from
+//! the original's recorded lines.
+//!
+//! The recipe is taken from the page and run by `sh`; only its two folders are the test's.
+
+use std::fs;
+use std::path::Path;
+
+use crate::contrib::page::code;
+use crate::scene::{Scene, copy_files};
+use crate::support::{Outcome, PROCESS, PULL, data, run, wait_until};
+
+const PAGE: &str = "docs/migrating.md";
+const SNAPSHOT: &str = "1700000000";
+
+#[test]
+fn an_old_configuration_is_understood_and_its_old_spellings_are_told() {
+    let old = data("migration/old.conf");
+    let old = old.to_str().unwrap();
+    for (program, shown) in [
+        (PULL, ["socket-dir = /run/haproxy\n", "dst-dir = /srv/haproxystats/incoming\n"]),
+        (PROCESS, ["prefix-hostname = true\n", "failed-dir = /srv/haproxystats/failed\n"]),
+    ] {
+        let Outcome { code, stdout, stderr } = run(program, &["-P", "-f", old]);
+        assert_eq!(code, Some(0), "{stderr}");
+        let warnings: Vec<&str> =
+            stderr.lines().map(|line| line.rsplit_once("old.conf:").unwrap().1).collect();
+        let expected = [
+            "44: [graphite] timeout: unknown option, not read; write connect-timeout",
+            "50: [graphite] prefix_hostname: unknown option, not read; write prefix-hostname",
+        ];
+        assert_eq!(warnings, expected);
+        assert!(shown.iter().all(|line| stdout.contains(line)), "{stdout}");
+    }
+    // The page quotes what another file gets; only the numbers of the lines may differ.
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
+    assert!(page.contains("[graphite] timeout: unknown option, not read; write connect-timeout"));
+    assert!(page.contains("prefix_hostname: unknown option, not read; write prefix-hostname"));
+}
+
+/// Our lines for a case of the original's, in `local-store` below the scene.
+fn ours(scene: &Scene, case: &Path) {
+    let text = fs::read_to_string(case.join("conf.ini")).unwrap();
+    let text = text.replace("@DIR@", scene.path().to_str().unwrap()).replace("@PORT@", "9");
+    let text = text.replace("[graphite]\n", "[graphite]\nenabled = false\n");
+    let config = scene.write("conf.ini", &text.replace("/out\n", "/local-store\n"));
+    let aside = scene.path().join("aside");
+    copy_files(&case.join(SNAPSHOT), &aside);
+    fs::rename(aside, scene.incoming().join(SNAPSHOT)).unwrap();
+    let process = scene.process(&config);
+    wait_until("an empty spool", || scene.waiting().is_empty());
+    process.finish();
+}
+
+#[test]
+fn the_recipe_finds_no_difference_from_the_original_and_one_where_there_is_one() {
+    let scene = Scene::new();
+    let case = data("parity/12-groups-double");
+    ours(&scene, &case);
+    let old = scene.path().join("old");
+    let lines = fs::read_to_string(case.join("expected.txt")).unwrap();
+    scene.write(&format!("old/{SNAPSHOT}/stats"), &lines);
+
+    let recipe = code(PAGE, "## Compare the two");
+    let recipe = recipe[recipe.find("figures() {").unwrap()..]
+        .replace("/var/lib/haproxystats/local-store", old.to_str().unwrap())
+        .replace("/var/tmp/compare", scene.path().to_str().unwrap());
+    assert!(!recipe.contains("/var/"), "another folder: {recipe}");
+    let recipe = scene.write("recipe.sh", &recipe);
+    let compare = || run("sh", &[recipe.to_str().unwrap()]);
+
+    let same = compare();
+    assert_eq!((same.code, &*same.stdout, &*same.stderr), (Some(0), "", ""));
+    let compared = fs::read_to_string(scene.path().join("new.lines")).unwrap();
+    assert!(compared.lines().count() > 1000, "nothing was compared");
+
+    let changed = lines.replacen(".bin ", ".bin 1", 1);
+    assert_ne!(changed, lines);
+    scene.write(&format!("old/{SNAPSHOT}/stats"), &changed);
+    let differs = compare();
+    assert!(differs.stdout.ends_with(&format!("{SNAPSHOT} differs\n")), "{}", differs.stdout);
+    assert_eq!(differs.stdout.lines().count(), 5, "{}", differs.stdout);
+}

@@ -11,5 +11,6 @@ mod packages;
 mod page;
 mod puppet;
 mod quick_start;
+mod rights;
 mod supervisor;
 mod systemd;

@@ -3,12 +3,14 @@
 //! Whole numbers have no point; others have the fewest digits that read back the same; none has an exponent. Where a row
 //! belongs to a group, the group's path takes the place of the plain one, or comes beside it with double writes.
 
-use std::io::{self, BufRead, Read, Write};
+mod batch;
+
+use std::io::Write;
 
 use metric::groups::Groups;
-use metric::{Batch, Section, Subject, Values, clean, groups};
+use metric::{Section, Subject, Values, clean, groups};
 
-use crate::Lines;
+pub use batch::BatchLines;
 
 /// Where paths begin and groups stand in them.
 #[derive(Debug)]
@@ -96,94 +98,6 @@ impl Paths {
     }
 }
 
-/// A batch as [`Lines`], made when they are read and as they are read: they are ten times the size of the batch, so that nobody
-/// should hold them all.
-#[derive(Debug)]
-pub struct BatchLines<'a> {
-    batch: &'a Batch,
-    paths: &'a Paths,
-}
-
-impl<'a> BatchLines<'a> {
-    /// The lines of all sections of `batch`.
-    #[must_use]
-    pub const fn new(batch: &'a Batch, paths: &'a Paths) -> Self {
-        Self { batch, paths }
-    }
-
-    /// How many lines there are.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        let sections = self.batch.sections.iter();
-        sections.map(|section| SectionLines::new(section, self.paths, "").count()).sum()
-    }
-}
-
-impl Lines for BatchLines<'_> {
-    fn bytes(&self) -> Option<u64> {
-        None
-    }
-
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        let sections = self.batch.sections.iter();
-        let mut sections =
-            sections.map(|section| SectionLines::new(section, self.paths, &self.batch.timestamp));
-        Ok(Box::new(Chunks {
-            current: sections.next(),
-            sections,
-            chunk: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8),
-            at: 0,
-        }))
-    }
-}
-
-/// Bytes that are made at once: with the row that passes it a chunk is still one write of 256 KiB.
-const CHUNK_BYTES: usize = 240 * 1024;
-
-/// Lines by the chunk.
-struct Chunks<'a, I> {
-    sections: I,
-    current: Option<SectionLines<'a>>,
-    chunk: Vec<u8>,
-    at: usize,
-}
-
-impl<'a, I: Iterator<Item = SectionLines<'a>>> Chunks<'a, I> {
-    fn refill(&mut self) {
-        self.chunk.clear();
-        self.at = 0;
-        while self.chunk.len() < CHUNK_BYTES
-            && let Some(section) = &mut self.current
-        {
-            if !section.push_row(&mut self.chunk) {
-                self.current = self.sections.next();
-            }
-        }
-    }
-}
-
-impl<'a, I: Iterator<Item = SectionLines<'a>>> BufRead for Chunks<'a, I> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at >= self.chunk.len() {
-            self.refill();
-        }
-        Ok(self.chunk.get(self.at..).unwrap_or_default())
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.at += count;
-    }
-}
-
-impl<'a, I: Iterator<Item = SectionLines<'a>>> Read for Chunks<'a, I> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut chunk = self.fill_buf()?;
-        let count = chunk.read(buffer)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
-
 /// Appends the lines of a section.
 pub fn encode(section: &Section, paths: &Paths, timestamp: &str, out: &mut Vec<u8>) {
     let mut lines = SectionLines::new(section, paths, timestamp);
@@ -198,8 +112,7 @@ struct SectionLines<'a> {
     row: usize,
     /// The servers of a backend follow each other, and their group is the backend's.
     last_group: Option<(&'a str, Option<&'a str>)>,
-    /// Metrics' names with the blank that follows.
-    names: Vec<String>,
+    names: Vec<Name>,
     /// What stands between the values of a row: the end of a line, then the path of the next.
     between: Vec<u8>,
     /// The length of a line's end.
@@ -215,7 +128,7 @@ impl<'a> SectionLines<'a> {
             groups: paths.groups_of(section.subject),
             row: 0,
             last_group: None,
-            names: section.columns.iter().map(|column| format!("{} ", column.name)).collect(),
+            names: section.columns.iter().map(|column| Name::new(&column.name)).collect(),
             tail: between.len(),
             between,
         }
@@ -242,7 +155,7 @@ impl<'a> SectionLines<'a> {
                 continue;
             }
             out.extend_from_slice(before);
-            out.extend_from_slice(name.as_bytes());
+            name.push(out);
             push_value(&column.values, self.row, out);
             before = &self.between;
         }
@@ -273,6 +186,45 @@ impl<'a> SectionLines<'a> {
             }
         }
         count as u64
+    }
+}
+
+/// A metric's name with the blank that follows it.
+enum Name {
+    /// One whose copy has a length that the compiler knows: no call, where there are only a few bytes to each.
+    Short {
+        padded: [u8; SHORT_BYTES],
+        length: usize,
+    },
+    Long(Vec<u8>),
+}
+
+const SHORT_BYTES: usize = 32;
+
+impl Name {
+    fn new(name: &str) -> Self {
+        let text = format!("{name} ").into_bytes();
+        let length = text.len();
+        let mut padded = [0; SHORT_BYTES];
+        match padded.get_mut(..length) {
+            Some(room) => {
+                room.copy_from_slice(&text);
+                Self::Short { padded, length }
+            }
+            None => Self::Long(text),
+        }
+    }
+
+    #[inline]
+    fn push(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Short { padded, length } => {
+                let end = out.len() + length;
+                out.extend_from_slice(padded);
+                out.truncate(end);
+            }
+            Self::Long(text) => out.extend_from_slice(text),
+        }
     }
 }
 
@@ -322,11 +274,11 @@ mod tests {
 
     use super::*;
 
-    fn naming(groups: Option<config::Groups>) -> config::Naming {
+    pub(super) fn naming(groups: Option<config::Groups>) -> config::Naming {
         config::Naming { namespace: "lb".into(), host: config::HostPart::None, groups }
     }
 
-    fn groups(double_writes: bool) -> config::Groups {
+    pub(super) fn groups(double_writes: bool) -> config::Groups {
         let rule = |name: &str, pattern: &str| config::GroupRule {
             name: name.into(),
             pattern: pattern.into(),
@@ -340,7 +292,7 @@ mod tests {
         }
     }
 
-    fn servers() -> Section {
+    pub(super) fn servers() -> Section {
         let mut names = Names::default();
         names.push("be0", "s1");
         names.push("be1", "s1");
@@ -407,6 +359,16 @@ mod tests {
         );
     }
 
+    #[test]
+    fn names_of_any_length_are_written_as_they_are() {
+        for length in [0, 1, 30, 31, 32, 33, 100] {
+            let name = "n".repeat(length);
+            let mut out = b"before.".to_vec();
+            Name::new(&name).push(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("before.{name} "));
+        }
+    }
+
     fn written(value: Values) -> String {
         let mut out = Vec::new();
         push_value(&value, 0, &mut out);
@@ -420,42 +382,6 @@ mod tests {
         assert_eq!([decimal(1e21), decimal(1e-7)], ["1000000000000000000000", "0.0000001"]);
         assert_eq!(written(Values::Wide(vec![1 << 70])), "1180591620717411303424");
         assert_eq!(written(Values::Milliseconds(vec![12_034])), "12.034");
-    }
-
-    #[test]
-    fn the_lines_of_a_batch_come_whole_by_the_piece_and_are_counted() {
-        let mut names = Names::default();
-        let rows = 5_000;
-        (0..rows).for_each(|row| names.push(&format!("be{row}"), "s1"));
-        let values = Values::Integers((0..rows).collect());
-        let columns = vec![Column::full("stot", values.clone()), Column::full("econ", values)];
-        let many = Section { names, columns, ..servers() };
-        let empty = Section { names: Names::default(), columns: vec![], ..servers() };
-        let batch =
-            Batch { timestamp: "17".into(), sections: vec![empty.clone(), many, empty, servers()] };
-        for double_writes in [false, true] {
-            let paths = Paths::new(&naming(Some(groups(double_writes))), "h").unwrap();
-            let mut whole = Vec::new();
-            for section in &batch.sections {
-                encode(section, &paths, "17", &mut whole);
-            }
-            let lines = BatchLines::new(&batch, &paths);
-            let mut pieces = lines.open().unwrap();
-            let (mut joined, mut count) = (Vec::new(), 0);
-            while let piece = pieces.fill_buf().unwrap()
-                && !piece.is_empty()
-            {
-                let taken = piece.len().min(100_000);
-                joined.extend_from_slice(&piece[..taken]);
-                pieces.consume(taken);
-                count += 1;
-            }
-            assert!(joined == whole && count > 3);
-            assert_eq!(lines.count(), whole.iter().filter(|byte| **byte == b'\n').count() as u64);
-            let mut read = Vec::new();
-            lines.open().unwrap().read_to_end(&mut read).unwrap();
-            assert!(read == whole);
-        }
     }
 
     proptest! {

@@ -1,9 +1,9 @@
 //! One endpoint in one cycle: connect, ask, and have the answers written to their files as they
 //! come.
 //!
-//! A buffer is held only between a read and the write of what was read, never while waiting for an
-//! endpoint: so a few of them serve any number of endpoints, and one that stalls takes none away
-//! from the others.
+//! A buffer is held from a read to the write of what was read, and not while waiting for an
+//! endpoint that has nothing more to say at once: so a few of them serve any number of endpoints,
+//! and one that stalls takes none away from the others.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -23,11 +23,17 @@ use crate::endpoint::Endpoint;
 use crate::source::haproxy::{APART, Answers, Fault, Question, TOGETHER};
 use crate::writers::{Gone, Writers};
 
-/// The largest read buffer, whatever `buffer-limit` allows: a socket hands over no more at once.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// The largest read buffer, whatever `buffer-limit` allows: more would not come before it is written.
+const BUFFER_BYTES: usize = 512 * 1024;
 
-/// Read buffers of all endpoints together: 2 MiB.
-const BUFFERS: usize = 32;
+/// Read buffers of all endpoints together: 4 MiB.
+const BUFFERS: usize = 8;
+
+/// How long more is waited for before a buffer that is not full is written, and how often. HAProxy
+/// says 16 KiB at a time: to wake up, and a writer too, for each of them costs more than to take
+/// them. An endpoint that says little for ever must not keep a buffer.
+const GATHERING: Duration = Duration::from_millis(3);
+const GATHERINGS: u32 = 8;
 
 /// Why an endpoint gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -262,8 +268,8 @@ impl Client {
         Ok(total)
     }
 
-    /// What has come, in a buffer that is taken only now that something has; nothing at the end of
-    /// the connection.
+    /// What has come, in a buffer that is taken only now that something has, and what follows it
+    /// closely; nothing at the end of the connection.
     async fn read(&self, stream: &Stream, total: u64) -> Result<Buffer, Failure> {
         let reading = async {
             loop {
@@ -271,10 +277,17 @@ impl Client {
                 let buffers = Arc::clone(&self.buffers);
                 let permit = buffers.acquire_owned().await.map_err(io::Error::other)?;
                 let mut bytes = Vec::with_capacity(self.limits.buffer_bytes);
-                match stream.try_read(&mut bytes) {
-                    Ok(_) => return Ok(Buffer { bytes, permit }),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+                for _ in 0..=GATHERINGS {
+                    match stream.try_read(&mut bytes) {
+                        Ok(0) => return Ok(Buffer { bytes, permit }),
+                        Ok(_) if bytes.len() == bytes.capacity() => break,
+                        Ok(_) => sleep(GATHERING).await,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) => return Err(error),
+                    }
+                }
+                if !bytes.is_empty() {
+                    return Ok(Buffer { bytes, permit });
                 }
             }
         };

@@ -334,19 +334,26 @@ fn kept(folded: &mut Folded, codes: &Codes, keep: impl Fn(&(String, String)) -> 
 
 /// `TotalServers`: how many different servers each backend has.
 fn server_counts(servers: &Names) -> Section {
-    let mut order: Vec<&str> = Vec::new();
-    let mut counts: HashMap<&str, i128> = HashMap::new();
+    let mut counts: Vec<(&str, i128)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut last = None;
     for (backend, _) in servers.iter() {
-        *counts.entry(backend).or_insert_with(|| {
-            order.push(backend);
-            0
-        }) += 1;
+        // The servers of a backend follow each other.
+        let place = match last {
+            Some((name, place)) if name == backend => place,
+            _ => *places.entry(backend).or_insert_with(|| {
+                counts.push((backend, 0));
+                counts.len() - 1
+            }),
+        };
+        last = Some((backend, place));
+        counts[place].1 += 1;
     }
     let mut names = Names::default();
-    for backend in &order {
+    for (backend, _) in &counts {
         names.push(backend, "");
     }
-    let values = order.iter().map(|backend| counts.get(backend).copied());
+    let values = counts.iter().map(|(_, count)| Some(*count));
     Section {
         subject: Subject::Backend,
         part: Part::Server,

@@ -5,6 +5,7 @@
 //! `HAPROXYSTATS_SKIPPED` names. Once all are there, `HAPROXYSTATS_REQUIRE_SERVERS` turns
 //! such a note into a failure, so that a run never skips unseen.
 
+mod memory;
 mod tools;
 
 use std::path::Path;
@@ -55,6 +56,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     let missing_tools = tools::install();
     for tool in &missing_tools {
         println!("xtask: {tool} is missing: its tests are skipped");
+    }
+
+    // A choice of tests is somebody's who looks at these.
+    if arguments.is_empty() {
+        memory::check()?;
     }
 
     let notes = std::env::temp_dir().join(format!("haproxystats-skipped-{}", std::process::id()));

@@ -1,0 +1,93 @@
+//! The tests that reach `unsafe` code, once more under valgrind's memcheck, which sees a read or
+//! write beyond what it may touch.
+//!
+//! Miri would see more, but it needs a nightly compiler and cannot run polars. Properties draw few
+//! cases here: each instruction costs some thirty.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::{Failure, cargo, find_program};
+
+/// Where tests are built and which of them run: all whose names hold one of the words.
+const CHECKED: [(&str, &[&str]); 4] = [
+    // Separators by SSE2, and who reads through them.
+    ("haproxystats_tables", &["separators::", "rows::", "cells::"]),
+    // Folds, in which polars checks no bounds.
+    ("fold", &[]),
+    // What the kernel says of a connection.
+    ("graphite", &["lasting::batches_share", "close::a_batch_counts_once"]),
+    // The accounts of a child that has ended.
+    ("xtask", &["bench::usage"]),
+];
+
+const CASES: (&str, &str) = ("PROPTEST_CASES", "8");
+/// What valgrind ends with where it found something; no test does.
+const FOUND: &str = "99";
+
+/// Builds the tests and runs those; nothing where valgrind is missing.
+pub(super) fn check() -> Result<(), Failure> {
+    let Some(valgrind) = find_program("valgrind") else {
+        println!("xtask: valgrind is missing: unsafe code is not checked");
+        return Ok(());
+    };
+    let built = built()?;
+    for (target, words) in CHECKED {
+        let program = built.get(target).ok_or_else(|| format!("there is no test {target}"))?;
+        println!("xtask: memcheck of {target}: {}", words.join(" "));
+        let mut command = Command::new(&valgrind);
+        command.args(["-q", "--error-exitcode"]).arg(FOUND).arg("--fair-sched=yes");
+        command.arg(program).args(words).args(["--test-threads", "1"]);
+        command.env(CASES.0, CASES.1);
+        let status = command.status().map_err(|error| format!("valgrind: {error}"))?;
+        if !status.success() {
+            return Err(format!("memcheck of {target} ended with {status}"));
+        }
+    }
+    Ok(())
+}
+
+/// The test programs of the workspace by the names of their targets.
+fn built() -> Result<HashMap<String, PathBuf>, Failure> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked", "--no-run"]);
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| format!("cargo test: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("the tests do not build: {}", output.status));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(test_program).collect())
+}
+
+/// The target and the program of a message of cargo's that tells of a test.
+fn test_program(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let test = message.get("profile")?.get("test")?.as_bool()?;
+    let program = message.get("executable")?.as_str()?;
+    let name = message.get("target")?.get("name")?.as_str()?;
+    test.then(|| (name.to_owned(), PathBuf::from(program)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_programs_of_tests_are_taken() {
+        let message = |test: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"name":"fold"}},
+                "profile":{{"test":{test}}},"executable":{executable}}}"#
+            )
+        };
+        let found = test_program(&message(true, r#""/t/fold-1""#));
+        assert_eq!(found, Some(("fold".to_owned(), PathBuf::from("/t/fold-1"))));
+        assert_eq!(test_program(&message(false, r#""/t/fold""#)), None);
+        assert_eq!(test_program(&message(true, "null")), None);
+        assert_eq!(test_program("no JSON"), None);
+    }
+}

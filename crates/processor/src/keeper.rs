@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded, never, select};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select,
+};
 use daemon::Backoff;
 use dispatch::outbox::Entry;
 use rustix::process::Signal;
@@ -116,8 +118,8 @@ pub(crate) enum Event {
 /// Pauses before a worker that died is replaced.
 const REPLACE_FIRST: Duration = Duration::from_millis(50);
 const REPLACE_LONGEST: Duration = Duration::from_secs(10);
-/// How long a worker may take to be ready, at least, whatever a job may take. It takes milliseconds.
-const START_LEAST: Duration = Duration::from_secs(10);
+/// How long a worker may take to be ready, which takes milliseconds.
+const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a snapshot may take that is worked on when the program is to end.
 const FOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long an idle worker has to end when its stdin is closed.
@@ -185,6 +187,9 @@ impl Worker {
             let begun = answer.recv().ok()?.and_then(|child| Self::begin(index, shared, child));
             let ready = begun.and_then(|worker| worker.await_ready(&channels.stopping));
             match ready {
+                Err(_) if channels.stopping.try_recv() == Err(TryRecvError::Disconnected) => {
+                    return None;
+                }
                 Ok(worker) => {
                     debug!(worker = index, pid = worker.child.id(), "worker started");
                     return Some(worker);
@@ -216,7 +221,6 @@ impl Worker {
 
     /// Until it has taken its configuration it gets no job: what ends it before says nothing about a snapshot.
     fn await_ready(mut self, stopping: &Receiver<()>) -> io::Result<Self> {
-        let limit = self.shared.config.job_timeout.max(START_LEAST);
         let why = select! {
             recv(self.replies) -> reply => match reply {
                 Ok(Reply::Ready) => return Ok(self),
@@ -224,7 +228,7 @@ impl Worker {
                 Err(_) => format!("it ended before it was ready ({:?})", self.death()),
             },
             recv(stopping) -> _ => "the program ends".to_owned(),
-            recv(after(limit)) -> _ => format!("it was not ready within {limit:?}"),
+            recv(after(START_LIMIT)) -> _ => format!("it was not ready within {START_LIMIT:?}"),
         };
         let _ = self.child.kill();
         let _ = self.child.wait();

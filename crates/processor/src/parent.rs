@@ -229,8 +229,13 @@ impl Parent {
     }
 
     fn take_in(&mut self, snapshot: String) {
-        // A second event of one that is done by now.
-        if self.shared.config.src_dir.join(&snapshot).is_dir() && self.queue.add(snapshot.clone()) {
+        let found = std::fs::metadata(self.shared.config.src_dir.join(&snapshot));
+        // A second event of one that is done by now. What cannot be looked at now is there all the same.
+        let gone = match found {
+            Ok(metadata) => !metadata.is_dir(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if !gone && self.queue.add(snapshot.clone()) {
             debug!(snapshot, "found");
         }
     }

@@ -49,7 +49,7 @@ pub(crate) const FRONTENDS: &str = "frontends";
 pub(crate) const BACKENDS: &str = "backends";
 pub(crate) const SERVERS: &str = "servers";
 
-/// The section about a batch that is encoded by now.
+/// The section about a batch that is folded by now.
 pub(crate) fn section(
     batch: &Batch,
     stopwatch: &Stopwatch,

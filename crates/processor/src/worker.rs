@@ -135,8 +135,12 @@ impl Worker {
             Err(error) => return Ok(Outcome::Unusable { reason: error.to_string() }),
         };
         // What was taken away while we read it is no damage, and what is left of it would give lower sums.
-        if damaged > 0 && self::inputs(path).as_ref() != Ok(&inputs) {
-            return Ok(Outcome::Gone);
+        if damaged > 0 {
+            match self::inputs(path) {
+                Ok(now) if now == inputs => {}
+                Ok(_) => return Ok(Outcome::Gone),
+                Err(outcome) => return Ok(outcome),
+            }
         }
         protocol::send(replies, &Reply::Folded)?;
         let lines = BatchLines::new(&batch, &self.paths);
@@ -235,7 +239,7 @@ fn store(
 /// What is in a snapshot, or what became of it. What cannot be read may be readable later; only what it holds can make it unusable.
 fn inputs(path: &Path) -> Result<Vec<Input>, Outcome> {
     let answers = match spool::reader::answers(path) {
-        Err(_) if !path.exists() => return Err(Outcome::Gone),
+        Err(_) if matches!(path.try_exists(), Ok(false)) => return Err(Outcome::Gone),
         Err(error @ spool::reader::Error::TooMany { .. }) => {
             return Err(Outcome::Unusable { reason: error.to_string() });
         }

@@ -24,16 +24,18 @@ use crate::source::haproxy::{APART, Answers, Fault, Question, TOGETHER};
 use crate::writers::{Gone, Writers};
 
 /// The largest read buffer, whatever `buffer-limit` allows: more would not come before it is written.
-const BUFFER_BYTES: usize = 512 * 1024;
+const BUFFER_BYTES: usize = 128 * 1024;
 
-/// Read buffers of all endpoints together: 4 MiB.
-const BUFFERS: usize = 8;
+/// Read buffers of all endpoints together: 2 MiB.
+const BUFFERS: usize = 16;
 
-/// How long more is waited for before a buffer that is not full is written, and how often. HAProxy
-/// says 16 KiB at a time: to wake up, and a writer too, for each of them costs more than to take
-/// them. An endpoint that says little for ever must not keep a buffer.
-const GATHERING: Duration = Duration::from_millis(3);
-const GATHERINGS: u32 = 8;
+/// How long more is waited for before a buffer that is not full is written. HAProxy says 16 KiB at a
+/// time: to wake up, and a writer too, for each of them costs more than to take them.
+const GATHERING: Duration = Duration::from_millis(1);
+
+/// A read of at least so much is part of a long answer, of which more follows at once. Less ends the
+/// gathering: who says little for ever must not keep a buffer.
+const LONG_BYTES: usize = 8 * 1024;
 
 /// Why an endpoint gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -277,13 +279,16 @@ impl Client {
                 let buffers = Arc::clone(&self.buffers);
                 let permit = buffers.acquire_owned().await.map_err(io::Error::other)?;
                 let mut bytes = Vec::with_capacity(self.limits.buffer_bytes);
-                for _ in 0..=GATHERINGS {
+                loop {
                     match stream.try_read(&mut bytes) {
                         Ok(0) => return Ok(Buffer { bytes, permit }),
+                        Ok(count) if count < LONG_BYTES => break,
                         Ok(_) if bytes.len() == bytes.capacity() => break,
                         Ok(_) => sleep(GATHERING).await,
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        Err(error) => return Err(error),
+                        // What came before it is an answer's begin; the end of it tells the rest.
+                        Err(error) if bytes.is_empty() => return Err(error),
+                        Err(_) => break,
                     }
                 }
                 if !bytes.is_empty() {

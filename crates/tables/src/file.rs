@@ -53,6 +53,8 @@ pub(crate) fn unreadable(error: io::Error) -> Fault {
         Errno::NFILE,
         Errno::STALE,
         Errno::TIMEDOUT,
+        Errno::NOTCONN,
+        Errno::HOSTDOWN,
     ];
     if passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
         return Fault::Passing(error);

@@ -230,6 +230,25 @@ fn more_endpoints_than_buffers_are_no_trouble() {
     });
 }
 
+/// More of them than there are buffers say enough to be waited for, and never end.
+#[test]
+fn endpoints_that_talk_without_end_keep_no_buffer_from_the_others() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _talkers: Vec<_> = (0..40)
+            .map(|number| Fake::unix(&bench.socket(&number.to_string()), Script::Drip(INFO)))
+            .collect();
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        let mut config = bench.config();
+        config.allow_partial = true;
+        config.pull_timeout = Some(Duration::from_secs(2));
+        let pulling = bench.start(config);
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        assert_eq!(bench.file(SECOND, "sound_stat"), STAT);
+    });
+}
+
 #[test]
 fn a_socket_that_appears_late_is_connected_to_by_a_retry_of_the_same_cycle() {
     on_one_thread(async {

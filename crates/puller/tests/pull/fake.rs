@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -33,6 +34,8 @@ pub(crate) enum Script {
     Reset(Vec<u8>),
     /// The first bytes, then the others again and again.
     Endless(&'static str, &'static str),
+    /// The first bytes, then 8 KiB each millisecond.
+    Drip(&'static str),
     /// The end, before a line was read.
     Close,
 }
@@ -131,6 +134,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Script::Reset(bytes) => {
             let _ = stream.write_all(&bytes).await;
             return reset(stream);
+        }
+        Script::Drip(first) => {
+            let mut sent = stream.write_all(first.as_bytes()).await;
+            while sent.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                sent =
+                    stream.write_all("web,FRONTEND,,\n".repeat(8 * 1024 / 15 + 1).as_bytes()).await;
+            }
+            sent
         }
         Script::Endless(first, again) => {
             let mut sent = stream.write_all(first.as_bytes()).await;

@@ -42,9 +42,16 @@ pub(super) fn check() -> Result<(), Failure> {
         command.args(["-q", "--error-exitcode"]).arg(FOUND).arg("--fair-sched=yes");
         command.arg(program).args(words).args(["--test-threads", "1"]);
         command.env(CASES.0, CASES.1);
-        let status = command.status().map_err(|error| format!("valgrind: {error}"))?;
-        if !status.success() {
-            return Err(format!("memcheck of {target} ended with {status}"));
+        command.stderr(Stdio::inherit());
+        let output = command.output().map_err(|error| format!("valgrind: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        print!("{said}");
+        if !output.status.success() {
+            return Err(format!("memcheck of {target} ended with {}", output.status));
+        }
+        // A test that was renamed would leave its code unchecked, unseen.
+        if said.contains(" 0 passed") {
+            return Err(format!("memcheck of {target} found no test: {}", words.join(" ")));
         }
     }
     Ok(())

@@ -1,9 +1,8 @@
 //! One endpoint in one cycle: connect, ask, and have the answers written to their files as they
 //! come.
 //!
-//! A buffer is held from a read to the write of what was read, and not while waiting for an
-//! endpoint that has nothing more to say at once: so a few of them serve any number of endpoints,
-//! and one that stalls takes none away from the others.
+//! The one thread of all sockets learns here when something has come, and a writer takes it from
+//! socket to file: nothing that may block on the disk happens on it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -12,30 +11,24 @@ use std::thread;
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
-use spool::writer::{StagedFile, StagedFiles};
+use spool::writer::StagedFiles;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::info;
 
 use crate::endpoint::Endpoint;
-use crate::source::haproxy::{APART, Answers, Fault, Question, TOGETHER};
+use crate::source::haproxy::{APART, Fault, Question, TOGETHER};
+use crate::transfer::{Transfer, Turn};
 use crate::writers::{Gone, Writers};
 
-/// The largest read buffer, whatever `buffer-limit` allows: more would not come before it is written.
-const BUFFER_BYTES: usize = 128 * 1024;
+/// How long more is waited for after a turn that took much. HAProxy says 16 KiB at a time: to wake a
+/// writer for each of them costs more than to take them.
+const GATHERING: Duration = Duration::from_millis(2);
 
-/// Read buffers of all endpoints together: 2 MiB.
-const BUFFERS: usize = 16;
-
-/// How long more is waited for before a buffer that is not full is written. HAProxy says 16 KiB at a
-/// time: to wake up, and a writer too, for each of them costs more than to take them.
-const GATHERING: Duration = Duration::from_millis(1);
-
-/// A read of at least so much is part of a long answer, of which more follows at once. Less ends the
-/// gathering: who says little for ever must not keep a buffer.
-const LONG_BYTES: usize = 8 * 1024;
+/// Bytes of a turn after which more of a long answer is likely to follow at once.
+const LONG_BYTES: u64 = 8 * 1024;
 
 /// Why an endpoint gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +64,6 @@ pub(crate) struct Client {
     pub(crate) limits: Limits,
     pub(crate) files: StagedFiles,
     pub(crate) writers: Writers,
-    pub(crate) buffers: Arc<Semaphore>,
 }
 
 /// What an endpoint may take.
@@ -91,13 +83,9 @@ struct Late {
     limit: Duration,
 }
 
-/// Bytes that were read, with the right to hold them.
-struct Buffer {
-    bytes: Vec<u8>,
-    permit: OwnedSemaphorePermit,
-}
-
-enum Stream {
+/// A connection to an endpoint.
+#[derive(Debug)]
+pub(crate) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
@@ -111,7 +99,7 @@ impl Limits {
             interval: config.interval,
             // An end beyond the clock's reach is no end.
             cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
-            buffer_bytes: config.buffer_limit.clamp(1, BUFFER_BYTES),
+            buffer_bytes: config.buffer_limit,
             answer_bytes: config.answer_limit,
         }
     }
@@ -145,17 +133,12 @@ impl Stream {
         }
     }
 
-    fn try_read(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    pub(crate) fn try_read(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Self::Unix(stream) => stream.try_read_buf(bytes),
             Self::Tcp(stream) => stream.try_read_buf(bytes),
         }
     }
-}
-
-/// The right to hold a read buffer, one permit each.
-pub(crate) fn buffers() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(BUFFERS))
 }
 
 impl Client {
@@ -182,7 +165,7 @@ impl Client {
         for question in questions {
             let stream = self.connect(&endpoint.address).await?;
             self.send(&stream, question.line).await?;
-            bytes += self.receive(&stream, question, &endpoint.name).await?;
+            bytes += self.receive(stream, question, &endpoint.name).await?;
         }
         Ok(bytes)
     }
@@ -232,89 +215,38 @@ impl Client {
     /// were.
     async fn receive(
         &self,
-        stream: &Stream,
+        stream: Stream,
         question: &Question,
         name: &str,
     ) -> Result<u64, Failure> {
-        let mut answers = Answers::new(question.parts, self.limits.answer_bytes);
-        let mut file: Option<StagedFile> = None;
-        let mut total = 0;
+        let stream = Arc::new(stream);
+        let (limits, to) = (&self.limits, (self.files.clone(), name));
+        let mut transfer = Transfer::new(
+            Arc::clone(&stream),
+            question,
+            to,
+            limits.buffer_bytes,
+            limits.answer_bytes,
+        );
         loop {
-            let Buffer { mut bytes, mut permit } = self.read(stream, total).await?;
-            if bytes.is_empty() {
-                break;
-            }
-            total += bytes.len() as u64;
-            while let Some(part) = answers.part()
-                && !bytes.is_empty()
-            {
-                let (count, whole) = answers.take(&bytes)?;
-                let rest = bytes.split_off(count);
-                let opened = match file.take() {
-                    Some(opened) => opened,
-                    None => self.files.create(format!("{name}{}", part.suffix()).as_ref())?,
-                };
-                let (opened, kept) = self.write(opened, Buffer { bytes, permit }).await?;
-                if whole {
-                    self.close(opened).await?;
-                } else {
-                    file = Some(opened);
-                }
-                (bytes, permit) = (rest, kept);
+            let total = transfer.total();
+            let came = limits.within(stream.ready(Interest::READABLE)).await;
+            came.map_err(|late| late.while_doing(format!("{total} bytes of the answers came")))?
+                .map_err(|source| Failure::Read { bytes: total, source })?;
+            let turn = self.writers.run(move || {
+                let turn = transfer.turn();
+                (transfer, turn)
+            });
+            let taken = limits.within(turn).await;
+            let taken = taken.map_err(|late| late.while_doing("the disk has not taken the answer"));
+            let (back, turn) = taken??;
+            transfer = back;
+            match turn? {
+                Turn::Done => return Ok(transfer.total()),
+                Turn::Open(bytes) if bytes >= LONG_BYTES => sleep(GATHERING).await,
+                Turn::Open(_) => {}
             }
         }
-        answers.end()?;
-        if let Some(opened) = file {
-            self.close(opened).await?;
-        }
-        Ok(total)
-    }
-
-    /// What has come, in a buffer that is taken only now that something has, and what follows it
-    /// closely; nothing at the end of the connection.
-    async fn read(&self, stream: &Stream, total: u64) -> Result<Buffer, Failure> {
-        let reading = async {
-            loop {
-                stream.ready(Interest::READABLE).await?;
-                let buffers = Arc::clone(&self.buffers);
-                let permit = buffers.acquire_owned().await.map_err(io::Error::other)?;
-                let mut bytes = Vec::with_capacity(self.limits.buffer_bytes);
-                loop {
-                    match stream.try_read(&mut bytes) {
-                        Ok(0) => return Ok(Buffer { bytes, permit }),
-                        Ok(count) if count < LONG_BYTES => break,
-                        Ok(_) if bytes.len() == bytes.capacity() => break,
-                        Ok(_) => sleep(GATHERING).await,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        // What came before it is an answer's begin; the end of it tells the rest.
-                        Err(error) if bytes.is_empty() => return Err(error),
-                        Err(_) => break,
-                    }
-                }
-                if !bytes.is_empty() {
-                    return Ok(Buffer { bytes, permit });
-                }
-            }
-        };
-        let read = self.limits.within(reading).await;
-        read.map_err(|late| late.while_doing(format!("{total} bytes of the answers came")))?
-            .map_err(|source| Failure::Read { bytes: total, source })
-    }
-
-    async fn write(
-        &self,
-        mut file: StagedFile,
-        Buffer { bytes, permit }: Buffer,
-    ) -> Result<(StagedFile, OwnedSemaphorePermit), Failure> {
-        let writing = self.writers.run(move || file.write(&bytes).map(|()| (file, permit)));
-        let written = self.limits.within(writing).await;
-        Ok(written.map_err(|late| late.while_doing("the disk has not taken the answer"))???)
-    }
-
-    async fn close(&self, file: StagedFile) -> Result<(), Failure> {
-        let closing = self.writers.run(move || file.close());
-        let closed = self.limits.within(closing).await;
-        Ok(closed.map_err(|late| late.while_doing("the disk has not taken the answer"))???)
     }
 }
 

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use config::{Address, Pull};
 use daemon::Clock;
 use spool::writer::{Spool, Staging};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::Error;
-use crate::client::{self, Client, Limits, Way};
+use crate::client::{Client, Limits, Way};
 use crate::endpoint::{Endpoint, Finder};
 use crate::source::haproxy::Part;
 use crate::writers::{Gone, Writers};
@@ -32,7 +32,6 @@ pub(crate) struct Cycles {
     spool: Spool,
     finder: Finder,
     writers: Writers,
-    buffers: Arc<Semaphore>,
     being_published: Arc<Mutex<()>>,
     /// Those that took one command at a time the last time. Forgotten when they fail, for HAProxy
     /// may be a newer one then.
@@ -71,7 +70,6 @@ impl Cycles {
             clock,
             spool,
             writers,
-            buffers: client::buffers(),
             being_published: Arc::default(),
             apart: HashSet::new(),
             told: spool::cycle::Cycle::default(),
@@ -224,7 +222,6 @@ impl Cycles {
             limits: Limits::new(&self.config, start),
             files: staging.files(),
             writers: self.writers.clone(),
-            buffers: Arc::clone(&self.buffers),
         });
         let mut asked = JoinSet::new();
         for endpoint in endpoints {

@@ -11,6 +11,7 @@ mod cycle;
 mod endpoint;
 mod run;
 mod source;
+mod transfer;
 mod writers;
 
 pub use run::run;

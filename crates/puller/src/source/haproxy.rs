@@ -165,7 +165,7 @@ impl Answers {
     }
 
     /// The connection has ended: whether everything came.
-    pub(crate) fn end(mut self) -> Result<(), Fault> {
+    pub(crate) fn end(&mut self) -> Result<(), Fault> {
         let Some(part) = self.part() else { return Ok(()) };
         if self.seen.bytes == 0 {
             return Err(Fault::Nothing(part));

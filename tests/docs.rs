@@ -284,3 +284,30 @@ fn the_readme_links_every_page_of_docs() {
         assert!(linked || !path.starts_with("docs/"), "README.md has no link to {path}");
     }
 }
+
+/// The groups that a text has HAProxy give its stats sockets.
+fn socket_groups(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter_map(|line| line.split_once("stats socket /"));
+    let words = lines.flat_map(|(_, rest)| rest.split_once(" group "));
+    words.map(|(_, rest)| rest.split([' ', '`', '"']).next().unwrap()).collect()
+}
+
+/// The unit of pull is in this group, and in no other that HAProxy could give a socket.
+#[test]
+fn every_stats_socket_is_given_to_the_group_haproxy() {
+    let files =
+        ["contrib/man", "examples"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let files = files.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut told = 0;
+    for path in pages().into_iter().chain(files) {
+        let text = fs::read_to_string(&path).unwrap();
+        for group in socket_groups(&text) {
+            assert_eq!(group, "haproxy", "{}", path.display());
+            told += 1;
+        }
+    }
+    assert!(told >= 5, "{told} sockets with a group were found");
+    let wrong =
+        r#".Dl "stats socket /run/haproxy/admin.sock mode 660 group haproxystats level user""#;
+    assert_eq!(socket_groups(wrong), ["haproxystats"]);
+}

@@ -82,7 +82,7 @@ impl HaProxy {
             stream.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer:?}");
         }
-        // A request is in all counters once its session has ended, which is a little after its answer.
+        // A request is in all counters once its session has ended, a little after its answer.
         wait_until("HAProxy at rest", || self.sessions() == 0);
     }
 

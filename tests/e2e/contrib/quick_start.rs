@@ -1,8 +1,8 @@
-//! docs/quick-start.md in a folder, from its first command to its last, as `sh` reads them: HAProxy,
-//! Graphite, both programs, the graph, Graphite away and back, the end.
+//! docs/quick-start.md in a folder, from its first command to its last, as `sh` reads them:
+//! HAProxy, Graphite, both programs, the graph, Graphite away and back, the end.
 //!
-//! The page has fixed ports and release builds, the test free ones and its own; nothing is installed
-//! and no request waits for the next. All else is run as it is written.
+//! The page has fixed ports and release builds, the test free ones and its own; nothing is
+//! installed and no request waits for the next. All else is run as it is written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,8 +52,8 @@ fn script() -> String {
         // What was printed last may lack its newline.
         .replace("# step: ", "echo; echo step: ");
     let ports: [u16; 7] = free_ports();
-    let names = ["WWW=8080", "SHOP=8081", "ORIGIN=8082", "CARBON=2003", "PICKLE=2004"];
-    let names = names.into_iter().chain(["QUERY=7002", "WEB=8090"]);
+    let names = ["WWW=8080", "SHOP=8081", "ORIGIN=8082", "CARBON=12003", "PICKLE=12004"];
+    let names = names.into_iter().chain(["QUERY=17002", "WEB=8090"]);
     for (name, port) in names.zip(ports) {
         assert_eq!(text.matches(name).count(), 1, "{name}");
         let (variable, _) = name.split_once('=').unwrap();

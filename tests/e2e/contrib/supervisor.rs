@@ -26,8 +26,9 @@ fn shipped() -> String {
 
 /// supervisord in the foreground, and how to talk to it.
 struct Supervised {
-    scene: Scene,
+    /// Dropped before the folder that its log is in.
     daemon: Household,
+    scene: Scene,
     control: String,
     settings: String,
 }
@@ -103,6 +104,13 @@ fn supervisord_starts_stops_logs_and_brings_back() {
     for program in PROGRAMS {
         supervised.wait_for(program, "RUNNING");
         assert!(supervised.log(program).contains(&format!("{program} starts")));
+    }
+
+    // What they make is the user's and its group's, as under systemd.
+    for program in PROGRAMS {
+        let status = format!("/proc/{}/status", supervised.pid(program));
+        let status = fs::read_to_string(status).unwrap();
+        assert!(status.contains("\nUmask:\t0027\n"), "{program}: {status}");
     }
 
     // A killed program comes back, and the workers of the old parent do not stay.

@@ -186,7 +186,7 @@ fn units_and_programs_agree() {
     assert!(read("haproxystats.sysusers").contains(&group));
     assert!(!options(PROCESS_UNIT).contains_key("SupplementaryGroups"), "process asks no HAProxy");
 
-    // docs/operations.md: at the latest after 5 s plus both timeouts; a second for the workers' end.
+    // docs/operations.md: at the latest after 6 s plus both timeouts.
     let limit = |name: &str| default_of(PROCESS, "graphite", name).parse::<f64>().unwrap();
     let end = 6.0 + limit("connect-timeout") + limit("write-timeout");
     assert!(seconds(PROCESS_UNIT, "TimeoutStopSec") >= 2.0 * end);

@@ -4,9 +4,10 @@
 #
 #     boot.sh FOLDER CGROUP     FOLDER/etc is laid over /etc, FOLDER/units are all its units
 #
-# Nothing of the machine changes: what is written goes to a tmpfs that ends with the namespaces,
-# /sys and /proc/sys cannot be written, and no unit of the machine is known. It ends with 77 where the
-# machine does not allow it. The end of this process is the end of all that it started.
+# It is made to leave the machine alone, though it runs as root: what is written goes to a tmpfs
+# that ends with the namespaces, /sys and /proc/sys cannot be written, and no unit of the machine is
+# known. It ends with 77 where the machine does not allow it. The end of this process is the end of
+# all that it started.
 set -eu
 folder=$1
 

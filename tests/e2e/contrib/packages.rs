@@ -125,6 +125,18 @@ fn expected(layout: &Layout) -> BTreeMap<String, bool> {
     for example in names("examples", ".conf") {
         add(format!("usr/share/doc/haproxystats/examples/{example}"), false);
     }
+    // What the pages lead to, where an operator needs it without the project at hand.
+    add("usr/share/doc/haproxystats/CONTRIBUTING.md".to_owned(), false);
+    for picture in [names("docs", ".png"), names("docs", ".svg")].concat() {
+        add(format!("usr/share/doc/haproxystats/docs/{picture}"), false);
+    }
+    for folder in ["grafana", "graphite", "nagios", "systemd"] {
+        for ending in [".md", ".json", ".conf", ".py"] {
+            for file in names(&format!("contrib/{folder}"), ending) {
+                add(format!("usr/share/doc/haproxystats/contrib/{folder}/{file}"), false);
+            }
+        }
+    }
     let drop_ins = "haproxystats-process.service.d";
     for drop_in in names(&format!("contrib/systemd/{drop_ins}"), ".conf") {
         add(format!("usr/share/doc/haproxystats/examples/{drop_ins}/{drop_in}"), false);
@@ -381,8 +393,8 @@ fn files_of(folder: &Path) -> Vec<String> {
     files.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-/// Puts commands into a folder `bin` that only note their words; gives the file of the notes, beside
-/// that folder.
+/// Puts commands into a folder `bin` that only note their words; gives the file of the notes,
+/// beside that folder.
 fn stand_ins(scene: &Scene, place: &str, tools: &[&str]) -> PathBuf {
     let notes = scene.write(&format!("{place}/notes"), "");
     for tool in tools {

@@ -2,8 +2,9 @@
 //! had.
 //!
 //! A test whose server or tool is missing passes and notes `skipped: …` in the file that
-//! `HAPROXYSTATS_SKIPPED` names. Once all are there, `HAPROXYSTATS_REQUIRE_SERVERS` turns
-//! such a note into a failure, so that a run never skips unseen.
+//! `HAPROXYSTATS_SKIPPED` names. Once all are there and the run is root's,
+//! `HAPROXYSTATS_REQUIRE_SERVERS` turns such a note into a failure, so that a run never skips
+//! unseen. Packages that are installed for that may start their services.
 
 mod memory;
 mod tools;
@@ -35,6 +36,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cpio", "cpio"),
     ("docker-compose", "docker-compose"),
     ("pip3", "python3-pip"),
+    ("curl", "curl"),
 ];
 
 /// The seed of all property tests.
@@ -71,7 +73,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     if std::env::var_os(PROPTEST_SEED.0).is_none() {
         command.env(PROPTEST_SEED.0, PROPTEST_SEED.1);
     }
-    if missing.is_empty() && missing_tools.is_empty() {
+    // Without root some tests have nothing to try, whatever is installed.
+    if missing.is_empty() && missing_tools.is_empty() && rustix::process::geteuid().is_root() {
         command.env("HAPROXYSTATS_REQUIRE_SERVERS", "1");
     } else {
         command.env_remove("HAPROXYSTATS_REQUIRE_SERVERS");

@@ -13,7 +13,9 @@ use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::{UNITS, contrib};
-use crate::support::{Outcome, PROCESS, PULL, Program, installed, run, skip, wait_until};
+use crate::support::{
+    Outcome, PROCESS, PULL, Program, installed, run, skip, skip_for_the_machine, wait_until,
+};
 
 /// What `boot.sh` ends with where the machine does not allow it.
 const NOT_ALLOWED: i32 = 77;
@@ -51,7 +53,7 @@ impl Machine {
         }
         let folder = tempfile::tempdir().unwrap();
         let Some(cgroup) = own_cgroup(folder.path()) else {
-            skip(&format!("{test}: there is no cgroup2 that can be written"));
+            skip_for_the_machine(&format!("{test}: there is no cgroup2 that can be written"));
             return None;
         };
         lay_out(folder.path(), config, haproxy);
@@ -79,7 +81,7 @@ impl Machine {
         if ended {
             let (code, log) = (running.wait().code(), running.log());
             assert_eq!(code, Some(NOT_ALLOWED), "boot.sh has failed: {log}");
-            skip(&format!("{test}: the machine does not allow it: {log}"));
+            skip_for_the_machine(&format!("{test}: the machine does not allow it: {log}"));
         }
         !ended
     }

@@ -16,44 +16,41 @@ pub(crate) struct Masks {
 pub(crate) const BLOCK: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
-#[inline]
+#[inline(always)]
 #[expect(
     unsafe_code,
     reason = "the compiler asks for it even where the target implies the feature"
 )]
 pub(crate) fn masks(block: &[u8; BLOCK]) -> Masks {
-    // SAFETY: SSE2 belongs to x86-64: there is no such processor without it.
-    unsafe { sse2(block) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "sse2")]
-fn sse2(block: &[u8; BLOCK]) -> Masks {
     use std::arch::x86_64::{
         __m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
     };
 
     let (quarters, _) = block.as_chunks::<16>();
-    let lanes = |quarter: usize| {
-        let both = u128::from_le_bytes(quarters[quarter]);
-        // The compiler makes one load of this.
-        _mm_set_epi64x((both >> 64) as i64, both as i64)
-    };
-    let lanes: [__m128i; 4] = [lanes(0), lanes(1), lanes(2), lanes(3)];
-    let equal = |wanted: u8| lanes.map(|lane| _mm_cmpeq_epi8(lane, _mm_set1_epi8(wanted as i8)));
-    let bits = |equal: [__m128i; 4]| {
-        let [a, b, c, d] = equal.map(|lane| u64::from(_mm_movemask_epi8(lane) as u16));
-        a | b << 16 | c << 32 | d << 48
-    };
-    let (line_ends, quotes) = (equal(b'\n'), equal(b'"'));
-    let both = |at: usize| _mm_or_si128(line_ends[at], quotes[at]);
-    let any = _mm_or_si128(_mm_or_si128(both(0), both(1)), _mm_or_si128(both(2), both(3)));
-    let commas = bits(equal(b','));
-    // Most blocks have commas alone, and bits are what costs here.
-    if _mm_movemask_epi8(any) == 0 {
-        return Masks { commas, line_ends: 0, quotes: 0 };
+    // SAFETY: SSE2, of which all of these are, belongs to x86-64: there is no such processor without it. A function that asks
+    // for the feature would make them safe, and would be called for each block: it cannot be inlined at will.
+    unsafe {
+        let lanes = [0, 1, 2, 3].map(|quarter: usize| {
+            let both = u128::from_le_bytes(quarters[quarter]);
+            // The compiler makes one load of this.
+            _mm_set_epi64x((both >> 64) as i64, both as i64)
+        });
+        let equal =
+            |wanted: u8| lanes.map(|lane| _mm_cmpeq_epi8(lane, _mm_set1_epi8(wanted as i8)));
+        let bits = |equal: [__m128i; 4]| {
+            let [a, b, c, d] = equal.map(|lane| u64::from(_mm_movemask_epi8(lane) as u16));
+            a | b << 16 | c << 32 | d << 48
+        };
+        let (line_ends, quotes) = (equal(b'\n'), equal(b'"'));
+        let both = |at: usize| _mm_or_si128(line_ends[at], quotes[at]);
+        let any = _mm_or_si128(_mm_or_si128(both(0), both(1)), _mm_or_si128(both(2), both(3)));
+        let commas = bits(equal(b','));
+        // Most blocks have commas alone, and bits are what costs here.
+        if _mm_movemask_epi8(any) == 0 {
+            return Masks { commas, line_ends: 0, quotes: 0 };
+        }
+        Masks { commas, line_ends: bits(line_ends), quotes: bits(quotes) }
     }
-    Masks { commas, line_ends: bits(line_ends), quotes: bits(quotes) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]

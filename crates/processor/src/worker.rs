@@ -254,3 +254,19 @@ fn inputs(path: &Path) -> Result<Vec<Input>, Outcome> {
         .map(|answers| Input { endpoint: answers.endpoint, info: answers.info, stat: answers.stat })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_surely_not_there_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(inputs(&folder.path().join("1700000000")), Err(Outcome::Gone));
+        // The system cannot say whether there is such a name.
+        let unknown = inputs(&folder.path().join("1".repeat(300)));
+        assert!(matches!(unknown, Err(Outcome::Unreadable { .. })), "{unknown:?}");
+        let empty = inputs(folder.path());
+        assert!(matches!(empty, Err(Outcome::Unusable { .. })), "{empty:?}");
+    }
+}

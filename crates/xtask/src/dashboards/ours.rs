@@ -6,6 +6,19 @@
 
 use super::{Bad, Looks, Panel, Unit};
 
+/// By how much a counter of ours has grown, over all hosts and over gaps.
+macro_rules! growth {
+    ($metric:literal, $label:literal) => {
+        concat!(
+            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(HOST.haproxystats.",
+            $metric,
+            "))), 'sum'), '",
+            $label,
+            "')"
+        )
+    };
+}
+
 pub(super) const PANELS: &[Panel] = &[
     Panel {
         title: "Graphite takes batches",
@@ -35,8 +48,7 @@ pub(super) const PANELS: &[Panel] = &[
         about: "In the time in view: over the bound of the outbox, or damaged there.",
         unit: Unit::Count,
         looks: Looks::Total,
-        targets: &["alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.DroppedMetrics))), 'sum'), 'lost')"],
+        targets: &[growth!("DroppedMetrics", "lost")],
     },
     Panel {
         title: "Cycles lost",
@@ -51,8 +63,7 @@ pub(super) const PANELS: &[Panel] = &[
         about: "In the time in view. They lie in failed-dir, each with its reason.",
         unit: Unit::Count,
         looks: Looks::Total,
-        targets: &["alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.FailedSnapshots))), 'sum'), 'given up')"],
+        targets: &[growth!("FailedSnapshots", "given up")],
     },
     Panel {
         title: "Lag, by host",
@@ -95,10 +106,8 @@ pub(super) const PANELS: &[Panel] = &[
         unit: Unit::Count,
         looks: Looks::Bars,
         targets: &[
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.DeliveryFailures))), 'sum'), 'refused by Graphite')",
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.LocalStoreFailures))), 'sum'), 'not written to local-store')",
+            growth!("DeliveryFailures", "refused by Graphite"),
+            growth!("LocalStoreFailures", "not written to local-store"),
         ],
     },
     Panel {
@@ -107,14 +116,10 @@ pub(super) const PANELS: &[Panel] = &[
         unit: Unit::Count,
         looks: Looks::Bars,
         targets: &[
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.DroppedMetrics))), 'sum'), 'metrics dropped')",
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.PullSkipped))), 'sum'), 'cycles skipped')",
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.PullFailures))), 'sum'), 'cycles failed')",
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.FailedSnapshots))), 'sum'), 'snapshots given up')",
+            growth!("DroppedMetrics", "metrics dropped"),
+            growth!("PullSkipped", "cycles skipped"),
+            growth!("PullFailures", "cycles failed"),
+            growth!("FailedSnapshots", "snapshots given up"),
         ],
     },
     Panel {
@@ -125,8 +130,7 @@ pub(super) const PANELS: &[Panel] = &[
         targets: &[
             "alias(sumSeries(HOST.haproxystats.MissingEndpoints), 'endpoints missing')",
             "alias(sumSeries(HOST.haproxystats.DamagedFiles), 'files damaged')",
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.PullEndpointFailures))), 'sum'), 'endpoints without answer')",
+            growth!("PullEndpointFailures", "endpoints without answer"),
         ],
     },
     Panel {
@@ -134,8 +138,7 @@ pub(super) const PANELS: &[Panel] = &[
         about: "Something kills them, or they crash; failed-dir may hold the snapshot.",
         unit: Unit::Count,
         looks: Looks::Bars,
-        targets: &["alias(consolidateBy(sumSeries(nonNegativeDerivative(keepLastValue(\
-             HOST.haproxystats.WorkerRestarts))), 'sum'), 'replaced')"],
+        targets: &[growth!("WorkerRestarts", "replaced")],
     },
     Panel {
         title: "A cycle of pull, by host",

@@ -174,15 +174,13 @@ impl<'a> SectionLines<'a> {
         group
     }
 
-    /// How many lines there are.
-    fn count(mut self) -> u64 {
-        let mut count = self.section.count();
-        if self.groups.is_some() && self.paths.double_writes() {
-            for (row, (name, _)) in self.section.names.iter().enumerate() {
-                if self.group_of(name).is_some() {
-                    let columns = self.section.columns.iter();
-                    count += columns.filter(|column| column.has(row)).count();
-                }
+    /// How many values have a group.
+    fn count_grouped(mut self) -> u64 {
+        let mut count = 0;
+        for (row, (name, _)) in self.section.names.iter().enumerate() {
+            if self.group_of(name).is_some() {
+                let columns = self.section.columns.iter();
+                count += columns.filter(|column| column.has(row)).count();
             }
         }
         count as u64

@@ -26,7 +26,12 @@ impl<'a> BatchLines<'a> {
     #[must_use]
     pub fn count(&self) -> u64 {
         let sections = self.batch.sections.iter();
-        sections.map(|section| SectionLines::new(section, self.paths, "").count()).sum()
+        let metrics = sections.clone().map(|section| section.count() as u64).sum();
+        if !self.paths.double_writes() {
+            return metrics;
+        }
+        let again = |section| SectionLines::new(section, self.paths, "").count_grouped();
+        metrics + sections.map(again).sum::<u64>()
     }
 }
 

@@ -2,17 +2,16 @@
 //! come.
 //!
 //! The one thread of all sockets learns here when something has come, and a writer takes it from
-//! socket to file: nothing that may block on the disk happens on it.
+//! socket to file: nothing that may block on the disk happens on it. Meanwhile nobody watches the
+//! socket, or each piece that a writer is about to take would wake this thread for nothing.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
 use spool::writer::StagedFiles;
-use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -20,15 +19,9 @@ use tracing::info;
 
 use crate::endpoint::Endpoint;
 use crate::source::haproxy::{APART, Fault, Question, TOGETHER};
+use crate::stream::Watched;
 use crate::transfer::{Transfer, Turn};
 use crate::writers::{Gone, Writers};
-
-/// How long more is waited for after a turn that took much. HAProxy says 16 KiB at a time: to wake a
-/// writer for each of them costs more than to take them.
-const GATHERING: Duration = Duration::from_millis(2);
-
-/// Bytes of a turn after which more of a long answer is likely to follow at once.
-const LONG_BYTES: u64 = 8 * 1024;
 
 /// Why an endpoint gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -83,13 +76,6 @@ struct Late {
     limit: Duration,
 }
 
-/// A connection to an endpoint.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
 impl Limits {
     /// Those of a cycle that begins at `start`.
     pub(crate) fn new(config: &Pull, start: Instant) -> Self {
@@ -114,30 +100,6 @@ impl Limits {
 impl Late {
     fn while_doing(self, doing: impl Into<String>) -> Failure {
         Failure::Late { limit: self.limit, doing: doing.into() }
-    }
-}
-
-impl Stream {
-    async fn ready(&self, interest: Interest) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.ready(interest).await,
-            Self::Tcp(stream) => stream.ready(interest).await,
-        }
-        .map(|_| ())
-    }
-
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.try_write(bytes),
-            Self::Tcp(stream) => stream.try_write(bytes),
-        }
-    }
-
-    pub(crate) fn try_read(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.try_read_buf(bytes),
-            Self::Tcp(stream) => stream.try_read_buf(bytes),
-        }
     }
 }
 
@@ -170,7 +132,7 @@ impl Client {
         Ok(bytes)
     }
 
-    async fn connect(&self, address: &Address) -> Result<Stream, Failure> {
+    async fn connect(&self, address: &Address) -> Result<Watched, Failure> {
         let limits = &self.limits;
         let mut last = None;
         let attempts = async {
@@ -195,19 +157,8 @@ impl Client {
         })
     }
 
-    async fn send(&self, stream: &Stream, mut line: &[u8]) -> Result<(), Failure> {
-        let sending = async {
-            while !line.is_empty() {
-                stream.ready(Interest::WRITABLE).await?;
-                match stream.try_write(line) {
-                    Ok(count) => line = &line[count..],
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        };
-        let sent = self.limits.within(sending).await;
+    async fn send(&self, stream: &Watched, line: &[u8]) -> Result<(), Failure> {
+        let sent = self.limits.within(stream.write_all(line)).await;
         sent.map_err(|late| late.while_doing("the commands were not taken"))?.map_err(Failure::Send)
     }
 
@@ -215,55 +166,50 @@ impl Client {
     /// were.
     async fn receive(
         &self,
-        stream: Stream,
+        mut stream: Watched,
         question: &Question,
         name: &str,
     ) -> Result<u64, Failure> {
-        let stream = Arc::new(stream);
         let (limits, to) = (&self.limits, (self.files.clone(), name));
-        let mut transfer = Transfer::new(
-            Arc::clone(&stream),
-            question,
-            to,
-            limits.buffer_bytes,
-            limits.answer_bytes,
-        );
+        let mut transfer = Transfer::new(question, to, limits.buffer_bytes, limits.answer_bytes);
+        let end = limits.cycle.map(|(_, end)| end.into_std());
         loop {
             let total = transfer.total();
-            let came = limits.within(stream.ready(Interest::READABLE)).await;
+            let broken = |source| Failure::Read { bytes: total, source };
+            let came = limits.within(stream.readable()).await;
             came.map_err(|late| late.while_doing(format!("{total} bytes of the answers came")))?
-                .map_err(|source| Failure::Read { bytes: total, source })?;
+                .map_err(broken)?;
+            let mut from = stream.unwatch().map_err(broken)?;
             let turn = self.writers.run(move || {
-                let turn = transfer.turn();
-                (transfer, turn)
+                let turn = transfer.turn(&mut from, end);
+                (transfer, from, turn)
             });
             let taken = limits.within(turn).await;
             let taken = taken.map_err(|late| late.while_doing("the disk has not taken the answer"));
-            let (back, turn) = taken??;
-            transfer = back;
-            match turn? {
-                Turn::Done => return Ok(transfer.total()),
-                Turn::Open(bytes) if bytes >= LONG_BYTES => sleep(GATHERING).await,
-                Turn::Open(_) => {}
+            let (back, from, turn) = taken??;
+            if turn? == Turn::Done {
+                return Ok(back.total());
             }
+            transfer = back;
+            stream = from.watch().map_err(broken)?;
         }
     }
 }
 
 /// One attempt: every address of a name in turn, each with the whole of `limit`, so that one that
 /// swallows packets does not hide the next.
-async fn attempt(address: &Address, limit: Duration) -> Result<Stream, Failure> {
+async fn attempt(address: &Address, limit: Duration) -> Result<Watched, Failure> {
     let (host, port) = match address {
         Address::Unix(path) => {
             let stream = in_time(limit, UnixStream::connect(path)).await;
-            return stream.map(Stream::Unix).map_err(Failure::Connect);
+            return stream.map(Watched::Unix).map_err(Failure::Connect);
         }
         Address::Tcp { host, port } => (host, *port),
     };
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup(host, port).await.map_err(Failure::Lookup)? {
         match in_time(limit, TcpStream::connect(address)).await {
-            Ok(stream) => return Ok(Stream::Tcp(stream)),
+            Ok(stream) => return Ok(Watched::Tcp(stream)),
             Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use config::{Address, Pull};
 use daemon::Clock;
-use spool::writer::{Spool, Staging};
+use spool::writer::{Spool, StagedFile, Staging};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -46,11 +46,11 @@ struct Answered {
     bytes: u64,
 }
 
-/// What pull tells about its work cannot be added to a snapshot.
+/// A snapshot that was filled could not be published.
 #[derive(Debug, thiserror::Error)]
-enum Untold {
+enum Unpublished {
     #[error(transparent)]
-    File(#[from] spool::writer::Error),
+    Spool(#[from] spool::writer::Error),
     #[error(transparent)]
     Writers(#[from] Gone),
 }
@@ -146,9 +146,9 @@ impl Cycles {
             warn!(endpoints = count, "no snapshot: no endpoint has answered");
             return false;
         }
-        let published = match self.complete(&staging, &missing, start).await {
-            Ok(()) => self.publish(staging).await,
-            Err(error) => Err(error),
+        let published = match self.complete(&staging, &missing, start) {
+            Ok(told) => self.publish(staging, told).await,
+            Err(error) => Err(error.into()),
         };
         match published {
             Ok(snapshot) => info!(
@@ -169,12 +169,17 @@ impl Cycles {
 
     /// Publishes on a thread that may wait for the disk. Once begun it is done to its end, which `being_published` lets the
     /// end of the program wait for.
-    async fn publish(&self, staging: Staging) -> Result<PathBuf, Untold> {
+    async fn publish(
+        &self,
+        staging: Staging,
+        (mut file, text): (StagedFile, String),
+    ) -> Result<PathBuf, Unpublished> {
         // Dropped in this order where the work is never begun: nobody may think it done while there is something to remove.
         let held = (staging, Arc::clone(&self.being_published).lock_owned().await);
         let publishing = self.writers.run(move || {
             let (staging, being_published) = held;
-            let published = staging.publish();
+            let told = file.write(text.as_bytes()).and_then(|()| file.close());
+            let published = told.and_then(|()| staging.publish());
             drop(being_published);
             published
         });
@@ -186,13 +191,14 @@ impl Cycles {
         Arc::clone(&self.being_published)
     }
 
-    /// Takes out what endpoints left that failed half-way, and adds what is told about this cycle.
-    async fn complete(
+    /// Takes out what endpoints left that failed half-way, and makes the file that tells about this cycle; returns it with what
+    /// it is to hold.
+    fn complete(
         &mut self,
         staging: &Staging,
         missing: &HashSet<String>,
         start: Instant,
-    ) -> Result<(), Untold> {
+    ) -> Result<(StagedFile, String), spool::writer::Error> {
         let files = staging.files();
         for name in missing {
             for part in [Part::Info, Part::Stat] {
@@ -200,15 +206,10 @@ impl Cycles {
             }
         }
         // Made here and not by a writer: no name may come into the directory once it is abandoned.
-        let mut file = files.create(spool::cycle::FILE_NAME.as_ref())?;
+        let file = files.create(spool::cycle::FILE_NAME.as_ref())?;
         let elapsed = start.elapsed().as_millis();
         self.told.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        let text = self.told.write();
-        let writing = self.writers.run(move || {
-            file.write(text.as_bytes())?;
-            file.close()
-        });
-        Ok(writing.await??)
+        Ok((file, self.told.write()))
     }
 
     /// Asks all at once. Returns those that answered.

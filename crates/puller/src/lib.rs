@@ -11,6 +11,7 @@ mod cycle;
 mod endpoint;
 mod run;
 mod source;
+mod stream;
 mod transfer;
 mod writers;
 

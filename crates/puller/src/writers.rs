@@ -5,21 +5,27 @@
 //! program.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
-use tokio::sync::{mpsc, oneshot};
+use crossbeam_channel::{Sender, unbounded};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::dispatcher::{self, Dispatch};
 
 /// Work that waits for a thread. More waits with its caller; each holds one buffer at most.
 const WAITING_WORK: usize = 64;
 
-type Work = Box<dyn FnOnce() + Send>;
+struct Work {
+    begin: Box<dyn FnOnce() + Send>,
+    /// Its place among what waits; bounds the channel, whose sender must not block.
+    place: OwnedSemaphorePermit,
+}
 
 /// The threads; they end when this is dropped and their work is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Writers {
-    work: mpsc::Sender<Work>,
+    work: Sender<Work>,
+    places: Arc<Semaphore>,
 }
 
 /// No thread is left to do the work.
@@ -29,22 +35,17 @@ pub(crate) struct Gone;
 
 impl Writers {
     pub(crate) fn start(threads: usize) -> io::Result<Self> {
-        let (work, waiting) = mpsc::channel::<Work>(WAITING_WORK);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let (work, waiting) = unbounded::<Work>();
         for _ in 0..threads {
-            let waiting = Arc::clone(&waiting);
+            let waiting = waiting.clone();
             thread::Builder::new().name("writer".into()).spawn(move || {
-                loop {
-                    // Held while this thread waits, let go before it works: one waits, the others
-                    // queue for the lock.
-                    let next =
-                        waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-                    let Some(work) = next else { return };
-                    work();
+                for Work { begin, place } in waiting {
+                    drop(place);
+                    begin();
                 }
             })?;
         }
-        Ok(Self { work })
+        Ok(Self { work, places: Arc::new(Semaphore::new(WAITING_WORK)) })
     }
 
     /// Has a thread do `work` and returns its result.
@@ -55,13 +56,14 @@ impl Writers {
         let (done, result) = oneshot::channel();
         // What is logged on the way goes where the caller's log goes.
         let log = dispatcher::get_default(Dispatch::clone);
-        let work = Box::new(move || {
+        let begin = Box::new(move || {
             if !done.is_closed() {
                 // The caller may go away while we work; then nobody wants the result.
                 let _ = done.send(dispatcher::with_default(&log, work));
             }
         });
-        self.work.send(work).await.map_err(|_| Gone)?;
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Gone)?;
+        self.work.send(Work { begin, place }).map_err(|_| Gone)?;
         result.await.map_err(|_| Gone)
     }
 }

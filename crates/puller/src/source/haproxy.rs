@@ -137,6 +137,11 @@ impl Answers {
         Self { parts, limit, seen: Seen::new() }
     }
 
+    /// Bytes that came of the answer at hand.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.seen.bytes
+    }
+
     /// The answer that the next byte belongs to; `None` after the last.
     pub(crate) fn part(&self) -> Option<Part> {
         self.parts.first().copied()

@@ -2,11 +2,15 @@
 //! thousand servers that nobody but pull talks to.
 //!
 //! Both are read from the scheduler's clock of their threads between two cycles, so that starting
-//! is left out and both cover the same dumps.
+//! is left out and both cover the same dumps. Once with snapshots taken away when the next one is
+//! there, as haproxystats-process does, so that pull writes into memory that was just given back;
+//! once with all of them left to wait.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,43 +44,114 @@ pub(crate) fn run(programs: &Path, stage: &Stage, quick: bool) -> Result<(Table,
         Running::start(Command::new(&program).arg("-db").arg("-f").arg(&config), &log)?;
     wait_until(&mut [&mut haproxy], || socket.exists())?;
 
+    let heads = [
+        "servers",
+        "snapshots",
+        "a cycle's bytes",
+        "HAProxy CPU ms",
+        "pull CPU ms",
+        "pull / HAProxy",
+        "pull",
+    ];
+    let mut table = Table::new(&heads);
+    let mut figures = Vec::new();
+    let mut measured = 0.0;
+    for (how, kept) in [("taken away", 1), ("left to wait", usize::MAX)] {
+        eprintln!(
+            "{} servers, {cycles} cycles of a second, snapshots {how}",
+            BACKENDS * SERVERS_PER_BACKEND
+        );
+        let Cost { cycles, haproxy_ms, pull_ms, bytes: input, peak_kb } =
+            measure(programs, stage, &mut haproxy, cycles, kept)?;
+        measured = cycles;
+        table.row(vec![
+            (BACKENDS * SERVERS_PER_BACKEND).to_string(),
+            how.to_owned(),
+            bytes(input as f64),
+            milliseconds(haproxy_ms),
+            milliseconds(pull_ms),
+            format!("{:.1} %", pull_ms / haproxy_ms * 100.0),
+            memory(peak_kb),
+        ]);
+        figures.push(json!({
+            "servers": BACKENDS * SERVERS_PER_BACKEND, "snapshots": how, "cycles": cycles,
+            "bytes": input, "haproxy": version(&program), "haproxy_cpu_ms": haproxy_ms,
+            "pull_cpu_ms": pull_ms, "ratio": pull_ms / haproxy_ms, "pull_kb": peak_kb,
+        }));
+    }
+    table.note(&format!("Means of {measured} cycles, with {}.", version(&program)));
+    Ok((table, figures.into()))
+}
+
+/// Of one cycle.
+struct Cost {
+    /// Of so many it is the mean.
+    cycles: f64,
+    haproxy_ms: f64,
+    pull_ms: f64,
+    bytes: u64,
+    peak_kb: u64,
+}
+
+fn measure(
+    programs: &Path,
+    stage: &Stage,
+    haproxy: &mut Running,
+    cycles: usize,
+    kept: usize,
+) -> Result<Cost, Failure> {
+    stage.fill(0)?;
     // Nobody listens at that port, and nobody sends there.
     let config = stage.configure(1, 1, More::default())?;
     let mut command = Command::new(programs.join("haproxystats-pull"));
     let mut pull = Running::start(command.arg("-f").arg(&config), &stage.log())?;
-    eprintln!("{} servers, {cycles} cycles of a second", BACKENDS * SERVERS_PER_BACKEND);
-    let look = |haproxy: &mut Running, pull: &mut Running, published: usize| {
-        wait_until(&mut [haproxy, pull], || stage.waiting() >= published)?;
+    let mut published = Published { dir: stage.incoming(), kept, ..Published::default() };
+    let mut look = |haproxy: &mut Running, pull: &mut Running, wanted: usize| {
+        wait_until(&mut [&mut *haproxy, &mut *pull], || published.count() >= wanted)?;
         let cpu = |running: &Running| cpu_so_far(running.pid()).ok_or("/proc has no schedstat");
-        Ok::<_, Failure>((stage.waiting(), cpu(haproxy)?, cpu(pull)?))
+        Ok::<_, Failure>((published.seen.len(), cpu(haproxy)?, cpu(pull)?))
     };
-    let before = look(&mut haproxy, &mut pull, WARM_UP)?;
-    let after = look(&mut haproxy, &mut pull, before.0 + cycles)?;
-    let peak = peak_memory(pull.pid()).unwrap_or(0);
+    let before = look(haproxy, &mut pull, WARM_UP)?;
+    let after = look(haproxy, &mut pull, before.0 + cycles)?;
+    let peak_kb = peak_memory(pull.pid()).unwrap_or(0);
     let pid = pull.pid();
     pull.terminate(pid)?;
-
     let cycles = (after.0 - before.0) as f64;
-    let (theirs, ours) = ((after.1 - before.1) / cycles, (after.2 - before.2) / cycles);
-    let input = published_bytes(stage)?;
-    let heads =
-        ["servers", "a cycle's bytes", "HAProxy CPU ms", "pull CPU ms", "pull / HAProxy", "pull"];
-    let mut table = Table::new(&heads);
-    table.row(vec![
-        (BACKENDS * SERVERS_PER_BACKEND).to_string(),
-        bytes(input as f64),
-        milliseconds(theirs),
-        milliseconds(ours),
-        format!("{:.1} %", ours / theirs * 100.0),
-        memory(peak),
-    ]);
-    table.note(&format!("Mean of {cycles} cycles, with {}.", version(&program)));
-    let figures = json!({
-        "servers": BACKENDS * SERVERS_PER_BACKEND, "cycles": cycles, "bytes": input,
-        "haproxy": version(&program), "haproxy_cpu_ms": theirs, "pull_cpu_ms": ours,
-        "ratio": ours / theirs, "pull_kb": peak,
-    });
-    Ok((table, figures))
+    Ok(Cost {
+        cycles,
+        haproxy_ms: (after.1 - before.1) / cycles,
+        pull_ms: (after.2 - before.2) / cycles,
+        bytes: published_bytes(stage)?,
+        peak_kb,
+    })
+}
+
+/// What pull has published.
+#[derive(Default)]
+struct Published {
+    dir: PathBuf,
+    seen: BTreeSet<OsString>,
+    /// How many of them are left where they are.
+    kept: usize,
+}
+
+impl Published {
+    /// How many there were so far.
+    fn count(&mut self) -> usize {
+        let found: BTreeSet<_> = fs::read_dir(&self.dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|it| it.file_name())
+            .collect();
+        let over = found.len().saturating_sub(self.kept);
+        for name in found.iter().take(over) {
+            // What stays is taken away the next time.
+            let _ = fs::remove_dir_all(self.dir.join(name));
+        }
+        self.seen.extend(found);
+        self.seen.len()
+    }
 }
 
 /// No checks and no traffic: what HAProxy spends, it spends on pull.

@@ -14,8 +14,8 @@ use crate::stat::{AllCodes, AllRows, Rows};
 pub fn index(mut text: &[u8]) -> usize {
     let mut cells = 0;
     let read = Buffer::new().rows(&mut text, |row| {
-        cells += row.ends.len();
-        true
+        cells += row.cells;
+        Some(row.cells)
     });
     if read.is_ok() { cells } else { 0 }
 }

@@ -18,6 +18,9 @@ use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault};
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
 
+/// After so many rows their cells are looked at: the columns of so many are in the second-level cache, whoever has one.
+const LOOK_ROWS: usize = 256;
+
 /// The wanted columns of one kind of proxy and the rows that were found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
@@ -60,7 +63,8 @@ impl Rows {
         }
     }
 
-    fn begin_file(&mut self, header: &[&str]) {
+    /// Returns the last cell that is looked at.
+    fn begin_file(&mut self, header: &[&str]) -> usize {
         let cell = |name: &str| header.iter().position(|field| *field == name);
         self.targets.clear();
         self.traffic = cell("lbtot");
@@ -72,6 +76,8 @@ impl Rows {
                 self.columns[column].pad(self.codes.len());
             }
         }
+        let cells = self.targets.iter().map(|(cell, _)| *cell).chain(self.traffic);
+        cells.max().unwrap_or_default()
     }
 
     /// Forgets the rows from `rows` on, and the columns that they were the first to have.
@@ -106,6 +112,9 @@ impl Rows {
         });
         if !traffic {
             self.idle.push(at);
+        }
+        if self.codes.len().is_multiple_of(LOOK_ROWS) {
+            self.columns.iter_mut().for_each(Cells::look);
         }
     }
 }
@@ -228,16 +237,16 @@ pub(crate) fn read_from(
         match &header {
             Some(header) => refused = header.take(row, codes, rows, &mut outcome).err(),
             None => match Header::read(row) {
-                Ok((found, names)) => {
+                Ok((mut found, names)) => {
                     for kind in [&mut rows.frontends, &mut rows.backends, &mut rows.servers] {
-                        kind.begin_file(&names);
+                        found.last = found.last.max(kind.begin_file(&names));
                     }
                     header = Some(found);
                 }
                 Err(why) => refused = Some(why),
             },
         }
-        refused.is_none()
+        header.as_ref().filter(|_| refused.is_none()).map(|header| header.last + 1)
     });
     let fault = match (refused, end) {
         (Some(why), _) => Fault::Damage(why),
@@ -254,6 +263,8 @@ pub(crate) fn read_from(
 struct Header {
     cells: usize,
     kind: Option<usize>,
+    /// The last cell of a row that is looked at.
+    last: usize,
 }
 
 impl Header {
@@ -274,7 +285,9 @@ impl Header {
         let names: Vec<_> =
             text.trim_start_matches("# ").trim_end_matches(',').split(',').collect();
         let kind = names.iter().position(|name| *name == "type");
-        Ok((Self { cells: names.len(), kind }, names))
+        // The proxy and the server are the first two.
+        let last = kind.unwrap_or_default().max(1);
+        Ok((Self { cells: names.len(), kind, last }, names))
     }
 
     /// Puts a row where it belongs. An error costs the file.
@@ -286,13 +299,11 @@ impl Header {
         rows: &mut AllRows,
         outcome: &mut Outcome,
     ) -> Result<(), String> {
-        let length = row.ends.len();
-        let line_end = row.ends[length - 1] as usize;
-        if line_end == row.begin {
+        if row.end == row.begin {
             return Ok(());
         }
-        // Each row of HAProxy's ends with a comma, so that its last end is that of no cell.
-        let cells = if row.text[line_end - 1] == b',' { length - 1 } else { length };
+        // Each row of HAProxy's ends with a comma, so that what comes after it is no cell.
+        let cells = row.cells - usize::from(row.text[row.end - 1] == b',');
         if row.fault.is_some() || cells != self.cells {
             outcome.bad_row(|| self.why(row, cells));
             return Ok(());
@@ -344,8 +355,7 @@ impl Header {
 }
 
 fn line(row: Row<'_>) -> &[u8] {
-    let end = row.ends.last().map_or(row.begin, |end| *end as usize);
-    &row.text[row.begin..end]
+    &row.text[row.begin..row.end]
 }
 
 #[inline]

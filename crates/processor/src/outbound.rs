@@ -189,10 +189,12 @@ impl Outbound {
     /// A batch of the outbox was tried.
     pub(crate) fn replayed(&mut self, entry: &Entry, sent: Sent, counts: &mut Counts) {
         let Some(outbox) = &mut self.outbox else { return };
+        if !matches!(sent, Sent::Unreadable(_)) {
+            self.unreadable.remove(&entry.timestamp);
+        }
         match sent {
             Sent::Taken => {
                 outbox.delivered(entry);
-                self.unreadable.clear();
                 let (batches, metrics) = (outbox.len(), outbox.metrics());
                 debug!(snapshot = entry.timestamp, batches, metrics, "replayed from the outbox");
                 if outbox.is_empty() {
@@ -293,6 +295,9 @@ impl Outbound {
     }
 
     fn dropped(&mut self, entries: &[Entry], counts: &mut Counts) {
+        for entry in entries {
+            self.unreadable.remove(&entry.timestamp);
+        }
         let metrics = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.metrics));
         counts.dropped_metrics = counts.dropped_metrics.saturating_add(metrics);
         if metrics > 0 && !std::mem::replace(&mut self.told_dropping, true) {
@@ -337,5 +342,52 @@ impl Outbound {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    use config::Sources;
+    use crossbeam_channel::{Receiver, bounded};
+
+    use super::*;
+
+    fn outbound(base: &Path, batches: &[&str]) -> (Outbound, Receiver<Order>) {
+        let file = base.join("conf");
+        fs::write(&file, format!("[paths]\nbase-dir = {}\n", base.display())).unwrap();
+        let config = config::load(&Sources { file, dir: None }).unwrap().process;
+        for timestamp in batches {
+            let lines: &[u8] = b"a.b 1 1\n";
+            let dir = &config.outbox.as_ref().unwrap().dir;
+            outbox::append(dir, timestamp, 1, &lines, false).unwrap();
+        }
+        let (orders, given) = bounded(1);
+        let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+        (Outbound::open(&config, clock, Some(orders)).unwrap(), given)
+    }
+
+    /// The batch that is tried next, as it ends.
+    fn next(outbound: &mut Outbound, given: &Receiver<Order>, sent: Sent) -> String {
+        outbound.pause_over();
+        let Ok(Order::Stored { entry, .. }) = given.try_recv() else { panic!("nothing is tried") };
+        outbound.replayed(&entry, sent, &mut Counts::default());
+        entry.timestamp
+    }
+
+    #[test]
+    fn what_cannot_be_read_waits_until_the_others_are_gone() {
+        let base = tempfile::tempdir().unwrap();
+        let (mut outbound, given) = outbound(base.path(), &["1", "2", "3"]);
+        let unreadable = || Sent::Unreadable("the disk says no".to_owned());
+        assert_eq!(next(&mut outbound, &given, unreadable()), "1");
+        assert_eq!(next(&mut outbound, &given, Sent::Taken), "2");
+        assert_eq!(next(&mut outbound, &given, Sent::Taken), "3");
+        assert_eq!(next(&mut outbound, &given, unreadable()), "1");
+        assert_eq!(next(&mut outbound, &given, Sent::Taken), "1");
+        assert!(outbound.unreadable.is_empty() && outbound.gauges().outbox_metrics == 0);
     }
 }

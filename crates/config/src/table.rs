@@ -207,7 +207,7 @@ const TABLE: &[KnownOption] = &[
         "/var/lib/haproxystats/incoming.tmp",
         "where snapshots are staged, on the same file system",
     ),
-    row(PULL, "workers", Whole(WORKERS), "8", "threads that write files"),
+    row(PULL, "workers", Whole(WORKERS), "8", "threads that read answers and write files"),
     row(
         PULL,
         "queue-size",

@@ -7,6 +7,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use tracing::info;
 use crate::endpoint::Endpoint;
 use crate::source::haproxy::{APART, Fault, Question, TOGETHER};
 use crate::stream::Watched;
-use crate::transfer::{Transfer, Turn};
+use crate::transfer::{GATHERING, Transfer, Turn};
 use crate::writers::{Gone, Writers};
 
 /// Why an endpoint gave no answer.
@@ -87,6 +89,14 @@ impl Limits {
             cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
             buffer_bytes: config.buffer_limit,
             answer_bytes: config.answer_limit,
+        }
+    }
+
+    /// Whether the cycle may go on.
+    fn not_over(&self) -> Result<(), Late> {
+        match self.cycle {
+            Some((limit, end)) if Instant::now() >= end => Err(Late { limit }),
+            _ => Ok(()),
         }
     }
 
@@ -172,7 +182,7 @@ impl Client {
     ) -> Result<u64, Failure> {
         let (limits, to) = (&self.limits, (self.files.clone(), name));
         let mut transfer = Transfer::new(question, to, limits.buffer_bytes, limits.answer_bytes);
-        let end = limits.cycle.map(|(_, end)| end.into_std());
+        let end = limits.cycle.map(|(_, end)| end);
         loop {
             let total = transfer.total();
             let broken = |source| Failure::Read { bytes: total, source };
@@ -180,17 +190,34 @@ impl Client {
             came.map_err(|late| late.while_doing(format!("{total} bytes of the answers came")))?
                 .map_err(broken)?;
             let mut from = stream.unwatch().map_err(broken)?;
-            let turn = self.writers.run(move || {
-                let turn = transfer.turn(&mut from, end);
-                (transfer, from, turn)
-            });
-            let taken = limits.within(turn).await;
-            let taken = taken.map_err(|late| late.while_doing("the disk has not taken the answer"));
-            let (back, from, turn) = taken??;
-            if turn? == Turn::Done {
-                return Ok(back.total());
+            loop {
+                // What is ready is taken even after the end, unless somebody looks.
+                limits.not_over().map_err(|late| {
+                    let total = transfer.total();
+                    late.while_doing(format!("{total} bytes of the answers came"))
+                })?;
+                let begun = Arc::new(AtomicBool::new(false));
+                let (begins, others_wait) = (Arc::clone(&begun), self.writers.others_wait());
+                let turn = self.writers.run(move || {
+                    begins.store(true, Ordering::Relaxed);
+                    let turn = transfer.turn(&mut from, end, others_wait);
+                    (transfer, from, turn)
+                });
+                let taken = limits.within(turn).await.map_err(|late| {
+                    late.while_doing(if begun.load(Ordering::Relaxed) {
+                        "the disk has not taken the answer"
+                    } else {
+                        "all threads that take answers are busy (workers)"
+                    })
+                });
+                let turn;
+                (transfer, from, turn) = taken??;
+                match turn? {
+                    Turn::Done => return Ok(transfer.total()),
+                    Turn::Open { flowing: true } => sleep(GATHERING).await,
+                    Turn::Open { flowing: false } => break,
+                }
             }
-            transfer = back;
             stream = from.watch().map_err(broken)?;
         }
     }

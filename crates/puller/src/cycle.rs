@@ -205,7 +205,6 @@ impl Cycles {
                 files.remove(format!("{name}{}", part.suffix()).as_ref())?;
             }
         }
-        // Made here and not by a writer: no name may come into the directory once it is abandoned.
         let file = files.create(spool::cycle::FILE_NAME.as_ref())?;
         let elapsed = start.elapsed().as_millis();
         self.told.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);

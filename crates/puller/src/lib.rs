@@ -1,10 +1,10 @@
 //! What haproxystats-pull does: cycle after cycle it asks every stats socket and publishes the
 //! answers as one snapshot.
 //!
-//! One thread, the caller's, does all that waits for sockets; `workers` threads write files. One
-//! endpoint that fails never disturbs the others' connections, yet no snapshot is published without
-//! it unless `allow-partial` says so: sums over a part would read as a drop. Memory is bounded by
-//! buffers, not by answers, which go to their files as they come.
+//! One thread, the caller's, does all that waits for sockets; `workers` threads take what has come
+//! and write it to files. One endpoint that fails never disturbs the others' connections, yet no
+//! snapshot is published without it unless `allow-partial` says so: sums over a part would read as
+//! a drop. Memory is bounded by buffers, not by answers, which go to their files as they come.
 
 mod client;
 mod cycle;
@@ -29,7 +29,7 @@ pub enum Error {
     /// Snapshots could not be published.
     #[error(transparent)]
     Spool(#[from] spool::writer::Error),
-    /// The threads that write files do not start.
+    /// The threads that read answers and write files do not start.
     #[error("cannot start {count} threads for writing files: {source}")]
     Threads {
         /// How many `workers` asks for.

@@ -3,13 +3,14 @@
 //! The thread that reads a socket is the one that writes the file: what was read lies in its cache,
 //! and nobody is woken in between. So the sockets' own thread only learns that something has come.
 //! A transfer goes to a writer when that is so, takes what is there, and comes back; while a long
-//! answer flows it stays for some pieces more.
+//! answer flows and nobody else wants the writer it stays for some pieces more.
 
 use std::io::{self, Read};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use spool::writer::{StagedFile, StagedFiles};
+use tokio::time::Instant;
 
 use crate::client::Failure;
 use crate::source::haproxy::{Answers, Question};
@@ -20,11 +21,11 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes after which a writer turns to others, however much there is.
 const TURN_BYTES: u64 = 1024 * 1024;
 
-/// How long a writer lets more of a long answer gather. HAProxy says 16 KiB at a time, and to wake
-/// anybody for each of them costs more than to take them; a socket holds ten of them or so.
-const GATHERING: Duration = Duration::from_millis(2);
+/// How long more of a long answer is let gather. HAProxy says 16 KiB at a time, and to wake anybody
+/// for each of them costs more than to take them; a socket holds ten of them or so.
+pub(crate) const GATHERING: Duration = Duration::from_millis(2);
 
-/// So often at most in a turn: an answer that comes slowly must not keep a writer.
+/// So often at most in a turn, for whoever comes in between waits as long.
 const GATHERINGS: usize = 16;
 
 /// Bytes after which more of a long answer is likely to follow at once.
@@ -44,10 +45,22 @@ pub(crate) struct Transfer {
 /// How a turn ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Nothing more is there, or it is the turn of others.
-    Open,
+    /// There may be more: at once where a long answer flows, else whenever it comes.
+    Open {
+        /// Whether one does.
+        flowing: bool,
+    },
     /// The connection has ended, and every answer is whole and in its file.
     Done,
+}
+
+/// What was there of a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken {
+    /// Its end, too.
+    All,
+    /// More may come.
+    Some,
 }
 
 impl Transfer {
@@ -72,46 +85,71 @@ impl Transfer {
         self.total
     }
 
-    /// Takes what has come, and of a long answer what comes in the next moments, but not beyond
-    /// `end`. May block on the disk, and never on the connection, which must not block.
+    /// Takes what has come, and of a long answer what comes in the next moments, unless `end` is
+    /// near or others wait for this thread. May block on the disk, and never on the connection,
+    /// which must not block.
     pub(crate) fn turn(
         &mut self,
         from: &mut impl Read,
         end: Option<Instant>,
+        others_wait: impl Fn() -> bool,
     ) -> Result<Turn, Failure> {
         let before = self.total;
         let mut buffer = vec![0; self.buffer_bytes];
-        let (mut filled, mut room) = (0, self.room());
-        for _ in 0..GATHERINGS {
+        let mut filled = 0;
+        let mut gatherings = 0;
+        let flowing = loop {
             let gathered = self.total;
-            while self.total - before < TURN_BYTES {
-                match from.read(&mut buffer[filled..room]) {
-                    Ok(0) => {
-                        self.write(&buffer[..filled])?;
-                        return self.end();
-                    }
-                    Ok(count) => {
-                        self.total += count as u64;
-                        filled += count;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(source) => return Err(Failure::Read { bytes: self.total, source }),
-                }
-                if filled == room {
-                    self.write(&buffer[..filled])?;
-                    (filled, room) = (0, self.room());
-                }
+            if self.take(from, before + TURN_BYTES, &mut buffer, &mut filled)? == Taken::All {
+                return self.end();
             }
-            let is_flowing = self.total - gathered >= LONG_BYTES;
+            let flowing = self.total - gathered >= LONG_BYTES;
             let has_time = end.is_none_or(|end| Instant::now() + GATHERING < end);
-            if !is_flowing || !has_time || self.total - before >= TURN_BYTES {
-                break;
+            let is_over = gatherings == GATHERINGS || self.total - before >= TURN_BYTES;
+            if !flowing || !has_time || is_over || others_wait() {
+                break flowing;
             }
             thread::sleep(GATHERING);
-        }
+            gatherings += 1;
+        };
         self.write(&buffer[..filled])?;
-        Ok(Turn::Open)
+        Ok(Turn::Open { flowing })
+    }
+
+    /// Reads what is there, up to a `limit` of all, and writes what fills the buffer; `filled` of it
+    /// is left. Whatever ends the connection, nothing that came before that is left.
+    fn take(
+        &mut self,
+        from: &mut impl Read,
+        limit: u64,
+        buffer: &mut [u8],
+        filled: &mut usize,
+    ) -> Result<Taken, Failure> {
+        while self.total < limit {
+            let room = self.room();
+            match from.read(&mut buffer[*filled..room]) {
+                Ok(0) => {
+                    self.write(&buffer[..*filled])?;
+                    return Ok(Taken::All);
+                }
+                Ok(count) => {
+                    self.total += count as u64;
+                    *filled += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    // It may hold why the connection was broken.
+                    self.write(&buffer[..*filled])?;
+                    return Err(Failure::Read { bytes: self.total, source });
+                }
+            }
+            if *filled == room {
+                self.write(&buffer[..*filled])?;
+                *filled = 0;
+            }
+        }
+        Ok(Taken::Some)
     }
 
     /// How many bytes are written at once: as many as end the file at a multiple of the buffer's
@@ -148,5 +186,53 @@ impl Transfer {
             file.close()?;
         }
         Ok(Turn::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use spool::writer::Spool;
+
+    use super::*;
+    use crate::source::haproxy::TOGETHER;
+
+    /// Gives what it is told to, and nothing after that.
+    struct Script(VecDeque<io::Result<Vec<u8>>>);
+
+    impl Read for Script {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let bytes = self.0.pop_front().unwrap_or(Err(io::ErrorKind::WouldBlock.into()))?;
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    fn turn(script: Vec<io::Result<Vec<u8>>>, others_wait: bool) -> Result<Turn, Failure> {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name| root.path().join(name);
+        let mut spool = Spool::open(&at("in"), &at("in.tmp"), false).unwrap();
+        let staging = spool.stage(1_700_000_000).unwrap();
+        let mut transfer =
+            Transfer::new(&TOGETHER[0], (staging.files(), "a"), BUFFER_BYTES, 1 << 30);
+        transfer.turn(&mut Script(script.into()), None, || others_wait)
+    }
+
+    #[test]
+    fn what_came_before_a_reset_tells_why() {
+        let script =
+            vec![Ok(b"Unknown command\n".to_vec()), Err(io::ErrorKind::ConnectionReset.into())];
+        let failure = turn(script, false).unwrap_err();
+        assert!(failure.to_string().contains("refused"), "{failure}");
+    }
+
+    #[test]
+    fn who_has_a_long_answer_lets_others_go_first() {
+        let piece = || Ok([&b"Name: HAProxy\n"[..], &[b'x'; 16 * 1024]].concat());
+        let pause = || Err(io::ErrorKind::WouldBlock.into());
+        let script = || vec![piece(), pause(), piece(), pause(), pause()];
+        assert_eq!(turn(script(), true).unwrap(), Turn::Open { flowing: true });
+        assert_eq!(turn(script(), false).unwrap(), Turn::Open { flowing: false });
     }
 }

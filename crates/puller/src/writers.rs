@@ -12,7 +12,7 @@ use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::dispatcher::{self, Dispatch};
 
-/// Work that waits for a thread. More waits with its caller; each holds one buffer at most.
+/// Work that waits for a thread; more waits with its caller.
 const WAITING_WORK: usize = 64;
 
 struct Work {
@@ -30,7 +30,7 @@ pub(crate) struct Writers {
 
 /// No thread is left to do the work.
 #[derive(Debug, thiserror::Error)]
-#[error("the threads that write files have ended")]
+#[error("the threads that read answers and write files have ended")]
 pub(crate) struct Gone;
 
 impl Writers {
@@ -46,6 +46,12 @@ impl Writers {
             })?;
         }
         Ok(Self { work, places: Arc::new(Semaphore::new(WAITING_WORK)) })
+    }
+
+    /// Asks later whether work waits for a thread: who has one and is in no hurry can let it go.
+    pub(crate) fn others_wait(&self) -> impl Fn() -> bool + Send + use<> {
+        let places = Arc::clone(&self.places);
+        move || places.available_permits() < WAITING_WORK
     }
 
     /// Has a thread do `work` and returns its result.

@@ -95,6 +95,12 @@ pub enum Error {
         /// The first name tried.
         first: u64,
     },
+    /// A file of the snapshot comes when it is published, given up, or to be without that file.
+    #[error("{} comes too late for its snapshot", path.display())]
+    TooLate {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of the snapshot was begun and not closed.
     #[error("{} is not whole: {} was not closed", dir.display(), file.display())]
     Unfinished {
@@ -129,8 +135,19 @@ pub struct Staging {
 #[derive(Debug, Clone)]
 pub struct StagedFiles {
     dir: Arc<Path>,
-    unfinished: Arc<Mutex<BTreeSet<OsString>>>,
+    state: Arc<Mutex<State>>,
     sync: bool,
+}
+
+/// What those who fill a snapshot side by side must agree about.
+#[derive(Debug, Default)]
+struct State {
+    /// Files that were begun and not closed.
+    unfinished: BTreeSet<OsString>,
+    /// Files that were taken out again.
+    removed: BTreeSet<OsString>,
+    /// No file comes any more.
+    is_sealed: bool,
 }
 
 /// A file of a snapshot. Until it is closed the snapshot cannot be published.
@@ -138,7 +155,7 @@ pub struct StagedFiles {
 pub struct StagedFile {
     file: File,
     path: PathBuf,
-    unfinished: Arc<Mutex<BTreeSet<OsString>>>,
+    state: Arc<Mutex<State>>,
     sync: bool,
 }
 
@@ -238,7 +255,7 @@ impl Spool {
                         seconds: epoch_seconds,
                         files: StagedFiles {
                             dir: dir.into(),
-                            unfinished: Arc::default(),
+                            state: Arc::default(),
                             sync: self.sync,
                         },
                         abandon: true,
@@ -286,8 +303,12 @@ impl Staging {
     ///
     /// A file is not closed, or the system refuses; then the snapshot is abandoned.
     pub fn publish(mut self) -> Result<PathBuf, Error> {
-        if let Some(file) = lock(&self.files.unfinished).first() {
-            return Err(Error::Unfinished { dir: self.dir().to_owned(), file: file.into() });
+        {
+            let mut state = lock(&self.files.state);
+            state.is_sealed = true;
+            if let Some(file) = state.unfinished.first() {
+                return Err(Error::Unfinished { dir: self.dir().to_owned(), file: file.into() });
+            }
         }
         if self.files.sync {
             sync_directory(self.dir())?;
@@ -342,6 +363,8 @@ impl Drop for Staging {
         if !self.abandon {
             return;
         }
+        // Whoever is late would make it a directory that is not empty.
+        lock(&self.files.state).is_sealed = true;
         match fs::remove_dir_all(self.dir()) {
             Ok(()) => debug!(directory = %self.dir().display(), "abandoned"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -358,27 +381,34 @@ impl StagedFiles {
     ///
     /// # Errors
     ///
-    /// It cannot be created.
+    /// It cannot be created, or it was taken out, or the snapshot is published or given up.
     pub fn create(&self, name: &OsStr) -> Result<StagedFile, Error> {
         let path = self.dir.join(name);
+        let mut state = lock(&self.state);
+        if state.is_sealed || state.removed.contains(name) {
+            return Err(Error::TooLate { path });
+        }
         let file = File::create(&path).map_err(|source| io_error("create", &path, source))?;
-        lock(&self.unfinished).insert(name.to_owned());
-        Ok(StagedFile { file, path, unfinished: Arc::clone(&self.unfinished), sync: self.sync })
+        state.unfinished.insert(name.to_owned());
+        drop(state);
+        Ok(StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync })
     }
 
     /// Takes a file out of the snapshot again, closed or not; one that was never begun is no fault.
-    /// Whoever still writes to it writes into nothing.
+    /// Whoever still writes to it writes into nothing, and nobody can begin it anew.
     ///
     /// # Errors
     ///
     /// The system refuses.
     pub fn remove(&self, name: &OsStr) -> Result<(), Error> {
         let path = self.dir.join(name);
+        let mut state = lock(&self.state);
+        state.removed.insert(name.to_owned());
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_error("remove", &path, error));
             }
-            _ => lock(&self.unfinished).remove(name),
+            _ => state.unfinished.remove(name),
         };
         Ok(())
     }
@@ -404,7 +434,7 @@ impl StagedFile {
             self.file.sync_all().map_err(|source| io_error("sync", &self.path, source))?;
         }
         if let Some(name) = self.path.file_name() {
-            lock(&self.unfinished).remove(name);
+            lock(&self.state).unfinished.remove(name);
         }
         Ok(())
     }

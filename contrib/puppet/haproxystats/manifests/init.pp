@@ -97,7 +97,7 @@
 # @param pull_tmp_dst_dir
 #   `[pull] tmp-dst-dir`: where snapshots are staged.
 # @param pull_workers
-#   `[pull] workers`: threads that write files.
+#   `[pull] workers`: threads that read answers and write files.
 # @param pull_queue_size
 #   `[pull] queue-size`: no cycle while so many directories wait in dst-dir.
 # @param pull_sync

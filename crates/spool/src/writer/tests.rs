@@ -109,6 +109,27 @@ fn a_file_that_is_removed_is_in_no_snapshot() {
 }
 
 #[test]
+fn no_file_comes_too_late() {
+    let dirs = Dirs::new();
+    let late = |files: &StagedFiles, name: &str| {
+        matches!(files.create(OsStr::new(name)), Err(Error::TooLate { .. }))
+    };
+    let staging = dirs.open().stage(1_700_000_000).unwrap();
+    let files = staging.files();
+    files.remove(OsStr::new("b_info")).unwrap();
+    assert!(late(&files, "b_info"), "its endpoint is out");
+    fill(&staging, "whole");
+    let published = staging.publish().unwrap();
+    assert!(late(&files, "b_stat"), "it is published");
+    assert_eq!(names(&published), ["a_info"]);
+
+    let staging = dirs.open().stage(1_700_000_010).unwrap();
+    let files = staging.files();
+    drop(staging);
+    assert!(late(&files, "a_info"), "it is given up");
+}
+
+#[test]
 fn two_do_not_write_to_one_pair_of_directories() {
     let dirs = Dirs::new();
     let mut first = dirs.open();

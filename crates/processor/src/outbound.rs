@@ -37,8 +37,10 @@ pub(crate) struct Outbound {
     own_on_way: bool,
     /// A timer that runs is of a state that is over.
     timer_is_stale: bool,
-    /// Batches that could not be read just now: others go first.
+    /// Batches that could not be read the last time, and that this was told.
     unreadable: BTreeSet<String>,
+    /// Those of them that were tried since all others were: others go first.
+    tried: BTreeSet<String>,
     /// Whether it is known to the operator that the outbox is over its bound.
     told_dropping: bool,
     /// Since when a receiver is down.
@@ -68,6 +70,7 @@ impl Outbound {
             own_on_way: false,
             timer_is_stale: false,
             unreadable: BTreeSet::new(),
+            tried: BTreeSet::new(),
             told_dropping: false,
             down_since: None,
         })
@@ -110,10 +113,13 @@ impl Outbound {
 
     /// That pause is over.
     pub(crate) fn pause_over(&mut self) {
-        let readable = |entry: &Entry| !self.unreadable.contains(&entry.timestamp);
-        let oldest = self.outbox.as_ref().and_then(|outbox| {
-            Some((outbox, outbox.oldest_of(readable).or_else(|| outbox.oldest())?))
-        });
+        let untried = |entry: &Entry| !self.tried.contains(&entry.timestamp);
+        if self.outbox.as_ref().is_some_and(|outbox| outbox.oldest_of(untried).is_none()) {
+            self.tried.clear();
+        }
+        let untried = |entry: &Entry| !self.tried.contains(&entry.timestamp);
+        let oldest =
+            self.outbox.as_ref().and_then(|outbox| Some((outbox, outbox.oldest_of(untried)?)));
         if self.gate.pause_over(oldest.is_some()) == Try::Replay
             && let (Some((outbox, entry)), Some(orders)) = (oldest, &self.orders)
         {
@@ -143,6 +149,9 @@ impl Outbound {
         let change = self.gate.stored(snapshot, refused.is_some());
         self.tell(change, refused.unwrap_or_default());
         let Some(outbox) = &mut self.outbox else { return };
+        // It stands in place of a former run.
+        self.unreadable.remove(&entry.timestamp);
+        self.tried.remove(&entry.timestamp);
         let dropped = outbox.added(entry);
         if outbox.is_empty() {
             // With nothing to try, the receiver would never be found to be back.
@@ -191,6 +200,7 @@ impl Outbound {
         let Some(outbox) = &mut self.outbox else { return };
         if !matches!(sent, Sent::Unreadable(_)) {
             self.unreadable.remove(&entry.timestamp);
+            self.tried.remove(&entry.timestamp);
         }
         match sent {
             Sent::Taken => {
@@ -233,6 +243,7 @@ impl Outbound {
             Sent::Unreadable(reason) => {
                 self.gate.replay_without_result();
                 self.replay_pause = UNREADABLE_PAUSE;
+                self.tried.insert(entry.timestamp.clone());
                 if !self.unreadable.insert(entry.timestamp.clone()) {
                     return;
                 }
@@ -297,6 +308,7 @@ impl Outbound {
     fn dropped(&mut self, entries: &[Entry], counts: &mut Counts) {
         for entry in entries {
             self.unreadable.remove(&entry.timestamp);
+            self.tried.remove(&entry.timestamp);
         }
         let metrics = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.metrics));
         counts.dropped_metrics = counts.dropped_metrics.saturating_add(metrics);
@@ -389,5 +401,17 @@ mod tests {
         assert_eq!(next(&mut outbound, &given, unreadable()), "1");
         assert_eq!(next(&mut outbound, &given, Sent::Taken), "1");
         assert!(outbound.unreadable.is_empty() && outbound.gauges().outbox_metrics == 0);
+    }
+
+    #[test]
+    fn those_that_cannot_be_read_take_turns() {
+        let base = tempfile::tempdir().unwrap();
+        let (mut outbound, given) = outbound(base.path(), &["1", "2"]);
+        let unreadable = || Sent::Unreadable("the disk says no".to_owned());
+        for expected in ["1", "2", "1"] {
+            assert_eq!(next(&mut outbound, &given, unreadable()), expected);
+        }
+        assert_eq!(next(&mut outbound, &given, Sent::Taken), "2");
+        assert_eq!(next(&mut outbound, &given, unreadable()), "1");
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Cells {
     beyond: Vec<(u32, u64)>,
     /// Rows without a value, ascending: from, and up to but not including.
     pub(crate) nulls: Vec<(u32, u32)>,
-    /// The magnitudes of the first `looked_at` values joined: less than twice the largest.
+    /// The magnitudes of the first `looked_at` values joined, and of some that were forgotten: less than twice the largest.
     magnitude: u64,
     looked_at: usize,
 }

@@ -15,8 +15,10 @@ use crate::separators::{self, BLOCK, Masks};
 pub(crate) const ROW_MAX_BYTES: usize = 256 * 1024;
 /// Cells that a row can have at most; HAProxy 3.4 has 213.
 pub(crate) const CELLS_MAX: usize = 1024;
+/// Positions that are written at once.
+const SPARE: usize = 4;
 /// Room for the positions of a block, and for what is written behind them for nothing.
-const ROOM: usize = BLOCK + 8;
+const ROOM: usize = BLOCK + SPARE;
 /// Room before the text, so that the eight bytes before the end of any cell can be loaded.
 const FRONT: usize = 16;
 
@@ -142,11 +144,10 @@ impl Buffer {
                 // All bits below it; where there is none, all.
                 let before = line_end.wrapping_sub(1);
                 let found = commas & before;
-                let running = running_counts(found);
                 if cells < *wanted {
-                    write_positions(found, running, at, ends[cells..].first_chunk_mut()?);
+                    write_positions(found, at, ends[cells..].first_chunk_mut()?);
                 }
-                cells += (running >> 56) as usize;
+                cells += found.count_ones() as usize;
                 if line_end == 0 {
                     break;
                 }
@@ -173,45 +174,16 @@ impl Buffer {
     }
 }
 
-/// Which bits are set in a byte, the lowest first; what comes after the last of them stands for nothing.
-const POSITIONS: [[u32; 8]; 256] = {
-    let mut table = [[0; 8]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut bit, mut found) = (0, 0);
-        while bit < 8 {
-            if byte >> bit & 1 == 1 {
-                table[byte][found] = bit;
-                found += 1;
-            }
-            bit += 1;
-        }
-        byte += 1;
-    }
-    table
-};
-
-/// How many bits each byte of a mask has and all before it, as the bytes of a number: the last has the sum of all.
+/// Writes where the bits are, counted from `at`, and tells how many. Four go at a time, the last of them perhaps for nothing: a
+/// test after each would cost more.
 #[inline(always)]
-fn running_counts(bits: u64) -> u64 {
-    let pairs = bits - (bits >> 1 & 0x5555_5555_5555_5555);
-    let fours = (pairs & 0x3333_3333_3333_3333) + (pairs >> 2 & 0x3333_3333_3333_3333);
-    let bytes = (fours + (fours >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;
-    bytes.wrapping_mul(0x0101_0101_0101_0101)
-}
-
-/// Writes where the bits are, counted from `at`: for each byte of them eight positions out of a table, some for nothing, since
-/// where the next byte's begin is known without going through this one's bits. One after another they would take twice as long.
-#[inline(always)]
-fn write_positions(bits: u64, running: u64, at: usize, ends: &mut [u32; ROOM]) {
-    let before = (running << 8).to_le_bytes();
-    for (eighth, (byte, before)) in bits.to_le_bytes().into_iter().zip(before).enumerate() {
-        let first = (at + 8 * eighth) as u32;
-        // Never more than 56, which the compiler is not to test.
-        let begin = usize::from(before) % BLOCK;
-        for (end, position) in ends[begin..begin + 8].iter_mut().zip(&POSITIONS[usize::from(byte)])
-        {
-            *end = first + position;
+fn write_positions(mut bits: u64, at: usize, ends: &mut [u32; ROOM]) {
+    let found = bits.count_ones() as usize;
+    let (fours, _) = ends[..found.next_multiple_of(SPARE)].as_chunks_mut::<SPARE>();
+    for four in fours {
+        for end in four {
+            *end = at as u32 + bits.trailing_zeros();
+            bits &= bits.wrapping_sub(1);
         }
     }
 }

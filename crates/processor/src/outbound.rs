@@ -2,7 +2,7 @@
 //!
 //! A state is logged when it changes, not while it lasts. Nothing here waits: the sender's thread does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -37,10 +37,8 @@ pub(crate) struct Outbound {
     own_on_way: bool,
     /// A timer that runs is of a state that is over.
     timer_is_stale: bool,
-    /// Batches that could not be read the last time, and that this was told.
-    unreadable: BTreeSet<String>,
-    /// Those of them that were tried since all others were: others go first.
-    tried: BTreeSet<String>,
+    /// Batches that could not be read the last time, each told once; and whether it had its turn since all had: others go first.
+    unreadable: BTreeMap<String, bool>,
     /// Whether it is known to the operator that the outbox is over its bound.
     told_dropping: bool,
     /// Since when a receiver is down.
@@ -69,8 +67,7 @@ impl Outbound {
             replay_pause: Duration::ZERO,
             own_on_way: false,
             timer_is_stale: false,
-            unreadable: BTreeSet::new(),
-            tried: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
             told_dropping: false,
             down_since: None,
         })
@@ -113,13 +110,14 @@ impl Outbound {
 
     /// That pause is over.
     pub(crate) fn pause_over(&mut self) {
-        let untried = |entry: &Entry| !self.tried.contains(&entry.timestamp);
-        if self.outbox.as_ref().is_some_and(|outbox| outbox.oldest_of(untried).is_none()) {
-            self.tried.clear();
-        }
-        let untried = |entry: &Entry| !self.tried.contains(&entry.timestamp);
-        let oldest =
-            self.outbox.as_ref().and_then(|outbox| Some((outbox, outbox.oldest_of(untried)?)));
+        let oldest = self.outbox.as_ref().and_then(|outbox| {
+            let had_turn = &mut self.unreadable;
+            let next = outbox.oldest_of(|entry| had_turn.get(&entry.timestamp) != Some(&true));
+            if next.is_none() {
+                had_turn.values_mut().for_each(|had| *had = false);
+            }
+            Some((outbox, next.or_else(|| outbox.oldest())?))
+        });
         if self.gate.pause_over(oldest.is_some()) == Try::Replay
             && let (Some((outbox, entry)), Some(orders)) = (oldest, &self.orders)
         {
@@ -151,7 +149,6 @@ impl Outbound {
         let Some(outbox) = &mut self.outbox else { return };
         // It stands in place of a former run.
         self.unreadable.remove(&entry.timestamp);
-        self.tried.remove(&entry.timestamp);
         let dropped = outbox.added(entry);
         if outbox.is_empty() {
             // With nothing to try, the receiver would never be found to be back.
@@ -200,7 +197,6 @@ impl Outbound {
         let Some(outbox) = &mut self.outbox else { return };
         if !matches!(sent, Sent::Unreadable(_)) {
             self.unreadable.remove(&entry.timestamp);
-            self.tried.remove(&entry.timestamp);
         }
         match sent {
             Sent::Taken => {
@@ -243,8 +239,7 @@ impl Outbound {
             Sent::Unreadable(reason) => {
                 self.gate.replay_without_result();
                 self.replay_pause = UNREADABLE_PAUSE;
-                self.tried.insert(entry.timestamp.clone());
-                if !self.unreadable.insert(entry.timestamp.clone()) {
+                if self.unreadable.insert(entry.timestamp.clone(), true).is_some() {
                     return;
                 }
                 warn!(
@@ -308,7 +303,6 @@ impl Outbound {
     fn dropped(&mut self, entries: &[Entry], counts: &mut Counts) {
         for entry in entries {
             self.unreadable.remove(&entry.timestamp);
-            self.tried.remove(&entry.timestamp);
         }
         let metrics = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.metrics));
         counts.dropped_metrics = counts.dropped_metrics.saturating_add(metrics);

@@ -92,17 +92,13 @@ impl Limits {
         }
     }
 
-    /// Whether the cycle may go on.
-    fn not_over(&self) -> Result<(), Late> {
-        match self.cycle {
-            Some((limit, end)) if Instant::now() >= end => Err(Late { limit }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits for `work`, no longer than the cycle may last.
+    /// Waits for `work`, no longer than the cycle may last. After its end nothing is begun: a timer
+    /// alone would let through whatever is ready at once.
     async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Late> {
         let Some((limit, end)) = self.cycle else { return Ok(work.await) };
+        if Instant::now() >= end {
+            return Err(Late { limit });
+        }
         timeout_at(end, work).await.map_err(|_| Late { limit })
     }
 }
@@ -190,35 +186,29 @@ impl Client {
             came.map_err(|late| late.while_doing(format!("{total} bytes of the answers came")))?
                 .map_err(broken)?;
             let mut from = stream.unwatch().map_err(broken)?;
-            loop {
-                // What is ready is taken even after the end, unless somebody looks.
-                limits.not_over().map_err(|late| {
-                    let total = transfer.total();
-                    late.while_doing(format!("{total} bytes of the answers came"))
-                })?;
-                let begun = Arc::new(AtomicBool::new(false));
-                let (begins, others_wait) = (Arc::clone(&begun), self.writers.others_wait());
-                let turn = self.writers.run(move || {
-                    begins.store(true, Ordering::Relaxed);
-                    let turn = transfer.turn(&mut from, end, others_wait);
-                    (transfer, from, turn)
-                });
-                let taken = limits.within(turn).await.map_err(|late| {
-                    late.while_doing(if begun.load(Ordering::Relaxed) {
-                        "the disk has not taken the answer"
-                    } else {
-                        "all threads that take answers are busy (workers)"
-                    })
-                });
-                let turn;
-                (transfer, from, turn) = taken??;
-                match turn? {
-                    Turn::Done => return Ok(transfer.total()),
-                    Turn::Open { flowing: true } => sleep(GATHERING).await,
-                    Turn::Open { flowing: false } => break,
-                }
+            let begun = Arc::new(AtomicBool::new(false));
+            let (begins, others_wait) = (Arc::clone(&begun), self.writers.others_wait());
+            let turn = self.writers.run(move || {
+                begins.store(true, Ordering::Relaxed);
+                let turn = transfer.turn(&mut from, end, others_wait);
+                (transfer, from, turn)
+            });
+            let taken = limits.within(turn).await.map_err(|late| {
+                late.while_doing(if begun.load(Ordering::Relaxed) {
+                    "the disk has not taken the answer"
+                } else {
+                    "all threads that take answers are busy (workers)"
+                })
+            });
+            let turn;
+            (transfer, from, turn) = taken??;
+            match turn? {
+                Turn::Done => return Ok(transfer.total()),
+                Turn::Open { flowing: true } => sleep(GATHERING).await,
+                Turn::Open { flowing: false } => {}
             }
-            stream = from.watch().map_err(broken)?;
+            let bytes = transfer.total();
+            stream = from.watch().map_err(|source| Failure::Read { bytes, source })?;
         }
     }
 }

@@ -71,6 +71,7 @@ impl Buffer {
         file: &mut impl Read,
         mut each: impl FnMut(Row<'_>) -> Option<usize>,
     ) -> io::Result<()> {
+        let mut each = |row: Row<'_>| each(row).map(|wanted| wanted.min(CELLS_MAX));
         let limit = FRONT + ROW_MAX_BYTES;
         let mut wanted = CELLS_MAX;
         let mut filled = FRONT;
@@ -82,7 +83,7 @@ impl Buffer {
                 let fault = Some(RowFault::TooLong);
                 let row = Row { text, begin: FRONT, end: limit, cells: 1, ends, fault };
                 let Some(next) = each(row) else { return Ok(()) };
-                (passing_over, filled, wanted) = (true, FRONT, next.min(CELLS_MAX));
+                (passing_over, filled, wanted) = (true, FRONT, next);
                 continue;
             }
             let count = match file.read(room) {
@@ -164,7 +165,7 @@ impl Buffer {
                     _ => None,
                 };
                 let ends = &ends[..cells.min(*wanted)];
-                *wanted = each(Row { text: bytes, begin, end, cells, ends, fault })?.min(CELLS_MAX);
+                *wanted = each(Row { text: bytes, begin, end, cells, ends, fault })?;
                 begin = end + 1;
                 cells = 0;
             }
@@ -174,8 +175,8 @@ impl Buffer {
     }
 }
 
-/// Writes where the bits are, counted from `at`, and tells how many. Four go at a time, the last of them perhaps for nothing: a
-/// test after each would cost more.
+/// Writes where the bits are, counted from `at`. Four go at a time, the last of them perhaps for nothing: a test after each would
+/// cost more.
 #[inline(always)]
 fn write_positions(mut bits: u64, at: usize, ends: &mut [u32; ROOM]) {
     let found = bits.count_ones() as usize;

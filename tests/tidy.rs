@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 /// Which siblings a crate may import; strictly downward.
 const ARROWS: &[(&str, &[&str])] = &[
     ("metric", &[]),
-    ("spool", &[]),
+    ("spool", &["daemon"]),
     ("daemon", &[]),
     ("config", &["metric"]),
-    ("tables", &["config", "metric"]),
+    ("tables", &["config", "metric", "daemon"]),
     ("dispatch", &["config", "metric", "daemon"]),
     ("puller", &["config", "spool", "daemon"]),
     ("processor", &["config", "metric", "spool", "daemon", "tables", "dispatch"]),

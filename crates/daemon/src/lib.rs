@@ -1,12 +1,18 @@
-//! What a long-running program needs and HAProxy has no part in: logging, the end by signal, pauses between tries, clocks.
+//! What a long-running program needs and HAProxy has no part in: logging, the end by signal, pauses
+//! between tries, clocks, name look-ups, files that strangers can touch, remedies for errors.
 
 pub mod backoff;
 pub mod clock;
+pub mod conditions;
+pub mod file;
 pub mod logging;
+pub mod lookup;
+pub mod remedy;
 pub mod service;
 pub mod shutdown;
 
 pub use backoff::Backoff;
 pub use clock::Clock;
+pub use conditions::Conditions;
 pub use service::Service;
 pub use tracing_subscriber::filter::LevelFilter;

@@ -1,0 +1,200 @@
+//! Conditions that last, such as an endpoint that is down: logged when they begin, when they
+//! change and when they end, and not while they last.
+//!
+//! A condition is a key (who) and a state (what is wrong, without figures that change each time).
+//! Both bounds are told once: beyond `limit` keys a further condition is only counted, and a key
+//! whose state changes more than [`CHANGES_MAX`] times within [`CHANGES_PERIOD`] is silent until
+//! that period is over.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Lines that one key may cause within [`CHANGES_PERIOD`].
+pub const CHANGES_MAX: u32 = 10;
+/// See [`CHANGES_MAX`].
+pub const CHANGES_PERIOD: Duration = Duration::from_secs(3600);
+
+/// What to log about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Nothing: it is known.
+    Silent,
+    /// It changed.
+    News,
+    /// It changed, and so often that it is silent for a while: say that too.
+    Last,
+    /// It changed, and there is no room for another key: say once that more are not logged.
+    Full,
+}
+
+/// Conditions by key.
+#[derive(Debug)]
+pub struct Conditions {
+    limit: usize,
+    full_was_told: bool,
+    known: BTreeMap<String, Condition>,
+}
+
+#[derive(Debug)]
+struct Condition {
+    /// `None` once it has ended: kept for a while to count its changes.
+    state: Option<String>,
+    since: Instant,
+    changes: u32,
+}
+
+impl Line {
+    /// Whether there is something to log.
+    #[must_use]
+    pub const fn is_due(self) -> bool {
+        !matches!(self, Self::Silent)
+    }
+
+    /// What to append to the message.
+    #[must_use]
+    pub const fn note(self) -> &'static str {
+        match self {
+            Self::Silent | Self::News => "",
+            Self::Last => " (this changes often: not logged again for an hour)",
+            Self::Full => " (more of this kind are not logged)",
+        }
+    }
+}
+
+impl Conditions {
+    /// None yet, and at most `limit` at a time.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self { limit, full_was_told: false, known: BTreeMap::new() }
+    }
+
+    /// The key is in this state now.
+    pub fn begin(&mut self, key: &str, state: &str, now: Instant) -> Line {
+        if let Some(known) = self.known.get_mut(key) {
+            if known.state.as_deref() == Some(state) {
+                return Line::Silent;
+            }
+            known.state = Some(state.to_owned());
+            return known.changed(now);
+        }
+        self.forget_ended(now);
+        if self.known.len() >= self.limit {
+            let told = std::mem::replace(&mut self.full_was_told, true);
+            return if told { Line::Silent } else { Line::Full };
+        }
+        let condition = Condition { state: Some(state.to_owned()), since: now, changes: 1 };
+        self.known.insert(key.to_owned(), condition);
+        Line::News
+    }
+
+    /// The key is in no state now: due where it was in one.
+    pub fn end(&mut self, key: &str, now: Instant) -> Line {
+        let Some(known) = self.known.get_mut(key) else { return Line::Silent };
+        if known.state.take().is_none() {
+            return Line::Silent;
+        }
+        known.changed(now)
+    }
+
+    /// Ends every condition whose key `holds` does not know, and returns those keys to log.
+    pub fn end_others(
+        &mut self,
+        holds: impl Fn(&str) -> bool,
+        now: Instant,
+    ) -> Vec<(String, Line)> {
+        let mut ended = Vec::new();
+        for (key, known) in &mut self.known {
+            if known.state.is_some() && !holds(key) {
+                known.state = None;
+                let line = known.changed(now);
+                if line.is_due() {
+                    ended.push((key.clone(), line));
+                }
+            }
+        }
+        ended
+    }
+
+    /// How many keys are in some state.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.known.values().filter(|known| known.state.is_some()).count()
+    }
+
+    fn forget_ended(&mut self, now: Instant) {
+        if self.known.len() >= self.limit {
+            self.known.retain(|_, known| known.state.is_some());
+            self.full_was_told &= self.known.len() >= self.limit;
+        }
+        self.known.retain(|_, known| known.state.is_some() || !known.period_is_over(now));
+    }
+}
+
+impl Condition {
+    fn changed(&mut self, now: Instant) -> Line {
+        if self.period_is_over(now) {
+            (self.since, self.changes) = (now, 0);
+        }
+        self.changes = self.changes.saturating_add(1);
+        match self.changes {
+            ..CHANGES_MAX => Line::News,
+            CHANGES_MAX => Line::Last,
+            _ => Line::Silent,
+        }
+    }
+
+    fn period_is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= CHANGES_PERIOD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_told_when_it_begins_changes_and_ends() {
+        let (mut conditions, now) = (Conditions::new(9), Instant::now());
+        let mut begin = |state| conditions.begin("a", state, now);
+        let lines = [begin("down"), begin("down"), begin("slow"), begin("slow")];
+        assert_eq!(lines, [Line::News, Line::Silent, Line::News, Line::Silent]);
+        assert_eq!(conditions.count(), 1);
+        let ends = [conditions.end("a", now), conditions.end("a", now), conditions.end("b", now)];
+        assert_eq!(ends, [Line::News, Line::Silent, Line::Silent]);
+        assert_eq!(conditions.begin("a", "slow", now), Line::News, "it began anew");
+    }
+
+    #[test]
+    fn what_flaps_is_told_ten_times_an_hour() {
+        let (mut conditions, start) = (Conditions::new(9), Instant::now());
+        let mut told = |at: Duration| {
+            let lines =
+                [conditions.begin("a", "down", start + at), conditions.end("a", start + at)];
+            lines.into_iter().filter(|line| line.is_due()).count()
+        };
+        let first_hour: usize = (0..600).map(|second| told(Duration::from_secs(second))).sum();
+        assert_eq!(first_hour, CHANGES_MAX as usize);
+        assert_eq!(told(CHANGES_PERIOD), 2, "told again in the next hour");
+    }
+
+    #[test]
+    fn beyond_the_limit_of_keys_one_line_says_so() {
+        let (mut conditions, now) = (Conditions::new(2), Instant::now());
+        let mut begin = |key: &str| conditions.begin(key, "down", now);
+        let lines = [begin("a"), begin("b"), begin("c"), begin("d"), begin("a")];
+        assert_eq!(lines, [Line::News, Line::News, Line::Full, Line::Silent, Line::Silent]);
+        conditions.end("a", now);
+        assert_eq!(conditions.begin("c", "down", now), Line::News, "an ended one makes room");
+    }
+
+    #[test]
+    fn those_that_are_not_seen_again_have_ended() {
+        let (mut conditions, now) = (Conditions::new(9), Instant::now());
+        for key in ["a", "b", "c"] {
+            conditions.begin(key, "damaged", now);
+        }
+        let ended = conditions.end_others(|key| key == "b", now);
+        assert_eq!(ended, [("a".to_owned(), Line::News), ("c".to_owned(), Line::News)]);
+        assert!(conditions.end_others(|key| key == "b", now).is_empty());
+    }
+}

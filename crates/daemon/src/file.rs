@@ -1,0 +1,236 @@
+//! Files in directories that others can write to, opened so that nothing in their place can block
+//! us or fill the memory.
+//!
+//! A FIFO blocks whoever opens it, a device can do something when it is opened, `/dev/zero` never
+//! ends, and a link leads out of the directory. So [`open`] and [`create`] take regular files
+//! only, and no more of a file is read than its limit.
+
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Take};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::remedy;
+
+/// How many bytes a file may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// The largest size.
+    pub bytes: u64,
+    /// What sets the limit, for the message.
+    pub name: &'static str,
+}
+
+/// What a symbolic link in the place of a file counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// As the file that it leads to: for paths that the operator chose.
+    Followed,
+    /// As no file: for whatever lies in a directory that others fill.
+    Refused,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug)]
+pub enum Fault {
+    /// The file is at fault, and a later try finds the same. The text continues "the file …".
+    Damage(String),
+    /// The moment is at fault: a later try can succeed.
+    Passing(io::Error),
+}
+
+impl From<String> for Fault {
+    fn from(damage: String) -> Self {
+        Self::Damage(damage)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damage(damage) => to.write_str(damage),
+            Self::Passing(error) => {
+                write!(to, "cannot be read: {error}{}", remedy::of(error))
+            }
+        }
+    }
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Damage(damage) => Self::new(io::ErrorKind::InvalidData, damage),
+            Fault::Passing(error) => error,
+        }
+    }
+}
+
+/// Tells a file that cannot be read from a moment at which it cannot be read: rights, memory,
+/// descriptors and file servers come back, a file that is gone or that the disk lost does not.
+#[must_use]
+pub fn unreadable(error: io::Error) -> Fault {
+    if is_passing(&error) {
+        return Fault::Passing(error);
+    }
+    Fault::Damage(format!("cannot be read: {error}"))
+}
+
+/// Whether the moment is at fault and not the file.
+#[must_use]
+pub fn is_passing(error: &io::Error) -> bool {
+    const PASSING: [Errno; 9] = [
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::NOMEM,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::STALE,
+        Errno::TIMEDOUT,
+        Errno::NOTCONN,
+        Errno::HOSTDOWN,
+    ];
+    PASSING.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Opens a regular file for reading that keeps to its limit.
+///
+/// # Errors
+///
+/// It is no regular file, larger than `limit`, or cannot be opened.
+pub fn open(path: &Path, limit: Limit, links: Links) -> Result<Take<File>, Fault> {
+    // Look before opening, because opening a device can have an effect.
+    let metadata = match links {
+        Links::Followed => fs::metadata(path),
+        Links::Refused => fs::symlink_metadata(path),
+    };
+    check(&metadata.map_err(unreadable)?, limit)?;
+    let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if links == Links::Refused {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+    let file = opened.map(File::from).map_err(unreadable)?;
+    // Look again at what was opened, because it may have been exchanged in between.
+    check(&file.metadata().map_err(unreadable)?, limit)?;
+    Ok(file.take(limit.bytes))
+}
+
+/// Creates a file for writing, or empties the regular file that stands there.
+///
+/// # Errors
+///
+/// Something else than a regular file stands there, or the system refuses.
+pub fn create(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let no_file = || io::Error::new(io::ErrorKind::AlreadyExists, "it is no regular file");
+    let mode = Mode::from_raw_mode(0o666);
+    let file = match rustix::fs::open(path, flags, mode) {
+        // A link, a FIFO that nobody reads, a directory.
+        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(no_file()),
+        opened => File::from(opened?),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(no_file());
+    }
+    file.set_len(0)?;
+    Ok(file)
+}
+
+fn check(metadata: &Metadata, limit: Limit) -> Result<(), Fault> {
+    if !metadata.is_file() {
+        return Err(Fault::Damage("is no regular file".to_owned()));
+    }
+    let (bytes, Limit { bytes: most, name }) = (metadata.len(), limit);
+    if bytes > most {
+        return Err(format!("has {bytes} bytes, more than {name} = {most} allows").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const LIMIT: Limit = Limit { bytes: 4, name: "some-limit" };
+
+    fn read(path: &Path, links: Links) -> Result<String, String> {
+        let mut text = String::new();
+        let mut file = open(path, LIMIT, links).map_err(|fault| fault.to_string())?;
+        file.read_to_string(&mut text).unwrap();
+        Ok(text)
+    }
+
+    #[test]
+    fn only_the_moment_is_tried_again() {
+        for errno in [Errno::MFILE, Errno::ACCESS, Errno::STALE] {
+            assert!(matches!(unreadable(errno.into()), Fault::Passing(_)), "{errno:?}");
+        }
+        for errno in [Errno::NOENT, Errno::IO, Errno::ISDIR] {
+            assert!(matches!(unreadable(errno.into()), Fault::Damage(_)), "{errno:?}");
+        }
+    }
+
+    /// A FIFO would block the caller for ever, which the test's runner would show.
+    #[test]
+    fn nothing_but_a_regular_file_is_read_or_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), Mode::RUSR | Mode::WUSR).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        symlink("/dev/zero", at("device")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        for name in ["fifo", "socket", "folder", "device", "dangling"] {
+            for links in [Links::Followed, Links::Refused] {
+                assert!(read(&at(name), links).is_err(), "{name} {links:?}");
+            }
+            let refused = create(&at(name)).map(|_| ()).unwrap_err();
+            assert!(refused.to_string().contains("no regular file"), "{name}: {refused}");
+        }
+        assert!(!at("nowhere").exists(), "a link was followed to create a file");
+    }
+
+    #[test]
+    fn a_link_counts_as_its_file_only_where_the_operator_chose_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "abc").unwrap();
+        symlink(&file, &link).unwrap();
+        assert_eq!(read(&link, Links::Followed), Ok("abc".to_owned()));
+        assert_eq!(read(&link, Links::Refused), Err("is no regular file".to_owned()));
+        assert_eq!(read(&file, Links::Refused), Ok("abc".to_owned()));
+    }
+
+    #[test]
+    fn a_file_keeps_to_its_limit_also_when_it_grows() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "abcd").unwrap();
+        let mut opened = open(file.path(), LIMIT, Links::Refused).unwrap();
+        fs::write(file.path(), "abcdefgh").unwrap();
+        let mut text = String::new();
+        opened.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abcd");
+        let why = read(file.path(), Links::Refused).unwrap_err();
+        assert_eq!(why, "has 8 bytes, more than some-limit = 4 allows");
+    }
+
+    #[test]
+    fn a_file_that_is_created_anew_is_empty() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "abcd").unwrap();
+        create(file.path()).unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), "x");
+    }
+}

@@ -1,0 +1,124 @@
+//! Names become addresses on a thread of their own, because a resolver can hang and getaddrinfo(3)
+//! knows no time limit.
+//!
+//! A thread that hangs is left behind and cannot be ended, so there is a bound: a program has at
+//! most [`THREADS_MAX`] of them, and a [`Lookup`] has at most one. While that one hangs, whoever
+//! asks again waits for the same answer.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Look-ups that can be on their way in this program.
+pub const THREADS_MAX: usize = 64;
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Looks up `host` on a thread and calls `done` there with the answer.
+///
+/// # Errors
+///
+/// [`THREADS_MAX`] look-ups hang, or the system gives no thread; `done` is not called then.
+pub fn start(
+    host: &str,
+    port: u16,
+    done: impl FnOnce(io::Result<Vec<SocketAddr>>) + Send + 'static,
+) -> io::Result<()> {
+    struct Place;
+    impl Drop for Place {
+        fn drop(&mut self) {
+            THREADS.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+    let place = Place;
+    if THREADS.fetch_add(1, Ordering::AcqRel) >= THREADS_MAX {
+        let text = format!("{THREADS_MAX} look-ups of names hang; look at the resolver");
+        return Err(io::Error::other(text));
+    }
+    let host = host.to_owned();
+    let look_up = move || {
+        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        drop(place);
+        done(addresses);
+    };
+    thread::Builder::new().name("lookup".into()).spawn(look_up).map(|_| ())
+}
+
+/// One name, looked up by one thread at a time.
+#[derive(Debug)]
+pub struct Lookup {
+    host: String,
+    port: u16,
+    on_its_way: Option<Receiver<io::Result<Vec<SocketAddr>>>>,
+}
+
+impl Lookup {
+    /// Begins nothing yet.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, on_its_way: None }
+    }
+
+    /// The addresses, waited for no longer than `limit`. An answer that comes later is the next
+    /// call's.
+    ///
+    /// # Errors
+    ///
+    /// The name has no address, or there is no answer yet ([`io::ErrorKind::TimedOut`]).
+    pub fn addresses(&mut self, limit: Duration) -> io::Result<Vec<SocketAddr>> {
+        let receiver = match self.on_its_way.take() {
+            Some(receiver) => receiver,
+            None => {
+                let (sender, receiver) = channel();
+                start(&self.host, self.port, move |addresses| {
+                    // Whoever asked may be gone.
+                    let _ = sender.send(addresses);
+                })?;
+                receiver
+            }
+        };
+        match receiver.recv_timeout(limit) {
+            Ok(addresses) => addresses,
+            Err(RecvTimeoutError::Timeout) => {
+                self.on_its_way = Some(receiver);
+                let text = format!("no answer from the resolver within {} s", limit.as_secs_f64());
+                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(io::Error::other("the thread of the look-up ended"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn an_address_is_its_own_and_a_name_of_nobody_is_an_error() {
+        let found = Lookup::new("127.0.0.1", 7).addresses(LONG).unwrap();
+        assert_eq!(found, ["127.0.0.1:7".parse().unwrap()]);
+        Lookup::new("no such name", 7).addresses(LONG).unwrap_err();
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_the_next_calls_and_one_thread_looks() {
+        let mut lookup = Lookup::new("127.0.0.1", 7);
+        let (sender, receiver) = channel();
+        // Stands for a thread that hangs.
+        lookup.on_its_way = Some(receiver);
+        for _ in 0..3 {
+            let error = lookup.addresses(Duration::from_millis(1)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
+        sender.send(Ok(vec!["127.0.0.9:7".parse().unwrap()])).unwrap();
+        assert_eq!(lookup.addresses(LONG).unwrap(), ["127.0.0.9:7".parse().unwrap()]);
+        assert_eq!(lookup.addresses(LONG).unwrap(), ["127.0.0.1:7".parse().unwrap()], "anew");
+    }
+}

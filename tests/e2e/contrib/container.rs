@@ -2,6 +2,7 @@
 //! hadolint and docker-compose read the files, what is copied is there, the commands are in the
 //! base's packages, and the entry point runs both programs with nothing but those.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -93,7 +94,9 @@ fn what_the_image_copies_is_there_and_let_through() {
     assert_eq!(copied, 3);
 }
 
-/// Cargo finds both programs in what the builder sees, and would miss a crate.
+/// Cargo finds both programs in the files that the builder sees, and fails when a crate is missing.
+/// `--no-deps` reads only the workspace, so that no crate has to be downloaded; the empty
+/// CARGO_HOME makes the test fail here, and not on a fresh machine, if cargo should need one.
 #[test]
 fn the_builder_sees_all_that_cargo_needs() {
     let scene = Scene::new();
@@ -105,20 +108,30 @@ fn the_builder_sees_all_that_cargo_needs() {
             Command::new("cp").arg("-r").arg(Path::new(ROOT).join(&path)).arg(&to).status();
         assert!(copied.unwrap().success(), "{path}");
     }
+    let cargo_home = scene.path().join("cargo-home");
+    fs::create_dir(&cargo_home).unwrap();
     let metadata = || {
         let manifest = context.join("Cargo.toml");
-        let manifest = manifest.to_str().unwrap();
-        let words = ["metadata", "--locked", "--offline", "--format-version", "1"];
-        run(env!("CARGO"), &[&words[..], &["--manifest-path", manifest]].concat())
+        let words = ["metadata", "--locked", "--offline", "--no-deps", "--format-version", "1"];
+        let words = words.into_iter().chain(["--manifest-path"]).map(OsStr::new);
+        let words: Vec<&OsStr> = words.chain([manifest.as_os_str()]).collect();
+        let environment = [("CARGO_HOME", cargo_home.as_os_str())];
+        let mut cargo = Program::start(env!("CARGO"), &words, &environment, &context, "cargo");
+        let code = cargo.wait().code();
+        Outcome { code, stdout: cargo.output(), stderr: cargo.log() }
     };
     let outcome = metadata();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    // `--locked` of the image's build needs it, and `--no-deps` does not read it.
+    assert!(context.join("Cargo.lock").is_file(), "Cargo.lock is kept from the builder");
     for source in ["crates/bin/pull.rs", "crates/bin/process.rs"] {
         let named = format!("\"src_path\":\"{}\"", context.join(source).display());
         assert!(outcome.stdout.contains(&named) && context.join(source).is_file(), "{source}");
     }
     fs::remove_dir_all(context.join("crates/tables")).unwrap();
-    assert_ne!(metadata().code, Some(0), "a crate is missing");
+    let outcome = metadata();
+    assert_ne!(outcome.code, Some(0), "a crate is missing");
+    assert!(outcome.stderr.contains("crates/tables/Cargo.toml"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod demo;
 mod fuzz;
 mod instructions;
 mod soak;
+mod stream;
 mod test;
 
 use std::ffi::OsString;

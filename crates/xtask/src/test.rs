@@ -5,14 +5,20 @@
 //! `HAPROXYSTATS_SKIPPED` names. Once all are there and the run is root's,
 //! `HAPROXYSTATS_REQUIRE_SERVERS` turns such a note into a failure, so that a run never skips
 //! unseen. Packages that are installed for that may start their services.
+//!
+//! A failure ends only its own test binary: the others run all the same, and the last lines list all
+//! failures.
 
 mod memory;
+mod results;
 mod tools;
 
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Failure, cargo, find_program};
+use crate::{Failure, cargo, find_program, stream};
+use results::Results;
 
 /// A program that tests start, and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -28,6 +34,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ansible-lint", "ansible-lint"),
     ("rpm", "rpm"),
     ("lintian", "lintian"),
+    // cargo-deb asks it for the libraries that a package needs.
+    ("dpkg-shlibdeps", "dpkg-dev"),
     ("valgrind", "valgrind"),
     ("shellcheck", "shellcheck"),
     ("strace", "strace"),
@@ -41,6 +49,10 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 /// The seed of all property tests.
 const PROPTEST_SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20261120");
+
+const NO_FAIL_FAST: &str = "--no-fail-fast";
+const COLOUR: &str = "CARGO_TERM_COLOR";
+const REQUIRE: &str = "HAPROXYSTATS_REQUIRE_SERVERS";
 
 /// Runs the tests; `arguments` go to `cargo test`.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
@@ -60,28 +72,48 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         println!("xtask: {tool} is missing: its tests are skipped");
     }
 
+    let mut results = Results::default();
     // A choice of tests is somebody's who looks at these.
     if arguments.is_empty() {
-        memory::check()?;
+        memory::check(&mut results);
     }
 
     let notes = std::env::temp_dir().join(format!("haproxystats-skipped-{}", std::process::id()));
+    // Without root some tests have nothing to try, whatever is installed.
+    let all_there = missing.is_empty() && missing_tools.is_empty();
+    let command = tests(arguments, &notes, all_there && rustix::process::geteuid().is_root());
+    results.begin();
+    match stream::run(command, &mut |piece| results.read(piece)) {
+        Ok(status) => results.end(status),
+        Err(failure) => results.add("cargo test", failure),
+    }
+    report_skipped(&notes);
+    results.verdict()
+}
+
+/// The run of cargo that runs the tests; where all must run, a skipped test fails.
+fn tests(arguments: &[&str], notes: &Path, all_must_run: bool) -> Command {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--locked"]).args(arguments);
-    command.env("HAPROXYSTATS_SKIPPED", &notes).env("PATH", tools::path());
+    command.args(["test", "--workspace", "--locked"]);
+    // Cargo refuses to be told twice.
+    if !arguments.iter().take_while(|word| **word != "--").any(|word| *word == NO_FAIL_FAST) {
+        command.arg(NO_FAIL_FAST);
+    }
+    command.args(arguments).env("HAPROXYSTATS_SKIPPED", notes).env("PATH", tools::path());
+    // Cargo writes into our pipe and cannot see the terminal behind it.
+    if io::stdout().is_terminal() && std::env::var_os(COLOUR).is_none() {
+        command.env(COLOUR, "always");
+    }
     // A run tells of the change and not of its luck; `cargo test` alone draws new cases each time.
     if std::env::var_os(PROPTEST_SEED.0).is_none() {
         command.env(PROPTEST_SEED.0, PROPTEST_SEED.1);
     }
-    // Without root some tests have nothing to try, whatever is installed.
-    if missing.is_empty() && missing_tools.is_empty() && rustix::process::geteuid().is_root() {
-        command.env("HAPROXYSTATS_REQUIRE_SERVERS", "1");
+    if all_must_run {
+        command.env(REQUIRE, "1");
     } else {
-        command.env_remove("HAPROXYSTATS_REQUIRE_SERVERS");
+        command.env_remove(REQUIRE);
     }
-    let status = command.status().map_err(|error| format!("cargo test: {error}"))?;
-    report_skipped(&notes);
-    if status.success() { Ok(()) } else { Err(format!("cargo test ended with {status}")) }
+    command
 }
 
 /// Installs the package of a program that another task needs, where it is missing and that can be
@@ -110,17 +142,34 @@ fn why_not_install() -> Option<&'static str> {
 /// A failure is only told: what is still missing afterwards is said by the caller.
 fn install(packages: &[&str]) {
     println!("xtask: installing {}", packages.join(" "));
-    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    // Fresh images come without package lists, and old lists name files that are gone.
-    if !apt_get(&install) && apt_get(&["update"]) {
-        apt_get(&install);
+    install_by(packages, &mut apt_get);
+}
+
+/// Installs by `apt_get`, which takes its arguments and tells whether it succeeded.
+fn install_by(packages: &[&str], apt_get: &mut dyn FnMut(&[&str]) -> bool) {
+    let install = |packages: &[&str], apt_get: &mut dyn FnMut(&[&str]) -> bool| {
+        apt_get(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+    };
+    if install(packages, apt_get) {
+        return;
+    }
+    // Fresh images come without package lists, and old lists name files that are gone. One source
+    // that cannot be reached fails the update, and the others may have all that is needed.
+    apt_get(&["update"]);
+    if install(packages, apt_get) || packages.len() == 1 {
+        return;
+    }
+    // A package that this release does not have must not keep the others away.
+    for package in packages {
+        install(&[package], apt_get);
     }
 }
 
 fn apt_get(arguments: &[&str]) -> bool {
     let mut command = Command::new("apt-get");
-    command.arg("-q").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-    match command.status() {
+    // A machine that has just started often updates itself and holds apt's lock.
+    command.args(["-q", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+    match command.env("DEBIAN_FRONTEND", "noninteractive").status() {
         Ok(status) => status.success(),
         Err(error) => {
             eprintln!("xtask: apt-get: {error}");
@@ -135,5 +184,60 @@ fn report_skipped(notes: &Path) {
         println!("\nxtask: {} skipped:\n{text}", text.lines().count());
         // The note file lies in the temporary folder; one that stays does no harm.
         let _ = std::fs::remove_file(notes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    /// The calls of apt-get, of which those succeed that `succeeds` takes.
+    fn calls(packages: &[&str], succeeds: &dyn Fn(&[String]) -> bool) -> Vec<String> {
+        let mut calls = Vec::new();
+        install_by(packages, &mut |arguments| {
+            calls.push(arguments.join(" ").replace(" -y --no-install-recommends", ""));
+            succeeds(&calls)
+        });
+        calls
+    }
+
+    #[test]
+    fn package_lists_are_fetched_where_they_are_missing() {
+        assert_eq!(calls(&["a", "b"], &|_| true), ["install a b"]);
+        let updated = |calls: &[String]| calls.contains(&"update".to_owned());
+        assert_eq!(calls(&["a", "b"], &updated), ["install a b", "update", "install a b"]);
+    }
+
+    #[test]
+    fn a_package_that_does_not_exist_keeps_no_other_away() {
+        let without_b = |calls: &[String]| !calls.last().unwrap().contains('b');
+        let expected = ["install a b", "update", "install a b", "install a", "install b"];
+        assert_eq!(calls(&["a", "b"], &without_b), expected);
+        assert_eq!(calls(&["b"], &|_| false), ["install b", "update", "install b"]);
+    }
+
+    #[test]
+    fn every_test_binary_runs_whichever_fails() {
+        let words = |arguments: &[&str]| -> Vec<String> {
+            let command = tests(arguments, Path::new("/n"), true);
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
+        };
+        let expected = ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "e2e"];
+        assert_eq!(words(&["--test", "e2e"]), expected);
+        let given = [NO_FAIL_FAST, "--", "x"];
+        assert_eq!(words(&given)[3..], given);
+    }
+
+    #[test]
+    fn a_skip_is_a_failure_only_where_all_is_there() {
+        let value = |all_must_run| {
+            let command = tests(&[], Path::new("/n"), all_must_run);
+            let found = command.get_envs().find(|(name, _)| *name == REQUIRE);
+            found.and_then(|(_, value)| value.map(OsStr::to_owned))
+        };
+        assert_eq!(value(true), Some("1".into()));
+        assert_eq!(value(false), None);
     }
 }

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{Failure, cargo, find_program};
+use super::results::Results;
+use crate::{Failure, cargo, find_program, stream};
 
 /// Where tests are built and which of them run: all whose names hold one of the words.
 const CHECKED: [(&str, &[&str]); 4] = [
@@ -28,33 +29,35 @@ const CASES: (&str, &str) = ("PROPTEST_CASES", "8");
 /// What valgrind ends with where it found something; no test does.
 const FOUND: &str = "--error-exitcode=99";
 
-/// Builds the tests and runs those; nothing where valgrind is missing.
-pub(super) fn check() -> Result<(), Failure> {
+/// Builds the tests and runs those; nothing where valgrind is missing. Failures go to `results`, and
+/// the next run goes on.
+pub(super) fn check(results: &mut Results) {
     let Some(valgrind) = find_program("valgrind") else {
         println!("xtask: valgrind is missing: unsafe code is not checked");
-        return Ok(());
+        return;
     };
-    let built = built()?;
+    let built = match built() {
+        Ok(built) => built,
+        Err(failure) => return results.add("memcheck", failure),
+    };
     for (target, words) in CHECKED {
-        let program = built.get(target).ok_or_else(|| format!("there is no test {target}"))?;
-        println!("xtask: memcheck of {target}: {}", words.join(" "));
+        let name = format!("memcheck of {target}");
+        let Some(program) = built.get(target) else {
+            results.add(&name, "there is no such test binary".to_owned());
+            continue;
+        };
+        println!("xtask: {name}: {}", words.join(" "));
         let mut command = Command::new(&valgrind);
         command.args(["-q", FOUND, "--fair-sched=yes"]);
         command.arg(program).args(words).args(["--test-threads", "1"]);
         command.env(CASES.0, CASES.1);
-        command.stderr(Stdio::inherit());
-        let output = command.output().map_err(|error| format!("valgrind: {error}"))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        print!("{said}");
-        if !output.status.success() {
-            return Err(format!("memcheck of {target} ended with {}", output.status));
-        }
-        // A test that was renamed would leave its code unchecked, unseen.
-        if said.contains(" 0 passed") {
-            return Err(format!("memcheck of {target} found no test: {}", words.join(" ")));
+        results.begin();
+        match stream::run(command, &mut |piece| results.read(piece)) {
+            // A test that was renamed would leave its code unchecked: no test is a failure.
+            Ok(status) => results.end_binary(&name, status),
+            Err(failure) => results.add(&name, failure),
         }
     }
-    Ok(())
 }
 
 /// The test programs of the workspace by the names of their targets.

@@ -197,7 +197,7 @@ fn target_folder() -> Result<PathBuf, Failure> {
     own.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| "own path is too short".to_owned())
 }
 
-/// Ctrl-C ends the bench at its next look, so that what it has started is ended and its folder goes.
+/// Ctrl-C ends the bench at its next look, so that it ends its children and removes its folder.
 pub(crate) fn heed_interrupts() -> Result<(), Failure> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))

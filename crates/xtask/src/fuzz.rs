@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz`: libFuzzer on the readers and the configuration, for a bounded time.
 //!
-//! It needs no nightly compiler: the passes that show libFuzzer its way are asked of the stable one, and only for our own
-//! crates, since polars would drown them. Cargo cannot say that, so this program steps in as the compiler's wrapper. What is
-//! found lies in `fuzz/artifacts`; once repaired it goes to `fuzz/regressions/<target>`, from where each run begins.
+//! It needs no nightly compiler: the stable one has the passes that guide libFuzzer. They are asked
+//! for our own crates only, because with those of polars the fuzzer would follow polars. Cargo has
+//! no option for that, so this program steps in as the compiler's wrapper. Inputs that crash go to
+//! `fuzz/artifacts`; once repaired they go to `fuzz/regressions/<target>`, where each run begins.
 
 use std::ffi::OsString;
 use std::fs;

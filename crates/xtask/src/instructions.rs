@@ -194,8 +194,8 @@ fn compare(known: &Counts, counts: &Counts) -> (String, Result<(), Failure>) {
     let verdict = match dearer.is_empty() {
         true => Ok(()),
         false => Err(format!(
-            "{}. If that is meant, or the compiler or the machine is another, write it down by `{RENEW}` and \
-             commit tests/data/instructions.json",
+            "{}. If that is meant, or the compiler or the machine is another, \
+             write it down by `{RENEW}` and commit tests/data/instructions.json",
             dearer.join(", ")
         )),
     };

@@ -2,14 +2,16 @@
 //! each.
 //!
 //! `demo` shows the whole road from HAProxy to Graphite on this machine; `test` sees to the servers
-//! that the tests need and runs them all; `bench` and `instructions` tell what it costs. All leave
-//! the machine as it was, but for packages that `test` and `instructions` install.
+//! that the tests need and runs them all; `fresh` runs both as on a new machine; `bench` and
+//! `instructions` tell what it costs. All leave the machine as it was, but for packages that
+//! `test`, `fresh` and `instructions` install.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod bench;
 mod dashboards;
 mod demo;
+mod fresh;
 mod fuzz;
 mod instructions;
 mod soak;
@@ -23,6 +25,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask demo [--seconds N] [--dumps]
        cargo xtask test [ARGUMENT ...]
+       cargo xtask fresh [--only demo|test] [--scratch DIR] [--keep]
        cargo xtask soak [--minutes N] [--seed N]
        cargo xtask fuzz [--seconds N] [--seed N] [TARGET ...]
        cargo xtask bench [--size NAME ...] [--scale] [--pull] [--latency] [--all]
@@ -38,8 +41,17 @@ demo  builds both programs, runs them for half a minute against HAProxy and a
         --dumps       recorded dumps, also where haproxy is installed
 test  installs the servers and tools that the tests need (on Debian, as root,
       where they are missing; some into the cache folder), runs every test of
-      the workspace and says at the end what was skipped.
+      the workspace and says at the end what was skipped. A failure ends only its
+      own test binary; the last lines list all failures.
         ARGUMENT ...  handed on to `cargo test`
+fresh runs demo and test as on a machine that has built nothing yet: in a clone of
+      HEAD, with empty folders for crates, tools, package lists and the build. Needs
+      git, the network, 8 GiB of disk and about half an hour. Refuses to run with
+      changes that are not committed.
+        --only TASK   only demo or only test
+        --scratch DIR make the scratch folder in DIR (the system's temporary
+                      folder where nothing is said)
+        --keep        keep the scratch folder; after a failure it is kept anyway
 soak  runs both programs against HAProxy and a receiver, kills, stops and cuts
       off all of them at random, and counts at the end what was lost: 0.
         --minutes N   how long (10 where nothing is said)
@@ -88,6 +100,10 @@ fn main() -> ExitCode {
             Err(fault) => return refuse(&fault),
         },
         Some((&"test", rest)) => test::run(rest),
+        Some((&"fresh", rest)) => match fresh::Options::parse(rest) {
+            Ok(options) => fresh::run(&options),
+            Err(fault) => return refuse(&fault),
+        },
         Some((&"soak", rest)) => match soak::Options::parse(rest) {
             Ok(options) => soak::run(&options),
             Err(fault) => return refuse(&fault),

@@ -6,8 +6,8 @@
 //! `HAPROXYSTATS_REQUIRE_SERVERS` turns such a note into a failure, so that a run never skips
 //! unseen. Packages that are installed for that may start their services.
 //!
-//! A failure ends only its own test binary: the others run all the same, and the last lines list all
-//! failures.
+//! A failure ends only its own test binary: the others run all the same, and the last lines list
+//! all failures.
 
 mod memory;
 mod results;
@@ -123,6 +123,12 @@ pub(crate) fn provide(name: &str) {
     if let (Some((_, package)), None) = (missing, why_not_install()) {
         install(&[package]);
     }
+}
+
+/// The programs of all that `run` would install that are there without it.
+pub(crate) fn installed() -> Vec<&'static str> {
+    let programs = PROGRAMS.iter().map(|(program, _)| *program);
+    programs.chain(tools::names()).filter(|name| find_program(name).is_some()).collect()
 }
 
 fn missing_programs() -> Vec<(&'static str, &'static str)> {

@@ -43,7 +43,7 @@ pub(crate) fn collect(pid: u32) -> io::Result<Option<Ended>> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         _ => {
-            // SAFETY: rusage is plain numbers, for which zeroes are values, and wait4 has filled it.
+            // SAFETY: rusage is plain numbers, for which zeroes are values; wait4 has filled it.
             let usage = unsafe { usage.assume_init() };
             let milliseconds =
                 |time: libc::timeval| time.tv_sec as f64 * 1e3 + time.tv_usec as f64 / 1e3;

@@ -29,8 +29,8 @@ const CASES: (&str, &str) = ("PROPTEST_CASES", "8");
 /// What valgrind ends with where it found something; no test does.
 const FOUND: &str = "--error-exitcode=99";
 
-/// Builds the tests and runs those; nothing where valgrind is missing. Failures go to `results`, and
-/// the next run goes on.
+/// Builds the tests and runs those; nothing where valgrind is missing. Failures go to `results`,
+/// and the next binary runs all the same.
 pub(super) fn check(results: &mut Results) {
     let Some(valgrind) = find_program("valgrind") else {
         println!("xtask: valgrind is missing: unsafe code is not checked");

@@ -49,7 +49,7 @@ pub(super) fn path() -> OsString {
     env::join_paths(folders).unwrap_or(before)
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
     FROM_CARGO
         .into_iter()
         .map(|(name, _)| name)

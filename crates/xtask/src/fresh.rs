@@ -2,10 +2,11 @@
 //!
 //! A clone of HEAD, and empty folders for all that the commands download and build: crates, tools,
 //! package lists, the target folder. A machine in use hides what is missing, because an earlier
-//! build has downloaded it. Programs that are installed stay installed: the task names them, since
-//! it does not prove that they could be installed.
+//! build has downloaded it. Programs that are installed stay installed: the task names them, and
+//! apt shows in a simulation that their packages could be installed.
 
 mod environment;
+mod packages;
 mod scratch;
 
 use std::fs::{self, File};
@@ -111,20 +112,20 @@ fn run_in(scratch: &Scratch, commit: &str, only: Option<&str>) -> Result<Vec<Ran
     let names = std::env::vars_os().map(|(name, _)| name);
     let environment = Environment::new(scratch.path(), names);
     scratch.fill(&environment)?;
-    println!(
-        "xtask: on this machine already, so that nothing shows how they are installed: {}",
-        test::installed().join(" ")
-    );
-    Ok(commands
-        .into_iter()
-        .map(|command| {
-            let log = scratch.log(&command);
-            println!("\nxtask: $ {command}   (log: {})", log.display());
-            let start = Instant::now();
-            let outcome = run_command(&command, &clone, &environment, &log);
-            Ran { command, outcome, time: start.elapsed() }
-        })
-        .collect())
+    println!("xtask: on this machine already: {}", test::installed().join(" "));
+    let run = |command: String, line: &str| {
+        let log = scratch.log(&command);
+        println!("\nxtask: $ {line}   (log: {})", log.display());
+        let start = Instant::now();
+        let outcome = run_command(line, &clone, &environment, &log);
+        Ran { command, outcome, time: start.elapsed() }
+    };
+    let mut ran = Vec::new();
+    if only != Some("demo") && test::is_debian() {
+        ran.push(run(packages::NAME.to_owned(), &packages::line(&test::packages())));
+    }
+    ran.extend(commands.into_iter().map(|command| run(command.clone(), &command)));
+    Ok(ran)
 }
 
 /// Runs a line as a user's shell would; its output is shown and goes to the log.
@@ -236,13 +237,13 @@ mod tests {
         let all = [
             ran("cargo xtask demo", Ok(ExitStatus::from_raw(0)), 185),
             ran("cargo xtask test", Ok(ExitStatus::from_raw(1 << 8)), 3600),
-            ran("cargo xtask none", Err("sh: not found".to_owned()), 0),
+            ran(packages::NAME, Err("sh: not found".to_owned()), 0),
         ];
         let expected = "\
 command                     time  result
 cargo xtask demo      3 min 05 s  passed
 cargo xtask test     60 min 00 s  failed: exit status: 1
-cargo xtask none      0 min 00 s  failed: sh: not found
+apt-get --simulate    0 min 00 s  failed: sh: not found
 ";
         assert_eq!(table(&all), expected);
         assert_eq!(all.map(|ran| ran.passed()), [true, false, false]);

@@ -135,8 +135,17 @@ fn missing_programs() -> Vec<(&'static str, &'static str)> {
     PROGRAMS.iter().copied().filter(|(program, _)| find_program(program).is_none()).collect()
 }
 
+/// The Debian packages of all programs.
+pub(crate) fn packages() -> Vec<&'static str> {
+    PROGRAMS.iter().map(|(_, package)| *package).collect()
+}
+
+pub(crate) fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists() && find_program("apt-get").is_some()
+}
+
 fn why_not_install() -> Option<&'static str> {
-    if !Path::new("/etc/debian_version").exists() || find_program("apt-get").is_none() {
+    if !is_debian() {
         Some("this is no Debian")
     } else if !rustix::process::geteuid().is_root() {
         Some("that needs root")

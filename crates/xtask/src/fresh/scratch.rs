@@ -49,7 +49,9 @@ impl Scratch {
 
     /// `cargo xtask demo` logs to `cargo-xtask-demo.log`.
     pub(super) fn log(&self, command: &str) -> PathBuf {
-        self.path.join(format!("{}.log", command.replace(' ', "-")))
+        let words: Vec<&str> =
+            command.split(' ').map(|word| word.trim_start_matches('-')).collect();
+        self.path.join(format!("{}.log", words.join("-")))
     }
 
     /// Makes the places that the environment names.
@@ -108,6 +110,17 @@ mod tests {
         assert_eq!(enough(SPACE_NEEDED_GIB * GIB), Ok(()));
         let expected = "8 GiB are needed and 7 are free; --scratch DIR takes another disk";
         assert_eq!(enough(SPACE_NEEDED_GIB * GIB - 1), Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_log_has_its_commands_name() {
+        let scratch = Scratch { path: "/s".into() };
+        for (command, log) in [
+            ("cargo xtask demo", "/s/cargo-xtask-demo.log"),
+            ("apt-get --simulate", "/s/apt-get-simulate.log"),
+        ] {
+            assert_eq!(scratch.log(command), Path::new(log));
+        }
     }
 
     #[test]

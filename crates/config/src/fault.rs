@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::directories::Overlap;
+
 /// Characters of the file that a message quotes.
 const MAX_QUOTED_CHARS: usize = 80;
 
@@ -175,6 +177,9 @@ pub enum Problem {
     /// An option that something else asks for.
     #[error("is not set, is needed here and has no default; set it")]
     Unset,
+    /// A directory that is another option's, lies in it or contains it.
+    #[error("{0}")]
+    Overlap(Overlap),
     /// Options that do not go together.
     #[error("{why}")]
     Conflict {

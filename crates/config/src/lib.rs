@@ -4,6 +4,7 @@
 //! files to typed values in one step and reports every fault of every file, so that a program never
 //! runs on half a configuration and an operator never repairs one fault after the other.
 
+mod directories;
 mod document;
 mod fault;
 mod interpolate;
@@ -19,6 +20,7 @@ mod typed;
 mod unknown;
 mod values;
 
+pub use directories::{Overlap, Relation};
 pub use document::Document;
 pub use fault::{Fault, Faults, Place, Problem, Warning};
 pub use load::{Config, Program, Sources, load};

@@ -13,7 +13,7 @@ use crate::process::process;
 use crate::pull::pull;
 use crate::reader::Reader;
 use crate::typed::{Process, Pull};
-use crate::{unknown, values};
+use crate::{directories, unknown, values};
 
 /// Bytes that a file may have; without a bound `-f /dev/zero` would fill the memory.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -82,7 +82,8 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     resolver.resolve_all();
     check_unread(&mut resolver, &main);
     let pull = pull(&mut resolver, &main);
-    let process = process(&mut resolver, &main, pull.as_ref().ok());
+    let process = process(&mut resolver, &main);
+    directories::check(&mut resolver, &main);
     warnings.extend(unknown::warnings(&document, &resolver));
     faults.extend(resolver.into_faults());
     match (pull, process) {

@@ -1,6 +1,6 @@
 //! `[process]`, `[graphite]`, the three sections of groups and `[local-store]`, typed.
 
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::document::Document;
@@ -9,18 +9,13 @@ use crate::interpolate::{Outcome, Resolver};
 use crate::reader::{Reader, Recorded};
 use crate::table::{COUNTS, GROUP_SECTIONS, PORTS, QUEUES, RATES, WORKERS};
 use crate::typed::{
-    Graphite, GroupRule, Groups, HostPart, LocalStore, Naming, Outbox, Process, Pull, Selection,
-    Tables,
+    Graphite, GroupRule, Groups, HostPart, LocalStore, Naming, Outbox, Process, Selection, Tables,
 };
 use crate::values;
 
 /// Reads all that haproxystats-process runs on; every part is looked at before the first fault ends
-/// it. `pull` is there unless it has a fault: the two programs share a disk.
-pub(crate) fn process(
-    resolver: &mut Resolver<'_>,
-    file: &Arc<Path>,
-    pull: Option<&Pull>,
-) -> Result<Process, Recorded> {
+/// it.
+pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Process, Recorded> {
     let mut read = Reader::new(resolver, "process", file);
     let loglevel = read.required("loglevel", values::log_level);
     let src_dir = read.required("src-dir", values::path);
@@ -41,23 +36,14 @@ pub(crate) fn process(
         let problem = Problem::Conflict { why };
         return Err(Reader::new(resolver, "graphite", file).refuse("enabled", problem));
     }
-    let (src_dir, failed_dir) = (src_dir?, failed_dir?);
     let outbox = graphite.is_some().then_some(outbox);
-    let folders = Folders {
-        src: &src_dir,
-        failed: &failed_dir,
-        outbox: outbox.as_ref().map(|outbox| outbox.dir.as_path()),
-        local_store: local_store.as_ref().map(|store| store.dir.as_path()),
-        pull,
-    };
-    folders.check(resolver, file)?;
     Ok(Process {
         loglevel: loglevel?,
-        src_dir,
+        src_dir: src_dir?,
         workers: workers?,
         liveness_check_interval: liveness_check_interval?,
         job_timeout: job_timeout?,
-        failed_dir,
+        failed_dir: failed_dir?,
         failed_limit: failed_limit?,
         tables: tables?,
         naming: naming?,
@@ -65,62 +51,6 @@ pub(crate) fn process(
         outbox,
         local_store,
     })
-}
-
-/// The folders that must not be each other.
-struct Folders<'a> {
-    src: &'a Path,
-    failed: &'a Path,
-    outbox: Option<&'a Path>,
-    local_store: Option<&'a Path>,
-    pull: Option<&'a Pull>,
-}
-
-impl Folders<'_> {
-    /// Says of each folder of ours the first conflict that it has.
-    fn check(&self, resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<(), Recorded> {
-        let failed = self.conflict(self.failed).map(|why| ("process", "failed-dir", why));
-        let with_failed = |outbox: &&Path| *outbox == self.failed;
-        let outbox = self.outbox.and_then(|outbox| {
-            let why = "the same folder as failed-dir of [process]; write another one";
-            let why = Some(outbox).filter(with_failed).map(|_| why);
-            why.or_else(|| self.conflict(outbox)).map(|why| ("graphite", "outbox-dir", why))
-        });
-        let mut checked = Ok(());
-        for (section, option, why) in failed.into_iter().chain(outbox) {
-            let problem = Problem::Conflict { why };
-            checked = Err(Reader::new(resolver, section, file).refuse(option, problem));
-        }
-        checked
-    }
-
-    fn conflict(&self, dir: &Path) -> Option<&'static str> {
-        let is = |other: Option<&Path>| other == Some(dir);
-        if lies_in_sight(self.src, dir) {
-            Some(
-                "src-dir or a folder in it, where snapshots are looked for; write another one on \
-                 its file system",
-            )
-        } else if is(self.local_store) {
-            Some("the same folder as dir of [local-store]; write another one")
-        } else if is(self.pull.map(|pull| pull.dst_dir.as_path())) {
-            Some("the same folder as dst-dir of [pull]; write another one")
-        } else if is(self.pull.map(|pull| pull.tmp_dst_dir.as_path())) {
-            Some("the same folder as tmp-dst-dir of [pull]; write another one")
-        } else {
-            None
-        }
-    }
-}
-
-/// Whether a reader of `src` would come upon `dir`. Below a hidden name it would not.
-fn lies_in_sight(src: &Path, dir: &Path) -> bool {
-    let below = dir.strip_prefix(src).map(|below| below.components().next());
-    match below {
-        Ok(Some(Component::Normal(first))) => !first.as_encoded_bytes().starts_with(b"."),
-        Ok(_) => true,
-        Err(_) => false,
-    }
 }
 
 fn tables(read: &mut Reader<'_, '_>) -> Result<Tables, Recorded> {

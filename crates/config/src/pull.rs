@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::fault::Problem;
 use crate::interpolate::Resolver;
 use crate::reader::{Reader, Recorded};
 use crate::table::{BUFFERS, COUNTS, PERIODS, QUEUES, WORKERS};
@@ -29,11 +28,6 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
     let queue_size = read.required("queue-size", |text| values::whole(text, QUEUES));
     let sync = read.required("sync", values::boolean);
     let allow_partial = read.required("allow-partial", values::boolean);
-    let (dst_dir, tmp_dst_dir) = (dst_dir?, tmp_dst_dir?);
-    if dst_dir == tmp_dst_dir {
-        let why = "the same folder as dst-dir; write another one on the same file system";
-        return Err(read.refuse("tmp-dst-dir", Problem::Conflict { why }));
-    }
     Ok(Pull {
         loglevel: loglevel?,
         socket_dir: socket_dir?,
@@ -45,8 +39,8 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
         pull_interval: pull_interval?,
         buffer_limit: buffer_limit?,
         answer_limit: answer_limit?,
-        dst_dir,
-        tmp_dst_dir,
+        dst_dir: dst_dir?,
+        tmp_dst_dir: tmp_dst_dir?,
         workers: workers?,
         queue_size: queue_size?,
         sync: sync?,

@@ -153,11 +153,6 @@ fn options_that_do_not_go_together() {
             sent anywhere; write true, or add the section [local-store]"]
     );
     assert_eq!(
-        faults_of("[pull]\ndst-dir = /x\ntmp-dst-dir = /x/\n"),
-        ["c.conf:3: [pull] tmp-dst-dir: the same folder as dst-dir; write another one on the \
-            same file system"]
-    );
-    assert_eq!(
         faults_of("[pull]\n[server-groups]\na = b\n"),
         ["c.conf:2: [server-groups]: the groups need a group-namespace; set it in [graphite], \
             or leave this section out"]
@@ -186,47 +181,6 @@ fn options_that_do_not_go_together() {
             regular expression",
             "c.conf:6: [DEFAULT] group-namespace-double-writes: \"x\" is neither yes nor no; \
             write true or false",
-        ]
-    );
-}
-
-/// Each folder of ours with a place that is somebody else's.
-#[test]
-fn folders_that_must_not_be_each_other() {
-    let common = "[pull]\ndst-dir = /d\ntmp-dst-dir = /t\n[process]\nsrc-dir = /s\n[local-store]\n\
-                  dir = /l\n";
-    let in_sight = "src-dir or a folder in it, where snapshots are looked for; write another one \
-                    on its file system";
-    for (dir, why) in [
-        ("/s", in_sight),
-        ("/s/./x/y", in_sight),
-        ("/s/x/.y", in_sight),
-        ("/l/", "the same folder as dir of [local-store]; write another one"),
-        ("/d", "the same folder as dst-dir of [pull]; write another one"),
-        ("/t", "the same folder as tmp-dst-dir of [pull]; write another one"),
-    ] {
-        let failed = common.replace("/s\n", &format!("/s\nfailed-dir = {dir}\n"));
-        assert_eq!(faults_of(&failed), [format!("c.conf:6: [process] failed-dir: {why}")], "{dir}");
-        let outbox = format!("{common}[graphite]\noutbox-dir = {dir}\n");
-        assert_eq!(
-            faults_of(&outbox),
-            [format!("c.conf:9: [graphite] outbox-dir: {why}")],
-            "{dir}"
-        );
-        let nothing_to_keep = format!("{outbox}enabled = no\n");
-        assert_eq!(faults_of(&nothing_to_keep), [""; 0], "{dir}");
-    }
-    assert_eq!(
-        faults_of("[process]\nfailed-dir = /x\n[graphite]\noutbox-dir = /x\n"),
-        ["c.conf:4: [graphite] outbox-dir: the same folder as failed-dir of [process]; write \
-            another one"]
-    );
-    // Both are there by default.
-    assert_eq!(
-        faults_of("[process]\nsrc-dir = /var/lib/haproxystats\n"),
-        [
-            format!("c.conf: [graphite] outbox-dir: {in_sight}"),
-            format!("c.conf:1: [process] failed-dir: {in_sight}")
         ]
     );
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod defaults;
+mod directories;
 mod faults;
 mod interpolation;
 mod print;

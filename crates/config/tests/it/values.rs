@@ -132,16 +132,6 @@ fn the_section_local_store_turns_it_on() {
 }
 
 #[test]
-fn folders_of_ours_may_hide_in_src_dir() {
-    let config = load_text(
-        "[paths]\nbase-dir = /s\n[process]\nsrc-dir = /s\nfailed-dir = ${src-dir}/.failed/old\n\
-         [graphite]\noutbox-dir = /s/.outbox\n",
-    );
-    assert_eq!(config.process.failed_dir, Path::new("/s/.failed/old"));
-    assert_eq!(config.process.outbox.unwrap().dir, Path::new("/s/.outbox"));
-}
-
-#[test]
 fn words_are_read_in_any_case() {
     let config = load_text("[graphite]\nconfirm = TCP\n");
     assert_eq!(config.process.graphite.unwrap().confirm, Confirm::Tcp);

@@ -1,0 +1,268 @@
+//! The directories of both programs, compared pairwise: none may be another or lie in another.
+//!
+//! Each of them has an owner that removes, moves or counts what it finds there. In a shared
+//! directory it would do so to the files of another owner: snapshots that lie in local-store are
+//! deleted by its retention, lines that lie in `src-dir` are taken for a snapshot and removed.
+//! Paths are compared as resolved, so a link or `..` cannot hide an overlap. Two exceptions:
+//! `src-dir` and `dst-dir` may be one, and a directory may lie below a hidden name of theirs,
+//! because their readers skip hidden names.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use crate::fault::Problem;
+use crate::interpolate::{Outcome, Resolver, place_of};
+use crate::reader::Reader;
+use crate::values;
+
+/// Links that one path may lead over; Linux follows as many.
+const LINKS_MAX: usize = 40;
+
+/// Section and option.
+type OptionName = (&'static str, &'static str);
+
+const DST_DIR: OptionName = ("pull", "dst-dir");
+const SRC_DIR: OptionName = ("process", "src-dir");
+
+/// Two directories that must be apart and are not, as said of the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The directory of the option that has the fault, resolved.
+    pub dir: PathBuf,
+    /// How it lies to the other.
+    pub relation: Relation,
+    /// The other option with its section; two where `src-dir` and `dst-dir` are one.
+    pub other: String,
+    /// The other directory, resolved.
+    pub other_dir: PathBuf,
+}
+
+/// How a directory lies to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// It is the other one.
+    Same,
+    /// It lies in the other one.
+    Inside,
+    /// The other one lies in it.
+    Around,
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Quoted: the target of a link may hold any character.
+        let Self { dir, relation, other, other_dir } = self;
+        write!(f, "resolves to {dir:?}, ")?;
+        match relation {
+            Relation::Same => {
+                write!(f, "as {other} does; write a directory that no other option names")
+            }
+            Relation::Inside => {
+                write!(f, "which lies in {other_dir:?}, the directory of {other}; ")?;
+                write!(f, "write a directory outside {other_dir:?}")
+            }
+            Relation::Around => {
+                write!(f, "which contains {other_dir:?}, the directory of {other}; ")?;
+                write!(f, "write a directory that does not contain {other_dir:?}")
+            }
+        }
+    }
+}
+
+/// A directory with the options that name it.
+#[derive(Debug)]
+struct Directory {
+    /// One option, or `dst-dir` and `src-dir` where they name the same directory.
+    options: Vec<OptionName>,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Whether snapshots are looked for in it, by readers that skip hidden names.
+    fn is_spool(&self) -> bool {
+        self.options.iter().any(|option| [DST_DIR, SRC_DIR].contains(option))
+    }
+
+    /// How it lies to `other`, where the two must not lie so.
+    fn conflict(&self, other: &Self) -> Option<Relation> {
+        if self.path == other.path {
+            Some(Relation::Same)
+        } else if other.shows(self) {
+            Some(Relation::Inside)
+        } else if self.shows(other) {
+            Some(Relation::Around)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the owner of this directory meets `inner` in it.
+    fn shows(&self, inner: &Self) -> bool {
+        let Ok(below) = inner.path.strip_prefix(&self.path) else { return false };
+        match below.components().next() {
+            Some(Component::Normal(first)) if self.is_spool() => {
+                !first.as_encoded_bytes().starts_with(b".")
+            }
+            _ => true,
+        }
+    }
+
+    /// The option that the file sets, if it sets one.
+    fn written(&self, resolver: &Resolver<'_>) -> Option<OptionName> {
+        let is_written = |(section, option): &OptionName| {
+            place_of(resolver.document(), section, option).is_some()
+        };
+        self.options.iter().copied().find(is_written)
+    }
+
+    fn names(&self) -> String {
+        let names = self.options.iter().map(|(section, option)| format!("[{section}] {option}"));
+        names.collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// Records a fault for each pair that overlaps. A directory whose own value has a fault is left
+/// out: that fault is recorded already.
+pub(crate) fn check(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
+    let directories = in_use(resolver);
+    for (index, later) in directories.iter().enumerate() {
+        for earlier in &directories[..index] {
+            // The fault stands where the file sets an option: nobody looks for a default there.
+            let (blamed, other) = match (earlier.written(resolver), later.written(resolver)) {
+                (Some(_), None) => (earlier, later),
+                _ => (later, earlier),
+            };
+            if let Some(relation) = blamed.conflict(other) {
+                refuse(resolver, file, blamed, relation, other);
+            }
+        }
+    }
+}
+
+fn refuse(
+    resolver: &mut Resolver<'_>,
+    file: &Arc<Path>,
+    blamed: &Directory,
+    relation: Relation,
+    other: &Directory,
+) {
+    let Some((section, option)) =
+        blamed.written(resolver).or_else(|| blamed.options.first().copied())
+    else {
+        return;
+    };
+    let overlap = Overlap {
+        dir: blamed.path.clone(),
+        relation,
+        other: other.names(),
+        other_dir: other.path.clone(),
+    };
+    Reader::new(resolver, section, file).refuse(option, Problem::Overlap(overlap));
+}
+
+/// The directories that the two programs use with this file, resolved.
+fn in_use(resolver: &mut Resolver<'_>) -> Vec<Directory> {
+    let enabled = value(resolver, ("graphite", "enabled"), values::boolean);
+    let has_local_store = resolver.document().section("local-store").is_some();
+    let mut options = vec![DST_DIR, SRC_DIR, ("pull", "tmp-dst-dir"), ("process", "failed-dir")];
+    if enabled == Some(true) {
+        options.push(("graphite", "outbox-dir"));
+    }
+    if has_local_store {
+        options.push(("local-store", "dir"));
+    }
+    let mut directories: Vec<Directory> = Vec::new();
+    for option in options {
+        let Some(path) = value(resolver, option, values::path) else { continue };
+        let path = resolve(&path);
+        match directories.iter_mut().find(|other| option == SRC_DIR && other.path == path) {
+            Some(dst_dir) => dst_dir.options.push(option),
+            None => directories.push(Directory { options: vec![option], path }),
+        }
+    }
+    directories
+}
+
+/// The value of an option if it has no fault.
+fn value<T, E>(
+    resolver: &mut Resolver<'_>,
+    (section, option): OptionName,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    match resolver.value(section, option) {
+        Outcome::Value { text, .. } => parse(&text).ok(),
+        Outcome::Unset | Outcome::Failed | Outcome::Incomplete => None,
+    }
+}
+
+/// The path without links, `.` and `..`, absolute where the working directory can be found.
+///
+/// Links are followed one component at a time in place of `fs::canonicalize`, which fails for a
+/// path that is not there yet: a link may stand before the directory that it leads to is made.
+fn resolve(path: &Path) -> PathBuf {
+    let mut resolved = match path.is_absolute() {
+        true => PathBuf::new(),
+        false => fs::canonicalize(".").unwrap_or_default(),
+    };
+    let mut ahead: Vec<OsString> = Vec::new();
+    let push = |ahead: &mut Vec<OsString>, path: &Path| {
+        ahead.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
+    };
+    push(&mut ahead, path);
+    let mut links = 0;
+    while let Some(part) = ahead.pop() {
+        if part == "." {
+            continue;
+        }
+        if part == ".." {
+            resolved.pop();
+            continue;
+        }
+        let next = resolved.join(part);
+        match fs::read_link(&next) {
+            Ok(target) if links < LINKS_MAX => {
+                links += 1;
+                push(&mut ahead, &target);
+            }
+            _ => resolved = next,
+        }
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_resolved_as_the_system_does_even_where_its_end_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir_all(base.join("a/b")).unwrap();
+        symlink(base.join("a/b"), base.join("far")).unwrap();
+        symlink("far/../c", base.join("relative")).unwrap();
+        symlink("not/there", base.join("dangling")).unwrap();
+        symlink("loop", base.join("loop")).unwrap();
+        for (path, expected) in [
+            ("far", "a/b"),
+            ("far/..", "a"),
+            ("far/x/./../y/", "a/b/y"),
+            ("relative/z", "a/c/z"),
+            ("dangling/x", "not/there/x"),
+            ("none/../far/../../q", "q"),
+        ] {
+            assert_eq!(resolve(&base.join(path)), base.join(expected), "{path}");
+            let there = fs::canonicalize(base.join(path));
+            assert!(there.is_err() || there.unwrap() == base.join(expected), "{path}");
+        }
+        assert_eq!(resolve(Path::new("/../..")), Path::new("/"));
+        assert_eq!(resolve(&base.join("loop")), base.join("loop"));
+        let here = fs::canonicalize(".").unwrap();
+        assert_eq!(resolve(Path::new("x/../y")), here.join("y"));
+    }
+}

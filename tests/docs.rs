@@ -106,6 +106,18 @@ fn every_option_has_its_row_and_every_row_its_option() {
     assert_eq!(headed, known);
 }
 
+/// An option that changes nothing says so in its row, and no other option does.
+#[test]
+fn the_rows_of_options_without_effect_say_so() {
+    let page = read(CONFIGURATION);
+    for known in config::known_options() {
+        let rows = rows(&page, &format!("## `[{}]`", known.section));
+        let row = rows.iter().find(|row| bare(&row[0]) == known.name).unwrap();
+        let says_so = row[3].starts_with("no effect");
+        assert_eq!(says_so, !known.has_effect, "[{}] {}: {}", known.section, known.name, row[3]);
+    }
+}
+
 #[test]
 fn the_catalogue_is_the_codes() {
     let page = read(METRICS);

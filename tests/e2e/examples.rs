@@ -29,15 +29,17 @@ fn haproxy_takes_its_file() {
     assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
 }
 
-/// Option and value by section, of a file whose sections come in whole.
-fn options_of(text: &str) -> BTreeMap<(String, String), String> {
+/// Option and value by section, of a file whose sections come in whole; `mark` stands before each
+/// option.
+fn options_of(text: &str, mark: &str) -> BTreeMap<(String, String), String> {
     let mut section = String::new();
     let mut options = BTreeMap::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']').to_owned();
-        } else if let Some((name, value)) = line.split_once(" = ")
-            && !line.starts_with(['#', ' '])
+        } else if let Some((name, value)) =
+            line.strip_prefix(mark).and_then(|rest| rest.split_once(" = "))
+            && !name.starts_with(['#', ' '])
         {
             options.insert((section.clone(), name.to_owned()), value.to_owned());
         }
@@ -45,18 +47,24 @@ fn options_of(text: &str) -> BTreeMap<(String, String), String> {
     options
 }
 
+/// What has no effect stands there as a comment, so that whoever copies the file gets no warning.
 #[test]
 fn every_option_names_every_option_and_no_other() {
     let text = fs::read_to_string(example("every-option.conf")).unwrap();
-    let named = options_of(&text);
-    let in_file: BTreeSet<(&str, &str)> = named
-        .keys()
-        .map(|(section, name)| (section.as_str(), name.as_str()))
-        .filter(|(section, _)| !GROUPS.contains(section))
-        .collect();
-    let in_table: BTreeSet<(&str, &str)> =
-        config::known_options().iter().map(|option| (option.section, option.name)).collect();
-    assert_eq!(in_file, in_table);
+    for (mark, has_effect) in [("", true), ("#", false)] {
+        let named = options_of(&text, mark);
+        let in_file: BTreeSet<(&str, &str)> = named
+            .keys()
+            .map(|(section, name)| (section.as_str(), name.as_str()))
+            .filter(|(section, _)| !GROUPS.contains(section))
+            .collect();
+        let options = config::known_options().iter();
+        let in_table: BTreeSet<(&str, &str)> = options
+            .filter(|option| option.has_effect == has_effect)
+            .map(|option| (option.section, option.name))
+            .collect();
+        assert_eq!(in_file, in_table);
+    }
     for section in GROUPS {
         assert!(text.contains(&format!("\n[{section}]\n")), "[{section}] is missing");
     }
@@ -66,7 +74,9 @@ fn every_option_names_every_option_and_no_other() {
 #[test]
 fn every_option_shows_the_defaults() {
     let base = "/var/lib/haproxystats";
-    let named = options_of(&fs::read_to_string(example("every-option.conf")).unwrap());
+    let text = fs::read_to_string(example("every-option.conf")).unwrap();
+    let mut named = options_of(&text, "");
+    named.extend(options_of(&text, "#"));
     for option in config::known_options() {
         let key = (option.section.to_owned(), option.name.to_owned());
         let (Some(default), Some(value)) = (option.default, named.get(&key)) else { continue };

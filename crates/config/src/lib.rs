@@ -25,7 +25,7 @@ pub use document::Document;
 pub use fault::{Fault, Faults, Place, Problem, Warning};
 pub use load::{Config, Program, Sources, load};
 pub use print::{print_defaults, print_in_force};
-pub use table::{Bounds, GROUP_SECTIONS, Kind, KnownOption, known_options};
+pub use table::{Bounds, GROUP_SECTIONS, Kind, KnownOption, NO_EFFECT, known_options};
 pub use typed::{
     Address, Confirm, Graphite, GroupRule, Groups, HostPart, LocalStore, LogLevel, Naming, Outbox,
     Process, Pull, Retries, Selection, Tables,

@@ -12,6 +12,7 @@ use crate::interpolate::Resolver;
 use crate::process::process;
 use crate::pull::pull;
 use crate::reader::Reader;
+use crate::table::BUFFERS;
 use crate::typed::{Process, Pull};
 use crate::{directories, unknown, values};
 
@@ -94,8 +95,8 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     }
 }
 
-/// Checks what exists to be inherited or referenced: what nothing asks for today may be asked for
-/// tomorrow.
+/// Checks the options that no program reads: a bad value is a fault there, too, because a reference
+/// or a later version may read it.
 fn check_unread(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
     let mut read = Reader::new(resolver, DEFAULT, file);
     // What is wrong is recorded; the values themselves are read by the sections.
@@ -104,6 +105,8 @@ fn check_unread(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
     let _ = read.optional("timeout", values::pause);
     let _ = read.optional("interval", values::pause);
     let _ = Reader::new(resolver, "paths", file).optional("base-dir", values::path);
+    let _ = Reader::new(resolver, "pull", file)
+        .optional("buffer-limit", |text| values::whole::<u64>(text, BUFFERS));
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Problem> {

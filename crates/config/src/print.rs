@@ -3,7 +3,7 @@
 //! What is printed reads back as the same values: references are replaced, a `$` is doubled, lines
 //! that go on are indented. An option that is unset is not printed. Options are sorted, but for
 //! groups: their order decides, so it is the file's; and what a section of groups inherits is no
-//! group and not printed.
+//! group and not printed. Above an option without effect stands a comment that says so.
 
 use std::fmt::Write;
 
@@ -84,6 +84,9 @@ fn print_section(out: &mut String, section: &str, options: &[(String, String)]) 
     // Writing to a string cannot fail, so there is no error to pass on.
     let _ = writeln!(out, "[{section}]");
     for (name, value) in options {
+        if let Some(known) = table::find(section, name).filter(|known| !known.has_effect) {
+            let _ = writeln!(out, "# {}", known.meaning);
+        }
         let _ = writeln!(out, "{name} = {}", value.replace('\n', "\n\t"));
     }
     out.push('\n');

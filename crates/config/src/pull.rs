@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::interpolate::Resolver;
 use crate::reader::{Reader, Recorded};
-use crate::table::{BUFFERS, COUNTS, PERIODS, QUEUES, WORKERS};
+use crate::table::{COUNTS, PERIODS, QUEUES, WORKERS};
 use crate::typed::Pull;
 use crate::values;
 
@@ -20,7 +20,6 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
     let interval = read.required("interval", values::pause);
     let pull_timeout = read.required("pull-timeout", values::pause);
     let pull_interval = read.required("pull-interval", |text| values::period(text, PERIODS));
-    let buffer_limit = read.required("buffer-limit", |text| values::whole(text, BUFFERS));
     let answer_limit = read.required("answer-limit", |text| values::whole(text, COUNTS));
     let dst_dir = read.required("dst-dir", values::path);
     let tmp_dst_dir = read.required("tmp-dst-dir", values::path);
@@ -37,7 +36,6 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
         interval: interval?,
         pull_timeout: Some(pull_timeout?).filter(|limit| !limit.is_zero()),
         pull_interval: pull_interval?,
-        buffer_limit: buffer_limit?,
         answer_limit: answer_limit?,
         dst_dir: dst_dir?,
         tmp_dst_dir: tmp_dst_dir?,

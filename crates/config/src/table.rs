@@ -80,9 +80,15 @@ pub struct KnownOption {
     /// What holds where the file says nothing, `${paths:base-dir}` in it being that option's value;
     /// `None` is unset.
     pub default: Option<&'static str>,
-    /// What it means, in a line.
+    /// What it means, in a line. Begins with [`NO_EFFECT`] where `has_effect` is false.
     pub meaning: &'static str,
+    /// Whether a program does anything differently because of it. An option without effect is read
+    /// and checked, because the files of the Python programs have it.
+    pub has_effect: bool,
 }
+
+/// How the meaning of an option without effect begins.
+pub const NO_EFFECT: &str = "no effect: ";
 
 /// Sections in which every option is a group: `NAME = REGEX`.
 pub const GROUP_SECTIONS: [&str; 3] = ["frontend-groups", "backend-groups", "server-groups"];
@@ -91,7 +97,7 @@ pub const GROUP_SECTIONS: [&str; 3] = ["frontend-groups", "backend-groups", "ser
 pub(crate) const LOG_LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
 /// Words for `confirm`.
 pub(crate) const CONFIRMS: &[&str] = &["close", "tcp", "none"];
-/// Threads or processes; more than this is a slip of the pen.
+/// Threads or processes; a larger number can only be a mistake.
 pub(crate) const WORKERS: Bounds = Bounds { least: 1, most: 512 };
 /// TCP ports.
 pub(crate) const PORTS: Bounds = Bounds { least: 1, most: 65_535 };
@@ -144,7 +150,18 @@ const fn row(
     default: &'static str,
     meaning: &'static str,
 ) -> KnownOption {
-    KnownOption { section, name, kind, default: Some(default), meaning }
+    KnownOption { section, name, kind, default: Some(default), meaning, has_effect: true }
+}
+
+/// A row of an option without effect.
+const fn idle(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> KnownOption {
+    KnownOption { section, name, kind, default: Some(default), meaning, has_effect: false }
 }
 
 const fn unset(
@@ -153,7 +170,7 @@ const fn unset(
     kind: Kind,
     meaning: &'static str,
 ) -> KnownOption {
-    KnownOption { section, name, kind, default: None, meaning }
+    KnownOption { section, name, kind, default: None, meaning, has_effect: true }
 }
 
 const GRAPHITE: &str = "graphite";
@@ -174,9 +191,30 @@ const TABLE: &[KnownOption] = &[
         "info",
         "how much is logged; pull and process inherit it",
     ),
-    row(DEFAULT, "retries", Retries, "2", "inherited where a section sets none"),
-    row(DEFAULT, "timeout", Pause, "1", "inherited where a section sets none"),
-    row(DEFAULT, "interval", Pause, "2", "inherited where a section sets none"),
+    idle(
+        DEFAULT,
+        "retries",
+        Retries,
+        "2",
+        "no effect: every section has a default of its own; serves references such as \
+         ${DEFAULT:retries}",
+    ),
+    idle(
+        DEFAULT,
+        "timeout",
+        Pause,
+        "1",
+        "no effect: every section has a default of its own; serves references such as \
+         ${DEFAULT:timeout}",
+    ),
+    idle(
+        DEFAULT,
+        "interval",
+        Pause,
+        "2",
+        "no effect: every section has a default of its own; serves references such as \
+         ${DEFAULT:interval}",
+    ),
     row(
         PATHS,
         "base-dir",
@@ -197,7 +235,13 @@ const TABLE: &[KnownOption] = &[
     row(PULL, "interval", Pause, "0.5", "pause between two tries"),
     row(PULL, "pull-timeout", Pause, "2", "limit of a whole cycle; 0 is none"),
     row(PULL, "pull-interval", Whole(PERIODS), "10", "seconds between the starts of two cycles"),
-    row(PULL, "buffer-limit", Whole(BUFFERS), "6291456", "bytes of read buffer for a socket"),
+    idle(
+        PULL,
+        "buffer-limit",
+        Whole(BUFFERS),
+        "6291456",
+        "no effect: an answer is read in pieces of up to 64 KiB",
+    ),
     row(PULL, "answer-limit", Whole(COUNTS), "268435456", "bytes that one answer may have"),
     row(PULL, "dst-dir", Path, "/var/lib/haproxystats/incoming", "where snapshots are published"),
     row(
@@ -251,7 +295,14 @@ const TABLE: &[KnownOption] = &[
         "false",
         "connections, rates and SSL as percentages of their limits",
     ),
-    row(PROCESS, "liveness-check-interval", Limit, "10", "time between two looks at the workers"),
+    row(
+        PROCESS,
+        "liveness-check-interval",
+        Limit,
+        "10",
+        "time between two reports on itself, each with another try at snapshots that could not be \
+         read, moved or removed",
+    ),
     row(
         PROCESS,
         "job-timeout",
@@ -357,6 +408,7 @@ mod tests {
             assert!(seen.insert((known.section, known.name)), "{known:?} twice");
             assert_eq!(known.name, known.name.to_lowercase());
             assert!(!known.meaning.is_empty() && !known.meaning.contains('\n'), "{known:?}");
+            assert_eq!(known.meaning.starts_with(NO_EFFECT), !known.has_effect, "{known:?}");
         }
     }
 

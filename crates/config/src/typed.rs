@@ -66,8 +66,6 @@ pub struct Pull {
     pub pull_timeout: Option<Duration>,
     /// Time between the starts of two cycles.
     pub pull_interval: Duration,
-    /// Bytes of read buffer for one socket, at least 1.
-    pub buffer_limit: usize,
     /// Bytes that one answer may have; an endpoint that sends more has failed.
     pub answer_limit: u64,
     /// Where snapshots are published (`incoming`).
@@ -105,7 +103,8 @@ pub struct Process {
     pub src_dir: PathBuf,
     /// Worker processes, at least 1.
     pub workers: usize,
-    /// Time between two looks at the workers.
+    /// Time between two reports on itself, each with another try at snapshots that could not be
+    /// read, moved or removed.
     pub liveness_check_interval: Duration,
     /// A worker without progress for so long counts as hung.
     pub job_timeout: Duration,

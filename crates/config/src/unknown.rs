@@ -1,5 +1,6 @@
-//! Names that nothing reads: no faults, since a file may define options of its own for `${}`, but
-//! most are slips.
+//! Options and sections that nothing reads. They are no faults, because a file may define options
+//! of its own for `${}`, but most are mistakes. An option that we know and that has no effect is
+//! one of them, unless a reference reads it.
 
 use crate::document::{DEFAULT, Document, Entry, Section};
 use crate::fault::Warning;
@@ -63,11 +64,18 @@ fn option_warning(section: &Section, entry: &Entry, message: String) -> Warning 
 
 /// Why nothing reads an option that stands in a known section; `None` where it is read.
 fn unread(section: &str, option: &str) -> Option<String> {
-    if table::find(section, option).is_some() {
-        return None;
+    let without_effect = |known: &table::KnownOption| format!("{}; leave it out", known.meaning);
+    if let Some(known) = table::find(section, option) {
+        return (!known.has_effect).then(|| without_effect(known));
     }
     let rows = || table::known_options().iter();
     let homes: Vec<_> = rows().filter(|known| known.name == option).collect();
+    if section == DEFAULT
+        && let [known] = homes.as_slice()
+        && !known.has_effect
+    {
+        return Some(without_effect(known));
+    }
     let inherited = |known: &&table::KnownOption| {
         known.default.is_none() && table::inherits(known.section, option)
     };

@@ -49,7 +49,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         interval: Duration::from_millis(500),
         pull_timeout: None,
         pull_interval: Duration::from_secs(10),
-        buffer_limit: 6_291_456,
         answer_limit: u64::MAX,
         dst_dir: dst_dir.clone(),
         tmp_dst_dir: root.path().join("incoming.tmp"),

@@ -87,7 +87,7 @@ impl Limits {
             interval: config.interval,
             // An end beyond the clock's reach is no end.
             cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
-            buffer_bytes: config.buffer_limit,
+            buffer_bytes: 64 * 1024,
             answer_bytes: config.answer_limit,
         }
     }

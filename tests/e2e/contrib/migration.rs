@@ -14,7 +14,14 @@ use crate::support::{Outcome, PROCESS, PULL, data, run, wait_until};
 const PAGE: &str = "docs/migrating.md";
 const SNAPSHOT: &str = "1700000000";
 /// What is said about the old file, each behind its name.
-const EXPECTED: [&str; 2] = [
+const EXPECTED: [&str; 6] = [
+    "4: [DEFAULT] retries: no effect: every section has a default of its own; serves references \
+     such as ${DEFAULT:retries}; leave it out",
+    "5: [DEFAULT] timeout: no effect: every section has a default of its own; serves references \
+     such as ${DEFAULT:timeout}; leave it out",
+    "6: [DEFAULT] interval: no effect: every section has a default of its own; serves references \
+     such as ${DEFAULT:interval}; leave it out",
+    "15: [pull] buffer-limit: no effect: an answer is read in pieces of up to 64 KiB; leave it out",
     "44: [graphite] timeout: unknown option, not read; write connect-timeout",
     "50: [graphite] prefix_hostname: unknown option, not read; write prefix-hostname",
 ];

@@ -65,11 +65,11 @@
 # @param default_loglevel
 #   `[DEFAULT] loglevel`: how much is logged.
 # @param default_retries
-#   `[DEFAULT] retries`: for sections that set none; all of ours do.
+#   `[DEFAULT] retries`: no effect: every section has a default of its own; serves references such as ${DEFAULT:retries}.
 # @param default_timeout
-#   `[DEFAULT] timeout`: as above.
+#   `[DEFAULT] timeout`: no effect, as above.
 # @param default_interval
-#   `[DEFAULT] interval`: as above.
+#   `[DEFAULT] interval`: no effect, as above.
 # @param paths_base_dir
 #   `[paths] base-dir`: for references such as ${paths:base-dir}/incoming.
 # @param pull_loglevel
@@ -89,7 +89,7 @@
 # @param pull_pull_interval
 #   `[pull] pull-interval`: seconds between the starts of two cycles.
 # @param pull_buffer_limit
-#   `[pull] buffer-limit`: bytes read from a socket at once, at most.
+#   `[pull] buffer-limit`: no effect: an answer is read in pieces of up to 64 KiB.
 # @param pull_answer_limit
 #   `[pull] answer-limit`: bytes that one answer may have.
 # @param pull_dst_dir
@@ -127,7 +127,7 @@
 # @param process_calculate_percentages
 #   `[process] calculate-percentages`: four percentages of HAProxy's limits.
 # @param process_liveness_check_interval
-#   `[process] liveness-check-interval`: how often it looks at itself and reports.
+#   `[process] liveness-check-interval`: time between two reports on itself.
 # @param process_job_timeout
 #   `[process] job-timeout`: a worker without progress for so long is replaced.
 # @param process_file_limit

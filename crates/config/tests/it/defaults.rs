@@ -30,7 +30,6 @@ fn a_file_that_is_not_there_means_defaults_and_a_warning() {
             interval: Duration::from_millis(500),
             pull_timeout: Some(Duration::from_secs(2)),
             pull_interval: Duration::from_secs(10),
-            buffer_limit: 6_291_456,
             answer_limit: 268_435_456,
             dst_dir: PathBuf::from("/var/lib/haproxystats/incoming"),
             tmp_dst_dir: PathBuf::from("/var/lib/haproxystats/incoming.tmp"),
@@ -102,7 +101,8 @@ fn default_reaches_only_what_a_section_has_no_default_for() {
     assert_eq!(config.pull.loglevel, LogLevel::Debug);
     assert_eq!(config.process.loglevel, LogLevel::Debug);
     assert_eq!(config.pull.socket_dir, Some(PathBuf::from("/run/haproxy")));
-    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let warnings: Vec<_> = config.warnings.iter().map(|warning| &warning.option).collect();
+    assert_eq!(warnings, [&Some("retries".to_owned())]);
 }
 
 /// A bound in metrics throws metrics away, so only who asks for it there gets it.

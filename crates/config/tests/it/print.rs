@@ -11,14 +11,18 @@ use crate::{Files, load_text};
 
 const DEFAULTS_OF_PULL: &str = "\
 [DEFAULT]
+# no effect: every section has a default of its own; serves references such as ${DEFAULT:interval}
 interval = 2
 loglevel = info
+# no effect: every section has a default of its own; serves references such as ${DEFAULT:retries}
 retries = 2
+# no effect: every section has a default of its own; serves references such as ${DEFAULT:timeout}
 timeout = 1
 
 [pull]
 allow-partial = false
 answer-limit = 268435456
+# no effect: an answer is read in pieces of up to 64 KiB
 buffer-limit = 6291456
 dst-dir = /var/lib/haproxystats/incoming
 interval = 0.5
@@ -35,9 +39,12 @@ workers = 8
 
 const DEFAULTS_OF_PROCESS: &str = "\
 [DEFAULT]
+# no effect: every section has a default of its own; serves references such as ${DEFAULT:interval}
 interval = 2
 loglevel = info
+# no effect: every section has a default of its own; serves references such as ${DEFAULT:retries}
 retries = 2
+# no effect: every section has a default of its own; serves references such as ${DEFAULT:timeout}
 timeout = 1
 
 [paths]
@@ -103,16 +110,28 @@ fn the_values_in_force() {
          [graphite]\ngroup-namespace = g\ngroup-namespace-double-writes = no\n\
          [server-groups]\nb = ^b$$\na = a\n[local-store]\n",
     );
-    let default = "[DEFAULT]\ninterval = 2\nloglevel = debug\nretries = 2\n\
-                   root = /srv\ntimeout = 1\n\n";
-    let pull = "[pull]\nallow-partial = false\nanswer-limit = 268435456\nbuffer-limit = 6291456\ndst-dir = /srv/in\n\
-                interval = 0.5\nloglevel = debug\npull-interval = 10\npull-timeout = 2\n\
-                queue-size = 360\nretries = 1\nservers = unix:///a,\n\ttcp://h:1\nsync = true\n\
-                timeout = 0.1\ntmp-dst-dir = /var/lib/haproxystats/incoming.tmp\nworkers = 8\n\n";
+    let comment = |option| {
+        format!(
+            "# no effect: every section has a default of its own; serves references such as \
+             ${{DEFAULT:{option}}}\n"
+        )
+    };
+    let default = format!(
+        "[DEFAULT]\n{}interval = 2\nloglevel = debug\n{}retries = 2\nroot = /srv\n{}timeout = 1\n\n",
+        comment("interval"),
+        comment("retries"),
+        comment("timeout")
+    );
+    let pull = "[pull]\nallow-partial = false\nanswer-limit = 268435456\n\
+                # no effect: an answer is read in pieces of up to 64 KiB\nbuffer-limit = 6291456\n\
+                dst-dir = /srv/in\ninterval = 0.5\nloglevel = debug\npull-interval = 10\n\
+                pull-timeout = 2\nqueue-size = 360\nretries = 1\n\
+                servers = unix:///a,\n\ttcp://h:1\nsync = true\ntimeout = 0.1\n\
+                tmp-dst-dir = /var/lib/haproxystats/incoming.tmp\nworkers = 8\n\n";
     assert_eq!(print_in_force(&config.document, Program::Pull), format!("{default}{pull}"));
 
     let process = print_in_force(&config.document, Program::Process);
-    assert!(process.starts_with(default), "{process}");
+    assert!(process.starts_with(&default), "{process}");
     let end = "[local-store]\ndir = /var/lib/haproxystats/local-store\n\n\
                [server-groups]\nb = ^b$$\na = a\n\n[my]\nx = 1\ny = 1$$\n\n";
     assert!(process.ends_with(end), "{process}");

@@ -59,7 +59,7 @@ fn numbers_at_their_ends() {
     assert_eq!(pull.interval, Duration::ZERO);
     assert_eq!(pull.pull_timeout, None);
     assert_eq!(pull.pull_interval, Duration::from_secs(1));
-    assert_eq!((pull.buffer_limit, pull.workers, pull.queue_size), (1, 512, 1));
+    assert_eq!((pull.workers, pull.queue_size), (512, 1));
     assert_eq!(config.process.failed_limit, 1);
     let outbox = config.process.outbox.unwrap();
     assert_eq!((outbox.size_bytes, outbox.metrics, outbox.replay_rate), (1, Some(1), 0));

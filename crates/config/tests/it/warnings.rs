@@ -51,3 +51,27 @@ fn what_a_reference_reads_is_the_users_own() {
                 [pull]\ndst-dir = ${my:root}/${paths:sub}/${site}\n";
     assert_eq!(warnings_of(text), Vec::<String>::new());
 }
+
+#[test]
+fn an_option_without_effect_is_told_where_a_file_sets_it() {
+    let own = "no effect: every section has a default of its own; serves references such as";
+    let pieces = "no effect: an answer is read in pieces of up to 64 KiB; leave it out";
+    assert_eq!(
+        warnings_of(
+            "[DEFAULT]\nretries = 9\ntimeout = 9\ninterval = 9\n[pull]\nbuffer-limit = 9\n"
+        ),
+        [
+            format!("c.conf:2: [DEFAULT] retries: {own} ${{DEFAULT:retries}}; leave it out"),
+            format!("c.conf:3: [DEFAULT] timeout: {own} ${{DEFAULT:timeout}}; leave it out"),
+            format!("c.conf:4: [DEFAULT] interval: {own} ${{DEFAULT:interval}}; leave it out"),
+            format!("c.conf:6: [pull] buffer-limit: {pieces}"),
+        ]
+    );
+    assert_eq!(
+        warnings_of("[DEFAULT]\nbuffer-limit = 9\n"),
+        [format!("c.conf:2: [DEFAULT] buffer-limit: {pieces}")]
+    );
+    let referenced = "[DEFAULT]\nretries = 9\n[pull]\nretries = ${DEFAULT:retries}\n\
+                      buffer-limit = 4\nworkers = ${buffer-limit}\n";
+    assert_eq!(warnings_of(referenced), [""; 0]);
+}

@@ -89,7 +89,6 @@ impl Workbench {
             interval: Duration::from_millis(5),
             pull_timeout: None,
             pull_interval: Duration::from_millis(20),
-            buffer_limit: 6 << 20,
             answer_limit: 1 << 20,
             dst_dir: self.dst(),
             tmp_dst_dir: self.tmp(),

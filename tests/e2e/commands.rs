@@ -1,5 +1,7 @@
 //! Command lines and exit codes, as an operator and a monitoring check meet them.
 
+use std::path::Path;
+
 use crate::scene::Scene;
 use crate::support::{PROCESS, PULL, run};
 
@@ -129,14 +131,35 @@ fn a_bad_file_is_status_1_with_every_fault() {
     }
 }
 
+/// Nobody who names a file wants the defaults in its place.
 #[test]
-fn a_file_that_is_not_there_means_defaults_and_a_warning() {
+fn a_named_file_that_is_not_there_is_status_1() {
     let scene = Scene::new();
     let missing = scene.path().join("missing.conf");
+    let missing = missing.to_str().unwrap();
     for (name, program) in PROGRAMS {
-        let output = run(program, &["-P", "-f", missing.to_str().unwrap()]);
+        for arguments in [&["-f", missing][..], &["-P", "-f", missing][..]] {
+            let output = run(program, arguments);
+            assert_eq!(output.code, Some(1), "{name}: {}", output.stderr);
+            assert_eq!(output.stdout, "", "{name}");
+            let told = format!("{missing}: no such file; write it, or name another one with -f\n");
+            assert_eq!(output.stderr, told, "{name}");
+        }
+    }
+}
+
+/// Only on a machine where nobody has installed us.
+#[test]
+fn the_default_file_may_be_absent() {
+    if Path::new(config::DEFAULT_FILE).exists() {
+        return;
+    }
+    for (name, program) in PROGRAMS {
+        let output = run(program, &["-P"]);
         assert_eq!(output.code, Some(0), "{name}: {}", output.stderr);
-        assert!(output.stderr.contains("missing.conf"), "{name}: {}", output.stderr);
+        let warning =
+            format!("{}: no such file; the defaults are in force\n", config::DEFAULT_FILE);
+        assert_eq!(output.stderr, warning, "{name}");
         let default = if program == PULL { "\nqueue-size = 360\n" } else { "\nworkers = 4\n" };
         assert!(output.stdout.contains(default), "{name}: {}", output.stdout);
     }

@@ -39,6 +39,9 @@ impl fmt::Display for Place {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// The file is not there.
+    #[error("no such file; write it, or name another one with -f")]
+    Absent,
     /// The file is there, but the system refuses it.
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),

@@ -23,7 +23,7 @@ mod values;
 pub use directories::{Overlap, Relation};
 pub use document::Document;
 pub use fault::{Fault, Faults, Place, Problem, Warning};
-pub use load::{Config, Program, Sources, load};
+pub use load::{Config, DEFAULT_FILE, Program, Sources, load};
 pub use print::{print_defaults, print_in_force};
 pub use table::{Bounds, GROUP_SECTIONS, Kind, KnownOption, NO_EFFECT, known_options};
 pub use typed::{

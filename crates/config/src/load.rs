@@ -16,6 +16,9 @@ use crate::table::BUFFERS;
 use crate::typed::{Process, Pull};
 use crate::{directories, unknown, values};
 
+/// The file that is read where `-f` names none. It alone may be absent: then the defaults hold.
+pub const DEFAULT_FILE: &str = "/etc/haproxystats.conf";
+
 /// Bytes that a file may have; without a bound `-f /dev/zero` would fill the memory.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
@@ -31,7 +34,7 @@ pub enum Program {
 /// What the command line names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
-    /// `-f`; where it is not there, the defaults hold.
+    /// `-f`, or [`DEFAULT_FILE`].
     pub file: PathBuf,
     /// `-d`; its `*.conf` files are read after `file`, in name order.
     pub dir: Option<PathBuf>,
@@ -57,6 +60,11 @@ pub struct Config {
 ///
 /// All that is wrong, in the order of files and lines.
 pub fn load(sources: &Sources) -> Result<Config, Faults> {
+    load_beside(sources, Path::new(DEFAULT_FILE))
+}
+
+/// Loads with `default_file` as the one that may be absent.
+fn load_beside(sources: &Sources, default_file: &Path) -> Result<Config, Faults> {
     let main: Arc<Path> = Arc::from(sources.file.as_path());
     let mut files = vec![Arc::clone(&main)];
     let mut document = Document::default();
@@ -71,7 +79,9 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     for (index, file) in files.iter().enumerate() {
         match read(file) {
             Ok(bytes) => faults.extend(document.overlay(file, &bytes)),
-            Err(Problem::Unreadable(error)) if index == 0 && is_absent(&error) => {
+            // Whoever names a file wants that file: with the defaults in its place a mistyped path
+            // would start programs that ask nobody, or the wrong Graphite.
+            Err(Problem::Absent) if index == 0 && **file == *default_file => {
                 let message = "no such file; the defaults are in force".to_owned();
                 warnings.push(Warning { place: whole(file), section: None, option: None, message });
             }
@@ -113,15 +123,14 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     File::open(file)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(Problem::Unreadable)?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Problem::Absent,
+            _ => Problem::Unreadable(error),
+        })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Problem::TooLong { limit: MAX_FILE_BYTES });
     }
     Ok(bytes)
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
 }
 
 /// The `*.conf` files of a folder in name order; hidden ones are an editor's, as for a shell's
@@ -147,4 +156,39 @@ fn whole(file: &Arc<Path>) -> Place {
 
 fn of_whole(file: &Arc<Path>, problem: Problem) -> Fault {
     Fault { place: whole(file), section: None, option: None, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Warnings, or faults.
+    fn told(sources: &Sources, default_file: &Path) -> Result<Vec<String>, String> {
+        let config = load_beside(sources, default_file).map_err(|faults| faults.to_string())?;
+        Ok(config.warnings.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn only_the_default_file_may_be_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.conf");
+        let name = file.display();
+        let sources = Sources { file: file.clone(), dir: None };
+        let warning = format!("{name}: no such file; the defaults are in force");
+        assert_eq!(told(&sources, &file), Ok(vec![warning.clone()]));
+
+        let fault = format!("{name}: no such file; write it, or name another one with -f");
+        assert_eq!(told(&sources, Path::new(DEFAULT_FILE)), Err(fault));
+
+        // What stands in a folder holds beside the absent default file, and its links must lead
+        // somewhere.
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("d/a.conf"), "[pull]\nworkers = 3\n").unwrap();
+        let sources = Sources { dir: Some(dir.path().join("d")), ..sources };
+        assert_eq!(told(&sources, &file), Ok(vec![warning]));
+        assert_eq!(load_beside(&sources, &file).unwrap().pull.workers, 3);
+        std::os::unix::fs::symlink("nothing", dir.path().join("d/b.conf")).unwrap();
+        let fault = told(&sources, &file).unwrap_err();
+        assert!(fault.contains("d/b.conf: no such file; "), "{fault}");
+    }
 }

@@ -11,14 +11,9 @@ use haproxystats_config::{
 use crate::{Files, load_text};
 
 #[test]
-fn a_file_that_is_not_there_means_defaults_and_a_warning() {
-    let files = Files::new(&[]);
-    let config = files.load().unwrap();
-    assert_eq!(
-        files.lines(&config.warnings[0]),
-        ["c.conf: no such file; the defaults are in force"]
-    );
-    assert_eq!(config.warnings.len(), 1);
+fn an_empty_file_means_defaults() {
+    let config = load_text("");
+    assert_eq!(config.warnings, []);
     assert_eq!(
         config.pull,
         Pull {
@@ -44,7 +39,7 @@ fn a_file_that_is_not_there_means_defaults_and_a_warning() {
 #[test]
 fn process_has_its_defaults_too() {
     assert_eq!(
-        Files::new(&[]).load().unwrap().process,
+        load_text("").process,
         Process {
             loglevel: LogLevel::Info,
             src_dir: PathBuf::from("/var/lib/haproxystats/incoming"),
@@ -151,14 +146,6 @@ fn files_of_the_folder_override_option_by_option_in_name_order() {
     assert_eq!(process.workers, 5);
     assert!(process.tables.per_process_metrics);
     assert_eq!(process.src_dir, PathBuf::from("/ten/in"));
-}
-
-#[test]
-fn the_folder_counts_even_without_the_file() {
-    let files = Files::new(&[("d/x.conf", "[process]\nworkers = 3\n")]);
-    let config = files.load().unwrap();
-    assert_eq!(config.process.workers, 3);
-    assert_eq!(config.warnings.len(), 1);
 }
 
 /// A worker gets its part as JSON from its parent; nothing may change on the way.

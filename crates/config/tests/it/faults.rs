@@ -282,7 +282,10 @@ fn files_that_cannot_be_read_keep_their_reason() {
     let faults = load(&Sources { file: files.dir.path().join("none.conf"), dir }).unwrap_err();
     assert_eq!(
         files.lines(&faults),
-        ["none: the folder cannot be listed: No such file or directory (os error 2)"]
+        [
+            "none.conf: no such file; write it, or name another one with -f",
+            "none: the folder cannot be listed: No such file or directory (os error 2)",
+        ]
     );
 }
 

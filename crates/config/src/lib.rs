@@ -28,5 +28,5 @@ pub use print::{print_defaults, print_in_force};
 pub use table::{Bounds, GROUP_SECTIONS, Kind, KnownOption, NO_EFFECT, known_options};
 pub use typed::{
     Address, Confirm, Graphite, GroupRule, Groups, HostPart, LocalStore, LogLevel, Naming, Outbox,
-    Process, Pull, Retries, Selection, Tables,
+    PartialInput, Process, Pull, Retries, Selection, Tables,
 };

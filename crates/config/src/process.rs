@@ -22,6 +22,7 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
     let workers = read.required("workers", |text| values::whole(text, WORKERS));
     let liveness_check_interval = read.required("liveness-check-interval", values::limit);
     let job_timeout = read.required("job-timeout", values::limit);
+    let partial_input = read.required("partial-input", values::partial_input);
     let failed_dir = read.required("failed-dir", values::path);
     let failed_limit = read.required("failed-limit", |text| values::whole(text, QUEUES));
     let tables = tables(&mut read);
@@ -43,6 +44,7 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
         workers: workers?,
         liveness_check_interval: liveness_check_interval?,
         job_timeout: job_timeout?,
+        partial_input: partial_input?,
         failed_dir: failed_dir?,
         failed_limit: failed_limit?,
         tables: tables?,

@@ -97,6 +97,8 @@ pub const GROUP_SECTIONS: [&str; 3] = ["frontend-groups", "backend-groups", "ser
 pub(crate) const LOG_LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
 /// Words for `confirm`.
 pub(crate) const CONFIRMS: &[&str] = &["close", "tcp", "none"];
+/// Words for `partial-input`.
+pub(crate) const PARTIAL_INPUTS: &[&str] = &["accept", "refuse"];
 /// Threads or processes; a larger number can only be a mistake.
 pub(crate) const WORKERS: Bounds = Bounds { least: 1, most: 512 };
 /// TCP ports.
@@ -316,6 +318,13 @@ const TABLE: &[KnownOption] = &[
         Whole(COUNTS),
         "268435456",
         "bytes that one file of a snapshot may have",
+    ),
+    row(
+        PROCESS,
+        "partial-input",
+        Word(PARTIAL_INPUTS),
+        "accept",
+        "what becomes of a snapshot with damaged files: the rest is folded, or it goes to failed-dir",
     ),
     row(
         PROCESS,

@@ -82,6 +82,15 @@ pub struct Pull {
     pub allow_partial: bool,
 }
 
+/// What becomes of a snapshot of which some files are damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartialInput {
+    /// The other files are folded, and the damaged ones are counted.
+    Accept,
+    /// The snapshot goes to `failed_dir`, and no line of it is sent.
+    Refuse,
+}
+
 /// Which metrics of one kind of proxy are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Selection {
@@ -108,6 +117,8 @@ pub struct Process {
     pub liveness_check_interval: Duration,
     /// A worker without progress for so long counts as hung.
     pub job_timeout: Duration,
+    /// What becomes of a snapshot of which some files are damaged.
+    pub partial_input: PartialInput,
     /// Where snapshots go that cannot be processed, on the file system of `src_dir`.
     pub failed_dir: PathBuf,
     /// Snapshots kept there, at least 1; the oldest go.

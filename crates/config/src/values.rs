@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::fault::{Problem, clip};
 use crate::nearest::nearest;
 use crate::table::Bounds;
-use crate::typed::{Address, Confirm, LogLevel, Retries, Selection};
+use crate::typed::{Address, Confirm, LogLevel, PartialInput, Retries, Selection};
 
 /// Seconds that a duration may have: about 31 years, far from where adding to a clock overflows.
 const MOST_SECONDS: f64 = 1e9;
@@ -49,6 +49,14 @@ pub(crate) fn confirm(text: &str) -> Result<Confirm, Problem> {
         "tcp" => Ok(Confirm::Tcp),
         "none" => Ok(Confirm::None),
         _ => Err(wrong(text, "no way to confirm", "close, tcp or none")),
+    }
+}
+
+pub(crate) fn partial_input(text: &str) -> Result<PartialInput, Problem> {
+    match text.to_lowercase().as_str() {
+        "accept" => Ok(PartialInput::Accept),
+        "refuse" => Ok(PartialInput::Refuse),
+        _ => Err(wrong(text, "neither accept nor refuse", "accept or refuse")),
     }
 }
 

@@ -63,6 +63,7 @@ class haproxystats::config {
       'liveness-check-interval' => $haproxystats::process_liveness_check_interval,
       'job-timeout'             => $haproxystats::process_job_timeout,
       'file-limit'              => $haproxystats::process_file_limit,
+      'partial-input'           => $haproxystats::process_partial_input,
       'failed-dir'              => $haproxystats::process_failed_dir,
       'failed-limit'            => $haproxystats::process_failed_limit,
     },

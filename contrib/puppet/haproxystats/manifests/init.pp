@@ -132,6 +132,8 @@
 #   `[process] job-timeout`: a worker without progress for so long is replaced.
 # @param process_file_limit
 #   `[process] file-limit`: bytes that one file of a snapshot may have.
+# @param process_partial_input
+#   `[process] partial-input`: what becomes of a snapshot with damaged files.
 # @param process_failed_dir
 #   `[process] failed-dir`: where snapshots go that cannot be processed.
 # @param process_failed_limit
@@ -248,6 +250,7 @@ class haproxystats (
   Optional[Haproxystats::Limit]          $process_liveness_check_interval = undef,
   Optional[Haproxystats::Limit]          $process_job_timeout = undef,
   Optional[Integer[1]]                   $process_file_limit = undef,
+  Optional[Enum['accept', 'refuse']]     $process_partial_input = undef,
   Optional[Haproxystats::Path]           $process_failed_dir = undef,
   Optional[Integer[1, 1000000000]]       $process_failed_limit = undef,
   Optional[Boolean]                      $graphite_enabled = undef,

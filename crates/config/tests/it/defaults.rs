@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use haproxystats_config::{
-    Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, Process, Pull, Retries, Selection,
-    Tables,
+    Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput, Process, Pull, Retries,
+    Selection, Tables,
 };
 
 use crate::{Files, load_text};
@@ -46,6 +46,7 @@ fn process_has_its_defaults_too() {
             workers: 4,
             liveness_check_interval: Duration::from_secs(10),
             job_timeout: Duration::from_secs(300),
+            partial_input: PartialInput::Accept,
             failed_dir: PathBuf::from("/var/lib/haproxystats/failed"),
             failed_limit: 100,
             tables: Tables {

@@ -52,7 +52,11 @@ fn numbers_that_are_none_or_out_of_range() {
         ],
     );
     let failed_limit = "\"0\" is out of range; write one from 1 to 1000000000";
-    assert_values("process", &[("failed-limit = 0", failed_limit)]);
+    let partial_input = "\"true\" is neither accept nor refuse; write accept or refuse";
+    assert_values(
+        "process",
+        &[("failed-limit = 0", failed_limit), ("partial-input = true", partial_input)],
+    );
     assert_values(
         "graphite",
         &[

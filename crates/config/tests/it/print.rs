@@ -58,6 +58,7 @@ failed-limit = 100
 file-limit = 268435456
 job-timeout = 300
 liveness-check-interval = 10
+partial-input = accept
 per-process-metrics = false
 src-dir = /var/lib/haproxystats/incoming
 workers = 4
@@ -136,7 +137,11 @@ fn the_values_in_force() {
                [server-groups]\nb = ^b$$\na = a\n\n[my]\nx = 1\ny = 1$$\n\n";
     assert!(process.ends_with(end), "{process}");
     assert!(process.contains("\n[graphite]\nbackoff = 2\n"), "{process}");
-    assert!(process.contains("\nloglevel = debug\nper-process-metrics = false\n"), "{process}");
+    assert!(
+        process
+            .contains("\nloglevel = debug\npartial-input = accept\nper-process-metrics = false\n"),
+        "{process}"
+    );
     assert!(!process.contains("[pull]"), "{process}");
 }
 

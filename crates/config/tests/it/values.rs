@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use haproxystats_config::{
-    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, Retries, Selection,
+    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, PartialInput, Retries, Selection,
 };
 
 use crate::load_text;
@@ -133,6 +133,7 @@ fn the_section_local_store_turns_it_on() {
 
 #[test]
 fn words_are_read_in_any_case() {
-    let config = load_text("[graphite]\nconfirm = TCP\n");
+    let config = load_text("[process]\npartial-input = Refuse\n[graphite]\nconfirm = TCP\n");
+    assert_eq!(config.process.partial_input, PartialInput::Refuse);
     assert_eq!(config.process.graphite.unwrap().confirm, Confirm::Tcp);
 }

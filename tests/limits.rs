@@ -1,0 +1,194 @@
+//! The table "Limits that are no options" of docs/configuration.md says what the source says: each
+//! row names a constant, and the constant has the row's value. The other way round, a constant
+//! whose name says that it is a bound has a row, or a reason here to have none.
+
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PAGE: &str = "docs/configuration.md";
+const HEADING: &str = "## Limits that are no options";
+
+/// Crates that only developers run, or whose numbers are facts about HAProxy.
+const NOT_LOOKED_AT: [&str; 3] = ["bin", "metric", "xtask"];
+
+/// Bounds that no operator can notice, each with its reason. A new one that an operator can notice
+/// gets a row in the table.
+const INTERNAL: [(&str, &str); 9] = [
+    ("config::directories::LINKS_MAX", "the kernel has the same bound"),
+    ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
+    ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
+    ("dispatch::plaintext::WHOLE_MAX", "chooses the form of a number"),
+    ("processor::FOUND_MAX", "names beyond it stay in the spool"),
+    ("processor::parent::ORDERS_MAX", "orders beyond it wait with their sender"),
+    ("processor::queue::WAITING_MAX", "names beyond it stay in the spool"),
+    ("spool::watch::EVENTS_MAX", "events beyond it stay in the kernel's queue"),
+    ("tables::info::NUMBER_MAX_DIGITS", "recognizes a process number"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Value by constant, as the table has them.
+fn rows() -> BTreeMap<String, String> {
+    let page = fs::read_to_string(root().join(PAGE)).unwrap();
+    let section = page.split(&format!("\n{HEADING}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut rows = BTreeMap::new();
+    for line in section.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_limit, value, why, what_happens, constant] = cells.as_slice() else {
+            panic!("a row has another number of cells: {line}");
+        };
+        assert!(!why.is_empty() && !what_happens.is_empty(), "{line}");
+        let constant = constant.trim_matches('`').to_owned();
+        assert_eq!(rows.insert(constant.clone(), (*value).to_owned()), None, "{constant} twice");
+    }
+    rows
+}
+
+/// The file and the name of a constant that is written as a path.
+fn located(constant: &str) -> (PathBuf, &str) {
+    let mut parts: Vec<&str> = constant.split("::").collect();
+    let name = parts.pop().unwrap();
+    let krate = parts.remove(0);
+    let file = if parts.is_empty() { "lib".to_owned() } else { parts.join("/") };
+    (root().join(format!("crates/{krate}/src/{file}.rs")), name)
+}
+
+/// The part of a file that ships: what stands before its unit tests.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
+/// Name and expression of a line that begins a constant.
+fn constant(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_start();
+    let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line);
+    let (name, rest) = line.strip_prefix("const ")?.split_once(": ")?;
+    let (_type, expression) = rest.split_once(" = ")?;
+    Some((name, expression))
+}
+
+/// A whole number; durations are in milliseconds.
+fn number(expression: &str) -> Option<u64> {
+    let expression = expression.trim().trim_end_matches(';').trim();
+    let inside = |open: &str| expression.strip_prefix(open)?.strip_suffix(')');
+    if let Some(limit) = expression.strip_prefix("Limit { bytes: ") {
+        return number(limit.split(',').next()?);
+    }
+    if let Some(seconds) = inside("Duration::from_secs(") {
+        return Some(number(seconds)? * 1000);
+    }
+    if let Some(milliseconds) = inside("Duration::from_millis(") {
+        return number(milliseconds);
+    }
+    if let Some((left, right)) = expression.split_once(" << ") {
+        return Some(number(left)? << number(right)?);
+    }
+    if let Some((left, right)) = expression.split_once(" * ") {
+        return Some(number(left)? * number(right)?);
+    }
+    expression.replace('_', "").parse().ok()
+}
+
+/// A value of the table in the same measure.
+fn value(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let factor = match unit {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return None,
+    };
+    Some(digits.replace(',', "").parse::<u64>().ok()? * factor)
+}
+
+#[test]
+fn every_limit_of_the_table_is_the_sources() {
+    let rows = rows();
+    assert!(rows.len() > 25, "{} rows were found", rows.len());
+    for (row, written) in &rows {
+        let (file, name) = located(row);
+        let text = fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{row}: {}: {error}", file.display()));
+        let expression = shipped(&text)
+            .lines()
+            .filter_map(constant)
+            .find(|(constant, _)| *constant == name)
+            .unwrap_or_else(|| panic!("{} has no constant {name}", file.display()))
+            .1;
+        let found = number(expression);
+        assert!(found.is_some(), "{row}: {expression:?} is no number that this test reads");
+        assert_eq!(value(written), found, "{row}: the page has {written}, not {expression}");
+    }
+}
+
+/// The constants of a crate that are named as bounds, as paths.
+fn bounds(directory: &Path, path: &str, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap().path();
+        let stem = entry.file_stem().unwrap().to_str().unwrap();
+        if stem == "tests" {
+            continue;
+        }
+        let inner = if stem == "lib" { path.to_owned() } else { format!("{path}::{stem}") };
+        if entry.is_dir() {
+            bounds(&entry, &inner, found);
+            continue;
+        }
+        let text = fs::read_to_string(&entry).unwrap();
+        // Only those of the module: what a function holds for itself is its own affair.
+        let lines = shipped(&text).lines().filter(|line| !line.starts_with(' '));
+        for (name, _) in lines.filter_map(constant) {
+            let is_bound = name.split('_').any(|word| ["MAX", "LIMIT", "GRACE"].contains(&word));
+            if is_bound {
+                found.insert(format!("{inner}::{name}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_bound_of_the_source_has_a_row_or_a_reason() {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let directory = entry.unwrap().path();
+        let name = directory.file_name().unwrap().to_str().unwrap().to_owned();
+        let source = directory.join("src");
+        if source.is_dir() && !NOT_LOOKED_AT.contains(&name.as_str()) {
+            bounds(&source, &name, &mut found);
+        }
+    }
+    let rows = rows();
+    let internal: BTreeSet<&str> = INTERNAL.iter().map(|(path, _)| *path).collect();
+    for bound in &found {
+        let (in_table, inside) = (rows.contains_key(bound), internal.contains(bound.as_str()));
+        assert!(in_table || inside, "{bound} has neither a row in {PAGE} nor a reason in INTERNAL");
+        assert!(!(in_table && inside), "{bound} has both a row and a reason to have none");
+    }
+    for bound in internal {
+        assert!(found.contains(bound), "INTERNAL names {bound}, which is not there");
+    }
+}
+
+#[test]
+fn numbers_are_read_as_they_are_meant() {
+    for (expression, text) in [
+        ("2_000_000;", "2,000,000"),
+        ("4 << 20;", "4 MiB"),
+        ("32 * 1024 * 1024;", "32 MiB"),
+        ("Duration::from_secs(30);", "30 s"),
+        ("Duration::from_millis(700);", "700 ms"),
+        ("Limit { bytes: 16 << 20, name: \"x\" };", "16 MiB"),
+    ] {
+        assert_eq!(number(expression), value(text), "{expression}");
+        assert!(number(expression).is_some(), "{expression}");
+    }
+    assert_eq!((number("FOO + 1;"), value("much")), (None, None));
+    assert_ne!(number("2049;"), value("2,048"));
+}

@@ -1,4 +1,5 @@
-//! The command line, as docopt reads it from the usage text, and what both programs do with it before they run.
+//! The command line, which docopt reads from the usage text, and what both programs do with it
+//! before they run.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -23,10 +24,11 @@ struct Arguments {
     flag_print_conf: bool,
 }
 
-/// The configuration to run on, or the status to end with because all is said.
+/// The configuration to run on, or the status to end with because there is nothing to run.
 pub(crate) fn configuration(usage: &str, program: Program) -> Result<Config, ExitCode> {
     let words: Result<Vec<String>, _> = std::env::args_os().map(OsString::into_string).collect();
-    let words = words.map_err(|word| refuse(&format!("{} is no UTF-8", word.to_string_lossy())))?;
+    let words =
+        words.map_err(|word| refuse(&format!("{} is not UTF-8", word.to_string_lossy())))?;
     // docopt refuses these two beside other options.
     if asked(&words, "-h", "--help") {
         return Err(print(usage.trim_start()));
@@ -59,7 +61,7 @@ fn asked(words: &[String], short: &str, long: &str) -> bool {
     pairs.into_iter().any(|(before, word)| (word == short || word == long) && !takes_value(before))
 }
 
-/// A reader that has heard enough (`| head`) is no fault.
+/// A reader that ends early (`| head`) is not an error.
 fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -76,7 +76,7 @@ impl Document {
             option: None,
             problem: Problem::ByteOrderMark,
         }));
-        // What is no text has its fault; the other lines deserve theirs in the same run.
+        // A line that is not UTF-8 has its fault by now; the others get theirs in the same run.
         let scan = scan(&String::from_utf8_lossy(unmarked.unwrap_or(bytes)));
         faults.extend(scan.refused.into_iter().map(|refused| Fault {
             place: place(refused.line),

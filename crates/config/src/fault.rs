@@ -252,7 +252,7 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// Something that is no fault, but hardly what was meant.
+/// Something that can be used as it is, but is probably not what was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// File and line.

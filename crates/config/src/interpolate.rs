@@ -89,7 +89,8 @@ pub(crate) struct Resolver<'d> {
     /// The values that are being worked out, the one that was asked for first.
     chain: Vec<Key>,
     faults: Vec<Fault>,
-    /// Where referenced values stand. What is referenced is the user's own and no slip.
+    /// Where referenced values stand. A referenced option is one of
+    /// the user's own and not a misspelled one.
     referenced: HashSet<Key>,
 }
 

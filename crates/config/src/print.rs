@@ -68,8 +68,8 @@ fn options_in_force(resolver: &mut Resolver<'_>, section: &str) -> Options {
     let names = written.map(|entry| entry.option.as_str()).chain(known.map(|known| known.name));
     let mut options = Vec::new();
     for name in names {
-        // A value of [DEFAULT] that only other sections complete is none here; a section that reads
-        // it prints it.
+        // A value of [DEFAULT] that refers to options of other sections has no value here. It is
+        // printed in the sections that read it.
         if let Outcome::Value { text, .. } = resolver.value(section, name) {
             options.push((name.to_owned(), escape(&text)));
         }

@@ -129,7 +129,7 @@ fn groups(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Option<Groups
     }))
 }
 
-/// The rules that stand in a section of groups itself: what it inherits is no group.
+/// The rules that the section itself has: an option of `[DEFAULT]` that it inherits is not a group.
 fn rules(
     resolver: &mut Resolver<'_>,
     document: &Document,

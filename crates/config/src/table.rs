@@ -55,7 +55,7 @@ impl fmt::Display for Kind {
                 write!(f, "whole number from {least} on")
             }
             Self::Whole(Bounds { least, most }) => write!(f, "whole number from {least} to {most}"),
-            Self::Retries => f.write_str("whole number from 0 on, or -1 for ever"),
+            Self::Retries => f.write_str("whole number from 0 on, or -1 for no limit"),
             Self::Pause => f.write_str("seconds"),
             Self::Limit => f.write_str("seconds, more than 0"),
             Self::Factor => f.write_str("number from 1 on"),
@@ -139,8 +139,7 @@ pub(crate) fn find(section: &str, option: &str) -> Option<&'static KnownOption> 
 }
 
 /// Whether a section without a value of its own takes the one of `[DEFAULT]`. Graphite's
-/// `queue-size` is a bound where somebody wants one there; one that was meant for another section
-/// must not throw metrics away.
+/// `queue-size` does not: it drops metrics, and a value in `[DEFAULT]` may be meant for `[pull]`.
 pub(crate) fn inherits(section: &str, option: &str) -> bool {
     (section, option) != (GRAPHITE, "queue-size")
 }
@@ -235,7 +234,7 @@ const TABLE: &[KnownOption] = &[
     row(PULL, "retries", Retries, "1", "further tries to connect"),
     row(PULL, "timeout", Limit, "0.1", "limit of one try to connect"),
     row(PULL, "interval", Pause, "0.5", "pause between two tries"),
-    row(PULL, "pull-timeout", Pause, "2", "limit of a whole cycle; 0 is none"),
+    row(PULL, "pull-timeout", Pause, "2", "limit of a whole cycle; 0 is no limit"),
     row(PULL, "pull-interval", Whole(PERIODS), "10", "seconds between the starts of two cycles"),
     idle(
         PULL,
@@ -324,7 +323,7 @@ const TABLE: &[KnownOption] = &[
         "partial-input",
         Word(PARTIAL_INPUTS),
         "accept",
-        "what becomes of a snapshot with damaged files: the rest is folded, or it goes to failed-dir",
+        "whether a snapshot with damaged files is folded without them or goes to failed-dir",
     ),
     row(
         PROCESS,

@@ -27,7 +27,7 @@ pub enum LogLevel {
 /// How often a failed attempt is made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retries {
-    /// That many times after the first attempt; 0 is none.
+    /// That many times after the first attempt.
     Times(u32),
     /// Without end (`-1` in the file).
     Forever,
@@ -62,7 +62,7 @@ pub struct Pull {
     pub timeout: Duration,
     /// Pause between two attempts to connect.
     pub interval: Duration,
-    /// Limit of a whole cycle; `None` is none.
+    /// Limit of a whole cycle; `None` is no limit.
     pub pull_timeout: Option<Duration>,
     /// Time between the starts of two cycles.
     pub pull_interval: Duration,

@@ -91,7 +91,7 @@ pub(crate) fn period(text: &str, bounds: Bounds) -> Result<Duration, Problem> {
 }
 
 pub(crate) fn retries(text: &str) -> Result<Retries, Problem> {
-    let right = "one from 0 on, or -1 for ever";
+    let right = "one from 0 on, or -1 for no limit";
     match text.parse::<i128>() {
         Ok(-1) => Ok(Retries::Forever),
         Ok(number) => match u32::try_from(number) {

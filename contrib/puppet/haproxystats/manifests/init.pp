@@ -85,7 +85,7 @@
 # @param pull_interval
 #   `[pull] interval`: pause between two tries.
 # @param pull_pull_timeout
-#   `[pull] pull-timeout`: limit of a whole cycle; 0 is none.
+#   `[pull] pull-timeout`: limit of a whole cycle; 0 is no limit.
 # @param pull_pull_interval
 #   `[pull] pull-interval`: seconds between the starts of two cycles.
 # @param pull_buffer_limit

@@ -33,10 +33,10 @@ fn numbers_that_are_none_or_out_of_range() {
             ),
             ("pull-interval = 0", "\"0\" is out of range; write one from 1 to 1000000000"),
             ("pull-interval = 0.5", "\"0.5\" is no whole number; write one from 1 to 1000000000"),
-            ("retries = -2", "\"-2\" is out of range; write one from 0 on, or -1 for ever"),
+            ("retries = -2", "\"-2\" is out of range; write one from 0 on, or -1 for no limit"),
             (
                 "retries = often",
-                "\"often\" is no whole number; write one from 0 on, or -1 for ever",
+                "\"often\" is no whole number; write one from 0 on, or -1 for no limit",
             ),
             ("buffer-limit = 0", "\"0\" is out of range; write one from 1 to 1073741824"),
             ("answer-limit = 0", "\"0\" is out of range; write one from 1 on"),

@@ -118,7 +118,8 @@ fn the_values_in_force() {
         )
     };
     let default = format!(
-        "[DEFAULT]\n{}interval = 2\nloglevel = debug\n{}retries = 2\nroot = /srv\n{}timeout = 1\n\n",
+        "[DEFAULT]\n{}interval = 2\nloglevel = debug\n{}retries = 2\nroot = /srv\n\
+         {}timeout = 1\n\n",
         comment("interval"),
         comment("retries"),
         comment("timeout")

@@ -1,11 +1,10 @@
 //! haproxystats-process: folds snapshots of HAProxy's statistics and delivers them.
 
-use std::io;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use config::Program;
-use daemon::{Clock, Service, shutdown};
+use daemon::{Clock, Service, remedy, shutdown};
 use processor::{Settings, worker};
 use tracing::{error, info, warn};
 
@@ -46,7 +45,8 @@ fn main() -> ExitCode {
         let _ = tell.send(signal);
     });
     if let Err(error) = caught {
-        return end(Err::<(), io::Error>(error));
+        error!("cannot catch signals: {error}{}", remedy::of(&error));
+        return ExitCode::from(cli::FAILED);
     }
     info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
     for warning in &config.warnings {
@@ -59,7 +59,14 @@ fn main() -> ExitCode {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         arguments: std::env::args_os().collect(),
     };
-    end(processor::run(settings, &told))
+    let result = processor::run(settings, &told);
+    if let Err(error) = &result
+        && error.is_configuration()
+    {
+        error!("{error}");
+        return ExitCode::from(cli::BAD_CONFIGURATION);
+    }
+    end(result)
 }
 
 fn end(result: Result<(), impl std::error::Error>) -> ExitCode {

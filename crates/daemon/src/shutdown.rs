@@ -1,8 +1,11 @@
 //! The end of a program as one future: SIGTERM, SIGINT and SIGHUP all mean "finish what you hold, then end".
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Completes with the signal's name when one of the three comes. They are caught from this call on, so call it before
@@ -41,16 +44,43 @@ pub fn on_signal(tell: impl FnOnce(&'static str) + Send + 'static) -> io::Result
     Ok(())
 }
 
-/// For a worker, which ends when its parent says so: the three signals, which a terminal or a service manager sends to the
-/// whole group, are caught and forgotten.
+/// For a worker that waits for work, does it, and waits again: SIGTERM ends it between two works.
+#[derive(Debug)]
+pub struct AfterWork {
+    waits: Arc<AtomicBool>,
+    is_asked: Arc<AtomicBool>,
+}
+
+/// Catches the three signals for a worker. SIGINT and SIGHUP, which a terminal sends to the whole
+/// group, are ignored: the parent ends its workers. SIGTERM ends this process with status 0, at once
+/// while it waits and else after the work in hand.
 ///
 /// # Errors
 ///
 /// The system refuses a handler.
-pub fn leave_to_parent() -> io::Result<()> {
-    let ignored = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::flag::register(signal, std::sync::Arc::clone(&ignored))?;
+pub fn after_work() -> io::Result<AfterWork> {
+    let ignored = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGHUP] {
+        flag::register(signal, Arc::clone(&ignored))?;
     }
-    Ok(())
+    let waits = Arc::new(AtomicBool::new(true));
+    let is_asked = Arc::new(AtomicBool::new(false));
+    flag::register(SIGTERM, Arc::clone(&is_asked))?;
+    flag::register_conditional_shutdown(SIGTERM, 0, Arc::clone(&waits))?;
+    Ok(AfterWork { waits, is_asked })
+}
+
+impl AfterWork {
+    /// To be called before waiting for work: from now on SIGTERM ends the process. Returns whether
+    /// it came during the last work.
+    #[must_use]
+    pub fn wait_begins(&self) -> bool {
+        self.waits.store(true, Ordering::SeqCst);
+        self.is_asked.load(Ordering::SeqCst)
+    }
+
+    /// To be called when there is work: from now on SIGTERM waits for its end.
+    pub fn work_begins(&self) {
+        self.waits.store(false, Ordering::SeqCst);
+    }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon::remedy;
 use thiserror::Error;
 
 /// Why a batch was not delivered.
@@ -18,7 +19,9 @@ pub enum Error {
         source: io::Error,
     },
     /// No address of the server takes a connection.
-    #[error("graphite {address} takes no connection: {source}")]
+    #[error(
+        "graphite {address} takes no connection: {source}; check that it runs and listens there"
+    )]
     Connect {
         /// Server and port.
         address: String,
@@ -91,7 +94,10 @@ pub enum Error {
         begun: bool,
     },
     /// local-store cannot be written.
-    #[error("local-store cannot write {}: {source}; check its room and our rights, or remove [local-store]", path.display())]
+    #[error(
+        "local-store cannot write {path:?}: {source}{}, or remove [local-store]",
+        remedy::of(source)
+    )]
     Store {
         /// The file or directory.
         path: PathBuf,

@@ -1,15 +1,19 @@
 //! Graphite by its plaintext protocol over TCP, with proof of delivery.
 //!
-//! A write that succeeds says only that our kernel took the bytes. With `confirm = close` a batch counts as delivered when the
-//! receiver has read it to its end: all is written, our side is closed, then the receiver closes and nothing is unacknowledged.
-//! Anything else is not delivered, and the whole batch goes again on a new connection: a line is never cut and continued.
-//! `tcp` asks only for the acknowledgement of the receiver's TCP, `none` for nothing; both keep one lasting connection.
+//! A write that succeeds says only that our kernel took the bytes. With `confirm = close` a batch
+//! counts as delivered when the receiver has read it to its end: all is written, our side is
+//! closed, then the receiver closes and nothing is unacknowledged. Anything else is not delivered,
+//! and the whole batch goes again on a new connection: a line is never cut and continued. `tcp` asks
+//! only for the acknowledgement of the receiver's TCP, `none` for nothing; both keep one lasting
+//! connection, which ends when the server's name has become another address.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 use config::Confirm;
+use daemon::Clock;
+use daemon::lookup::Lookup;
 
 use crate::{Delivery, Dispatcher, Error, Lines, unacknowledged};
 
@@ -19,8 +23,10 @@ const WRITE_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 4096;
 /// Bytes that a receiver may say, which none does, before we give up on its close.
 const CHATTER_MAX_BYTES: usize = 64 * 1024;
-/// Slices of the wait for a close.
-const CLOSE_SLICES: u32 = 1024;
+/// How long a look-up is waited for before a connection is made. What comes later is the next try's.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
+/// How often the server's name is looked up while a lasting connection works.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 /// First and longest pause between two looks at what is unacknowledged; the kernel has no event for it.
 const LOOK_FIRST: Duration = Duration::from_micros(50);
 const LOOK_LONGEST: Duration = Duration::from_millis(20);
@@ -30,14 +36,19 @@ const LOOK_LONGEST: Duration = Duration::from_millis(20);
 pub struct Graphite {
     config: config::Graphite,
     address: String,
+    clock: Clock,
     /// The lasting connection, where there is one.
     lasting: Option<TcpStream>,
+    /// Its own, so that a resolver that hangs holds no working connection up.
+    renewal: Lookup,
+    /// When the name was looked up last.
+    looked_up: Option<Instant>,
 }
 
 impl Graphite {
     /// Connects at the first delivery.
     #[must_use]
-    pub fn new(config: config::Graphite) -> Self {
+    pub fn new(config: config::Graphite, clock: Clock) -> Self {
         let bracketed = config.server.contains(':');
         let server = &config.server;
         let address = if bracketed {
@@ -45,16 +56,19 @@ impl Graphite {
         } else {
             format!("{server}:{}", config.port)
         };
-        Self { config, address, lasting: None }
+        let renewal = Lookup::new(&config.server, config.port);
+        Self { config, address, clock, lasting: None, renewal, looked_up: None }
     }
 
-    fn connect(&self) -> Result<TcpStream, Error> {
+    fn now(&self) -> Instant {
+        (self.clock.monotonic)()
+    }
+
+    fn connect(&mut self) -> Result<TcpStream, Error> {
         let resolve = |source| Error::Resolve { address: self.address.clone(), source };
         let connect = |source| Error::Connect { address: self.address.clone(), source };
-        let addresses: Vec<SocketAddr> = (self.config.server.as_str(), self.config.port)
-            .to_socket_addrs()
-            .map_err(resolve)?
-            .collect();
+        let addresses = self.renewal.addresses(LOOKUP_LIMIT).map_err(resolve)?;
+        self.looked_up = Some((self.clock.monotonic)());
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in addresses {
             match TcpStream::connect_timeout(
@@ -112,7 +126,7 @@ impl Graphite {
         }
     }
 
-    fn deliver_and_close(&self, lines: &dyn Lines) -> Result<(), Error> {
+    fn deliver_and_close(&mut self, lines: &dyn Lines) -> Result<(), Error> {
         let mut stream = self.connect()?;
         let total = self.write(&mut stream, lines)?;
         let broken = |source| self.broken(total, Some(total), source);
@@ -136,20 +150,21 @@ impl Graphite {
         total: u64,
     ) -> Result<(), Error> {
         let broken = |source| self.broken(total, Some(total), source);
-        let limit = at_least_a_millisecond(self.config.confirm_timeout);
-        // There is no clock here, so the limit is cut in slices: whatever ends a read, it took no more than one.
-        let slice = at_least_a_millisecond(limit / CLOSE_SLICES);
-        stream.set_read_timeout(Some(slice)).map_err(broken)?;
-        let mut waited = Duration::ZERO;
+        let begun = self.now();
         let mut said = [0; READ_BYTES];
-        while waited < limit && heard <= CHATTER_MAX_BYTES {
+        while heard <= CHATTER_MAX_BYTES {
+            let waited = self.now().saturating_duration_since(begun);
+            let left = self.config.confirm_timeout.saturating_sub(waited);
+            if left.is_zero() {
+                break;
+            }
+            stream.set_read_timeout(Some(at_least_a_millisecond(left))).map_err(broken)?;
             match stream.read(&mut said) {
                 Ok(0) => return Ok(()),
                 Ok(count) => heard += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted || is_timeout(&error) => {}
                 Err(source) => return Err(broken(source)),
             }
-            waited += slice;
         }
         let talked = heard > CHATTER_MAX_BYTES;
         let missing = if talked { "talked on and did not close" } else { "did not close" };
@@ -157,6 +172,9 @@ impl Graphite {
     }
 
     fn deliver_on_lasting(&mut self, lines: &dyn Lines) -> Result<(), Error> {
+        if self.is_elsewhere() {
+            self.lasting = None;
+        }
         if let Some(stream) = self.lasting.take().and_then(still_open) {
             match self.deliver_on(stream, lines) {
                 // The peer ended the lasting connection since the last batch: that says nothing about it now.
@@ -166,6 +184,33 @@ impl Graphite {
         }
         let stream = self.connect()?;
         self.deliver_on(stream, lines)
+    }
+
+    /// Whether the server's name no longer leads to the address that the lasting connection is to.
+    /// Never waits: an answer that is on its way is looked at before the next batch.
+    fn is_elsewhere(&mut self) -> bool {
+        let Some(peer) = self.lasting.as_ref().and_then(|stream| stream.peer_addr().ok()) else {
+            return false;
+        };
+        let now = self.now();
+        let is_due = |looked_up| now.saturating_duration_since(looked_up) >= LOOKUP_INTERVAL;
+        if !self.looked_up.is_none_or(is_due) {
+            return false;
+        }
+        match self.renewal.addresses(Duration::ZERO) {
+            Ok(addresses) => {
+                self.looked_up = Some(now);
+                !addresses.iter().any(|address| address.ip() == peer.ip())
+            }
+            Err(error) => {
+                // A resolver that answers with an error is asked again in a while; the connection
+                // works.
+                if error.kind() != ErrorKind::TimedOut {
+                    self.looked_up = Some(now);
+                }
+                false
+            }
+        }
     }
 
     /// Keeps the connection only when the batch is delivered: after a fault nobody knows where in a line it stands.
@@ -179,14 +224,13 @@ impl Graphite {
     }
 
     fn await_acknowledgement(&self, stream: &TcpStream, total: u64) -> Result<(), Error> {
-        let mut waited = Duration::ZERO;
+        let begun = self.now();
         let mut pause = LOOK_FIRST;
         while self.unacknowledged(stream, total)? > 0 {
-            if waited >= self.config.confirm_timeout {
+            if self.now().saturating_duration_since(begun) >= self.config.confirm_timeout {
                 return Err(self.unconfirmed("did not acknowledge it", "none"));
             }
             std::thread::sleep(pause);
-            waited += pause;
             pause = (pause * 2).min(LOOK_LONGEST);
         }
         Ok(())
@@ -196,7 +240,7 @@ impl Graphite {
     fn unacknowledged(&self, stream: &TcpStream, total: u64) -> Result<usize, Error> {
         let broken = |source| self.broken(total, Some(total), source);
         let bytes = unacknowledged::bytes(stream).map_err(broken)?;
-        // Asked last: a reset empties the kernel's queue, and what a number read after it means is the kernel's affair.
+        // Check SO_ERROR last: after a reset SIOCOUTQ is meaningless.
         match stream.take_error().map_err(broken)? {
             Some(source) => Err(broken(source)),
             None => Ok(bytes),

@@ -44,7 +44,8 @@ pub trait Dispatcher: std::fmt::Debug {
 /// The dispatchers that the configuration turns on.
 #[must_use]
 pub fn all(config: &config::Process, clock: daemon::Clock) -> Vec<Box<dyn Dispatcher>> {
-    let graphite = config.graphite.clone().map(|config| Box::new(Graphite::new(config)) as Box<_>);
+    let graphite =
+        config.graphite.clone().map(|config| Box::new(Graphite::new(config, clock)) as Box<_>);
     let only = graphite.is_none();
     let local_store = config.local_store.clone();
     let local_store =

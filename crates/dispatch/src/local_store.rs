@@ -1,14 +1,16 @@
 //! local-store: the lines of each snapshot in a file, for looking at.
 //!
-//! A file is written aside and renamed, so that a second run of a snapshot replaces it whole. Only directories of ours are ever
-//! removed: named by a number, holding nothing but `stats`.
+//! A file is written aside and renamed, so that a second run of a snapshot replaces it whole. Only
+//! directories of ours are ever removed: named by a number, holding nothing but `stats`. A clock
+//! that jumps ahead must not empty the store ([`expired`]).
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use daemon::Clock;
-use tracing::warn;
+use daemon::{Clock, Conditions, file, remedy};
+use tracing::{info, warn};
 
 use crate::{Delivery, Dispatcher, Error, lines};
 
@@ -19,6 +21,7 @@ pub struct LocalStore {
     clock: Clock,
     only: bool,
     cleaned_at_seconds: u64,
+    states: Conditions,
 }
 
 const FILE: &str = "stats";
@@ -30,10 +33,10 @@ impl LocalStore {
     /// Makes its directory at the first delivery. The `only` way out must have every batch; beside another it is for looking.
     #[must_use]
     pub const fn new(config: config::LocalStore, clock: Clock, only: bool) -> Self {
-        Self { config, clock, only, cleaned_at_seconds: 0 }
+        Self { config, clock, only, cleaned_at_seconds: 0, states: Conditions::new(1) }
     }
 
-    /// Removes what is older than `retention`; a fault is said and tried again later.
+    /// Removes what is older than `retention`; what cannot be removed is tried again later.
     fn clean(&mut self) {
         let Some(retention) = self.config.retention else { return };
         let now = self.clock.epoch_seconds();
@@ -41,19 +44,68 @@ impl LocalStore {
             return;
         }
         self.cleaned_at_seconds = now;
-        for entry in fs::read_dir(&self.config.dir).into_iter().flatten().flatten() {
-            let ours = entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok());
-            // When it was written counts, not its name: an old snapshot may come late.
-            let written = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            let age = written.and_then(|written| (self.clock.wall)().duration_since(written).ok());
-            if ours
-                && age.is_some_and(|age| age > retention)
-                && let Err(error) = remove_ours(&entry.path())
-            {
-                warn!(path = %entry.path().display(), %error, "local-store cannot remove what is too old");
+        let failed = expired(written(&self.config.dir), (self.clock.wall)(), retention)
+            .into_iter()
+            .find_map(|directory| remove_ours(&directory).err().map(|error| (directory, error)));
+        let monotonic = (self.clock.monotonic)();
+        match failed {
+            Some((directory, error)) => {
+                let line = self.states.begin("removal", "", monotonic);
+                if line.is_due() {
+                    let remedy = remedy::of(&error);
+                    let note = line.note();
+                    warn!(?directory, %error, "local-store cannot remove what is too old{remedy}{note}");
+                }
             }
+            None if self.states.end("removal", monotonic).is_due() => {
+                info!(dir = ?self.config.dir, "local-store can remove what is too old again");
+            }
+            None => {}
         }
     }
+}
+
+/// Directories with names like ours, and when each was written: that counts, not its name, because
+/// an old snapshot may come late.
+fn written(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let ours = |entry: &fs::DirEntry| {
+        entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    };
+    entries
+        .filter(ours)
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect()
+}
+
+/// What is older than `retention` and may go.
+///
+/// A gap between two directories that is longer than `retention` is a clock that jumped ahead, or a
+/// program that did not run: what stands before the gap stays until what came after it has reached
+/// the age of `retention` itself. So one jump empties no store, and an operator has as long to
+/// notice it as everything is kept.
+fn expired(
+    mut written: Vec<(SystemTime, PathBuf)>,
+    now: SystemTime,
+    retention: Duration,
+) -> Vec<PathBuf> {
+    let age = |time: SystemTime| now.duration_since(time).unwrap_or(Duration::ZERO);
+    written.sort();
+    // The first directory after the last gap: those before it go once it is too old itself.
+    let mut first_after_gap = None;
+    for pair in written.windows(2) {
+        if let [(earlier, _), (later, _)] = pair
+            && later.duration_since(*earlier).is_ok_and(|gap| gap > retention)
+        {
+            first_after_gap = Some(*later);
+        }
+    }
+    let may_go = |time: SystemTime| match first_after_gap {
+        Some(first) if time < first => age(first) > retention,
+        _ => age(time) > retention,
+    };
+    written.into_iter().filter(|(time, _)| may_go(*time)).map(|(_, path)| path).collect()
 }
 
 impl Dispatcher for LocalStore {
@@ -74,7 +126,7 @@ impl Dispatcher for LocalStore {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let aside = directory.join(FILE_ASIDE);
         let file = directory.join(FILE);
-        let write = || lines::copy(delivery.lines, &mut fs::File::create(&aside)?);
+        let write = || lines::copy(delivery.lines, &mut file::create(&aside)?);
         let written = write().map_err(at(&aside));
         let stored = written.and_then(|_| fs::rename(&aside, &file).map_err(at(&file)));
         if stored.is_err() {
@@ -107,7 +159,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::Instant;
 
     use super::*;
 
@@ -159,6 +211,51 @@ mod tests {
         deliver(&mut store(directory.path(), Some(60)), "20", "x\n").unwrap();
         assert_eq!(names(directory.path()), ["18", "notes"]);
         assert_eq!(names(&directory.path().join("18")), ["mine", "stats"]);
+    }
+
+    /// The store as it is at some moments of a clock, a directory each ten seconds.
+    fn left(seconds: &[u64], now: u64, retention: u64) -> Vec<u64> {
+        let time = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let written = seconds
+            .iter()
+            .map(|second| (time(*second), PathBuf::from(second.to_string())))
+            .collect();
+        let gone = expired(written, time(now), Duration::from_secs(retention));
+        let is_left = |second: &&u64| !gone.contains(&PathBuf::from(second.to_string()));
+        seconds.iter().filter(is_left).copied().collect()
+    }
+
+    #[test]
+    fn the_oldest_go_at_the_age_of_retention() {
+        assert_eq!(left(&[1000, 1010, 1020], 1025, 20), [1010, 1020]);
+        assert_eq!(left(&[1000, 1010], 5000, 60), [0_u64; 0], "a store that nobody writes to");
+        assert_eq!(left(&[2000, 2010], 1000, 60), [2000, 2010], "the clock was set back");
+    }
+
+    /// At 1020 the clock jumps ahead by a year.
+    #[test]
+    fn a_clock_that_jumps_ahead_empties_no_store() {
+        let year = 31_536_000;
+        let before: Vec<u64> = (1000..=1010).step_by(10).collect();
+        let at = |after: u64| {
+            let jumped = (0..after).map(|number| year + 10 * number);
+            [before.clone(), jumped.collect()].concat()
+        };
+        assert_eq!(left(&at(1), year, 60), at(1));
+        assert_eq!(left(&at(7), year + 60, 60), at(7));
+        let expected: Vec<u64> = (1..8).map(|number| year + 10 * number).collect();
+        assert_eq!(left(&at(8), year + 70, 60), expected, "now they are too old in truth");
+    }
+
+    #[test]
+    fn a_fifo_in_the_place_of_the_file_is_never_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("17")).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let fifo = directory.path().join("17/.stats.part");
+        rustix::fs::mkfifoat(rustix::fs::CWD, fifo, mode).unwrap();
+        let error = deliver(&mut store(directory.path(), None), "17", "x").unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use daemon::remedy;
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -39,10 +40,7 @@ use entry::{Key, Kind};
 #[derive(Debug, Error)]
 pub enum Error {
     /// The system refused something.
-    #[error(
-        "cannot {doing} {}: {source}; check the room and the rights of outbox-dir",
-        path.display()
-    )]
+    #[error("cannot {doing} {path:?} of outbox-dir: {source}{}", remedy::of(source))]
     Io {
         /// What was tried, as a verb.
         doing: &'static str,
@@ -52,7 +50,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Another process has it.
-    #[error("another haproxystats-process uses {}; give each its own outbox-dir", path.display())]
+    #[error("another haproxystats-process uses {path:?}; give each its own outbox-dir")]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -64,13 +62,13 @@ pub enum Error {
         timestamp: String,
     },
     /// Somebody took the file away.
-    #[error("{} is gone: somebody else removed it", path.display())]
+    #[error("{path:?} is gone: somebody else removed it")]
     Gone {
         /// The file that was listed.
         path: PathBuf,
     },
     /// The file is not what was written.
-    #[error("{} is damaged: {source}", path.display())]
+    #[error("{path:?} is damaged: {source}")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -149,12 +147,11 @@ impl Outbox {
             }
         }
         if leftovers > 0 {
-            let outbox = dir.display();
-            info!(%outbox, leftovers, "removed what a crash had left in the outbox");
+            info!(outbox = ?dir, leftovers, "removed what a crash had left in the outbox");
         }
         if let Some(example) = foreign.first() {
-            let (files, example) = (foreign.len(), example.display());
-            warn!(files, %example, "left alone what is not ours in the outbox");
+            let files = foreign.len();
+            warn!(files, ?example, "left alone what is not ours in the outbox");
         }
         Ok(outbox)
     }
@@ -264,7 +261,7 @@ impl Outbox {
         if let Err(error) = fs::rename(&path, &aside)
             && error.kind() != io::ErrorKind::NotFound
         {
-            warn!(path = %path.display(), %error, "cannot set a damaged batch aside");
+            warn!(?path, %error, "cannot set a damaged batch aside{}", remedy::of(&error));
         }
         if let Err(error) = self.prune_damaged() {
             warn!(%error, "cannot look for old damaged batches in the outbox");
@@ -396,6 +393,7 @@ fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {
-        warn!(path = %path.display(), %error, "cannot remove from the outbox");
+        // Once a batch: it is out of the index, and only the next start finds it again.
+        warn!(?path, %error, "cannot remove from the outbox{}", remedy::of(&error));
     }
 }

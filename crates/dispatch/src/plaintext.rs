@@ -4,6 +4,7 @@
 //! belongs to a group, the group's path takes the place of the plain one, or comes beside it with double writes.
 
 mod batch;
+mod part;
 
 use std::io::Write;
 
@@ -11,6 +12,9 @@ use metric::groups::Groups;
 use metric::{Section, Subject, Values, clean, groups};
 
 pub use batch::BatchLines;
+pub use part::{PART_MAX_BYTES, shortened_names};
+
+use part::shortened;
 
 /// Where paths begin and groups stand in them.
 #[derive(Debug)]
@@ -65,6 +69,7 @@ impl Paths {
         group: Option<&str>,
         out: &mut Vec<u8>,
     ) {
+        let (first, second) = (&*shortened(first), &*shortened(second));
         let mut push = |parts: &[&str]| {
             parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         };

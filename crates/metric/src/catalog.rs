@@ -86,6 +86,13 @@ pub fn nature(name: &str) -> Option<Nature> {
 }
 
 impl Nature {
+    /// Whether values go up and down: only these can go below zero, which HAProxy then writes as a
+    /// value near 2^64.
+    #[must_use]
+    pub const fn is_gauge(self) -> bool {
+        matches!(self, Self::Gauge | Self::Rate)
+    }
+
     /// How fields of this nature fold; `None` if they cannot.
     #[must_use]
     pub const fn fold(self) -> Option<Fold> {
@@ -194,6 +201,24 @@ pub const DAEMON_SUMS: &[&str] = &[
 /// Keys of `show info` of which the mean over processes is taken.
 pub const DAEMON_MEANS: &[&str] = &["Idle_pct", "Uptime_sec"];
 
+/// Keys of `show info` that go up and down. In some versions of HAProxy they went below zero.
+pub const DAEMON_GAUGES: &[&str] = &[
+    "CompressBpsIn",
+    "CompressBpsOut",
+    "ConnRate",
+    "CurrConns",
+    "CurrSslConns",
+    "PipesFree",
+    "PipesUsed",
+    "Run_queue",
+    "SessRate",
+    "SslBackendKeyRate",
+    "SslFrontendKeyRate",
+    "SslRate",
+    "Tasks",
+    "ZlibMemUsage",
+];
+
 /// Percentages: name, the key that is used, the key that limits it.
 pub const DAEMON_PERCENTAGES: &[(&str, &str, &str)] = &[
     ("ConnPercentage", "CurrConns", "Maxconn"),
@@ -293,6 +318,11 @@ mod tests {
         for (index, name) in names().enumerate() {
             assert!(names().skip(index + 1).all(|other| other != name), "{name}");
         }
+    }
+
+    #[test]
+    fn every_gauge_of_the_daemon_is_one_of_its_keys() {
+        assert!(DAEMON_GAUGES.iter().all(|key| DAEMON_SUMS.contains(key)));
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! A keeper: the thread of the parent that owns one worker process. It gives it one job at a time, hears when it dies, and asks for
-//! another.
+//! A keeper: the thread of the parent that owns one worker process. It gives it one job at a time,
+//! hears when it dies, and asks for another.
 //!
-//! The child itself is made by the parent's main thread, on request: the signal that ends a child with its parent follows the
-//! *thread* that made it. A snapshot leaves the spool here, once every dispatcher that must have it has it.
+//! The child itself is made by the parent's main thread, on request: the signal that ends a child
+//! with its parent follows the *thread* that made it. A snapshot leaves the spool here, once every
+//! dispatcher that must have it has it. What a keeper notices is logged by the parent, which knows
+//! what is new.
 
 use std::io::{self, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ExitStatus};
+use std::process::{Child, ChildStdin};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,13 +17,14 @@ use std::time::Duration;
 use crossbeam_channel::{
     Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select,
 };
-use daemon::Backoff;
+use daemon::{Backoff, remedy};
 use dispatch::outbox::Entry;
 use rustix::process::Signal;
-use tracing::{debug, error, info, warn};
+use spool::reader::{Leftovers, Removal};
+use tracing::{debug, error, info};
 
 use crate::gate::Mode;
-use crate::protocol::{self, Order, Outcome, Reply};
+use crate::protocol::{self, Findings, Order, Outcome, Reply};
 use crate::queue::Death;
 use crate::replay::Sent;
 
@@ -59,6 +62,30 @@ impl Job {
     }
 }
 
+/// A worker that is gone and is replaced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loss {
+    pub(crate) index: usize,
+    pub(crate) pid: u32,
+    pub(crate) death: Death,
+}
+
+/// Whether a snapshot that is done has left the spool.
+#[derive(Debug)]
+pub(crate) enum Removed {
+    Deleted,
+    /// Under a hidden name, and cannot be deleted now.
+    Hidden {
+        /// Where, and why.
+        reason: String,
+    },
+    /// It stands where it stood.
+    Not {
+        /// Why.
+        reason: String,
+    },
+}
+
 /// What the parent's threads tell its main thread.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -68,15 +95,17 @@ pub(crate) enum Event {
         snapshot: String,
         /// How.
         outcome: Outcome,
-        /// Whether what was done with has left the spool.
-        removed: bool,
+        /// What its worker found.
+        findings: Findings,
+        /// Whether the snapshot has left the spool.
+        removed: Removed,
     },
     /// A worker died over a snapshot.
     Died {
         /// The snapshot.
         snapshot: String,
-        /// How it died.
-        death: Death,
+        /// Which worker, how it died, and why it was ended where we ended it.
+        loss: Loss,
     },
     /// The receiver took so long over a batch that the worker was ended.
     TooSlow {
@@ -97,8 +126,25 @@ pub(crate) enum Event {
         /// What is wrong with it.
         fault: Option<String>,
     },
-    /// A worker without a job died, or could not be started.
-    IdleDied,
+    /// A worker without a job died.
+    IdleDied {
+        /// Which, and how.
+        loss: Loss,
+    },
+    /// A worker could not be started; it is tried again.
+    NotStarted {
+        /// Which.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A worker has taken its configuration.
+    Started {
+        /// Which.
+        index: usize,
+    },
+    /// Hidden directories were deleted, or not.
+    Cleaned(Leftovers),
     /// A batch of the outbox was tried.
     Replayed {
         /// Which.
@@ -192,11 +238,12 @@ impl Worker {
                 }
                 Ok(worker) => {
                     debug!(worker = index, pid = worker.child.id(), "worker started");
+                    let _ = channels.events.send(Event::Started { index });
                     return Some(worker);
                 }
                 Err(error) => {
-                    error!(worker = index, %error, "cannot start a worker, trying again");
-                    let _ = channels.events.send(Event::IdleDied);
+                    let reason = format!("{error}{}", remedy::of(&error));
+                    let _ = channels.events.send(Event::NotStarted { index, reason });
                 }
             }
             if pause(backoff.pause(), &channels.stopping) == Stop::Stopping {
@@ -291,9 +338,8 @@ impl Worker {
                 }
                 // Nothing is said without a job: this is the end of its stdout.
                 recv(self.replies) -> _ => {
-                    let death = self.death();
-                    warn!(worker = self.index, pid = self.child.id(), ?death, "an idle worker died, replacing it");
-                    let _ = channels.events.send(Event::IdleDied);
+                    let loss = self.loss();
+                    let _ = channels.events.send(Event::IdleDied { loss });
                     return End::Died;
                 }
             }
@@ -321,7 +367,9 @@ impl Worker {
                         Ok(Reply::Beside { dispatcher, fault }) => {
                             let _ = events.send(Event::Beside { dispatcher, fault });
                         }
-                        Ok(Reply::Finished(outcome)) => return self.finished(snapshot, outcome),
+                        Ok(Reply::Finished { outcome, findings }) => {
+                            return self.finished(snapshot, outcome, findings);
+                        }
                         Err(_) => return self.died(snapshot),
                     }
                     // The end has one limit, whatever is said on the way.
@@ -345,8 +393,8 @@ impl Worker {
                     if folded && mode == Mode::Direct {
                         return Event::TooSlow { snapshot };
                     }
-                    error!(worker = self.index, snapshot, "a worker made no progress (job-timeout), killed");
-                    return Event::Died { snapshot, death: Death::Crashed };
+                    let (index, pid) = (self.index, self.child.id());
+                    return Event::Died { snapshot, loss: Loss { index, pid, death: Death::Hung } };
                 }
             }
         }
@@ -368,25 +416,29 @@ impl Worker {
         config.job_timeout.min(FOLD_GRACE) + limits.unwrap_or_default()
     }
 
-    fn finished(&self, snapshot: String, outcome: Outcome) -> Event {
+    fn finished(&self, snapshot: String, outcome: Outcome, findings: Findings) -> Event {
         let done = matches!(outcome, Outcome::Delivered | Outcome::Stored { .. });
-        let removed = !done || {
-            let removed = spool::reader::remove(&self.shared.config.src_dir, &snapshot);
-            removed.inspect_err(|error| error!(%error, "a snapshot that is done stays")).is_ok()
-        };
-        Event::Finished { snapshot, outcome, removed }
+        let removed = if done { self.remove(&snapshot) } else { Removed::Deleted };
+        Event::Finished { snapshot, outcome, findings, removed }
+    }
+
+    fn remove(&self, snapshot: &str) -> Removed {
+        match spool::reader::remove(&self.shared.config.src_dir, snapshot) {
+            Ok(Removal::Deleted) => Removed::Deleted,
+            Ok(Removal::Hidden { path, source }) => {
+                Removed::Hidden { reason: format!("{path:?}: {source}{}", remedy::of(&source)) }
+            }
+            Err(error) => Removed::Not { reason: error.to_string() },
+        }
     }
 
     fn died(&mut self, snapshot: String) -> Event {
+        Event::Died { snapshot, loss: self.loss() }
+    }
+
+    fn loss(&mut self) -> Loss {
         let death = self.death();
-        warn!(
-            worker = self.index,
-            pid = self.child.id(),
-            snapshot,
-            ?death,
-            "a worker died, replacing it"
-        );
-        Event::Died { snapshot, death }
+        Loss { index: self.index, pid: self.child.id(), death }
     }
 
     /// Waits for the child, whose stdout has ended, and tells who ended it.
@@ -394,7 +446,10 @@ impl Worker {
         self.orders = None;
         // It has ended, unless it said what is no reply; then it must not be waited for.
         let _ = self.child.kill();
-        match self.child.wait().ok().as_ref().and_then(ExitStatus::signal) {
+        let Ok(status) = self.child.wait() else { return Death::Crashed };
+        match status.signal() {
+            // Its own kill above comes too late for a process that has ended.
+            None if status.success() => Death::Asked,
             Some(signal) if signal == Signal::KILL.as_raw() || signal == Signal::TERM.as_raw() => {
                 Death::Killed
             }

@@ -1,16 +1,21 @@
 //! haproxystats-process: watches the spool, hands snapshots to worker processes, sees them delivered.
 //!
-//! The parent decides, the workers work. Its main thread makes the children and chooses what is next; a thread watches
-//! the spool; a keeper thread owns each worker; a thread sends what the outbox holds. All of them meet in channels, none polls.
+//! The parent decides, the workers work. Its main thread makes the children and chooses what is
+//! next; a thread watches the spool; a keeper thread owns each worker; a thread sends what the
+//! outbox holds; one deletes what is done. All of them meet in channels.
 
 mod circuit;
 mod gate;
+mod housekeeping;
 mod keeper;
+mod lingering;
+mod notes;
 mod outbound;
 mod parent;
 mod protocol;
 mod queue;
 mod replay;
+mod states;
 mod statistics;
 mod telemetry;
 pub mod worker;
@@ -50,6 +55,9 @@ pub enum Error {
     /// The spool cannot be read.
     #[error(transparent)]
     Spool(#[from] spool::reader::Error),
+    /// Snapshots could not be moved aside.
+    #[error(transparent)]
+    FailedDir(#[from] spool::failed::Unfit),
     /// The outbox cannot be used.
     #[error(transparent)]
     Outbox(dispatch::outbox::Error),
@@ -60,8 +68,21 @@ pub enum Error {
     #[error("{0} ended by itself; please report this with the lines of the log before it")]
     Ended(&'static str),
     /// The system gives no thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
+    #[error("cannot start the thread {name}: {source}{}", daemon::remedy::of(source))]
+    Thread {
+        /// What it is for.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the configuration must change before another try can succeed.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(self, Self::FailedDir(spool::failed::Unfit::OtherFileSystem { .. }))
+    }
 }
 
 /// Names on their way from the watcher; when these wait, the watcher waits.
@@ -83,16 +104,20 @@ pub fn shutdown_channel() -> (Sender<&'static str>, Receiver<&'static str>) {
 pub fn run(settings: Settings, shutdown: &Receiver<&'static str>) -> Result<(), Error> {
     let src_dir = settings.config.src_dir.clone();
     let mut watch = Watch::start(&src_dir, settings.clock.monotonic)?;
-    spool::reader::clean(&src_dir)?;
+    spool::failed::prepare(&src_dir, &settings.config.failed_dir)?;
     let stopper = watch.stopper();
     let (found_sender, found) = bounded(FOUND_MAX);
-    let watcher = thread::Builder::new().name("watch".into()).spawn(move || {
+    let watching = move || {
         while let Some(snapshot) = watch.next() {
             if found_sender.send(snapshot).is_err() {
                 break;
             }
         }
-    })?;
+    };
+    let watcher = thread::Builder::new()
+        .name("watch".into())
+        .spawn(watching)
+        .map_err(|source| Error::Thread { name: "watch".into(), source })?;
     let mut parent = Parent::start(settings, found)?;
     let result = parent.run(shutdown);
     parent.end();

@@ -1,9 +1,10 @@
-//! The main thread's world: it makes the children, chooses what is next and on which road, and tells what an operator should know.
+//! The main thread: it makes the children, chooses what is next and where it goes, and tells what an
+//! operator should know.
 //!
-//! All that happens comes in as an event, from the watcher, the keepers and the sender of the outbox; nothing here waits for a disk or a
-//! receiver longer than it takes to name a file. A state is logged when it changes, not while it lasts.
+//! All that happens comes in as an event, from the watcher, the keepers and the sender of the
+//! outbox. A state is logged when it changes, not while it lasts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -13,16 +14,20 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick, unbounded};
-use daemon::{Clock, Service};
+use daemon::{Clock, Service, remedy};
 use dispatch::outbox;
 use dispatch::plaintext::{self, Paths};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
-use crate::keeper::{self, Channels, Event, Job, Shared};
+use crate::housekeeping;
+use crate::keeper::{self, Channels, Event, Job, Loss, Removed, Shared};
+use crate::lingering::{Lingering, Why};
+use crate::notes::Notes;
 use crate::outbound::Outbound;
-use crate::protocol::Outcome;
+use crate::protocol::{Findings, Outcome};
 use crate::queue::{Queue, Verdict};
 use crate::replay;
+use crate::states::States;
 use crate::telemetry::{self, Counts, Gauges};
 use crate::{Error, Settings, worker};
 
@@ -40,8 +45,15 @@ pub(crate) struct Parent {
     queue: Queue,
     counts: Counts,
     outbound: Outbound,
-    /// Snapshots that stay in the spool though they are not to be begun again, and why.
-    lingering: BTreeMap<String, Lingering>,
+    lingering: Lingering,
+    states: States,
+    notes: Notes,
+    /// Asks for another round of deleting what is hidden.
+    housekeeping: Sender<()>,
+    /// Whether something hidden may be left to delete.
+    is_cleaning_due: bool,
+    /// Hidden directories that could not be deleted.
+    undeleted: u64,
     /// Dispatchers that nothing waits for and that do not work.
     failing: BTreeSet<String>,
     /// Fires when something is to be tried.
@@ -64,17 +76,6 @@ pub(crate) struct Parent {
 const KEPT_MMAP_BYTES: &str = "33554432";
 const KEPT_BYTES: &str = "268435456";
 
-/// Why a snapshot lingers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lingering {
-    /// It is delivered but cannot be removed.
-    Done,
-    /// It was given up but cannot be moved aside.
-    GivenUp,
-    /// It could not be read, and is tried again.
-    Unreadable,
-}
-
 impl Parent {
     /// Starts the keepers and the sender.
     pub(crate) fn start(settings: Settings, found: Receiver<String>) -> Result<Self, Error> {
@@ -88,10 +89,17 @@ impl Parent {
         let orders = config.graphite.clone().map(|graphite| {
             let (orders, for_sender) = bounded(ORDERS_MAX);
             let events = event_sender.clone();
-            let run = move || replay::run(graphite, &for_sender, &events);
-            thread::Builder::new().name("replay".into()).spawn(run).map(|_| orders)
+            let run = move || replay::run(graphite, clock, &for_sender, &events);
+            spawn_thread("replay", run).map(|()| orders)
         });
         let workers = config.workers;
+        // One round at a time; another request while one waits adds nothing.
+        let (housekeeping, requests) = bounded(1);
+        let (directories, events_of_rounds) =
+            ([config.src_dir.clone(), config.failed_dir.clone()], event_sender.clone());
+        spawn_thread("housekeeping", move || {
+            housekeeping::run(&directories, &requests, &events_of_rounds);
+        })?;
         let parent = Self {
             queue: Queue::default(),
             outbound: Outbound::open(&config, clock, orders.transpose()?)?,
@@ -101,7 +109,12 @@ impl Parent {
             clock,
             service,
             paths,
-            lingering: BTreeMap::new(),
+            lingering: Lingering::default(),
+            states: States::new(clock.monotonic),
+            notes: Notes::new(),
+            housekeeping,
+            is_cleaning_due: true,
+            undeleted: 0,
             failing: BTreeSet::new(),
             retry: never(),
             retry_armed: false,
@@ -120,9 +133,9 @@ impl Parent {
         };
         for index in 0..workers {
             let (shared, channels) = (Arc::clone(&parent.shared), channels.clone());
-            thread::Builder::new()
-                .name(format!("keeper-{index}"))
-                .spawn(move || keeper::run(index, &shared, &channels))?;
+            spawn_thread(&format!("keeper-{index}"), move || {
+                keeper::run(index, &shared, &channels);
+            })?;
         }
         Ok(parent)
     }
@@ -205,6 +218,7 @@ impl Parent {
             info!(dir = %store.dir.display(), "keeping lines in local-store");
         }
         self.outbound.begin(&mut self.counts);
+        self.clean();
         self.service.ready();
         self.service.status("watching");
     }
@@ -242,20 +256,31 @@ impl Parent {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Finished { snapshot, outcome, removed } => {
-                self.finished(&snapshot, outcome, removed)
+            Event::Finished { snapshot, outcome, findings, removed } => {
+                self.finished(&snapshot, outcome, findings, removed);
             }
-            Event::Died { snapshot, death } => {
+            Event::Died { snapshot, loss } => self.died(&snapshot, loss),
+            Event::Beside { dispatcher, fault } => self.beside(dispatcher, fault),
+            Event::IdleDied { loss } => {
                 self.counts.worker_restarts += 1;
-                self.outbound.no_result(&snapshot);
-                self.outbound.recheck(&snapshot, &mut self.counts);
-                match self.queue.died(&snapshot, death) {
-                    Verdict::Again => info!(snapshot, "doing the snapshot again"),
-                    Verdict::GiveUp => self.give_up(&snapshot, "its workers keep dying over it"),
+                self.states.worker_lost(loss, None);
+            }
+            Event::NotStarted { index, reason } => {
+                self.counts.worker_restarts += 1;
+                self.states.worker_not_started(index, &reason);
+            }
+            Event::Started { index } => self.states.worker_started(index),
+            Event::Cleaned(leftovers) => {
+                self.undeleted = leftovers.count;
+                self.is_cleaning_due = leftovers.count > 0;
+                match leftovers.example {
+                    Some((path, error)) => {
+                        let reason = format!("{path:?}: {error}{}", remedy::of(&error));
+                        self.states.not_deleted(&reason);
+                    }
+                    None => self.states.deleted(),
                 }
             }
-            Event::Beside { dispatcher, fault } => self.beside(dispatcher, fault),
-            Event::IdleDied => self.counts.worker_restarts += 1,
             Event::TooSlow { snapshot } => {
                 self.counts.worker_restarts += 1;
                 self.outbound.recheck(&snapshot, &mut self.counts);
@@ -275,11 +300,27 @@ impl Parent {
         }
     }
 
-    fn finished(&mut self, snapshot: &str, outcome: Outcome, removed: bool) {
+    fn died(&mut self, snapshot: &str, loss: Loss) {
+        self.counts.worker_restarts += 1;
+        self.states.worker_lost(loss, Some(snapshot));
+        self.outbound.no_result(snapshot);
+        self.outbound.recheck(snapshot, &mut self.counts);
+        match self.queue.died(snapshot, loss.death) {
+            Verdict::Again => debug!(snapshot, "doing the snapshot again"),
+            Verdict::GiveUp => self.give_up(snapshot, "its workers keep dying over it"),
+        }
+    }
+
+    fn finished(&mut self, snapshot: &str, outcome: Outcome, findings: Findings, removed: Removed) {
+        self.notes.take(snapshot, findings, (self.clock.monotonic)());
         let done = matches!(outcome, Outcome::Delivered | Outcome::Stored { .. } | Outcome::Gone);
         match outcome {
-            Outcome::Delivered => self.outbound.delivered(snapshot),
+            Outcome::Delivered => {
+                self.states.folded();
+                self.outbound.delivered(snapshot);
+            }
             Outcome::Stored { entry, refused } => {
+                self.states.folded();
                 self.outbound.stored(snapshot, entry, refused.as_deref(), &mut self.counts);
             }
             Outcome::Undelivered { refused, unstored } => {
@@ -288,7 +329,7 @@ impl Parent {
                 self.queue.wait_again(snapshot);
             }
             Outcome::Gone => {
-                warn!(snapshot, "somebody took the snapshot away, going on");
+                self.states.gone(snapshot);
                 self.outbound.no_result(snapshot);
             }
             Outcome::Unreadable { reason } => {
@@ -296,11 +337,8 @@ impl Parent {
                 match self.queue.unreadable(snapshot) {
                     Verdict::GiveUp => self.give_up(snapshot, &reason),
                     Verdict::Again => {
-                        warn!(
-                            snapshot,
-                            reason, "the snapshot cannot be read just now, trying again"
-                        );
-                        self.lingering.insert(snapshot.to_owned(), Lingering::Unreadable);
+                        self.states.unreadable(snapshot, &reason);
+                        self.lingering.add(snapshot, Why::Unreadable);
                     }
                 }
             }
@@ -309,46 +347,31 @@ impl Parent {
                 self.give_up(snapshot, &reason);
             }
         }
-        match (done, removed) {
-            (true, true) => {
-                self.queue.done(snapshot);
-                // A clock that was set back can have given the name anew while we knew the old one.
-                self.take_in(snapshot.to_owned());
-            }
-            (true, false) => self.linger(snapshot, Lingering::Done),
-            (false, _) => {}
+        if !done {
+            return;
         }
-    }
-
-    fn linger(&mut self, snapshot: &str, why: Lingering) {
-        self.queue.leave(snapshot);
-        self.lingering.insert(snapshot.to_owned(), why);
-    }
-
-    /// Tries again to be rid of what should not be in the spool any more, and forgets what somebody took away.
-    fn look_at_lingering(&mut self) {
-        let config = &self.shared.config;
-        let (src_dir, failed) = (&config.src_dir, &config.failed_dir);
-        let queue = &mut self.queue;
-        self.lingering.retain(|snapshot, why| {
-            let gone = match why {
-                Lingering::Unreadable => {
-                    queue.again(snapshot);
-                    return false;
-                }
-                Lingering::Done => spool::reader::remove(src_dir, snapshot).is_ok(),
-                Lingering::GivenUp => {
-                    let why = "given up before there was room or right to move it";
-                    !src_dir.join(snapshot).exists()
-                        || spool::failed::hold(src_dir, snapshot, failed, why, config.failed_limit)
-                            .is_ok()
-                }
-            };
-            if gone {
-                queue.forget(snapshot);
+        match removed {
+            Removed::Not { reason } => {
+                self.states.not_removed(snapshot, &reason);
+                self.linger(snapshot, Why::Done);
+                return;
             }
-            !gone
-        });
+            Removed::Hidden { reason } => {
+                self.states.not_deleted(&reason);
+                self.undeleted += 1;
+                self.is_cleaning_due = true;
+            }
+            Removed::Deleted => {}
+        }
+        self.states.removed();
+        self.queue.done(snapshot);
+        // A clock that was set back can have given the name anew while we knew the old one.
+        self.take_in(snapshot.to_owned());
+    }
+
+    fn linger(&mut self, snapshot: &str, why: Why) {
+        self.queue.leave(snapshot);
+        self.lingering.add(snapshot, why);
     }
 
     fn beside(&mut self, dispatcher: String, fault: Option<String>) {
@@ -374,28 +397,33 @@ impl Parent {
         match spool::failed::hold(spool, snapshot, failed, reason, config.failed_limit) {
             Ok(gone) => {
                 self.queue.done(snapshot);
-                error!(snapshot, reason, failed_dir = %failed.display(), gone, "moved to failed-dir; mend it and move it back");
+                self.is_cleaning_due |= gone > 0;
+                self.states.moved_aside(snapshot, reason, &failed.display().to_string(), gone);
             }
             Err(error) => {
-                error!(snapshot, reason, %error, "left in the spool; mend it elsewhere and move it back");
-                self.linger(snapshot, Lingering::GivenUp);
+                self.states.not_moved(snapshot, reason, &error.to_string());
+                self.linger(snapshot, Why::GivenUp { reason: reason.to_owned() });
             }
         }
     }
 
-    /// What is done each liveness-check-interval: the word to the service manager and to Graphite.
+    /// What is done each liveness-check-interval: what could not be removed is tried again, and the
+    /// service manager and Graphite hear how things stand.
     fn look(&mut self) {
-        self.look_at_lingering();
+        let looked = self.lingering.look(&self.shared.config, &mut self.queue);
+        if looked.removed {
+            self.states.removed();
+        }
+        self.is_cleaning_due |= looked.hidden;
+        self.clean();
         let now = self.clock.epoch_seconds();
         let src_dir = &self.shared.config.src_dir;
-        let snapshots =
-            spool::reader::list(src_dir).map(|contents| contents.snapshots).unwrap_or_default();
+        let contents = spool::reader::list(src_dir).unwrap_or_default();
+        let oldest = contents.snapshots.first().map(|listed| listed.name.as_str());
         let gauges = Gauges {
-            spool_size: snapshots.len() as u64,
-            snapshot_age_seconds: telemetry::age_seconds(
-                now,
-                snapshots.first().map(String::as_str),
-            ),
+            spool_size: contents.snapshots.len() as u64 + contents.more,
+            snapshot_age_seconds: telemetry::age_seconds(now, oldest),
+            undeleted_snapshots: self.undeleted,
             ..self.outbound.gauges()
         };
         self.service.status(&format!(
@@ -409,6 +437,13 @@ impl Parent {
         let mut lines = Vec::new();
         plaintext::encode(&section, &self.paths, &timestamp, &mut lines);
         self.outbound.send_own(timestamp, lines);
+    }
+
+    /// Asks for a round of deleting, unless one is on its way.
+    fn clean(&self) {
+        if self.is_cleaning_due {
+            let _ = self.housekeeping.try_send(());
+        }
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -430,6 +465,12 @@ impl Parent {
             .stdout(Stdio::piped())
             .spawn()
     }
+}
+
+/// Starts one of the parent's threads, which ends by itself.
+pub(crate) fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(|_| ()).map_err(|source| Error::Thread { name: name.to_owned(), source })
 }
 
 impl From<outbox::Error> for Error {

@@ -45,8 +45,48 @@ pub(crate) enum Reply {
         fault: Option<String>,
     },
     /// The job is done with.
-    Finished(Outcome),
+    Finished {
+        /// How it ended.
+        outcome: Outcome,
+        /// What its files hold that an operator should know.
+        findings: Findings,
+    },
 }
+
+/// What a worker found in a snapshot. Only the parent, which hears of all, knows what is new.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Findings {
+    /// At most [`FINDINGS_MAX`]; `None` where the snapshot was not folded.
+    pub(crate) list: Option<Vec<Finding>>,
+    /// How many more there are.
+    pub(crate) more: usize,
+}
+
+/// One thing that a worker found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub(crate) kind: FindingKind,
+    /// The file, endpoint or name that it is about.
+    pub(crate) subject: String,
+    /// The same text as long as it is the same finding.
+    pub(crate) state: String,
+    /// What to log.
+    pub(crate) text: String,
+}
+
+/// What a finding means for those to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FindingKind {
+    /// A file of which something could not be used, until a snapshot comes without it.
+    Damage,
+    /// Something odd that costs nothing, until a snapshot comes without it.
+    Oddity,
+    /// Something odd about a name, which is told once.
+    Name,
+}
+
+/// Findings of one snapshot that are told to the parent.
+pub(crate) const FINDINGS_MAX: usize = 100;
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,11 +148,13 @@ mod tests {
         let undelivered =
             Outcome::Undelivered { refused: Some("down\nand out".into()), unstored: "full".into() };
         send(&mut pipe, &Reply::Folded).unwrap();
-        send(&mut pipe, &Reply::Finished(undelivered.clone())).unwrap();
+        let findings = Findings::default();
+        let finished = Reply::Finished { outcome: undelivered.clone(), findings };
+        send(&mut pipe, &finished).unwrap();
         assert_eq!(pipe.iter().filter(|byte| **byte == b'\n').count(), 2);
         let mut from = pipe.as_slice();
         assert!(matches!(receive(&mut from).unwrap(), Some(Reply::Folded)));
-        let Some(Reply::Finished(outcome)) = receive(&mut from).unwrap() else { panic!() };
+        let Some(Reply::Finished { outcome, .. }) = receive(&mut from).unwrap() else { panic!() };
         assert_eq!(outcome, undelivered);
         assert!(receive::<Reply>(&mut from).unwrap().is_none());
     }

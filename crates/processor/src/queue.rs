@@ -30,10 +30,14 @@ pub(crate) struct Queue {
 /// How a worker ended that was not told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// By itself, or it hung and was killed by us.
+    /// By itself.
     Crashed,
-    /// By somebody's SIGKILL or SIGTERM.
+    /// It made no progress for job-timeout, and we killed it.
+    Hung,
+    /// By somebody's signal.
     Killed,
+    /// In order, because somebody's SIGTERM asked it to.
+    Asked,
 }
 
 /// What becomes of a snapshot whose worker died.
@@ -141,13 +145,17 @@ impl Queue {
     /// Its worker died. Given up, it counts as worked on until [`Queue::done`] or [`Queue::leave`].
     pub(crate) fn died(&mut self, snapshot: &str, death: Death) -> Verdict {
         let attempts = self.known.entry(snapshot.to_owned()).or_default();
-        let (count, most) = match death {
-            Death::Crashed => (&mut attempts.crashes, CRASHES_MAX),
-            Death::Killed => (&mut attempts.kills, KILLS_MAX),
+        let attempts = match death {
+            Death::Crashed | Death::Hung => Some((&mut attempts.crashes, CRASHES_MAX)),
+            Death::Killed => Some((&mut attempts.kills, KILLS_MAX)),
+            // It had not begun the snapshot.
+            Death::Asked => None,
         };
-        *count += 1;
-        if *count >= most {
-            return Verdict::GiveUp;
+        if let Some((count, most)) = attempts {
+            *count += 1;
+            if *count >= most {
+                return Verdict::GiveUp;
+            }
         }
         self.wait_again(snapshot);
         Verdict::Again
@@ -222,6 +230,17 @@ mod tests {
         assert_eq!(queue.died("1", Death::Crashed), Verdict::GiveUp);
         queue.done("1");
         assert_eq!(begin(&mut queue), "3");
+    }
+
+    #[test]
+    fn a_worker_that_ends_on_sigterm_says_nothing_about_its_snapshot() {
+        let mut queue = queue(&["1", "2"]);
+        for _ in 0..KILLS_MAX + CRASHES_MAX {
+            assert_eq!(begin(&mut queue), "1");
+            assert_eq!(queue.died("1", Death::Asked), Verdict::Again);
+        }
+        begin(&mut queue);
+        assert_eq!(queue.next(), Some("2"), "1 is not done alone");
     }
 
     #[test]

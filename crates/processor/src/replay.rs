@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 
 use crossbeam_channel::{Receiver, Sender};
+use daemon::Clock;
 use dispatch::outbox::{Entry, Stored};
 use dispatch::{Delivery, Dispatcher, Error, Graphite};
 
@@ -44,10 +45,15 @@ pub(crate) enum Sent {
 }
 
 /// Sends until the orders end.
-pub(crate) fn run(config: config::Graphite, orders: &Receiver<Order>, events: &Sender<Event>) {
+pub(crate) fn run(
+    config: config::Graphite,
+    clock: Clock,
+    orders: &Receiver<Order>,
+    events: &Sender<Event>,
+) {
     // However this thread ends, the parent hears of it.
     let _last_word = LastWord(events);
-    let mut graphite = Graphite::new(config);
+    let mut graphite = Graphite::new(config, clock);
     for order in orders {
         let event = match order {
             Order::Stored { entry, lines } => {

@@ -1,8 +1,11 @@
-//! What haproxystats says about itself with each snapshot: how long the parts took and how many metrics they gave.
+//! What haproxystats says about itself with each snapshot: how long the parts took and how many
+//! metrics they gave.
 //!
-//! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…`, `haproxystats.DamagedFiles`, and of pull's cycle, where the snapshot tells of it,
-//! `haproxystats.MissingEndpoints` and `haproxystats.Pull…`. A part's count is one more than its lines, as the original
-//! counted; a line that goes out on two paths counts once.
+//! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…`, `haproxystats.DamagedFiles`, and
+//! of pull's cycle, where the snapshot tells of it, `haproxystats.MissingEndpoints` and
+//! `haproxystats.Pull…`. A part's count is one more than its lines, as the original counted; a line
+//! that goes out on two paths counts once. A part without any file has no lines here, as with the
+//! original.
 
 use std::time::{Duration, Instant};
 
@@ -49,12 +52,23 @@ pub(crate) const FRONTENDS: &str = "frontends";
 pub(crate) const BACKENDS: &str = "backends";
 pub(crate) const SERVERS: &str = "servers";
 
-/// The section about a batch that is folded by now.
+/// Which kinds of files a snapshot has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts {
+    /// Answers to `show info`.
+    pub(crate) info: bool,
+    /// Answers to `show stat`.
+    pub(crate) stat: bool,
+}
+
+/// The section about a batch that is folded by now. `missing` processes have no endpoint at all.
 pub(crate) fn section(
     batch: &Batch,
     stopwatch: &Stopwatch,
+    parts: Parts,
     damaged_files: usize,
     cycle: Option<&Cycle>,
+    missing: u64,
 ) -> Section {
     let time = |name: &str, took: Duration| {
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -62,27 +76,41 @@ pub(crate) fn section(
     };
     let count = |name: &str, part| Column::integers(name, [Some(batch.count(part) as i128 + 1)]);
     let lap = |name: &str, laps: &[&str]| time(name, stopwatch.lap_of(laps));
-    let mut columns = vec![
-        lap("WallClockTimeHAProxy", &[DAEMON]),
-        lap("WallClockTimeFrontends", &[FRONTENDS]),
-        lap("WallClockTimeBackends", &[BACKENDS]),
-        lap("WallClockTimeServers", &[SERVERS]),
-        lap("WallClockTimeAllStats", &[READ, FRONTENDS, BACKENDS, SERVERS]),
-        time("TotalWallClockTime", stopwatch.total()),
-        count("MetricsHAProxy", Part::HAProxy),
-        count("MetricsFrontend", Part::Frontend),
-        count("MetricsBackend", Part::Backend),
-        count("MetricsServer", Part::Server),
-        Column::integers("DamagedFiles", [Some(damaged_files as i128)]),
-    ];
+    let mut columns = Vec::new();
+    if parts.info {
+        columns.push(lap("WallClockTimeHAProxy", &[DAEMON]));
+    }
+    if parts.stat {
+        columns.extend([
+            lap("WallClockTimeFrontends", &[FRONTENDS]),
+            lap("WallClockTimeBackends", &[BACKENDS]),
+            lap("WallClockTimeServers", &[SERVERS]),
+            lap("WallClockTimeAllStats", &[READ, FRONTENDS, BACKENDS, SERVERS]),
+        ]);
+    }
+    columns.push(time("TotalWallClockTime", stopwatch.total()));
+    if parts.info {
+        columns.push(count("MetricsHAProxy", Part::HAProxy));
+    }
+    if parts.stat {
+        columns.extend([
+            count("MetricsFrontend", Part::Frontend),
+            count("MetricsBackend", Part::Backend),
+            count("MetricsServer", Part::Server),
+        ]);
+    }
+    columns.push(Column::integers("DamagedFiles", [Some(damaged_files as i128)]));
+    if cycle.is_some() || missing > 0 {
+        let missing = i128::from(missing) + cycle.map_or(0, |cycle| i128::from(cycle.missing));
+        columns.push(Column::integers("MissingEndpoints", [Some(missing)]));
+    }
     columns.extend(cycle.into_iter().flat_map(of_pull));
     Section::of_one(Subject::Own, Part::Own, columns)
 }
 
-/// What pull says of itself: the endpoints that this snapshot lacks, and its counts since its start.
+/// What pull says of itself: its counts since its start.
 fn of_pull(cycle: &Cycle) -> impl Iterator<Item = Column> {
     [
-        ("MissingEndpoints", cycle.missing),
         ("PullCycles", cycle.cycles),
         ("PullFailures", cycle.failures),
         ("PullEndpointFailures", cycle.endpoint_failures),

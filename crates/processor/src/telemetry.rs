@@ -1,8 +1,10 @@
 //! What the parent says about itself: everything that is lost, refused, waiting or late, as a batch of its own stamped with its clock.
 //!
-//! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,OutboxMetrics,OutboxBytes,OutboxAgeSeconds,ReceiverUp}` as they are now, and
-//! `haproxystats.{WorkerRestarts,FailedSnapshots,DroppedMetrics,DeliveryFailures,LocalStoreFailures}`, which count from the start of the program. While a
-//! receiver is down nothing is said: the counts are told when it is back.
+//! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,OutboxMetrics,OutboxBytes,
+//! OutboxAgeSeconds,ReceiverUp}` as they are now, and
+//! `haproxystats.{WorkerRestarts,FailedSnapshots,DroppedMetrics,DeliveryFailures,
+//! LocalStoreFailures}`, which count from the start of the program. While a receiver is down nothing
+//! is sent: the counts follow when it is back.
 
 use metric::{Column, Part, Section, Subject};
 
@@ -28,6 +30,8 @@ pub(crate) struct Gauges {
     pub(crate) spool_size: u64,
     /// Age of the oldest of them; 0 if there is none.
     pub(crate) snapshot_age_seconds: u64,
+    /// Snapshots that are done and whose directories cannot be deleted.
+    pub(crate) undeleted_snapshots: u64,
     /// Metrics in the outbox.
     pub(crate) outbox_metrics: u64,
     /// Bytes of the outbox on the disk.
@@ -43,6 +47,7 @@ pub(crate) fn section(counts: Counts, gauges: Gauges) -> Section {
     let columns = [
         ("SpoolSize", gauges.spool_size),
         ("SnapshotAgeSeconds", gauges.snapshot_age_seconds),
+        ("UndeletedSnapshots", gauges.undeleted_snapshots),
         ("OutboxMetrics", gauges.outbox_metrics),
         ("OutboxBytes", gauges.outbox_bytes),
         ("OutboxAgeSeconds", gauges.outbox_age_seconds),
@@ -71,7 +76,7 @@ mod tests {
     fn every_figure_is_one_metric() {
         let counts = Counts { dropped_metrics: 7, ..Counts::default() };
         let section = section(counts, Gauges { receiver_up: true, ..Gauges::default() });
-        assert_eq!((section.count(), section.names.len()), (11, 1));
+        assert_eq!((section.count(), section.names.len()), (12, 1));
         let value =
             |name: &str| section.columns.iter().find(|c| c.name == name).and_then(|c| c.get(0));
         assert_eq!(value("DroppedMetrics"), Some(metric::Value::Integer(7)));

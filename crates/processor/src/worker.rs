@@ -1,30 +1,30 @@
-//! The worker: a child process that turns a snapshot into delivered metrics, one at a time, and decides nothing.
+//! The worker: a child process that turns a snapshot into delivered metrics, one at a time, and
+//! decides nothing.
 //!
-//! It reads orders from stdin and answers on stdout, sends nothing a second time by itself and removes no snapshot. It ends with
-//! its stdin, and dies with its parent whatever it is doing (PR_SET_PDEATHSIG).
+//! It reads orders from stdin and answers on stdout, sends nothing a second time by itself and
+//! removes no snapshot. It ends with its stdin, and dies with its parent whatever it is doing
+//! (PR_SET_PDEATHSIG). SIGTERM ends it after the snapshot in hand; its parent replaces it.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-use daemon::{Clock, shutdown};
-use dispatch::plaintext::{BatchLines, Paths};
+use config::PartialInput;
+use daemon::{Clock, remedy, shutdown};
+use dispatch::plaintext::{BatchLines, Paths, shortened_names};
 use dispatch::{Delivery, Dispatcher, outbox};
 use metric::Batch;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use spool::cycle::Cycle;
-use tables::{Input, Tables};
+use tables::{Damage, Input, Oddity, Tables};
 use thiserror::Error;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::gate::Mode;
-use crate::protocol::{self, Order, Outcome, Reply};
-use crate::statistics::{self, Stopwatch};
+use crate::protocol::{self, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Outcome, Reply};
+use crate::statistics::{self, Parts, Stopwatch};
 
 /// The environment variable that makes a process a worker; its value is the parent's process id.
 pub const ROLE_VARIABLE: &str = "HAPROXYSTATS_WORKER_OF";
-
-/// Damaged files of one snapshot that are told by name.
-const WARNINGS_MAX: usize = 20;
 
 /// A worker cannot go on.
 #[derive(Debug, Error)]
@@ -32,6 +32,14 @@ pub enum Error {
     /// The pipes to the parent.
     #[error("cannot speak with the parent: {0}")]
     Pipe(#[from] io::Error),
+    /// The system refuses what a worker needs at its start.
+    #[error("cannot start: {doing}: {source}{}", remedy::of(source))]
+    Start {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What the parent said.
     #[error("the parent did not begin with the configuration")]
     NoBegin,
@@ -51,8 +59,10 @@ pub fn run(
     clock: Clock,
     start_logging: impl FnOnce(config::LogLevel),
 ) -> Result<(), Error> {
-    shutdown::leave_to_parent()?;
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
+    let start = |doing| move |source| Error::Start { doing, source };
+    let ending = shutdown::after_work().map_err(start("catching signals"))?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| start("asking to die with the parent")(errno.into()))?;
     let expected = parent.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if getppid() != expected {
         // It died before we asked to die with it.
@@ -67,13 +77,14 @@ pub fn run(
     };
     start_logging(config.loglevel);
     // All of it, or each fold would wake another thread and wait for it.
-    tables::on_its_thread(move || serve(&config, &host, clock, orders, replies))
+    tables::on_its_thread(move || serve(&config, &host, clock, &ending, orders, replies))
 }
 
 fn serve(
     config: &config::Process,
     host: &str,
     clock: Clock,
+    ending: &shutdown::AfterWork,
     mut orders: impl BufRead,
     mut replies: impl Write,
 ) -> Result<(), Error> {
@@ -84,14 +95,18 @@ fn serve(
         outbox: config.outbox.clone(),
         paths,
         dispatchers: dispatch::all(config, clock),
+        partial_input: config.partial_input,
         clock,
     };
     protocol::send(&mut replies, &Reply::Ready)?;
-    while let Some(order) = protocol::receive(&mut orders)? {
+    while !ending.wait_begins() {
+        let Some(order) = protocol::receive(&mut orders)? else { break };
+        ending.work_begins();
         let Order::Job { snapshot, mode } = order else { return Err(Error::NoBegin) };
         let path = config.src_dir.join(&snapshot);
-        let outcome = worker.work(&path, &snapshot, mode, &mut replies)?;
-        protocol::send(&mut replies, &Reply::Finished(outcome))?;
+        let mut findings = Findings::default();
+        let outcome = worker.work(&path, &snapshot, mode, &mut findings, &mut replies)?;
+        protocol::send(&mut replies, &Reply::Finished { outcome, findings })?;
     }
     Ok(())
 }
@@ -102,7 +117,15 @@ struct Worker {
     paths: Paths,
     dispatchers: Vec<Box<dyn Dispatcher>>,
     outbox: Option<config::Outbox>,
+    partial_input: PartialInput,
     clock: Clock,
+}
+
+/// A snapshot that was read and folded.
+struct Folded {
+    batch: Batch,
+    damaged: usize,
+    findings: Findings,
 }
 
 impl Worker {
@@ -111,6 +134,7 @@ impl Worker {
         path: &Path,
         snapshot: &str,
         mode: Mode,
+        findings: &mut Findings,
         replies: &mut impl Write,
     ) -> io::Result<Outcome> {
         let mut stopwatch = Stopwatch::start(self.clock);
@@ -118,29 +142,23 @@ impl Worker {
             Ok(inputs) => inputs,
             Err(outcome) => return Ok(outcome),
         };
-        let cycle = spool::cycle::read(path).unwrap_or_else(|error| {
-            warn!(snapshot, %error, "what pull says of its cycle cannot be read");
-            None
-        });
-        if let Some(cycle) = cycle.as_ref().filter(|cycle| cycle.missing > 0) {
-            let (missing, endpoints) = (cycle.missing, cycle.endpoints);
-            warn!(snapshot, missing, endpoints, "the snapshot lacks endpoints (allow-partial)");
-        }
-        let folded = self.fold(&inputs, snapshot, cycle.as_ref(), &mut stopwatch);
-        let (batch, damaged) = match folded {
+        let folded = match self.fold(path, &inputs, &mut stopwatch) {
             Ok(folded) => folded,
-            Err(error @ tables::Error::Unreadable { .. }) => {
-                return Ok(Outcome::Unreadable { reason: error.to_string() });
-            }
-            Err(error) => return Ok(Outcome::Unusable { reason: error.to_string() }),
+            Err(outcome) => return Ok(outcome),
         };
-        // What was taken away while we read it is no damage, and what is left of it would give lower sums.
+        let Folded { batch, damaged, findings: found } = folded;
+        // What was taken away while we read it is no damage, and what is left of it would give
+        // lower sums.
         if damaged > 0 {
             match self::inputs(path) {
                 Ok(now) if now == inputs => {}
                 Ok(_) => return Ok(Outcome::Gone),
                 Err(outcome) => return Ok(outcome),
             }
+        }
+        *findings = found;
+        if let Some(refusal) = self.refusal(damaged, findings) {
+            return Ok(refusal);
         }
         protocol::send(replies, &Reply::Folded)?;
         let lines = BatchLines::new(&batch, &self.paths);
@@ -161,36 +179,56 @@ impl Worker {
         Ok(outcome)
     }
 
-    /// The batch, and how many files were damaged.
+    /// Why a snapshot with damaged files is not folded, where the operator asked for that.
+    fn refusal(&self, damaged: usize, findings: &Findings) -> Option<Outcome> {
+        if damaged == 0 || self.partial_input == PartialInput::Accept {
+            return None;
+        }
+        let first = first_damage(findings);
+        let reason = format!("{damaged} files are damaged (partial-input = refuse): {first}");
+        Some(Outcome::Unusable { reason })
+    }
+
+    /// Reads and folds a snapshot. An outcome in place of it ends the job.
     fn fold(
         &mut self,
+        path: &Path,
         inputs: &[Input],
-        snapshot: &str,
-        cycle: Option<&Cycle>,
         stopwatch: &mut Stopwatch,
-    ) -> Result<(Batch, usize), tables::Error> {
-        let daemon = self.tables.daemon(inputs)?;
+    ) -> Result<Folded, Outcome> {
+        let mut list = Vec::new();
+        let cycle = cycle(path, &mut list);
+        let daemon = self.tables.daemon(inputs).map_err(ended)?;
         stopwatch.lap(statistics::DAEMON);
-        let mut proxies = self.tables.read(inputs)?;
+        let mut proxies = self.tables.read(inputs, &daemon.doubles).map_err(ended)?;
         stopwatch.lap(statistics::READ);
-        let mut batch = Batch { timestamp: snapshot.to_owned(), sections: daemon.sections };
-        batch.sections.extend(self.tables.frontends(&mut proxies)?);
+        list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
+        list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
+        let damaged = daemon.damages.len() + proxies.damages.len();
+        if daemon.usable + proxies.usable == 0 {
+            let first = first_damage(&Findings { list: Some(list), more: 0 });
+            let reason = format!("nothing of it can be used: {first}");
+            return Err(Outcome::Unusable { reason });
+        }
+        let timestamp = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut batch = Batch { timestamp, sections: daemon.sections };
+        batch.sections.extend(self.tables.frontends(&mut proxies).map_err(ended)?);
         stopwatch.lap(statistics::FRONTENDS);
-        batch.sections.extend(self.tables.backends(&mut proxies)?);
+        batch.sections.extend(self.tables.backends(&mut proxies).map_err(ended)?);
         stopwatch.lap(statistics::BACKENDS);
-        batch.sections.extend(self.tables.servers(&mut proxies)?);
+        batch.sections.extend(self.tables.servers(&mut proxies).map_err(ended)?);
         stopwatch.lap(statistics::SERVERS);
-
-        let damages: Vec<_> = daemon.damages.iter().chain(&proxies.damages).collect();
-        for damage in damages.iter().take(WARNINGS_MAX) {
-            warn!(snapshot, file = %damage.path.display(), reason = damage.reason, "damaged file");
-        }
-        if damages.len() > WARNINGS_MAX {
-            warn!(snapshot, more = damages.len() - WARNINGS_MAX, "more damaged files");
-        }
-        let own = statistics::section(&batch, stopwatch, damages.len(), cycle);
+        list.extend(shortened_names(&batch).into_iter().map(of_long_name));
+        let parts = Parts {
+            info: inputs.iter().any(|input| input.info.is_some()),
+            stat: inputs.iter().any(|input| input.stat.is_some()),
+        };
+        let own =
+            statistics::section(&batch, stopwatch, parts, damaged, cycle.as_ref(), daemon.missing);
         batch.sections.push(own);
-        Ok((batch, damages.len()))
+        let more = list.len().saturating_sub(FINDINGS_MAX);
+        list.truncate(FINDINGS_MAX);
+        Ok(Folded { batch, damaged, findings: Findings { list: Some(list), more } })
     }
 
     /// Gives the batch to every dispatcher, and tells why one that must have it has not.
@@ -217,6 +255,77 @@ impl Worker {
         }
         Ok(refused)
     }
+}
+
+/// What pull tells of its cycle, and what is odd about it.
+fn cycle(path: &Path, findings: &mut Vec<Finding>) -> Option<Cycle> {
+    let mut odd = |state: &str, text| {
+        findings.push(Finding {
+            kind: FindingKind::Oddity,
+            subject: spool::cycle::FILE_NAME.to_owned(),
+            state: state.to_owned(),
+            text,
+        });
+    };
+    match spool::cycle::read(path) {
+        Ok(cycle) => {
+            if let Some(Cycle { missing, endpoints, .. }) = cycle
+                && missing > 0
+            {
+                let text =
+                    format!("{missing} of {endpoints} endpoints are missing (allow-partial)");
+                odd("missing endpoints", text);
+            }
+            cycle
+        }
+        Err(error) => {
+            odd("unreadable", format!("what pull tells of its cycle cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+/// How a job ends whose fold cannot be made.
+fn ended(error: tables::Error) -> Outcome {
+    let reason = error.to_string();
+    match error {
+        tables::Error::Unreadable { .. } => Outcome::Unreadable { reason },
+        tables::Error::Fold { .. } => Outcome::Unusable { reason },
+    }
+}
+
+fn of_damage(damage: &Damage) -> Finding {
+    Finding {
+        kind: FindingKind::Damage,
+        subject: damage.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        state: damage.state.to_owned(),
+        text: damage.reason.clone(),
+    }
+}
+
+fn of_oddity(oddity: Oddity) -> Finding {
+    Finding {
+        kind: if oddity.lasts { FindingKind::Oddity } else { FindingKind::Name },
+        subject: oddity.subject,
+        state: oddity.state.to_owned(),
+        text: oddity.text,
+    }
+}
+
+fn of_long_name((name, short): (&str, String)) -> Finding {
+    Finding {
+        kind: FindingKind::Name,
+        subject: short,
+        state: "long name".to_owned(),
+        text: format!("stands in paths for the name {name:?}, which is too long for a file's name"),
+    }
+}
+
+fn first_damage(findings: &Findings) -> String {
+    let list = findings.list.iter().flatten();
+    let mut damages = list.filter(|finding| finding.kind == FindingKind::Damage);
+    let first = damages.next().map(|first| format!("{:?}: {}", first.subject, first.text));
+    first.unwrap_or_default()
 }
 
 /// Into the outbox with what no receiver has.

@@ -18,15 +18,17 @@
 //! A reader passes over keys that it does not know and takes 0 for those that are not there, so
 //! that the two programs need not be of one version. The counters begin anew with each start of pull.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+
+use daemon::file::{self, Limit, Links};
 
 /// What the file is called.
 pub const FILE_NAME: &str = "haproxystats.cycle";
 
-/// Bytes of the file that are read at most; ours has less than 300.
-const MAX_BYTES: u64 = 4096;
+/// Bytes that the file may have; ours has less than 300.
+const CYCLE_MAX_BYTES: u64 = 4096;
+const LIMIT: Limit = Limit { bytes: CYCLE_MAX_BYTES, name: "the bound for haproxystats.cycle" };
 
 /// One cycle, and what went before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,14 +103,16 @@ impl Cycle {
 ///
 /// # Errors
 ///
-/// It cannot be read, or is not of the format ([`io::ErrorKind::InvalidData`]).
+/// It cannot be read, is no regular file, or is not of the format
+/// ([`io::ErrorKind::InvalidData`]).
 pub fn read(snapshot: &Path) -> io::Result<Option<Cycle>> {
+    let path = snapshot.join(FILE_NAME);
+    // A link that leads nowhere is there: only a name that nothing has is a snapshot without it.
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
     let mut text = String::new();
-    match File::open(snapshot.join(FILE_NAME)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-        Ok(file) => file.take(MAX_BYTES).read_to_string(&mut text)?,
-    };
+    file::open(&path, LIMIT, Links::Refused)?.read_to_string(&mut text)?;
     let cycle = Cycle::parse(&text);
     cycle.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
@@ -185,9 +189,20 @@ mod tests {
         assert_eq!(read(snapshot.path()).unwrap(), None);
         fs::write(snapshot.path().join(FILE_NAME), TEXT).unwrap();
         assert_eq!(read(snapshot.path()).unwrap(), Some(cycle()));
-        for broken in [&b"endpoints\n"[..], b"endpoints \xff\n", &[b'x'; 10_000]] {
-            fs::write(snapshot.path().join(FILE_NAME), broken).unwrap();
+        let refused = || {
             assert_eq!(read(snapshot.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        };
+        let path = snapshot.path().join(FILE_NAME);
+        for broken in [&b"endpoints\n"[..], b"endpoints \xff\n", &[b'x'; 10_000]] {
+            fs::write(&path, broken).unwrap();
+            refused();
         }
+        fs::remove_file(&path).unwrap();
+        // To open it would block until somebody writes.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        refused();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        refused();
     }
 }

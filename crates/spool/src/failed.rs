@@ -1,33 +1,74 @@
-//! Snapshots that cannot be folded: moved aside whole, each with its reason in a file beside it, the oldest going when there are too many.
+//! Snapshots that cannot be folded: moved aside whole, each with its reason in a file beside it. The
+//! oldest go when there are too many.
 //!
-//! `failed/<name>` is the snapshot as it was, `failed/<name>.reason` says when and why. To have one done again, mend it and move it
-//! back into the spool. A snapshot that cannot be moved (another file system, no room, no right) stays where it is.
+//! `failed/<name>` is the snapshot as it was, `failed/<name>.reason` says when and why. To have one
+//! done again, mend it and move it back into the spool. A snapshot that cannot be moved stays where
+//! it is. Only a directory with its reason beside it is ours: no other one is ever removed.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use daemon::{file, remedy};
 use thiserror::Error;
 
-use crate::name;
+use crate::{name, probe, reader};
 
 /// A snapshot cannot be held.
 #[derive(Debug, Error)]
-#[error(
-    "cannot move {} to {}: {source}; failed-dir must be on the same file system and writable",
-    from.display(), to.display()
-)]
+#[error("cannot move {from:?} to failed-dir {to:?}: {source}{}", remedy::of(source))]
 pub struct Error {
     from: PathBuf,
     to: PathBuf,
     source: io::Error,
 }
 
+/// The directory for failed snapshots cannot take any.
+#[derive(Debug, Error)]
+pub enum Unfit {
+    /// A rename cannot bring a snapshot there.
+    #[error(
+        "failed-dir {failed:?} and src-dir {spool:?} are on different file systems, so a snapshot \
+         cannot be moved aside: set failed-dir to a directory beside src-dir"
+    )]
+    OtherFileSystem {
+        /// Where snapshots are watched.
+        spool: PathBuf,
+        /// Where they are to go.
+        failed: PathBuf,
+    },
+    /// It cannot be made or written.
+    #[error("cannot use failed-dir {failed:?}: {source}{}", remedy::of(source))]
+    Unusable {
+        /// Where snapshots are to go.
+        failed: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
 const REASON_SUFFIX: &str = ".reason";
 /// Snapshots of one name that can be held beside each other.
 const SAME_NAME_MAX: u32 = 100;
 
-/// Moves a snapshot from the spool to `failed`, which is made where it is missing, and tells how many old ones had to go for it.
+/// Makes `failed` at need and tries whether a rename can bring a snapshot there, so that an operator
+/// hears of it at start and not with the first snapshot that fails.
+///
+/// # Errors
+///
+/// It cannot be made or written, or is on another file system.
+pub fn prepare(spool: &Path, failed: &Path) -> Result<(), Unfit> {
+    let unusable = |source| Unfit::Unusable { failed: failed.to_owned(), source };
+    fs::create_dir_all(failed).map_err(unusable)?;
+    let crosses = probe::rename(spool, failed).map_err(unusable)?;
+    if crosses == probe::Rename::Crosses {
+        return Err(Unfit::OtherFileSystem { spool: spool.to_owned(), failed: failed.to_owned() });
+    }
+    Ok(())
+}
+
+/// Moves a snapshot from the spool to `failed`, which is made where it is missing, and returns how
+/// many old ones had to go for it. They are hidden; [`reader::clean`] deletes them.
 ///
 /// # Errors
 ///
@@ -48,8 +89,9 @@ pub fn hold(
     let to = free_name(failed, snapshot);
     let beside = reason_file(&to);
     // First the reason: without it nobody would know what to do with the snapshot.
-    fs::write(&beside, format!("{reason}\n")).map_err(at(&to))?;
-    if let Err(error) = fs::rename(&from, &to) {
+    let mut file = file::create(&beside).map_err(at(&beside))?;
+    let written = writeln!(file, "{reason}");
+    if let Err(error) = written.and_then(|()| fs::rename(&from, &to)) {
         let _ = fs::remove_file(&beside);
         return Err(at(&to)(error));
     }
@@ -63,9 +105,9 @@ pub fn held(failed: &Path) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.path().is_dir())
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| is_ours(name))
+        .filter(|name| is_ours(name) && reason_file(&failed.join(name)).is_file())
         .collect();
     names.sort_by(|a, b| name::compare(base(a), base(b)).then_with(|| a.cmp(b)));
     names.into_iter().map(|name| failed.join(name)).collect()
@@ -95,13 +137,15 @@ fn reason_file(held: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Removes the oldest over the limit, but not the one that was just held: the log speaks of it.
+/// Hides the oldest over the limit, but not the one that was just held, which the log names.
 fn prune(failed: &Path, limit: usize, newest: &Path) -> usize {
     let held = held(failed);
     let too_many = held.len().saturating_sub(limit);
     for path in held.iter().filter(|path| *path != newest).take(too_many) {
-        let _ = fs::remove_dir_all(path);
-        let _ = fs::remove_file(reason_file(path));
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if reader::hide(failed, name).is_ok() {
+            let _ = fs::remove_file(reason_file(path));
+        }
     }
     too_many
 }
@@ -136,7 +180,10 @@ mod tests {
     #[test]
     fn the_oldest_go_when_there_are_too_many_and_only_ours() {
         let spool = spool_with(&["9", "10", "11"]);
-        fs::create_dir_all(spool.path().join("failed/notes")).unwrap();
+        // Somebody's own, one of them with a name like ours.
+        for name in ["notes", "8"] {
+            fs::create_dir_all(spool.path().join("failed").join(name)).unwrap();
+        }
         let gone: Vec<_> =
             ["9", "10", "11"].map(|name| hold_in(spool.path(), name, 2).unwrap()).into();
         assert_eq!(gone, [0, 0, 1]);
@@ -146,7 +193,10 @@ mod tests {
             .collect();
         assert_eq!(names, ["10", "11"]);
         assert!(!spool.path().join("failed/9.reason").exists());
-        assert!(spool.path().join("failed/notes").exists());
+        let there = |name: &str| spool.path().join("failed").join(name).exists();
+        assert!(there("notes") && there("8") && there(".9.removed"));
+        assert_eq!(reader::clean(&spool.path().join("failed")).unwrap().count, 0);
+        assert!(!there(".9.removed"));
     }
 
     #[test]
@@ -165,5 +215,32 @@ mod tests {
         let error = hold_in(spool.path(), "8", 9).unwrap_err().to_string();
         assert!(error.contains("incoming/8"), "{error}");
         assert_eq!(fs::read_dir(spool.path().join("failed")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_fifo_in_the_place_of_a_reason_is_never_opened() {
+        let spool = spool_with(&["7"]);
+        let failed = spool.path().join("failed");
+        fs::create_dir(&failed).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, failed.join("7.reason"), mode).unwrap();
+        let error = hold_in(spool.path(), "7", 9).unwrap_err().to_string();
+        assert!(error.contains("no regular file"), "{error}");
+        assert!(spool.path().join("incoming/7").exists() && failed.join("7.reason").exists());
+    }
+
+    #[test]
+    fn a_directory_that_can_take_no_snapshot_is_found_at_start() {
+        let spool = spool_with(&[]);
+        let (incoming, failed) = (spool.path().join("incoming"), spool.path().join("failed"));
+        fs::create_dir(&incoming).unwrap();
+        prepare(&incoming, &failed).unwrap();
+        assert_eq!(fs::read_dir(&failed).unwrap().count(), 0, "the probe leaves nothing");
+        let error = prepare(&incoming, Path::new("/dev/shm/haproxystats-failed")).unwrap_err();
+        let _ = fs::remove_dir("/dev/shm/haproxystats-failed");
+        assert!(matches!(error, Unfit::OtherFileSystem { .. }), "{error}");
+        fs::write(spool.path().join("file"), "").unwrap();
+        let error = prepare(&incoming, &spool.path().join("file/failed")).unwrap_err();
+        assert!(error.to_string().contains("file/failed"), "{error}");
     }
 }

@@ -43,6 +43,22 @@ pub fn compare(left: &str, right: &str) -> Ordering {
     }
 }
 
+/// A name in the order of [`compare`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ByAge(pub(crate) String);
+
+impl Ord for ByAge {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for ByAge {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 /// How many visible directories stand in `dir`; a `dir` that is not there holds none.
 ///
 /// # Errors

@@ -1,19 +1,23 @@
-//! The spool from the side of its reader: which snapshots wait, what is in one, and how one goes away.
+//! The spool from the side of its reader: which snapshots wait, what is in one, and how one goes
+//! away.
 //!
-//! A snapshot goes in two steps: it is renamed to a hidden name, then deleted. A crash in between leaves a hidden directory,
-//! which counts nowhere and is cleaned at the next start; deleting in place would leave a part of a snapshot behind, whose
-//! sums would be lower than the ones already sent.
+//! A snapshot goes in two steps: it is renamed to a hidden name, then deleted. A crash in between
+//! leaves a hidden directory, which counts nowhere and is deleted later ([`clean`]); to delete it
+//! in place would leave a part of a snapshot behind, whose sums would be lower than those sent.
+//! A directory can hold any number of entries that somebody else made, so lists are bounded.
 
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
+use daemon::remedy;
 use thiserror::Error;
-use tracing::info;
 
 use crate::lock::Refused;
-use crate::name;
+use crate::name::{self, ByAge};
 
 pub use crate::lock::Lock;
 
@@ -21,7 +25,7 @@ pub use crate::lock::Lock;
 #[derive(Debug, Error)]
 pub enum Error {
     /// A directory cannot be read.
-    #[error("cannot read {}: {source}; check that it exists and that our user may read it", path.display())]
+    #[error("cannot read {path:?}: {source}{}", remedy::of(source))]
     Read {
         /// The directory.
         path: PathBuf,
@@ -29,10 +33,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A snapshot cannot be taken away.
-    #[error(
-        "cannot remove {}: {source}; it will be sent again until our user may write in its directory",
-        path.display()
-    )]
+    #[error("cannot remove {path:?}: {source}{}", remedy::of(source))]
     Remove {
         /// The snapshot.
         path: PathBuf,
@@ -40,7 +41,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A snapshot holds more than any HAProxy has processes for.
-    #[error("{} holds more than {limit} entries, which no snapshot has", path.display())]
+    #[error("{path:?} holds more than {limit} entries, which no snapshot has")]
     TooMany {
         /// The snapshot.
         path: PathBuf,
@@ -64,10 +65,44 @@ pub enum Error {
 /// What stands in a spool.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Names of snapshots, oldest first.
-    pub snapshots: Vec<String>,
-    /// Visible things that are no snapshots: left alone.
+    /// Snapshots, oldest first, at most [`LISTED_MAX`]: the oldest.
+    pub snapshots: Vec<Listed>,
+    /// How many more there are.
+    pub more: u64,
+    /// Visible things that are no snapshots, at most [`STRANGERS_MAX`]: they are left alone.
     pub strangers: Vec<PathBuf>,
+}
+
+/// A snapshot in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The number of its directory: another one when it was made anew.
+    pub inode: u64,
+}
+
+/// How a snapshot went away.
+#[derive(Debug)]
+pub enum Removal {
+    /// It is deleted.
+    Deleted,
+    /// It has left the spool under a hidden name, and cannot be deleted now. [`clean`] tries again.
+    Hidden {
+        /// Where it stands.
+        path: PathBuf,
+        /// Why it cannot be deleted.
+        source: io::Error,
+    },
+}
+
+/// What [`clean`] could not delete.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// How many directories.
+    pub count: u64,
+    /// One of them, and why it cannot be deleted.
+    pub example: Option<(PathBuf, io::Error)>,
 }
 
 /// The two answers of one endpoint in a snapshot; either can be missing.
@@ -82,7 +117,13 @@ pub struct Answers {
 }
 
 /// Entries that a snapshot may have: ten thousand endpoints with two answers each.
-const ENTRIES_MAX: usize = 20_000;
+pub(crate) const ENTRIES_MAX: usize = 20_000;
+/// Snapshots of a list: pull pauses at some hundred, and memory must not grow with what others do.
+pub const LISTED_MAX: usize = 10_000;
+/// Strangers of a list.
+pub const STRANGERS_MAX: usize = 20;
+/// Hidden names that are tried for a snapshot whose namesake cannot be deleted.
+const HIDDEN_MAX: u32 = 100;
 const INFO_SUFFIX: &str = "_info";
 const STAT_SUFFIX: &str = "_stat";
 const REMOVED_SUFFIX: &str = ".removed";
@@ -95,19 +136,30 @@ const REMOVED_SUFFIX: &str = ".removed";
 pub fn list(directory: &Path) -> Result<Contents, Error> {
     let read = |source| Error::Read { path: directory.to_owned(), source };
     let mut contents = Contents::default();
+    // The newest is on top, and goes when there are too many.
+    let mut oldest: BinaryHeap<(ByAge, u64)> = BinaryHeap::new();
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
         let file_name = entry.file_name();
+        if is_hidden(&file_name) {
+            continue;
+        }
+        // A link to a directory is a stranger; an entry that vanished since is one for a moment.
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         match file_name.to_str() {
-            _ if is_hidden(&file_name) => {}
-            // An entry that vanished since is none of our business.
-            Some(name) if name::is_snapshot(name) && entry.path().is_dir() => {
-                contents.snapshots.push(name.to_owned());
+            Some(name) if is_directory && name::is_snapshot(name) => {
+                oldest.push((ByAge(name.to_owned()), entry.ino()));
+                if oldest.len() > LISTED_MAX {
+                    oldest.pop();
+                    contents.more += 1;
+                }
             }
-            _ => contents.strangers.push(entry.path()),
+            _ if contents.strangers.len() < STRANGERS_MAX => contents.strangers.push(entry.path()),
+            _ => {}
         }
     }
-    contents.snapshots.sort_by(|a, b| name::compare(a, b));
+    let snapshots = oldest.into_sorted_vec().into_iter();
+    contents.snapshots = snapshots.map(|(ByAge(name), inode)| Listed { name, inode }).collect();
     contents.strangers.sort();
     Ok(contents)
 }
@@ -119,7 +171,7 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
 /// The directory cannot be read, or holds too much.
 pub fn answers(snapshot: &Path) -> Result<Vec<Answers>, Error> {
     let read = |source| Error::Read { path: snapshot.to_owned(), source };
-    let mut found: std::collections::BTreeMap<String, Answers> = std::collections::BTreeMap::new();
+    let mut found: BTreeMap<String, Answers> = BTreeMap::new();
     for (number, entry) in fs::read_dir(snapshot).map_err(read)?.enumerate() {
         if number >= ENTRIES_MAX {
             return Err(Error::TooMany { path: snapshot.to_owned(), limit: ENTRIES_MAX });
@@ -140,44 +192,84 @@ pub fn answers(snapshot: &Path) -> Result<Vec<Answers>, Error> {
     Ok(found.into_values().collect())
 }
 
-/// Takes a snapshot away for good.
+/// Takes a snapshot away for good. One that is gone already is no fault.
 ///
 /// # Errors
 ///
-/// It cannot be renamed. That it cannot be deleted afterwards is no error: the next start cleans.
-pub fn remove(directory: &Path, snapshot: &str) -> Result<(), Error> {
+/// It cannot be renamed, and stays.
+pub fn remove(directory: &Path, snapshot: &str) -> Result<Removal, Error> {
     let path = directory.join(snapshot);
-    let hidden = directory.join(format!(".{snapshot}{REMOVED_SUFFIX}"));
-    if hidden.exists() {
-        let _ = fs::remove_dir_all(&hidden);
-    }
-    match fs::rename(&path, &hidden) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(Error::Remove { path, source }),
-        Ok(()) => {}
-    }
-    let _ = fs::remove_dir_all(&hidden);
-    Ok(())
+    let hidden = match hide(directory, snapshot) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removal::Deleted),
+        hidden => hidden.map_err(|source| Error::Remove { path, source })?,
+    };
+    Ok(match delete(&hidden) {
+        Ok(()) => Removal::Deleted,
+        Err(source) => Removal::Hidden { path: hidden, source },
+    })
 }
 
-/// Deletes what a crash between the two steps of [`remove`] left, and says so.
+/// Renames what is to be deleted to a hidden name, from which [`clean`] knows it, and returns that.
+pub(crate) fn hide(directory: &Path, name: &str) -> io::Result<PathBuf> {
+    let path = directory.join(name);
+    let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    for number in 1..=HIDDEN_MAX {
+        let hidden = directory.join(hidden_name(name, number));
+        // A rename replaces an empty directory, and an earlier one that cannot be deleted stays.
+        match fs::rename(&path, &hidden) {
+            Ok(()) => return Ok(hidden),
+            Err(error) => {
+                let is_taken = error.kind() == io::ErrorKind::DirectoryNotEmpty;
+                result = Err(error);
+                if !is_taken {
+                    break;
+                }
+            }
+        }
+    }
+    result
+}
+
+/// Deletes what was hidden and could not be deleted then, or was left by a crash.
 ///
 /// # Errors
 ///
 /// The directory cannot be read.
-pub fn clean(directory: &Path) -> Result<(), Error> {
+pub fn clean(directory: &Path) -> Result<Leftovers, Error> {
     let read = |source| Error::Read { path: directory.to_owned(), source };
+    let mut leftovers = Leftovers::default();
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
-        let file_name = entry.file_name();
-        let ours = file_name.to_str().and_then(|name| name.strip_prefix('.')).and_then(|name| {
-            name.strip_suffix(REMOVED_SUFFIX).filter(|snapshot| name::is_snapshot(snapshot))
-        });
-        if ours.is_some() && fs::remove_dir_all(entry.path()).is_ok() {
-            info!(path = %entry.path().display(), "cleaned what an interrupted removal left");
+        if !entry.file_name().to_str().is_some_and(is_hidden_snapshot) {
+            continue;
+        }
+        if let Err(error) = delete(&entry.path()) {
+            leftovers.count += 1;
+            leftovers.example.get_or_insert_with(|| (entry.path(), error));
         }
     }
-    Ok(())
+    Ok(leftovers)
+}
+
+/// Deletes a directory; one that somebody else deletes at the same time is no fault.
+fn delete(hidden: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(hidden) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || !hidden.exists() => Ok(()),
+        result => result,
+    }
+}
+
+fn hidden_name(name: &str, number: u32) -> String {
+    match number {
+        1 => format!(".{name}{REMOVED_SUFFIX}"),
+        _ => format!(".{name}.{number}{REMOVED_SUFFIX}"),
+    }
+}
+
+/// Whether a name is one that `hidden_name` gives to a snapshot: numbers with dots between.
+fn is_hidden_snapshot(name: &str) -> bool {
+    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(REMOVED_SUFFIX));
+    inner.is_some_and(|inner| inner.split('.').all(name::is_snapshot))
 }
 
 /// Takes the right to read a spool.
@@ -206,12 +298,14 @@ mod tests {
         for name in ["1700000010", "999", "1700000009", ".1700000001", "lost+found"] {
             fs::create_dir(spool.path().join(name)).unwrap();
         }
+        std::os::unix::fs::symlink("/etc", spool.path().join("1700000012")).unwrap();
         fs::write(spool.path().join("1700000011"), "a file").unwrap();
         let contents = list(spool.path()).unwrap();
-        assert_eq!(contents.snapshots, ["999", "1700000009", "1700000010"]);
+        let names: Vec<_> = contents.snapshots.iter().map(|listed| &*listed.name).collect();
+        assert_eq!((names, contents.more), (vec!["999", "1700000009", "1700000010"], 0));
         assert_eq!(
             contents.strangers,
-            [spool.path().join("1700000011"), spool.path().join("lost+found")]
+            ["1700000011", "1700000012", "lost+found"].map(|name| spool.path().join(name))
         );
     }
 
@@ -257,12 +351,40 @@ mod tests {
     }
 
     #[test]
+    fn of_a_full_spool_the_oldest_are_listed_and_the_others_counted() {
+        let spool = tempfile::tempdir().unwrap();
+        for name in 0..LISTED_MAX + 7 {
+            fs::create_dir(spool.path().join(name.to_string())).unwrap();
+        }
+        for name in 0..STRANGERS_MAX + 7 {
+            fs::write(spool.path().join(format!("s{name}")), "").unwrap();
+        }
+        let contents = list(spool.path()).unwrap();
+        assert_eq!((contents.snapshots.len(), contents.more), (LISTED_MAX, 7));
+        assert_eq!(contents.strangers.len(), STRANGERS_MAX);
+        let last = contents.snapshots.last().map(|listed| listed.name.as_str());
+        assert_eq!(last, Some(&*(LISTED_MAX - 1).to_string()));
+    }
+
+    #[test]
+    fn a_namesake_that_cannot_be_deleted_holds_nothing_up() {
+        let spool = tempfile::tempdir().unwrap();
+        fs::create_dir_all(spool.path().join(".7.removed/held")).unwrap();
+        fs::create_dir_all(spool.path().join("7/held")).unwrap();
+        let hidden = hide(spool.path(), "7").unwrap();
+        assert_eq!(hidden, spool.path().join(".7.2.removed"));
+        assert_eq!(clean(spool.path()).unwrap().count, 0);
+        assert_eq!(fs::read_dir(spool.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_start_cleans_what_a_crash_left_and_nothing_else() {
         let spool = tempfile::tempdir().unwrap();
-        for name in [".7.removed", ".mine.removed", ".7", "7"] {
+        for name in [".7.removed", ".7.2.removed", ".mine.removed", ".7", "7"] {
             fs::create_dir(spool.path().join(name)).unwrap();
         }
-        clean(spool.path()).unwrap();
+        let leftovers = clean(spool.path()).unwrap();
+        assert_eq!(leftovers.count, 0);
         let mut left: Vec<_> =
             fs::read_dir(spool.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();

@@ -1,9 +1,17 @@
-//! New snapshots as they come: watch first, then scan, so that what is published in between is seen twice rather than never.
+//! New snapshots as they come: watch first, then scan, so that what is published in between is seen
+//! twice rather than never.
 //!
-//! Whoever takes the names must therefore know which ones it already has. What is moved in, or stands there at the start, is
-//! complete and is told at once; a directory that is *made* in the spool, by hand or by a script, is told once nothing in it
-//! has changed for two seconds. So is what a later scan finds, since nobody saw how it came: after a lost event (the kernel's
-//! queue ran over), or when the spool was removed or renamed and made again. An event is only a name: nothing is read here.
+//! Whoever takes the names must therefore know which ones it already has. What is moved in, or
+//! stands there at the start, is complete and is told at once. A directory that is *made* in the
+//! spool, by hand or by a script, is told once nothing in it has changed for two seconds; so is
+//! what a later scan finds, because nobody saw how it came.
+//!
+//! Events can be lost (the kernel's queue ran over), the spool can be removed or renamed and made
+//! again, and some file systems report no events at all: NFS, a virtual machine's shared folder.
+//! So the spool is also listed every [`SCAN_INTERVAL`]. Nothing is read here, and every list has a
+//! bound: whatever lies in the spool, memory does not grow with it.
+
+mod fingerprint;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, Metadata};
@@ -12,24 +20,26 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use daemon::Conditions;
 use notify::event::{CreateKind, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
 use crate::name;
-use crate::reader::{self, Contents};
+use crate::reader::{self, Contents, Listed};
+
+use fingerprint::Fingerprint;
 
 /// The watch cannot be set up.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The system refuses to watch it.
     #[error(
-        "cannot watch {}: {source}; if the limit of inotify is reached, raise fs.inotify.max_user_watches and \
-         fs.inotify.max_user_instances",
-        path.display()
+        "cannot watch {path:?}: {source}; if the limit of inotify is reached, raise \
+         fs.inotify.max_user_watches and fs.inotify.max_user_instances"
     )]
     Watch {
         /// The spool.
@@ -44,13 +54,19 @@ pub enum Error {
 
 /// How long a directory made in the spool must lie untouched before it is taken.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
-/// How often we look whether the spool is still the directory that we watch. No event says so while somebody, such as the
-/// holder of its lock, has the removed one open.
+/// How often we look whether the spool is still the directory that we watch. No event says so while
+/// somebody, such as the holder of its lock, has the removed one open.
 const IDENTITY_CHECK: Duration = Duration::from_secs(1);
 /// How often we look for a spool that is away.
 const RETURN_CHECK: Duration = Duration::from_millis(200);
+/// How often the spool is listed, so that snapshots of which no event came are found.
+pub const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Events between the watcher's thread and us; beyond that the kernel's queue holds them.
 const EVENTS_MAX: usize = 1024;
+/// Directories that are being made at one time; a scan finds the others later.
+const SETTLING_MAX: usize = 1000;
+/// Strangers that are told one by one, and other states of the watch.
+const TOLD_MAX: usize = 100;
 
 enum Signal {
     Event {
@@ -81,14 +97,23 @@ pub struct Watch {
     watched: Option<Watched>,
     ready: VecDeque<String>,
     settling: BTreeMap<String, Settling>,
-    strangers_told: Vec<PathBuf>,
+    /// What was told and may still stand in the spool, with the number of its directory: a scan
+    /// finds nothing new in it.
+    told: BTreeMap<String, u64>,
+    /// A bound kept something back that events had reported, so that only a scan finds it.
+    is_incomplete: bool,
+    looked: Instant,
+    scanned: Instant,
+    strangers: Conditions,
+    states: Conditions,
 }
 
 #[derive(Debug)]
 struct Watched {
-    /// Dropped with this, which ends its thread; it may first have to get rid of what it has read from the kernel.
+    /// Dropped with this, which ends its thread; it may first have to get rid of what it has read
+    /// from the kernel.
     _watcher: RecommendedWatcher,
-    /// Dropped with this, after which what the thread still says is nobody's.
+    /// Dropped with this, after which the thread's events are nobody's.
     _ours: Arc<()>,
     /// One process at a time: taken on what stands at our path, and so anew when that is replaced.
     _lock: reader::Lock,
@@ -99,7 +124,17 @@ struct Watched {
 #[derive(Debug)]
 struct Settling {
     since: Instant,
-    seen: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    seen: Fingerprint,
+    found: Found,
+}
+
+/// How a directory was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// By an event, by the scan after events were lost, or late because of a bound of ours.
+    Reported,
+    /// By a regular scan, before any event of it.
+    Unreported,
 }
 
 impl Stopper {
@@ -120,6 +155,7 @@ impl Watch {
     pub fn start(directory: &Path, monotonic: fn() -> Instant) -> Result<Self, Error> {
         let (sender, signals) = sync_channel(EVENTS_MAX);
         let unreadable = |source| reader::Error::Read { path: directory.to_owned(), source };
+        let now = monotonic();
         let mut watch = Self {
             // Events bear whole paths, and ours are compared with them.
             directory: std::path::absolute(directory).map_err(unreadable)?,
@@ -130,12 +166,22 @@ impl Watch {
             watched: None,
             ready: VecDeque::new(),
             settling: BTreeMap::new(),
-            strangers_told: Vec::new(),
+            told: BTreeMap::new(),
+            is_incomplete: false,
+            looked: now,
+            scanned: now,
+            strangers: Conditions::new(TOLD_MAX),
+            states: Conditions::new(TOLD_MAX),
         };
         fs::create_dir_all(&watch.directory).map_err(unreadable)?;
         let contents = watch.attach()?;
-        watch.ready.extend(contents.snapshots);
-        watch.strangers(&contents.strangers);
+        watch.is_incomplete = contents.more > 0;
+        for Listed { name, inode } in contents.snapshots {
+            watch.tell(name, inode);
+        }
+        for path in &contents.strangers {
+            watch.stranger(path);
+        }
         Ok(watch)
     }
 
@@ -158,10 +204,10 @@ impl Watch {
             match self.signals.recv_timeout(self.patience()) {
                 // What a watcher of before saw is known from the scan that came after it.
                 Ok(Signal::Event { event, of }) if of.strong_count() > 0 => self.take(event),
-                Ok(Signal::Event { .. } | Signal::Wake) => {}
-                Err(RecvTimeoutError::Timeout) => self.check_identity(),
+                Ok(Signal::Event { .. } | Signal::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
+            self.look();
             self.settle();
         }
         None
@@ -169,25 +215,53 @@ impl Watch {
 
     /// How long nothing may happen before we look by ourselves.
     fn patience(&self) -> Duration {
-        let idle = if self.watched.is_some() { IDENTITY_CHECK } else { RETURN_CHECK };
         let now = (self.monotonic)();
+        let left = |since: Instant, limit: Duration| {
+            limit.saturating_sub(now.saturating_duration_since(since))
+        };
         self.settling
             .values()
-            .map(|settling| (settling.since + SETTLED_AFTER).saturating_duration_since(now))
-            .fold(idle, Duration::min)
+            .map(|settling| left(settling.since, SETTLED_AFTER))
+            .fold(left(self.looked, self.look_interval()), Duration::min)
+    }
+
+    fn look_interval(&self) -> Duration {
+        if self.watched.is_some() { IDENTITY_CHECK } else { RETURN_CHECK }
+    }
+
+    /// Looks at what no event tells, each at its interval.
+    fn look(&mut self) {
+        let now = (self.monotonic)();
+        if now.saturating_duration_since(self.looked) < self.look_interval() {
+            return;
+        }
+        self.looked = now;
+        self.check_identity();
+        if self.watched.is_some() && now.saturating_duration_since(self.scanned) >= SCAN_INTERVAL {
+            self.scan();
+        }
     }
 
     fn take(&mut self, event: notify::Result<notify::Event>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                warn!(%error, directory = %self.directory.display(), "the watch failed, looking anew");
+                let line = self.states.begin("events", "failed", (self.monotonic)());
+                if line.is_due() {
+                    let directory = &self.directory;
+                    warn!(%error, ?directory, "the watch failed, looking anew{}", line.note());
+                }
                 return self.reattach();
             }
         };
         if event.need_rescan() {
-            // A new watch, not only a new list: that the directory itself went away may be among what was lost.
-            warn!(directory = %self.directory.display(), "events were lost, listing the spool anew");
+            // A new watch, not only a new list: that the directory itself went away may be among
+            // what was lost.
+            let line = self.states.begin("events", "lost", (self.monotonic)());
+            if line.is_due() {
+                let directory = &self.directory;
+                warn!(?directory, "events were lost, listing the spool anew{}", line.note());
+            }
             return self.reattach();
         }
         for path in &event.paths {
@@ -204,8 +278,8 @@ impl Watch {
         }
     }
 
-    /// What happens to the spool itself. That it went away counts even where a directory of the same identity stands there by
-    /// now: what happened in between was not seen, and our watch may be on a removed one whose number the new one got.
+    /// What happens to the spool itself. Reattach even if a directory of the same identity stands
+    /// there: what happened in between was not seen, and inode numbers are used again.
     fn take_own(&mut self, kind: EventKind) {
         if matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
             self.reattach();
@@ -213,27 +287,40 @@ impl Watch {
     }
 
     fn moved_in(&mut self, path: &Path) {
-        match snapshot_name(path) {
-            Some(name) if path.is_dir() => {
-                self.settling.remove(&name);
-                self.ready.push_back(name);
-            }
+        // A link to a directory is no directory.
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
             // Gone again: whoever moved it away has it.
-            Some(_) if !path.exists() => {}
+            Err(_) => return,
+        };
+        match snapshot_name(path) {
+            Some(name) if metadata.is_dir() => {
+                self.settling.remove(&name);
+                self.tell(name, metadata.ino());
+            }
             _ => self.stranger(path),
         }
     }
 
+    fn tell(&mut self, name: String, inode: u64) {
+        self.told.insert(name.clone(), inode);
+        self.ready.push_back(name);
+    }
+
     fn made(&mut self, path: &Path) {
         match snapshot_name(path) {
-            Some(name) => self.let_settle(name),
+            Some(name) => self.let_settle(name, Found::Reported),
             None => self.stranger(path),
         }
     }
 
-    fn let_settle(&mut self, name: String) {
-        let seen = fingerprint(&self.directory.join(&name));
-        self.settling.insert(name, Settling { since: (self.monotonic)(), seen });
+    fn let_settle(&mut self, name: String, found: Found) {
+        if self.settling.len() >= SETTLING_MAX && !self.settling.contains_key(&name) {
+            self.is_incomplete = true;
+            return;
+        }
+        let seen = Fingerprint::of(&self.directory.join(&name));
+        self.settling.insert(name, Settling { since: (self.monotonic)(), seen, found });
     }
 
     /// Tells what has lain untouched long enough; what has changed waits anew.
@@ -248,36 +335,45 @@ impl Watch {
         due.sort_by(|a, b| name::compare(a, b));
         for name in due {
             let path = self.directory.join(&name);
-            let seen = fingerprint(&path);
-            match self.settling.get_mut(&name) {
-                Some(settling) if settling.seen != seen => {
-                    *settling = Settling { since: now, seen }
-                }
-                _ => {
-                    self.settling.remove(&name);
-                    if path.is_dir() {
-                        self.ready.push_back(name);
-                    }
+            let seen = Fingerprint::of(&path);
+            let Some(settling) = self.settling.get_mut(&name) else { continue };
+            if settling.seen != seen {
+                (settling.since, settling.seen) = (now, seen);
+                continue;
+            }
+            let found = settling.found;
+            self.settling.remove(&name);
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            if metadata.is_dir() {
+                self.tell(name, metadata.ino());
+                if found == Found::Unreported {
+                    self.say_unreported();
                 }
             }
         }
     }
 
-    fn strangers(&mut self, paths: &[PathBuf]) {
-        for path in paths {
-            self.stranger(path);
+    fn say_unreported(&mut self) {
+        let line = self.states.begin("reports", "none", (self.monotonic)());
+        if line.is_due() {
+            warn!(
+                directory = ?self.directory,
+                seconds = SCAN_INTERVAL.as_secs(),
+                "snapshots come without inotify events (a network file system or a shared \
+                 folder?): they are found by a list of the spool at this interval"
+            );
         }
     }
 
     fn stranger(&mut self, path: &Path) {
-        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden || !path.exists() || self.strangers_told.iter().any(|told| told == path) {
+        let Some(name) = path.file_name() else { return };
+        if name.as_encoded_bytes().starts_with(b".") || path.symlink_metadata().is_err() {
             return;
         }
-        info!(path = %path.display(), "left alone: no directory whose name is a number");
-        // Bounded: what comes after a thousand strangers is left alone in silence.
-        if self.strangers_told.len() < 1000 {
-            self.strangers_told.push(path.to_owned());
+        let line = self.strangers.begin(&name.to_string_lossy(), "", (self.monotonic)());
+        if line.is_due() {
+            let note = line.note();
+            info!(?path, "left alone: it is no directory whose name is a number{note}");
         }
     }
 
@@ -288,24 +384,74 @@ impl Watch {
         }
     }
 
+    /// Lists the spool for what no event reported. An event that is still on its way tells a
+    /// directory at once, while what is found here must lie untouched first.
+    fn scan(&mut self) {
+        self.scanned = (self.monotonic)();
+        let found = if self.is_incomplete { Found::Reported } else { Found::Unreported };
+        self.is_incomplete = false;
+        match reader::list(&self.directory) {
+            Ok(contents) => self.take_list(contents, found),
+            Err(error) => {
+                let line = self.states.begin("list", "fails", self.scanned);
+                if line.is_due() {
+                    warn!(%error, "the spool cannot be listed{}", line.note());
+                }
+            }
+        }
+    }
+
+    fn take_list(&mut self, contents: Contents, found: Found) {
+        let mut told = BTreeMap::new();
+        let last = contents.snapshots.last().map(|last| last.name.clone()).unwrap_or_default();
+        for Listed { name, inode } in contents.snapshots {
+            if self.told.get(&name) == Some(&inode) {
+                told.insert(name, inode);
+            } else if !self.settling.contains_key(&name) {
+                // What settles already goes on: its two seconds must not begin again.
+                self.let_settle(name, found);
+            }
+        }
+        // What is listed no more is forgotten, but for what may be behind the list's end.
+        if contents.more > 0 {
+            let behind = |name: &str| name::compare(name, &last).is_gt();
+            told.extend(
+                std::mem::take(&mut self.told).into_iter().filter(|(name, _)| behind(name)),
+            );
+        }
+        self.told = told;
+        self.is_incomplete |= contents.more > 0;
+        for path in &contents.strangers {
+            self.stranger(path);
+        }
+        self.states.end("list", (self.monotonic)());
+    }
+
     /// Watches whatever stands at our path now.
     fn reattach(&mut self) {
         let was_there = self.watched.take().is_some();
+        let now = (self.monotonic)();
+        self.scanned = now;
         match self.attach() {
             Ok(contents) => {
-                info!(directory = %self.directory.display(), "watching the spool again");
-                for name in contents.snapshots {
-                    // What settles already goes on: its two seconds must not begin again with each loss of events.
-                    if !self.settling.contains_key(&name) {
-                        self.let_settle(name);
-                    }
+                let lines = [self.states.end("events", now), self.states.end("spool", now)];
+                if lines.iter().any(|line| line.is_due()) || was_there {
+                    debug!(directory = ?self.directory, "watching the spool anew");
                 }
-                self.strangers(&contents.strangers);
+                if lines[1].is_due() {
+                    info!(directory = ?self.directory, "the spool is back, watching it again");
+                }
+                // Another directory may stand there: nothing of it was told.
+                self.told.clear();
+                self.take_list(contents, Found::Reported);
             }
-            Err(error) if was_there => {
-                warn!(%error, "the spool is away; looking for it until it is back");
+            Err(error) => {
+                let line = self.states.begin("spool", "away", now);
+                if line.is_due() {
+                    let note = line.note();
+                    warn!(%error, "the spool is away; looking for it until it is back{note}");
+                }
             }
-            Err(error) => debug!(%error, "the spool is still away"),
         }
     }
 
@@ -341,20 +487,4 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 fn snapshot_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     name::is_snapshot(name).then(|| name.to_owned())
-}
-
-/// What tells a change in a directory: its entries with size and time.
-fn fingerprint(path: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
-    let mut entries: Vec<_> = fs::read_dir(path)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| {
-            let metadata = entry.metadata().ok();
-            let size = metadata.as_ref().map_or(0, Metadata::len);
-            (entry.path(), size, metadata.and_then(|metadata| metadata.modified().ok()))
-        })
-        .collect();
-    entries.sort();
-    entries
 }

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use metric::clean;
-use tracing::warn;
+
+use crate::findings::Oddity;
 
 /// The codes of one kind of proxy, kept from snapshot to snapshot.
 #[derive(Debug, Default)]
@@ -30,8 +31,10 @@ pub(crate) struct Codes {
     used: usize,
     /// Where the current snapshot began.
     at_begin: Mark,
-    /// How many names were told to share a code.
-    told: usize,
+    /// How many names were found to share a code.
+    merges: usize,
+    /// Those of them that nobody has taken yet.
+    oddities: Vec<Oddity>,
 }
 
 /// How much is known at some moment.
@@ -46,10 +49,10 @@ pub(crate) struct Mark {
 pub(crate) const NAMES_MAX: usize = 262_144;
 /// Bytes of all of them together.
 pub(crate) const NAMES_MAX_BYTES: usize = 32 * 1024 * 1024;
-/// Bytes of one; a line of HAProxy's configuration has 2048.
-pub(crate) const NAME_MAX_BYTES: usize = 2048;
+/// Bytes of a row's two names together; a line of HAProxy's configuration has 2048.
+pub(crate) const NAME_MAX_BYTES: usize = 4096;
 /// Names that share a code are told one by one up to this many.
-const TOLD_MAX: usize = 20;
+const MERGES_MAX: usize = 20;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -159,7 +162,7 @@ impl Codes {
         let code = match self.by_clean.get(&cleaned) {
             Some(code) => {
                 let code = *code;
-                self.tell_merged(code, text, &cleaned);
+                self.note_merge(code, text, &cleaned);
                 code
             }
             None => {
@@ -178,24 +181,29 @@ impl Codes {
         Ok(index)
     }
 
-    fn tell_merged(&mut self, code: u32, text: &str, cleaned: &str) {
-        self.told += 1;
-        if self.told > TOLD_MAX {
-            if self.told == TOLD_MAX + 1 {
-                warn!("more names become one path than are told one by one");
-            }
+    /// What was odd about names since the last call.
+    pub(crate) fn take_oddities(&mut self) -> Vec<Oddity> {
+        std::mem::take(&mut self.oddities)
+    }
+
+    fn note_merge(&mut self, code: u32, text: &str, cleaned: &str) {
+        self.merges += 1;
+        let both = cleaned.trim_end_matches('.');
+        let text = if self.merges <= MERGES_MAX {
+            let first = self.firsts.get(code as usize).and_then(|first| self.entries.get(*first));
+            let first = first.and_then(|entry| self.text.get(entry.begin..entry.end));
+            let first = String::from_utf8_lossy(first.unwrap_or_default());
+            format!(
+                "{first:?} and {text:?} become one path: their values are summed; rename one in \
+                 HAProxy to part them"
+            )
+        } else if self.merges == MERGES_MAX + 1 {
+            "more names become one path than are told one by one".to_owned()
+        } else {
             return;
-        }
-        let first = self.firsts.get(code as usize).and_then(|first| self.entries.get(*first));
-        let first = first.map(|entry| {
-            String::from_utf8_lossy(self.text.get(entry.begin..entry.end).unwrap_or_default())
-        });
-        warn!(
-            first = first.as_deref().unwrap_or_default(),
-            second = text,
-            both = cleaned.trim_end_matches('.'),
-            "two names become one path: their values are summed; rename one in HAProxy to part them"
-        );
+        };
+        let subject = both.to_owned();
+        self.oddities.push(Oddity { subject, state: "names", text, lasts: false });
     }
 }
 

@@ -1,94 +1,16 @@
-//! The answers to `show info`: one row of figures a process, all processes together, and what is derived from them.
+//! All processes together and each by itself, and what is derived from their figures.
 //!
-//! Keys may hold blanks and values colons, so a line is parted at its first `: `. A key that only some processes have is summed
-//! over those.
+//! A key that only some processes have is summed over those.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
-use std::path::Path;
 
 use metric::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold};
 use metric::{Column, Names, Part, Section, Subject, clean};
 
 use crate::cells::Cells;
-use crate::file::{self, Fault, Limit};
 use crate::fold::{Refused, Table};
+use crate::process::{IDLE, Process, keys};
 use crate::stat::Rows;
-
-/// Bytes of an answer that are read; HAProxy writes some two thousand.
-const INFO_MAX: Limit = Limit { bytes: 1024 * 1024, name: "the bound for show info" };
-/// Digits that a process's number can have.
-const NUMBER_MAX_DIGITS: usize = 10;
-
-/// One process's figures.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    /// `Process_num`, or the endpoint where it has none.
-    pub(crate) name: String,
-    endpoint: String,
-    /// By position in [`keys`]; an inner `None` is a value that is no integer.
-    values: Vec<Option<Option<i128>>>,
-}
-
-/// Reads one answer. `Ok` tells too which keys hold no number.
-pub(crate) fn read(
-    endpoint: &str,
-    path: &Path,
-    limit: u64,
-) -> Result<(Process, Vec<&'static str>), Fault> {
-    let mut text = Vec::new();
-    let asked = Limit { bytes: limit, name: "file-limit" };
-    let limit = if limit < INFO_MAX.bytes { asked } else { INFO_MAX };
-    file::open(path, limit)?.read_to_end(&mut text).map_err(file::unreadable)?;
-    Ok(parse(endpoint, &text)?)
-}
-
-fn parse(endpoint: &str, text: &[u8]) -> Result<(Process, Vec<&'static str>), String> {
-    if text.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    if text.contains(&0) {
-        return Err("holds NUL bytes".to_owned());
-    }
-    let text = std::str::from_utf8(text).map_err(|error| format!("is not UTF-8: {error}"))?;
-    // A line without its end may be cut in its number.
-    let (complete, cut) = text.rsplit_once('\n').unwrap_or(("", text));
-    let mut found: HashMap<&str, &str> = HashMap::new();
-    for line in complete.lines() {
-        if let Some((key, value)) = line.split_once(": ") {
-            found.entry(key).or_insert(value);
-        }
-    }
-    let mut values = Vec::new();
-    let mut bad = Vec::new();
-    for key in keys() {
-        let value = found.get(key).map(|value| number(value));
-        if value == Some(None) {
-            bad.push(key);
-        }
-        values.push(value);
-    }
-    if values.iter().all(Option::is_none) {
-        let begin: String = text.chars().take(60).collect();
-        return Err(format!("holds no figure of HAProxy's but {begin:?}"));
-    }
-    if !cut.is_empty() {
-        bad.push("its last line, which is cut");
-    }
-    let number = found.get("Process_num").filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    let name = number
-        .filter(|n| (1..=NUMBER_MAX_DIGITS).contains(&n.len()))
-        .map_or_else(|| clean::segment(endpoint), |n| (*n).to_owned());
-    Ok((Process { name, endpoint: endpoint.to_owned(), values }, bad))
-}
-
-/// A figure as HAProxy writes it: what fits 64 bits, with a sign or without, so that no sum or difference of figures can
-/// overflow later.
-fn number(value: &str) -> Option<i128> {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let value = value.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))?;
-    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
-}
 
 /// Sections of the daemon: all processes together, then each by itself where that is wanted.
 pub(crate) fn sections(
@@ -114,10 +36,6 @@ pub(crate) fn sections(
         sections.push(each_process(&processes, percentages));
     }
     Ok(sections)
-}
-
-fn keys() -> impl Iterator<Item = &'static str> {
-    DAEMON_SUMS.iter().chain(DAEMON_MEANS).copied()
 }
 
 /// Where two processes bear one number, as independent HAProxies do, the endpoints' names stand in; where even these become
@@ -168,7 +86,7 @@ fn push(cells: &mut Cells, value: Option<i128>) {
 }
 
 fn cpu_usage(process: &Process) -> Option<i128> {
-    let idle = keys().position(|key| key == "Idle_pct")?;
+    let idle = keys().position(|key| key == IDLE)?;
     process.values[idle].flatten().map(|idle| 100 - idle)
 }
 

@@ -1,40 +1,42 @@
 //! HAProxy's answers as typed columns, folded over its processes.
 //!
-//! Files go in, sections of a [`metric::Batch`] come out; in between stand a reader of our own and polars, which no other crate
-//! sees. A damaged file costs itself: it is left out, told as [`Damage`], and the rest is folded.
+//! Files go in, sections of a [`metric::Batch`] come out; in between stand a reader of our own and
+//! polars, which no other crate sees. A damaged file costs itself: it is left out, reported as
+//! [`Damage`], and the rest is folded.
 
 mod cells;
 mod codes;
 mod exclude;
-mod file;
+mod findings;
 mod fold;
 mod info;
+mod process;
 mod rows;
 mod separators;
 #[cfg(feature = "stages")]
 pub mod stages;
 mod stat;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
+use daemon::file::Fault;
 use metric::catalog::{Choice, Fold, Kind};
 use metric::{Column, Names, Part, Section, Subject};
 use thiserror::Error;
 
 use crate::codes::Codes;
-use crate::exclude::Exclude;
-use crate::file::Fault;
 use crate::fold::{Folded, Table};
 use crate::stat::{AllCodes, AllRows, Rows};
 
+pub use crate::findings::{Damage, Oddity};
 pub use crate::fold::on_its_thread;
 
 /// A snapshot could not be folded.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file cannot be read just now.
-    #[error("{} cannot be read: {source}; check our user's rights and limits", path.display())]
+    #[error("{} cannot be read: {source}{}", path.display(), daemon::remedy::of(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -62,15 +64,6 @@ pub struct Input {
     pub stat: Option<PathBuf>,
 }
 
-/// A file of which something could not be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub path: PathBuf,
-    /// What could not be used and why.
-    pub reason: String,
-}
-
 /// The reader and the folds, with what they keep from one snapshot to the next.
 #[derive(Debug)]
 pub struct Tables {
@@ -83,16 +76,20 @@ pub struct Tables {
     backend_plan: Vec<(&'static str, Fold)>,
     server_plan: Vec<(&'static str, Fold)>,
     aggregate_plan: Vec<(&'static str, Fold)>,
-    exclude_frontends: Exclude,
-    exclude_backends: Exclude,
 }
 
 /// The proxies of one snapshot, read but not folded.
 #[derive(Debug)]
 pub struct Proxies {
     rows: AllRows,
+    excluded_frontends: HashSet<String>,
+    excluded_backends: HashSet<String>,
+    /// How many files could be used, at least in part.
+    pub usable: usize,
     /// Files of which something could not be used.
     pub damages: Vec<Damage>,
+    /// What is odd about the others.
+    pub oddities: Vec<Oddity>,
 }
 
 /// The daemon of one snapshot.
@@ -100,8 +97,16 @@ pub struct Proxies {
 pub struct Daemon {
     /// Its sections.
     pub sections: Vec<Section>,
+    /// How many files could be used, at least in part.
+    pub usable: usize,
     /// Files of which something could not be used.
     pub damages: Vec<Damage>,
+    /// What is odd about the others.
+    pub oddities: Vec<Oddity>,
+    /// Endpoints that are a second socket of a process, whose answers must not count twice.
+    pub doubles: HashSet<String>,
+    /// Processes of a HAProxy that no endpoint answers for.
+    pub missing: u64,
 }
 
 impl Tables {
@@ -127,8 +132,6 @@ impl Tables {
             } else {
                 Vec::new()
             },
-            exclude_frontends: Exclude::new(config.exclude_frontends.clone()),
-            exclude_backends: Exclude::new(config.exclude_backends.clone()),
             config,
         }
     }
@@ -137,60 +140,88 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// A fault of ours, or a file that may be readable later; a damaged file is told as such.
+    /// A fault of ours, or a file that may be readable later; a damaged file is no error.
     pub fn daemon(&self, inputs: &[Input]) -> Result<Daemon, Error> {
         let mut processes = Vec::new();
-        let mut damages = Vec::new();
+        let (mut damages, mut oddities) = (Vec::new(), Vec::new());
         for (endpoint, path) in inputs.iter().filter_map(|i| Some((&i.endpoint, i.info.as_ref()?)))
         {
-            let mut damaged = |reason| damages.push(Damage { path: path.clone(), reason });
-            match info::read(endpoint, path, self.config.file_limit) {
-                Ok((process, bad)) => {
-                    if !bad.is_empty() {
-                        damaged(format!("no number: {}", bad.join(", ")));
+            let mut damaged = |state, reason| {
+                damages.push(Damage { path: path.clone(), state, reason });
+            };
+            match process::read(endpoint, path, self.config.file_limit) {
+                Ok(answer) => {
+                    if !answer.bad.is_empty() {
+                        let bad = answer.bad.join(", ");
+                        damaged(findings::OF_LINES, format!("no number: {bad}"));
                     }
-                    processes.push(process);
+                    processes.push(answer.process);
+                    oddities.extend(answer.oddities);
                 }
                 Err(Fault::Passing(source)) => {
                     return Err(Error::Unreadable { path: path.clone(), source });
                 }
-                Err(Fault::Damage(reason)) => damaged(format!("left out: it {reason}")),
+                Err(Fault::Damage(reason)) => {
+                    damaged(findings::OF_FILE, format!("left out: it {reason}"));
+                }
             }
         }
+        let usable = processes.len();
+        let family = process::family(&processes);
+        processes.retain(|process| !family.doubles.contains(&process.endpoint));
+        oddities.extend(family.oddities);
         let wanted = (self.config.per_process_metrics, self.config.calculate_percentages);
         let sections = info::sections(processes, wanted.0, wanted.1)
             .map_err(|error| fault("the daemon", error))?;
-        Ok(Daemon { sections, damages })
+        let (doubles, missing) = (family.doubles, family.missing);
+        Ok(Daemon { sections, usable, damages, oddities, doubles, missing })
     }
 
-    /// Reads the answers to `show stat`.
+    /// Reads the answers to `show stat`, but for those of `doubles`.
     ///
     /// # Errors
     ///
-    /// A file may be readable later; a damaged one is told as such.
-    pub fn read(&mut self, inputs: &[Input]) -> Result<Proxies, Error> {
+    /// A file may be readable later; a damaged one is no error.
+    pub fn read(&mut self, inputs: &[Input], doubles: &HashSet<String>) -> Result<Proxies, Error> {
         let mut rows = AllRows {
             frontends: Rows::new(self.frontend_plan.clone(), self.rows_before[0]),
             backends: Rows::new(self.backend_plan.clone(), self.rows_before[1]),
             servers: Rows::new(self.all_server_fields(), self.rows_before[2]),
         };
-        let mut damages = Vec::new();
+        let (mut damages, mut oddities) = (Vec::new(), Vec::new());
+        let mut usable = 0;
         self.codes.begin_snapshot();
-        for path in inputs.iter().filter_map(|input| input.stat.as_deref()) {
+        for input in inputs.iter().filter(|input| !doubles.contains(&input.endpoint)) {
+            let Some(path) = &input.stat else { continue };
             let limit = self.config.file_limit;
-            let read = stat::read(path, limit, &mut self.buffer, &mut self.codes, &mut rows);
-            let outcome = match read {
+            match stat::read(path, limit, &mut self.buffer, &mut self.codes, &mut rows) {
                 Err(Fault::Passing(source)) => {
-                    return Err(Error::Unreadable { path: path.to_owned(), source });
+                    return Err(Error::Unreadable { path: path.clone(), source });
                 }
-                Err(Fault::Damage(reason)) => Err(reason),
-                Ok(outcome) => Ok(outcome),
-            };
-            damages.extend(damage(path, outcome));
+                Err(Fault::Damage(reason)) => damages.push(Damage {
+                    path: path.clone(),
+                    state: findings::OF_FILE,
+                    reason: format!("left out: it {reason}"),
+                }),
+                Ok(outcome) => {
+                    usable += 1;
+                    oddities.extend(outcome.oddities(&input.endpoint));
+                    damages.extend(outcome.damage(path));
+                }
+            }
         }
         self.rows_before =
             [&rows.frontends, &rows.backends, &rows.servers].map(|rows| rows.codes.len());
-        Ok(Proxies { rows, damages })
+        oddities.extend(self.codes.take_oddities());
+        let config = &self.config;
+        Ok(Proxies {
+            rows,
+            excluded_frontends: exclude::names(config.exclude_frontends.as_ref(), &mut oddities),
+            excluded_backends: exclude::names(config.exclude_backends.as_ref(), &mut oddities),
+            usable,
+            damages,
+            oddities,
+        })
     }
 
     /// Folds the frontends.
@@ -199,7 +230,7 @@ impl Tables {
     ///
     /// Only a fault of ours.
     pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
-        let excluded = self.exclude_frontends.names();
+        let excluded = &proxies.excluded_frontends;
         let rows = std::mem::take(&mut proxies.rows.frontends);
         let mut folded = fold_once(rows, &self.frontend_plan, "frontends")?;
         let names = kept(&mut folded, &self.codes.frontends, |(name, _)| !excluded.contains(name));
@@ -217,7 +248,7 @@ impl Tables {
     ///
     /// Only a fault of ours.
     pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
-        let excluded = self.exclude_backends.names();
+        let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.backends);
         let mut folded = fold_once(rows, &self.backend_plan, "backends")?;
         let names = kept(&mut folded, &self.codes.backends, |(name, _)| !excluded.contains(name));
@@ -235,7 +266,7 @@ impl Tables {
     ///
     /// Only a fault of ours.
     pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
-        let excluded = self.exclude_backends.names();
+        let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.servers);
         let table = Table::new(rows);
         let mut sections = Vec::new();
@@ -360,24 +391,4 @@ fn server_counts(servers: &Names) -> Section {
         columns: vec![Column::integers("TotalServers", values)],
         names,
     }
-}
-
-fn damage(path: &Path, outcome: Result<stat::Outcome, String>) -> Option<Damage> {
-    let reason = match outcome {
-        Err(reason) => format!("left out: it {reason}"),
-        Ok(outcome) => {
-            let rows = outcome
-                .rows
-                .map(|(count, why)| format!("{count} rows left out, the first since {why}"));
-            let cells = outcome
-                .cells
-                .map(|(count, first)| format!("{count} cells are no numbers, the first: {first}"));
-            let parts: Vec<_> = rows.into_iter().chain(cells).collect();
-            if parts.is_empty() {
-                return None;
-            }
-            parts.join("; ")
-        }
-    };
-    Some(Damage { path: path.to_owned(), reason })
 }

@@ -1,11 +1,14 @@
 //! A file as rows: read through one reused buffer, so that memory does not grow with the file.
 //!
-//! A line end ends a row whatever quotes are open: HAProxy never writes one into a cell, and a quote that is never closed must
-//! cost its own row and no other. A comma between quotes parts no cells. Of a row that is too long for the buffer the rest is
-//! passed over.
+//! A comma between quotes parts no cells, and a line end between quotes ends no row: HAProxy before
+//! 3.0 writes the line ends of a check's expected string into `last_chk`. But a quote that is never
+//! closed must cost its own row and no other. So lines are joined only while the joined text closes
+//! the quote, has exactly the header's number of cells, and is at most [`JOINED_LINES_MAX`] lines.
+//! The rest of a row that is too long for the buffer is passed over.
 //!
-//! All cells of a row are counted, and where they end is written down of those alone that somebody looks at: half of the columns
-//! of HAProxy 2.6 come after the last that is wanted, and to write a position costs more than to find it.
+//! All cells of a row are counted, but positions are written down only for the cells that somebody
+//! looks at: half of the columns of HAProxy 2.6 come after the last that is wanted, and to write a
+//! position costs more than to find it.
 
 use std::io::{self, Read};
 
@@ -19,6 +22,8 @@ pub(crate) const CELLS_MAX: usize = 1024;
 const SPARE: usize = 4;
 /// Room for the positions of a block, and for what is written behind them for nothing.
 const ROOM: usize = BLOCK + SPARE;
+/// Lines that one row can have. HAProxy cuts `last_chk` after some hundred bytes.
+pub(crate) const JOINED_LINES_MAX: usize = 16;
 /// Room before the text, so that the eight bytes before the end of any cell can be loaded.
 const FRONT: usize = 16;
 
@@ -37,6 +42,16 @@ pub(crate) struct Row<'a> {
     pub(crate) ends: &'a [u32],
     /// What is wrong with it.
     pub(crate) fault: Option<RowFault>,
+}
+
+/// What the caller wants of the rows to come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// How many cells it looks at, the first ones of each row.
+    pub(crate) looked_at: usize,
+    /// How many cells a row has, the empty one behind a last comma left out. Only so many make
+    /// several lines one row; 0 joins none.
+    pub(crate) cells: usize,
 }
 
 /// Why a row cannot be used.
@@ -64,21 +79,30 @@ impl Buffer {
         Self { bytes: vec![0; FRONT + ROW_MAX_BYTES + BLOCK], ends: vec![0; CELLS_MAX + ROOM] }
     }
 
-    /// Calls `each` with every row, until the file ends or it returns `None`; else it returns how many cells of the rows to come
-    /// it looks at. Of the first row it can look at all.
+    /// Calls `each` with every row, until the file ends or `each` returns `None`; else `each`
+    /// returns what it wants of the rows to come. It can look at every cell of the first row.
     pub(crate) fn rows(
         &mut self,
         file: &mut impl Read,
-        mut each: impl FnMut(Row<'_>) -> Option<usize>,
+        mut each: impl FnMut(Row<'_>) -> Option<Wanted>,
     ) -> io::Result<()> {
-        let mut each = |row: Row<'_>| each(row).map(|wanted| wanted.min(CELLS_MAX));
+        let mut each = |row: Row<'_>| {
+            each(row).map(|it| Wanted { looked_at: it.looked_at.min(CELLS_MAX), ..it })
+        };
         let limit = FRONT + ROW_MAX_BYTES;
-        let mut wanted = CELLS_MAX;
+        let mut wanted = Wanted { looked_at: CELLS_MAX, cells: 0 };
         let mut filled = FRONT;
         let mut passing_over = false;
         loop {
             let room = self.bytes.get_mut(filled..limit).unwrap_or_default();
             if room.is_empty() {
+                // A line end is here only if lines wait to be joined with those to come.
+                if self.bytes[FRONT..limit].contains(&b'\n') {
+                    let rest = self.scan(filled, Lines::AllThereAre, &mut wanted, &mut each);
+                    let Some(rest) = rest else { return Ok(()) };
+                    filled = self.keep(rest, filled);
+                    continue;
+                }
                 let (text, ends) = (&self.bytes[..], &[limit as u32][..]);
                 let fault = Some(RowFault::TooLong);
                 let row = Row { text, begin: FRONT, end: limit, cells: 1, ends, fault };
@@ -91,13 +115,7 @@ impl Buffer {
                 other => other?,
             };
             if count == 0 {
-                if filled > FRONT {
-                    self.bytes[filled] = b'\n';
-                    self.scan(filled + 1, &mut wanted, |row| {
-                        each(Row { fault: row.fault.or(Some(RowFault::Cut)), ..row })
-                    });
-                }
-                return Ok(());
+                return Ok(self.scan_end(filled, &mut wanted, &mut each));
             }
             filled += count;
             if passing_over {
@@ -105,28 +123,56 @@ impl Buffer {
                     filled = FRONT;
                     continue;
                 };
-                self.bytes.copy_within(FRONT + end + 1..filled, FRONT);
-                (passing_over, filled) = (false, filled - end - 1);
+                (passing_over, filled) = (false, self.keep(FRONT + end + 1, filled));
             }
-            let Some(rest) = self.scan(filled, &mut wanted, &mut each) else { return Ok(()) };
-            self.bytes.copy_within(rest..filled, FRONT);
-            filled = FRONT + (filled - rest);
+            let Some(rest) = self.scan(filled, Lines::MoreFollow, &mut wanted, &mut each) else {
+                return Ok(());
+            };
+            filled = self.keep(rest, filled);
         }
     }
 
-    /// Gives every complete row before `filled` and returns where the incomplete one begins; `None` if told to stop.
+    /// Moves what begins at `rest` to the front and returns where it ends then.
+    fn keep(&mut self, rest: usize, filled: usize) -> usize {
+        self.bytes.copy_within(rest..filled, FRONT);
+        FRONT + (filled - rest)
+    }
+
+    /// Gives the rows of the file's end, whose last line may be cut.
+    fn scan_end(
+        &mut self,
+        filled: usize,
+        wanted: &mut Wanted,
+        mut each: impl FnMut(Row<'_>) -> Option<Wanted>,
+    ) {
+        if filled == FRONT {
+            return;
+        }
+        let is_cut = self.bytes[filled - 1] != b'\n';
+        let end = filled + usize::from(is_cut);
+        self.bytes[end - 1] = b'\n';
+        let each = |row: Row<'_>| {
+            let ends_here = is_cut && row.end + 1 == end;
+            each(Row { fault: row.fault.or(ends_here.then_some(RowFault::Cut)), ..row })
+        };
+        self.scan(end, Lines::AllThereAre, wanted, each);
+    }
+
+    /// Gives every complete row before `filled` and returns where the incomplete one begins; `None`
+    /// if told to stop.
     fn scan(
         &mut self,
         filled: usize,
-        wanted: &mut usize,
-        mut each: impl FnMut(Row<'_>) -> Option<usize>,
+        lines: Lines,
+        wanted: &mut Wanted,
+        mut each: impl FnMut(Row<'_>) -> Option<Wanted>,
     ) -> Option<usize> {
         let Self { bytes, ends } = self;
         let mut begin = FRONT;
         let mut cells = 0;
         let mut quoted = false;
         let mut at = FRONT;
-        while at < filled {
+        'blocks: while at < filled {
             let block = bytes[at..].first_chunk::<BLOCK>()?;
             let mut masks = separators::masks(block);
             if filled - at < BLOCK {
@@ -145,7 +191,7 @@ impl Buffer {
                 // All bits below it; where there is none, all.
                 let before = line_end.wrapping_sub(1);
                 let found = commas & before;
-                if cells < *wanted {
+                if cells < wanted.looked_at {
                     write_positions(found, at, ends[cells..].first_chunk_mut()?);
                 }
                 cells += found.count_ones() as usize;
@@ -155,16 +201,32 @@ impl Buffer {
                 commas &= !before;
                 line_ends ^= line_end;
                 let end = at + line_end.trailing_zeros() as usize;
-                if cells < *wanted {
+                let is_open = open & line_end != 0;
+                if is_open {
+                    match join(&bytes[..filled], begin, *wanted, ends) {
+                        Joined::Row { end, cells: count } => {
+                            let ends = &ends[..count.min(wanted.looked_at)];
+                            let row =
+                                Row { text: bytes, begin, end, cells: count, ends, fault: None };
+                            *wanted = each(row)?;
+                            (begin, at) = (end + 1, end + 1);
+                            (cells, quoted) = (0, false);
+                            continue 'blocks;
+                        }
+                        Joined::NotYet if lines == Lines::MoreFollow => return Some(begin),
+                        Joined::NotYet | Joined::Never => {}
+                    }
+                }
+                if cells < wanted.looked_at {
                     ends[cells] = end as u32;
                 }
                 cells += 1;
-                let fault = match (open & line_end != 0, cells > CELLS_MAX) {
+                let fault = match (is_open, cells > CELLS_MAX) {
                     (true, _) => Some(RowFault::OpenQuote),
                     (_, true) => Some(RowFault::TooManyCells),
                     _ => None,
                 };
-                let ends = &ends[..cells.min(*wanted)];
+                let ends = &ends[..cells.min(wanted.looked_at)];
                 *wanted = each(Row { text: bytes, begin, end, cells, ends, fault })?;
                 begin = end + 1;
                 cells = 0;
@@ -173,6 +235,76 @@ impl Buffer {
         }
         Some(begin)
     }
+}
+
+/// Whether lines can come behind those in the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    MoreFollow,
+    /// None come, or none that the buffer has room for.
+    AllThereAre,
+}
+
+/// What a line whose quote is open becomes together with the lines behind it.
+#[derive(Debug, PartialEq, Eq)]
+enum Joined {
+    /// One row, which ends here.
+    Row { end: usize, cells: usize },
+    /// That is known only with more lines.
+    NotYet,
+    /// No row: the quote is not closed in time, or the number of cells is another one.
+    Never,
+}
+
+/// Looks for the end of a row of several lines byte by byte: such rows are rare. A quote opens at a
+/// cell's beginning and closes at its end, or two damaged lines could make one row. Writes the
+/// positions of the row's cells, which a row of one line overwrites.
+#[cold]
+fn join(text: &[u8], begin: usize, wanted: Wanted, ends: &mut [u32]) -> Joined {
+    if wanted.cells == 0 {
+        return Joined::Never;
+    }
+    let (mut quoted, mut cells, mut lines) = (false, 0, 0);
+    let mut cell_begin = begin;
+    let mut at = begin;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' if !quoted && at == cell_begin => quoted = true,
+            b'"' if !quoted => return Joined::Never,
+            b'"' => match text.get(at + 1) {
+                // A doubled quote is one of the text.
+                Some(b'"') => at += 1,
+                Some(b',' | b'\n') => quoted = false,
+                Some(_) => return Joined::Never,
+                None => return Joined::NotYet,
+            },
+            b',' | b'\n' if !quoted => {
+                if let Some(end) = ends.get_mut(cells).filter(|_| cells < wanted.looked_at) {
+                    *end = at as u32;
+                }
+                cells += 1;
+                if *byte == b'\n' {
+                    let empty_last = usize::from(at == cell_begin);
+                    let fits = cells - empty_last == wanted.cells;
+                    return if fits { Joined::Row { end: at, cells } } else { Joined::Never };
+                }
+                // One more is the empty cell behind the last comma.
+                if cells > wanted.cells {
+                    return Joined::Never;
+                }
+                cell_begin = at + 1;
+            }
+            b'\n' => {
+                lines += 1;
+                if lines == JOINED_LINES_MAX {
+                    return Joined::Never;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Joined::NotYet
 }
 
 /// Writes where the bits are, counted from `at`. Four go at a time, the last of them perhaps for nothing: a test after each would
@@ -211,150 +343,4 @@ fn outside_quotes(masks: Masks, mut quoted: bool) -> (u64, u64, bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
-
-    use super::{Buffer, CELLS_MAX, ROW_MAX_BYTES, RowFault};
-
-    type Seen = Vec<(Vec<Vec<u8>>, Option<RowFault>)>;
-
-    fn fast(text: &[u8]) -> Seen {
-        fast_of(text, &[CELLS_MAX])
-    }
-
-    /// Looks at so many cells of each row, in turn; of the first at all.
-    fn fast_of(mut text: &[u8], wanted: &[usize]) -> Seen {
-        let mut seen: Seen = Vec::new();
-        let wanted_of = |row: usize| if row == 0 { CELLS_MAX } else { wanted[row % wanted.len()] };
-        let read = Buffer::new().rows(&mut text, |row| {
-            let expected = match row.fault {
-                Some(RowFault::TooLong) => CELLS_MAX,
-                _ => wanted_of(seen.len()),
-            };
-            assert_eq!(row.ends.len(), row.cells.min(expected));
-            let last = row.ends.get(row.cells - 1);
-            assert!(last.is_none_or(|last| *last as usize == row.end));
-            let mut begin = row.begin;
-            let cells = row.ends.iter().map(|&end| {
-                let cell = row.text[begin..end as usize].to_vec();
-                begin = end as usize + 1;
-                cell
-            });
-            // Of a row that has too much not all is known.
-            let unknown = matches!(row.fault, Some(RowFault::TooManyCells | RowFault::TooLong));
-            seen.push((if unknown { vec![] } else { cells.collect() }, row.fault));
-            Some(wanted_of(seen.len()))
-        });
-        read.unwrap();
-        seen
-    }
-
-    /// The slow twin: byte by byte, from the rules alone.
-    fn slow(text: &[u8]) -> Seen {
-        let mut seen = Vec::new();
-        let mut lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
-        let last = lines.pop().filter(|last| !last.is_empty());
-        for (line, cut) in
-            lines.into_iter().map(|line| (line, false)).chain(last.map(|l| (l, true)))
-        {
-            let (mut cells, mut quoted) = (vec![vec![]], false);
-            for byte in line {
-                quoted ^= *byte == b'"';
-                match (byte, quoted) {
-                    (b',', false) => cells.push(vec![]),
-                    _ => cells.last_mut().unwrap().push(*byte),
-                }
-            }
-            let fault = match (quoted, cells.len() > CELLS_MAX, cut) {
-                _ if line.len() >= ROW_MAX_BYTES => Some(RowFault::TooLong),
-                (true, ..) => Some(RowFault::OpenQuote),
-                (_, true, _) => Some(RowFault::TooManyCells),
-                (.., true) => Some(RowFault::Cut),
-                _ => None,
-            };
-            if matches!(fault, Some(RowFault::TooManyCells | RowFault::TooLong)) {
-                cells.clear();
-            }
-            seen.push((cells, fault));
-        }
-        seen
-    }
-
-    fn text() -> impl Strategy<Value = Vec<u8>> {
-        let byte = prop_oneof![
-            4 => Just(b','), 1 => Just(b'\n'), 1 => Just(b'"'), 4 => b'0'..=b'9', 1 => any::<u8>()
-        ];
-        proptest::collection::vec(byte, 0..700)
-    }
-
-    /// Rows of several blocks each.
-    fn long_rows() -> impl Strategy<Value = Vec<u8>> {
-        let byte = prop_oneof![
-            400 => Just(b','), 4 => Just(b'\n'), 1 => Just(b'"'), 400 => b'0'..=b'9', 4 => any::<u8>()
-        ];
-        proptest::collection::vec(byte, 0..2000)
-    }
-
-    proptest! {
-        /// Any bytes at all give the same rows, cells and faults as the slow twin sees.
-        #[test]
-        fn any_text_reads_as_the_slow_twin_reads_it(text in text()) {
-            assert_eq!(fast(&text), slow(&text));
-        }
-
-        /// Of rows of which little is wanted that little is the same.
-        #[test]
-        fn what_is_not_looked_at_changes_nothing(
-            text in long_rows(),
-            wanted in proptest::collection::vec(0..90_usize, 1..5),
-        ) {
-            let mut expected = slow(&text);
-            for (row, (cells, _)) in expected.iter_mut().enumerate().skip(1) {
-                cells.truncate(wanted[row % wanted.len()]);
-            }
-            assert_eq!(fast_of(&text, &wanted), expected);
-        }
-    }
-
-    #[test]
-    fn rows_go_on_over_the_end_of_the_buffer() {
-        let row = format!("{},\"a,b\",\n", "x".repeat(1000));
-        let text = row.repeat(3 * ROW_MAX_BYTES / row.len());
-        assert_eq!(fast(text.as_bytes()), slow(text.as_bytes()));
-    }
-
-    #[test]
-    fn more_cells_than_there_can_be_cost_their_row_alone() {
-        let text = format!("a,b\n{}\nc,d\n", ",".repeat(3 * CELLS_MAX));
-        assert_eq!(fast(text.as_bytes()), slow(text.as_bytes()));
-    }
-
-    #[test]
-    fn a_row_that_is_too_long_costs_itself() {
-        for length in [ROW_MAX_BYTES - 1, ROW_MAX_BYTES, ROW_MAX_BYTES + 1, 3 * ROW_MAX_BYTES] {
-            for (before, after) in [("", ""), ("a,b\n", "\nc,d\n"), ("a,b\n", "\nc"), ("", "\n")] {
-                let text = format!("{before}{}{after}", "x".repeat(length));
-                assert_eq!(fast(text.as_bytes()), slow(text.as_bytes()), "{length} {after:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_reader_that_gives_little_at_a_time_gives_the_same() {
-        struct Drip<'a>(&'a [u8]);
-        impl std::io::Read for Drip<'_> {
-            fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
-                let most = room.len().min(7);
-                self.0.read(&mut room[..most])
-            }
-        }
-        let text = b"a,b\n\"c,d\",e\n\n,,,,\nx";
-        let mut seen = Vec::new();
-        let each = |row: super::Row<'_>| {
-            seen.push((row.cells, row.fault));
-            Some(0)
-        };
-        Buffer::new().rows(&mut Drip(text), each).unwrap();
-        assert_eq!(seen, slow(text).iter().map(|(c, f)| (c.len(), *f)).collect::<Vec<_>>());
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use metric::catalog::{Choice, Kind};
 
 use crate::codes::{Codes, Key};
 use crate::fold::Table;
-use crate::rows::Buffer;
+use crate::rows::{Buffer, Wanted};
 use crate::stat::{AllCodes, AllRows, Rows};
 
 /// Where cells end: the index over the text of an answer. Returns how many cells there are.
@@ -15,7 +15,7 @@ pub fn index(mut text: &[u8]) -> usize {
     let mut cells = 0;
     let read = Buffer::new().rows(&mut text, |row| {
         cells += row.cells;
-        Some(row.cells)
+        Some(Wanted { looked_at: row.cells, cells: 0 })
     });
     if read.is_ok() { cells } else { 0 }
 }

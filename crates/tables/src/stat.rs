@@ -1,19 +1,21 @@
 //! The answers to `show stat`: the wanted cells of all files, in columns, by kind of proxy.
 //!
-//! Columns are found by their names in the header, never by position or version: HAProxy puts new ones in the middle. A damaged
-//! row costs itself, a damaged header its file. A column that a file lacks is null for its rows; one that no file has is no
-//! column. A file that would make too many rows or names is left out whole, as if it had never been read, so that the others
-//! still have room.
+//! Columns are found by their names in the header, never by position or version: HAProxy puts new
+//! ones in the middle. What a row is says its `type`, because a listener can be called FRONTEND. A
+//! damaged row costs itself, a damaged header its file. A column that a file lacks is null for its
+//! rows; one that no file has is no column. A file that would make too many rows or names is left
+//! out whole, as if it had never been read, so that the others still have room.
 
 use std::io::Read;
 use std::path::Path;
 
-use metric::catalog::Fold;
+use daemon::file::{self, Fault, Limit, Links};
+use metric::catalog::{self, Fold};
 
 use crate::cells::{self, Cells};
 use crate::codes::{self, Codes, Key, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, Refused};
-use crate::file::{self, Fault, Limit};
-use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault};
+use crate::findings::{self, Damage, Oddity};
+use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault, Wanted};
 
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
@@ -28,6 +30,8 @@ pub(crate) struct Rows {
     pub(crate) columns: Vec<Cells>,
     /// Whether any file had the column.
     pub(crate) seen: Vec<bool>,
+    /// Whether a column can only go below zero by a fault of HAProxy's, by position in `plan`.
+    gauges: Vec<bool>,
     /// Each row's code.
     pub(crate) codes: Vec<u32>,
     /// Rows that were given no traffic, ascending: no value for the means that leave them out.
@@ -45,6 +49,10 @@ pub(crate) struct Outcome {
     pub(crate) rows: Option<(usize, String)>,
     /// Cells that hold no number, and the first of them.
     pub(crate) cells: Option<(usize, String)>,
+    /// Gauges that went below zero, and the first of them.
+    pub(crate) below_zero: Option<(usize, String)>,
+    /// Whether there is a row besides the header.
+    pub(crate) has_rows: bool,
     /// How many more rows the snapshot can have.
     room: usize,
 }
@@ -55,6 +63,10 @@ impl Rows {
         Self {
             columns: plan.iter().map(|_| Cells::with_capacity(room)).collect(),
             seen: vec![false; plan.len()],
+            gauges: plan
+                .iter()
+                .map(|(name, _)| catalog::nature(name).is_some_and(catalog::Nature::is_gauge))
+                .collect(),
             plan,
             codes: Vec::with_capacity(room),
             idle: Vec::new(),
@@ -99,7 +111,10 @@ impl Rows {
             let cells = &mut self.columns[column];
             match cells::digits(row.text, begin, end) {
                 Some(value) => cells.push_digits(value),
-                None => push_other(cells, self.plan[column].0, &row.text[begin..end], outcome),
+                None => {
+                    let field = (self.plan[column].0, self.gauges[column]);
+                    push_other(cells, field, &row.text[begin..end], outcome);
+                }
             }
         }
         let traffic = self.traffic.is_some_and(|cell| {
@@ -119,10 +134,21 @@ impl Rows {
     }
 }
 
-/// A cell that is not plain digits: a number all the same, or none.
+/// A cell that is not up to 16 plain digits: a number all the same, or none.
 #[cold]
-fn push_other(cells: &mut Cells, field: &str, cell: &[u8], outcome: &mut Outcome) {
+fn push_other(
+    cells: &mut Cells,
+    (field, is_gauge): (&str, bool),
+    cell: &[u8],
+    outcome: &mut Outcome,
+) {
+    const BELOW_ZERO: std::ops::RangeInclusive<i128> = 1 << 63..=u64::MAX as i128;
     let taken = match cells::other(cell) {
+        Some(value) if is_gauge && BELOW_ZERO.contains(&value) => {
+            cells.push_null();
+            outcome.gauge_below_zero(field, cell);
+            true
+        }
         Some(value) => cells.push_wide(value),
         None => {
             cells.push_null();
@@ -145,6 +171,44 @@ impl Outcome {
         let first =
             || format!("{field} is {:?}", String::from_utf8_lossy(&cell[..cell.len().min(40)]));
         self.cells.get_or_insert_with(|| (0, first())).0 += 1;
+    }
+
+    /// What of the file could not be used.
+    pub(crate) fn damage(&self, path: &Path) -> Option<Damage> {
+        let rows = self
+            .rows
+            .as_ref()
+            .map(|(count, why)| format!("{count} rows left out, the first since {why}"));
+        let cells = self
+            .cells
+            .as_ref()
+            .map(|(count, first)| format!("{count} cells are no numbers, the first: {first}"));
+        let (state, reason) = match (rows, cells) {
+            (None, None) => return None,
+            (Some(rows), None) => (findings::OF_ROWS, rows),
+            (None, Some(cells)) => (findings::OF_CELLS, cells),
+            (Some(rows), Some(cells)) => (findings::OF_ROWS_AND_CELLS, format!("{rows}; {cells}")),
+        };
+        Some(Damage { path: path.to_owned(), state, reason })
+    }
+
+    /// What is odd about an endpoint's file.
+    pub(crate) fn oddities(&self, endpoint: &str) -> impl Iterator<Item = Oddity> {
+        let empty = (!self.has_rows).then(|| {
+            let text = "its answer to show stat has a header and no rows: nothing of it counts";
+            Oddity::lasting(endpoint, "no rows", text)
+        });
+        let below_zero = self.below_zero.as_ref().map(|(count, first)| {
+            let text =
+                format!("{count} gauges are below zero and count as no value, the first: {first}");
+            Oddity::lasting(endpoint, "gauge below zero", text)
+        });
+        empty.into_iter().chain(below_zero)
+    }
+
+    fn gauge_below_zero(&mut self, field: &str, cell: &[u8]) {
+        let first = || format!("{field} is {}", String::from_utf8_lossy(cell));
+        self.below_zero.get_or_insert_with(|| (0, first())).0 += 1;
     }
 }
 
@@ -176,6 +240,12 @@ impl AllCodes {
         for codes in [&mut self.frontends, &mut self.backends, &mut self.servers] {
             codes.begin_snapshot();
         }
+    }
+
+    /// What was odd about names since the last call.
+    pub(crate) fn take_oddities(&mut self) -> Vec<Oddity> {
+        let kinds = [&mut self.frontends, &mut self.backends, &mut self.servers];
+        kinds.into_iter().flat_map(Codes::take_oddities).collect()
     }
 
     const fn begin_file(&mut self) {
@@ -217,7 +287,8 @@ pub(crate) fn read(
     codes: &mut AllCodes,
     rows: &mut AllRows,
 ) -> Result<Outcome, Fault> {
-    let mut file = file::open(path, Limit { bytes: limit, name: "file-limit" })?;
+    let limit = Limit { bytes: limit, name: "file-limit" };
+    let mut file = file::open(path, limit, Links::Refused)?;
     read_from(&mut file, buffer, codes, rows)
 }
 
@@ -236,6 +307,10 @@ pub(crate) fn read_from(
     let end = buffer.rows(file, |row| {
         match &header {
             Some(header) => refused = header.take(row, codes, rows, &mut outcome).err(),
+            // Some versions and proxies put an empty line before the header.
+            None if line(row).trim_ascii().is_empty() && row.fault.is_none() => {
+                return Some(Wanted { looked_at: usize::MAX, cells: 0 });
+            }
             None => match Header::read(row) {
                 Ok((mut found, names)) => {
                     for kind in [&mut rows.frontends, &mut rows.backends, &mut rows.servers] {
@@ -246,7 +321,8 @@ pub(crate) fn read_from(
                 Err(why) => refused = Some(why),
             },
         }
-        header.as_ref().filter(|_| refused.is_none()).map(|header| header.last + 1)
+        let header = header.as_ref().filter(|_| refused.is_none())?;
+        Some(Wanted { looked_at: header.last + 1, cells: header.cells })
     });
     let fault = match (refused, end) {
         (Some(why), _) => Fault::Damage(why),
@@ -256,6 +332,39 @@ pub(crate) fn read_from(
     };
     before.restore(codes, rows);
     Err(fault)
+}
+
+/// What a row speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Frontend,
+    Backend,
+    Server,
+    /// A listener, or something of a HAProxy to come.
+    NoProxy,
+}
+
+/// A `type` that is empty or no number: HAProxy 2.3 mixed up the rows of two clients.
+#[derive(Debug)]
+struct NoType;
+
+impl Kind {
+    /// By its `type`; where the header has none (1.3), by its svname.
+    #[inline]
+    fn of(kind: Option<&[u8]>, svname: &[u8]) -> Result<Self, NoType> {
+        Ok(match (kind, svname) {
+            (Some(b"2"), _) => Self::Server,
+            (Some(b"0"), _) | (None, b"FRONTEND") => Self::Frontend,
+            (Some(b"1"), _) | (None, b"BACKEND") => Self::Backend,
+            (None, _) => Self::Server,
+            (Some(digits), _) if is_number(digits) => Self::NoProxy,
+            (Some(_), _) => return Err(NoType),
+        })
+    }
+}
+
+fn is_number(cell: &[u8]) -> bool {
+    !cell.is_empty() && cell.iter().all(u8::is_ascii_digit)
 }
 
 /// What a file's first row says about the others.
@@ -302,6 +411,7 @@ impl Header {
         if row.end == row.begin {
             return Ok(());
         }
+        outcome.has_rows = true;
         // Each row of HAProxy's ends with a comma, so that what comes after it is no cell.
         let cells = row.cells - usize::from(row.text[row.end - 1] == b',');
         if row.fault.is_some() || cells != self.cells {
@@ -313,11 +423,15 @@ impl Header {
         let kind =
             self.kind.map(|cell| bounds(row, cell)).map(|(begin, end)| &row.text[begin..end]);
         let key = &row.text[row.begin..svname_end];
-        let (codes, rows, made_of) = match (kind, svname) {
-            (Some(b"2"), _) => (&mut codes.servers, &mut rows.servers, Key::ProxyAndServer),
-            (_, b"FRONTEND") => (&mut codes.frontends, &mut rows.frontends, Key::Proxy),
-            (_, b"BACKEND") => (&mut codes.backends, &mut rows.backends, Key::Proxy),
-            _ => return Ok(()),
+        let (codes, rows, made_of) = match Kind::of(kind, svname) {
+            Ok(Kind::Server) => (&mut codes.servers, &mut rows.servers, Key::ProxyAndServer),
+            Ok(Kind::Frontend) => (&mut codes.frontends, &mut rows.frontends, Key::Proxy),
+            Ok(Kind::Backend) => (&mut codes.backends, &mut rows.backends, Key::Proxy),
+            Ok(Kind::NoProxy) => return Ok(()),
+            Err(NoType) => {
+                outcome.bad_row(|| "its type is no number".to_owned());
+                return Ok(());
+            }
         };
         match codes.code(key, made_of) {
             Ok(_) if outcome.room == 0 => {

@@ -63,13 +63,16 @@ impl Snapshot {
     fn fold(&self, config: config::Tables) -> (BTreeMap<String, Value>, Vec<(String, String)>) {
         let mut tables = Tables::new(config);
         let daemon = tables.daemon(&self.inputs).unwrap();
-        let mut proxies = tables.read(&self.inputs).unwrap();
+        let mut proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
         let mut sections = daemon.sections;
         sections.extend(tables.frontends(&mut proxies).unwrap());
         sections.extend(tables.backends(&mut proxies).unwrap());
         sections.extend(tables.servers(&mut proxies).unwrap());
         let damages = daemon.damages.into_iter().chain(proxies.damages);
-        (flat(&sections), damages.map(|Damage { path, reason }| (name(&path), reason)).collect())
+        (
+            flat(&sections),
+            damages.map(|Damage { path, reason, .. }| (name(&path), reason)).collect(),
+        )
     }
 }
 
@@ -314,7 +317,7 @@ fn damaged_figures_cost_themselves() {
     let (metrics, damages) = Snapshot::new()
         .info("Name: HAProxy\nCurrConns: many\nTasks: 3\nMaxconn: 2")
         .info("Unknown command. Please enter one of the following commands only :\n\n")
-        .info(b"Tasks: 1\nName: \xff\n")
+        .info(b"Tasks: 1\nName: \0\n")
         .info("Tasks: 4\nCurrConns: 1\n\n")
         .fold(config());
     let get = |path: &str| metrics.get(path).copied();

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+use std::collections::HashSet;
 use std::fs;
 
 use haproxystats_tables::{Error, Input, Tables};
@@ -29,13 +30,14 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
     };
     let mut tables = Tables::new(config);
 
+    let none = HashSet::new();
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
-    let (daemon, proxies) = (tables.daemon(&inputs), tables.read(&inputs));
+    let (daemon, proxies) = (tables.daemon(&inputs), tables.read(&inputs, &none));
     setrlimit(Resource::Nofile, before).unwrap();
 
     assert!(matches!(daemon, Err(Error::Unreadable { path, .. }) if path == info));
     assert!(matches!(proxies, Err(Error::Unreadable { path, .. }) if path == stat));
     assert!(tables.daemon(&inputs).unwrap().damages.is_empty());
-    assert!(tables.read(&inputs).unwrap().damages.is_empty());
+    assert!(tables.read(&inputs, &none).unwrap().damages.is_empty());
 }

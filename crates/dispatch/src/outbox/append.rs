@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use daemon::file;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -81,7 +82,7 @@ impl Half {
     /// Returns the bytes of the lines, and those of the file.
     fn write(&self, lines: &dyn Lines, sync: bool) -> Result<(u64, u64), Error> {
         let write = || {
-            let mut encoder = GzEncoder::new(File::create(&self.path)?, Compression::fast());
+            let mut encoder = GzEncoder::new(file::create(&self.path)?, Compression::fast());
             let bytes = lines::copy(lines, &mut encoder)?;
             let file = encoder.finish()?;
             if sync {

@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use daemon::file::{self, Fault, Limit, Links};
 use flate2::bufread::GzDecoder;
 
 use super::Error;
@@ -54,15 +55,19 @@ pub struct Reader {
 }
 
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The length that its name says bounds a batch.
+const LIMIT: Limit = Limit { bytes: u64::MAX, name: "no bound" };
 
 impl Reader {
     pub(super) fn open(path: PathBuf, bytes: u64) -> Result<Self, Error> {
-        let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Gone { path });
+        let mut file = match file::open(&path, LIMIT, Links::Refused) {
+            Ok(file) => file.into_inner(),
+            Err(Fault::Passing(source)) => return Err(Error::Io { doing: "open", path, source }),
+            Err(Fault::Damage(_)) if is_gone(&path) => return Err(Error::Gone { path }),
+            Err(Fault::Damage(why)) => {
+                let source = io::Error::new(io::ErrorKind::InvalidData, why);
+                return Err(Error::Damaged { path, source });
             }
-            Err(source) => return Err(Error::Io { doing: "open", path, source }),
-            Ok(file) => file,
         };
         match verify(&file, bytes).and_then(|()| file.rewind()) {
             Err(source) if is_damage(&source) => Err(Error::Damaged { path, source }),
@@ -76,6 +81,10 @@ impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.lines.read(buffer)
     }
+}
+
+fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn decoder<R: Read>(file: R) -> GzDecoder<BufReader<R>> {

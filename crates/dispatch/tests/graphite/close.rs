@@ -8,11 +8,12 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use proptest::{collection, prop_assert_eq};
 
 use crate::receiver::Step::{
-    AwaitHalfClose, AwaitUnread, HalfClose, Hold, Read, ReadToEnd, Reset, Say,
+    AwaitHalfClose, AwaitUnread, HalfClose, Hold, Read, ReadToEnd, Reset, Say, SayOneByOne,
 };
 use crate::receiver::{Receiver, Step};
 use crate::{
-    LARGE_BYTES, MIDDLING_BYTES, SMALL_BYTES, batch, deliver, graphite, impatient, settings, whole,
+    CLOCK, LARGE_BYTES, MIDDLING_BYTES, SMALL_BYTES, batch, deliver, graphite, impatient, settings,
+    whole,
 };
 
 const CLOSE: Confirm = Confirm::Close;
@@ -29,6 +30,14 @@ fn a_batch_counts_once_it_was_read_to_its_end_each_on_its_own_connection() {
     assert!(receiver.finish() == batches.map(|lines| whole(&lines)));
 }
 
+/// The limit of the wait for a close is a time, and no number of reads.
+#[test]
+fn a_receiver_that_talks_byte_by_byte_before_it_closes_has_its_time() {
+    let receiver = Receiver::start([&[ReadToEnd, SayOneByOne(2000)]]);
+    deliver(&mut graphite(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap();
+    assert_eq!(receiver.finish(), [whole(&batch(SMALL_BYTES))]);
+}
+
 #[test]
 fn it_comes_over_ipv6_too() {
     // A machine may be without.
@@ -43,7 +52,8 @@ fn a_refusal_and_a_name_that_leads_nowhere_are_told_apart() {
     // Nobody serves port 1, and it is none that the system gives away.
     let to = |server: &str| {
         let settings = settings(SocketAddr::from(([127, 0, 0, 1], 1)), CLOSE);
-        let mut graphite = Graphite::new(config::Graphite { server: server.into(), ..settings });
+        let mut graphite =
+            Graphite::new(config::Graphite { server: server.into(), ..settings }, CLOCK);
         deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap_err()
     };
     let refused = to("127.0.0.1");
@@ -61,7 +71,7 @@ fn we_are_no_receiver() {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let nobody = (40_000..60_000).step_by(2).find(free).unwrap();
     let settings = settings(SocketAddr::from(([127, 0, 0, 1], nobody)), CLOSE);
-    let mut graphite = Graphite::new(settings);
+    let mut graphite = Graphite::new(settings, CLOCK);
     // Within so many tries it has come by all of its own.
     for _ in 0..120_000 {
         let error = deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap_err();

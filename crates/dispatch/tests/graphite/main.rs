@@ -9,9 +9,10 @@ mod receiver;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use config::{Confirm, Retries};
+use daemon::Clock;
 use haproxystats_dispatch::{Delivery, Dispatcher, Error, Graphite};
 
 use receiver::{Heard, Receiver};
@@ -21,6 +22,8 @@ const LARGE_BYTES: usize = 24 * 1024 * 1024;
 /// More than a receiver's kernel takes before anything is read, and no more than ours takes on top.
 const MIDDLING_BYTES: usize = 1024 * 1024;
 const SMALL_BYTES: usize = 60;
+
+const CLOCK: Clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
 
 fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
     config::Graphite {
@@ -38,14 +41,15 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
 }
 
 fn graphite(receiver: &Receiver, confirm: Confirm) -> Graphite {
-    Graphite::new(settings(receiver.address, confirm))
+    Graphite::new(settings(receiver.address, confirm), CLOCK)
 }
 
 /// For receivers of which something is awaited that never comes.
 fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
     let limit = Duration::from_millis(100);
     let settings = settings(receiver.address, confirm);
-    Graphite::new(config::Graphite { write_timeout: limit, confirm_timeout: limit, ..settings })
+    let settings = config::Graphite { write_timeout: limit, confirm_timeout: limit, ..settings };
+    Graphite::new(settings, CLOCK)
 }
 
 fn deliver(graphite: &mut Graphite, lines: &[u8]) -> Result<(), Error> {

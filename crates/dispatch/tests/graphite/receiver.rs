@@ -30,6 +30,8 @@ pub(crate) enum Step {
     AwaitHalfClose,
     /// Says so many bytes.
     Say(usize),
+    /// Says so many bytes, each after the sender has read the one before.
+    SayOneByOne(usize),
     /// Closes its own side and looks until the sender's kernel has heard of it.
     HalfClose,
     /// Ends the connection with a reset, whatever was read.
@@ -117,6 +119,16 @@ fn play(mut stream: TcpStream, steps: &[Step], held: &Channel<()>) -> Heard {
             Step::AwaitHalfClose => look_until(|| both_ends(&stream)[1].state == FIN_WAIT1),
             // The sender may have given up; then there is nobody to talk to.
             Step::Say(bytes) => drop(stream.write_all(&vec![b'?'; bytes])),
+            Step::SayOneByOne(bytes) => {
+                stream.set_nodelay(true).unwrap();
+                for _ in 0..bytes {
+                    stream.write_all(b"?").unwrap();
+                    look_until(|| {
+                        let [ours, theirs] = both_ends(&stream);
+                        ours.unacknowledged + theirs.unread == 0
+                    });
+                }
+            }
             Step::HalfClose => {
                 stream.shutdown(Shutdown::Write).unwrap();
                 look_until(|| unacknowledged(&stream) == 0);

@@ -1,4 +1,5 @@
-//! Every column of `show stat`, in the order of HAProxy 3.4, those that it no longer has behind; with its nature.
+//! Every column of `show stat` with its nature, in the order of HAProxy 3.4; those that it does not have stand beside their
+//! kin, or behind.
 //!
 //! Taken from the dumps of HAProxy 1.5, 2.2, 2.6, 3.0 and 3.4 in `tests/data/dumps`, which a test holds against this list.
 
@@ -94,6 +95,7 @@ pub(super) const FIELDS: &[(&str, Nature)] = &[
     ("reuse", Nature::Counter),
     ("cache_lookups", Nature::Counter),
     ("cache_hits", Nature::Counter),
+    ("cache_hint_hits", Nature::Counter),
     ("srv_icur", Nature::Gauge),
     ("src_ilim", Nature::Limit),
     ("qtime_max", Nature::Maximum),
@@ -196,6 +198,8 @@ pub(super) const FIELDS: &[(&str, Nature)] = &[
     ("quic_stream_data_blocked", Nature::Counter),
     ("quic_streams_blocked_bidi", Nature::Counter),
     ("quic_streams_blocked_uni", Nature::Counter),
+    ("quic_streams_data_blocked_bidi", Nature::Counter),
+    ("quic_streams_data_blocked_uni", Nature::Counter),
     ("quic_ncbuf_gap_limit", Nature::Counter),
     ("h2_headers_rcvd", Nature::Counter),
     ("h2_data_rcvd", Nature::Counter),

@@ -31,22 +31,22 @@ fn what_is_no_regular_file_is_never_opened() {
         .made_stat(|path| drop(UnixListener::bind(path).unwrap()))
         .made_stat(|path| symlink("gone", path).unwrap())
         .made_stat(|path| symlink(path, path).unwrap())
+        // To a good answer: what is in a snapshot stands there itself.
+        .made_stat(|path| symlink("admin8.sock_stat", path).unwrap())
         .stat(good());
     let (metrics, damages) = snapshot.fold(&config());
     assert_good(&metrics);
-    assert_eq!(damages.len(), 6, "{damages:?}");
-    for (_, reason) in &damages[..4] {
+    assert_eq!(damages.len(), 7, "{damages:?}");
+    for (_, reason) in &damages {
         assert_eq!(reason, "left out: it is no regular file");
     }
-    assert!(damages[4].1.contains("cannot be read: No such file"), "{damages:?}");
-    assert!(damages[5].1.contains("cannot be read: Too many levels"), "{damages:?}");
 
     let mut of_info = snapshot;
     for input in &mut of_info.inputs {
         input.info = input.stat.take();
     }
     let (_, damages) = of_info.fold(&config());
-    assert_eq!(damages.len(), 7, "{damages:?}");
+    assert_eq!(damages.len(), 8, "{damages:?}");
 }
 
 /// A file with a hole of 2 GiB: over the limit it is not read, under the limit it is read through one small buffer.

@@ -9,13 +9,14 @@ const GOOD: &str = "Name: HAProxy\nProcess_num: 1\nIdle_pct: 90\nCurrConns: 5\nM
 #[test]
 fn what_is_no_answer_is_left_out_and_told_and_the_rest_is_folded() {
     let (alone, _) = Snapshot::new().info(GOOD).fold(&everything());
-    let no_answers: [(&[u8], &str); 8] = [
+    let no_answers: [(&[u8], &str); 9] = [
         (b"", "it is empty"),
         (b"\n\n", "it holds no figure of HAProxy's"),
         (b"Permission denied\n\n", "but \"Permission denied"),
         (b"Unknown command. Please enter one of\n\n", "but \"Unknown command."),
         (b"CurrConns: 1\0\n", "it holds NUL bytes"),
-        (b"CurrConns: 1\nName: \xff\n", "it is not UTF-8"),
+        (b"\xff\xfe\x01\n", "it holds no figure of HAProxy's"),
+        (b"[6]: Permission denied\n\n", "but \"[6]: Permission denied"),
         (b"CurrConns: 1", "it holds no figure of HAProxy's but \"CurrConns: 1\""),
         (b"CurrConns:1\nMaxconn\n: 5\n", "it holds no figure of HAProxy's"),
     ];
@@ -54,11 +55,11 @@ fn figures_beyond_64_bits_are_none() {
         assert_eq!(metrics.get("daemon Maxconn"), Some(&Value::Integer(21)));
     }
     for figure in [i64::MIN.to_string(), u64::MAX.to_string()] {
-        let wide = format!("Idle_pct: {figure}\nCurrConns: {figure}\nMaxconn: {figure}\n");
+        let wide = format!("Idle_pct: {figure}\nCumConns: {figure}\nMaxconn: {figure}\n");
         let (metrics, damages) = Snapshot::new().info(&wide).info(&wide).fold(&everything());
         assert_eq!(damages, []);
         let double = 2 * figure.parse::<i128>().unwrap();
-        assert_eq!(metrics.get("daemon CurrConns"), Some(&Value::Wide(double)));
+        assert_eq!(metrics.get("daemon CumConns"), Some(&Value::Wide(double)));
     }
 }
 
@@ -96,4 +97,23 @@ fn a_cut_answer_keeps_its_complete_lines() {
             assert!(!in_line || damages.len() == 1, "cut at {at}: {damages:?}");
         }
     }
+}
+
+/// The mean of Idle_pct and all that comes from it stay within 0 and 100, whatever HAProxy says.
+#[test]
+fn a_cpu_usage_is_a_percentage() {
+    let of = |number: u32, idle: &str| {
+        GOOD.replace("num: 1", &format!("num: {number}")).replace("90", idle)
+    };
+    let snapshot = Snapshot::new()
+        .info(of(1, "104"))
+        .info(of(2, "-3"))
+        .info(of(3, "4294967263"))
+        .info(of(4, "60"));
+    let (metrics, damages) = snapshot.fold(&everything());
+    assert_eq!(damages, []);
+    let usage = |number: u32| metrics.get(&format!("process {number} CpuUsagePct")).copied();
+    let expected = [0, 100, 100, 40].map(|usage| Some(Value::Integer(usage)));
+    assert_eq!([1, 2, 3, 4].map(usage), expected);
+    assert_eq!(metrics.get("daemon Idle_pct"), Some(&Value::Decimal(40.0)));
 }

@@ -12,7 +12,7 @@ fn good() -> String {
 /// What cannot be the beginning of an answer, with what is said of it.
 const NO_ANSWERS: [(&[u8], &str); 9] = [
     (b"", "it is empty"),
-    (b"\n", "it does not begin with HAProxy's header but with \"\""),
+    (b"\n", "it is empty"),
     (b"Permission denied\n\n", "but with \"Permission denied\""),
     (b"Unknown command. Please enter one of\n\n", "but with \"Unknown command. Please enter"),
     (b"\x7fELF\x02\x01\x01\0\0\xff\xfe", "but with \"\\u{7f}ELF"),
@@ -82,7 +82,7 @@ fn names_are_names_and_never_break_a_path() {
 
 #[test]
 fn names_that_are_none_cost_their_row() {
-    let long = "n".repeat(3000);
+    let long = "n".repeat(5000);
     for name in ["", "\"\"", &long] {
         let text =
             format!("{HEADER}\n{name},FRONTEND,1,,,,,0,\nbe,{name},1,,,,,2,\nx,s,1,,,,,2,\n");
@@ -168,4 +168,105 @@ fn real_dumps_of_all_versions_read_as_the_slow_twin_reads_them() {
             twin::assert_same(&metrics, &twin::slow(&[dump], &config).unwrap());
         }
     }
+}
+
+/// OpenShift names servers so; a name of a path is shortened where the path is made.
+#[test]
+fn names_of_2048_bytes_are_names() {
+    let (proxy, server) = ("p".repeat(2040), "s".repeat(2048));
+    let text = format!("{HEADER}\n{proxy},{server},5,,,,,2,\n");
+    let (metrics, damages) = Snapshot::new().stat(text).fold(&config());
+    assert_eq!(damages, []);
+    assert_eq!(metrics.get(&format!("{proxy}/{server} scur")), Some(&Value::Integer(5)));
+}
+
+/// As HAProxy before 3.0 writes `last_chk` where an expected string has line ends.
+#[test]
+fn a_line_end_in_a_quoted_cell_costs_nothing() {
+    let header = "# pxname,svname,scur,last_chk,type,";
+    let cell = "\"TCPCHK did not match 'role:master\r\n\r\n\"\"x\"\"' at step 3\"";
+    let text = format!("{header}\nbe,s1,7,{cell},2,\nbe,s2,8,,2,\nbe,BACKEND,15,,1,\n\n");
+    let (metrics, damages) = Snapshot::new().stat(text).fold(&config());
+    assert_eq!(damages, []);
+    let whole = |path: &str| metrics.get(path).copied();
+    assert_eq!(whole("be/s1 scur"), Some(Value::Integer(7)));
+    assert_eq!(whole("be/s2 scur"), Some(Value::Integer(8)));
+    assert_eq!(whole("backend be TotalServers"), Some(Value::Integer(2)));
+
+    let text = format!("{header}\nbe,s1,7,\"open,2,\nbe,s2,8,,2,\nbe,BACKEND,15,,1,\n\n");
+    let (metrics, damages) = Snapshot::new().stat(text).fold(&config());
+    assert_eq!(metrics.get("be/s2 scur"), Some(&Value::Integer(8)));
+    assert_eq!(damages[0].1, "1 rows left out, the first since a quote is not closed");
+}
+
+/// HAProxy 2.3.0 to 2.3.2 mixed up the rows of two clients: their cells are empty, `type` included.
+#[test]
+fn a_row_without_a_type_is_damaged_and_never_summed() {
+    let rows = "be,BACKEND,,,,,,,\nbe,s1,,,,,,,\nfe,FRONTEND,9,,,,,x,\nbe,s1,3,,,,,2,\n";
+    let (metrics, damages) = Snapshot::new().stat(format!("{HEADER}\n{rows}")).fold(&config());
+    assert_eq!(metrics.get("be/s1 scur"), Some(&Value::Integer(3)));
+    assert!(metrics.keys().all(|path| path.contains("s1") || path.contains("Total")));
+    assert_eq!(damages[0].1, "3 rows left out, the first since its type is no number");
+}
+
+/// `bind … name FRONTEND` with `option socket-stats`; and kinds of rows that are still to come.
+#[test]
+fn what_a_row_is_says_its_type() {
+    let rows =
+        "fe,FRONTEND,5,,,,,0,\nfe,FRONTEND,7,,,,,3,\nfe,BACKEND,7,,,,,3,\nfe,new,7,,,,,12,\n";
+    let (metrics, damages) = Snapshot::new().stat(format!("{HEADER}\n{rows}")).fold(&config());
+    assert_eq!(damages, []);
+    assert_eq!(metrics.get("frontend fe scur"), Some(&Value::Integer(5)));
+    assert!(metrics.keys().all(|path| path.starts_with("frontend fe ")), "{metrics:?}");
+}
+
+/// HAProxy 1.3 had no column `type`.
+#[test]
+fn without_the_column_type_the_svname_decides() {
+    let text = "# pxname,svname,scur,\nw,FRONTEND,1,\nw,BACKEND,2,\nw,s1,3,\n\n";
+    let (metrics, damages) = Snapshot::new().stat(text).fold(&config());
+    assert_eq!(damages, []);
+    let whole = |path: &str| metrics.get(path).copied();
+    assert_eq!(whole("frontend w scur"), Some(Value::Integer(1)));
+    assert_eq!(whole("backend w scur"), Some(Value::Integer(2)));
+    assert_eq!(whole("w/s1 scur"), Some(Value::Integer(3)));
+}
+
+#[test]
+fn a_gauge_below_zero_is_no_value_and_a_counter_of_that_size_is_exact() {
+    let row = format!("be,s,{0},{0},,,,2,\nbe,s,4294967290,5,,,,2,\n", u64::MAX);
+    let text = format!("# pxname,svname,scur,stot,rtime,lbtot,weight,type,\n{row}");
+    let (metrics, damages) = Snapshot::new().stat(text).fold(&config());
+    assert_eq!(damages, []);
+    assert_eq!(metrics.get("be/s scur"), Some(&Value::Integer(4_294_967_290)));
+    let exact = Value::Wide(i128::from(u64::MAX) + 5);
+    assert_eq!(metrics.get("be/s stot"), Some(&exact));
+}
+
+#[test]
+fn an_empty_line_before_the_header_is_harmless_and_no_rows_are_odd() {
+    let text = format!("\n\r\n\n{HEADER}\nw,FRONTEND,1,,,,,0,\n\n");
+    let snapshot = Snapshot::new().stat(text).stat(format!("{HEADER}\n\n"));
+    let (metrics, damages) = snapshot.fold(&config());
+    assert_eq!(damages, []);
+    assert_eq!(metrics.get("frontend w scur"), Some(&Value::Integer(1)));
+    assert_eq!(snapshot.oddities(&config()), [("admin2.sock".to_owned(), "no rows")]);
+}
+
+/// Two sockets of one process, told by their answers to `show info`: it counts once.
+#[test]
+fn two_sockets_of_one_process_count_once() {
+    let info = "node: n\nPid: 7\nProcess_num: 1\nStart_time_sec: 9\nCumReq: 5\n\n";
+    let stat = format!("{HEADER}\nw,FRONTEND,1,,,,,0,\n\n");
+    let other = info.replace("Pid: 7", "Pid: 8");
+    let snapshot = Snapshot::new()
+        .both("admin.sock", info, &stat)
+        .both("operator.sock", info, &stat)
+        .both("other.sock", &other, &stat);
+    let (metrics, damages) = snapshot.fold(&config());
+    assert_eq!(damages, []);
+    assert_eq!(metrics.get("daemon CumReq"), Some(&Value::Integer(10)));
+    assert_eq!(metrics.get("frontend w scur"), Some(&Value::Integer(2)));
+    let oddities = snapshot.oddities(&config());
+    assert_eq!(oddities, [("operator.sock".to_owned(), "second socket")]);
 }

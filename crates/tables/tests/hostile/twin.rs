@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Selection, Tables};
-use metric::catalog::{Choice, Fold, Kind};
+use metric::catalog::{Choice, Fold, Kind, Nature, nature};
 use metric::{Section, Subject, Value, clean};
 
 /// What a metric must be.
@@ -18,7 +18,8 @@ pub(crate) enum Expected {
 
 const ROW_MAX_BYTES: usize = 256 * 1024;
 const CELLS_MAX: usize = 1024;
-const NAME_MAX_BYTES: usize = 2000;
+const NAME_MAX_BYTES: usize = 4000;
+const JOINED_LINES_MAX: usize = 16;
 
 /// A row as the twin sees it.
 struct Row {
@@ -86,16 +87,34 @@ fn read(file: &[u8], rows: &mut Vec<Row>) -> Option<()> {
     };
     let header: Vec<&str> =
         header.trim_start_matches("# ").trim_end_matches(',').split(',').collect();
-    for line in lines {
-        if line.is_empty() || line.len() >= ROW_MAX_BYTES || quotes(line) % 2 == 1 {
+    let mut rest = lines;
+    while let Some(line) = rest.first() {
+        let is_open = quotes(line) % 2 == 1;
+        let joined = if is_open { joined(rest, header.len()) } else { None };
+        let line = rest[..joined.unwrap_or(1)].join(&b'\n');
+        rest = &rest[joined.unwrap_or(1)..];
+        if line.is_empty() || line.len() >= ROW_MAX_BYTES || quotes(&line) % 2 == 1 {
             continue;
         }
-        if !is_plain(line) {
+        if !is_plain(&line) {
             return None;
         }
-        rows.extend(row(line, &header));
+        rows.extend(row(&line, &header));
     }
     Some(())
+}
+
+/// How many of these lines are one row of so many cells: as few as close the quote, and no others.
+fn joined(lines: &[&[u8]], width: usize) -> Option<usize> {
+    let is_closed = |count: &usize| {
+        lines[..*count].concat().iter().filter(|byte| **byte == b'"').count() % 2 == 0
+    };
+    let count = (2..=lines.len().min(JOINED_LINES_MAX)).find(is_closed)?;
+    let row = lines[..count].join(&b'\n');
+    let cells = cells(&row);
+    let empty_last = usize::from(row.ends_with(b","));
+    (cells.len() - empty_last == width && cells.iter().all(|cell| is_well_quoted(cell)))
+        .then_some(count)
 }
 
 fn row(line: &[u8], header: &[&str]) -> Option<Row> {
@@ -116,14 +135,19 @@ fn row(line: &[u8], header: &[&str]) -> Option<Row> {
         header.iter().position(|field| *field == name).and_then(|at| cells.get(at).copied())
     };
     let kind = match (named("type"), cells.get(1).copied()?) {
-        (Some(b"2"), _) => Kind::Server,
-        (_, b"FRONTEND") => Kind::Frontend,
-        (_, b"BACKEND") => Kind::Backend,
+        (Some(b"0"), _) | (None, b"FRONTEND") => Kind::Frontend,
+        (Some(b"1"), _) | (None, b"BACKEND") => Kind::Backend,
+        (Some(b"2"), _) | (None, _) => Kind::Server,
         _ => return None,
     };
     let text = |at: usize| std::str::from_utf8(cells.get(at)?).ok().filter(|t| !t.is_empty());
     let (proxy, server) = (clean::segment(text(0)?), clean::segment(text(1)?));
-    let values = header.iter().map(|name| ((*name).to_owned(), named(name).and_then(number)));
+    let value = |name: &str| {
+        let value = named(name).and_then(number)?;
+        let is_gauge = nature(name).is_some_and(Nature::is_gauge);
+        (!is_gauge || value <= i128::from(i64::MAX)).then_some(value)
+    };
+    let values = header.iter().map(|name| ((*name).to_owned(), value(name)));
     Some(Row { proxy, server, kind, cells: values.collect() })
 }
 
@@ -142,6 +166,12 @@ fn number(cell: &[u8]) -> Option<i128> {
 
 /// Whether quotes stand only around a whole cell that needs them, and names are not too long for us.
 fn is_plain(line: &[u8]) -> bool {
+    let cells = cells(line);
+    let names = cells.iter().take(2).map(|cell| cell.len() + 1).sum::<usize>();
+    names <= NAME_MAX_BYTES && cells.iter().all(|cell| is_plain_cell(cell))
+}
+
+fn cells(line: &[u8]) -> Vec<Vec<u8>> {
     let (mut cells, mut quoted) = (vec![Vec::new()], false);
     for byte in line {
         quoted ^= *byte == b'"';
@@ -151,21 +181,24 @@ fn is_plain(line: &[u8]) -> bool {
             (_, _, None) => {}
         }
     }
-    let names = cells.iter().take(2).map(|cell| cell.len() + 1).sum::<usize>();
-    names <= NAME_MAX_BYTES && cells.iter().all(|cell| is_plain_cell(cell))
+    cells
 }
 
-fn is_plain_cell(cell: &[u8]) -> bool {
+/// Whether a cell has no quotes, or quotes around it and only doubled ones in it.
+fn is_well_quoted(cell: &[u8]) -> bool {
     if !cell.contains(&b'"') {
         return true;
     }
     let inner = cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\""));
-    inner.is_some_and(|inner| {
-        let text = String::from_utf8_lossy(inner);
-        !text.replace("\"\"", "").contains('"')
-            && !["FRONTEND", "BACKEND"].contains(&&*text)
-            && number(inner).is_none()
-    })
+    inner.is_some_and(|inner| !String::from_utf8_lossy(inner).replace("\"\"", "").contains('"'))
+}
+
+fn is_plain_cell(cell: &[u8]) -> bool {
+    let Some(inner) = cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")) else {
+        return !cell.contains(&b'"');
+    };
+    let is_mark = [&b"FRONTEND"[..], b"BACKEND"].contains(&inner);
+    is_well_quoted(cell) && !is_mark && number(inner).is_none()
 }
 
 fn fold<'a>(

@@ -97,6 +97,25 @@ impl Snapshot {
         self
     }
 
+    pub(crate) fn both(self, endpoint: &str, info: &str, stat: &str) -> Self {
+        let mut snapshot = self.info_of(endpoint, info);
+        let path = snapshot.directory.path().join(format!("{endpoint}_stat"));
+        fs::write(&path, stat).unwrap();
+        if let Some(input) = snapshot.inputs.last_mut() {
+            input.stat = Some(path);
+        }
+        snapshot
+    }
+
+    /// Who is odd, and in which way.
+    pub(crate) fn oddities(&self, config: &config::Tables) -> Vec<(String, &'static str)> {
+        let mut tables = Tables::new(config.clone());
+        let daemon = tables.daemon(&self.inputs).unwrap();
+        let proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
+        let oddities = daemon.oddities.into_iter().chain(proxies.oddities);
+        oddities.map(|oddity| (oddity.subject, oddity.state)).collect()
+    }
+
     pub(crate) fn fold(&self, config: &config::Tables) -> (Metrics, Vec<(String, String)>) {
         self.fold_with(&mut Tables::new(config.clone()))
     }
@@ -104,14 +123,14 @@ impl Snapshot {
     /// Every metric by its short path, and the damages by file name.
     pub(crate) fn fold_with(&self, tables: &mut Tables) -> (Metrics, Vec<(String, String)>) {
         let daemon = tables.daemon(&self.inputs).unwrap();
-        let mut proxies = tables.read(&self.inputs).unwrap();
+        let mut proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
         let mut sections = daemon.sections;
         sections.extend(tables.frontends(&mut proxies).unwrap());
         sections.extend(tables.backends(&mut proxies).unwrap());
         sections.extend(tables.servers(&mut proxies).unwrap());
         let damages = daemon.damages.into_iter().chain(proxies.damages);
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-        let damages = damages.map(|Damage { path, reason }| (name(&path), reason)).collect();
+        let damages = damages.map(|Damage { path, reason, .. }| (name(&path), reason)).collect();
         (twin::flat(&sections), damages)
     }
 }

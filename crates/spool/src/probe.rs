@@ -1,0 +1,45 @@
+//! Whether a rename can bring a directory from one directory to another.
+//!
+//! Equal device numbers do not say it: two bind mounts of one file system have one number, and
+//! quotas can forbid it too. So it is tried.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// What is moved.
+const PROBE: &str = ".haproxystats-probe";
+
+/// What became of the try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rename {
+    Works,
+    /// The kernel says that they are on different file systems.
+    Crosses,
+}
+
+/// Tries it with an empty directory, and leaves nothing behind.
+///
+/// # Errors
+///
+/// The directory cannot be made or moved for another reason.
+pub(crate) fn rename(from_dir: &Path, to_dir: &Path) -> io::Result<Rename> {
+    let (from, to) = (from_dir.join(PROBE), to_dir.join(PROBE));
+    // An earlier probe that was interrupted may have left them; usually there is nothing.
+    let _ = fs::remove_dir(&to);
+    let _ = fs::remove_dir(&from);
+    fs::create_dir(&from)?;
+    match fs::rename(&from, &to) {
+        Ok(()) => {
+            let _ = fs::remove_dir(&to);
+            Ok(Rename::Works)
+        }
+        Err(error) => {
+            let _ = fs::remove_dir(&from);
+            if error.kind() == io::ErrorKind::CrossesDevices {
+                return Ok(Rename::Crosses);
+            }
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What the watch logs: each state once, within a bound, and no name from outside can forge a line.
+//!
+//! The watch runs on the test's own thread, and so does its log.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::cell::Cell;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use haproxystats_spool::watch::Watch;
+
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+thread_local! {
+    static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// A second later at each look.
+fn hurried() -> Instant {
+    PASSED.set(PASSED.get() + Duration::from_secs(1));
+    *BEGIN + PASSED.get()
+}
+
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs `work` and returns the lines that it logged.
+fn logged(work: impl FnOnce()) -> Vec<String> {
+    let log = Log::default();
+    let to = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let bytes = log.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn move_in(aside: &Path, name: PathBuf) {
+    fs::create_dir(aside).unwrap();
+    fs::rename(aside, name).unwrap();
+}
+
+fn await_told(watch: &mut Watch, name: &str) {
+    while watch.next().unwrap() != name {}
+}
+
+#[test]
+fn strangers_that_come_and_go_cannot_flood_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    let spool = home.path().join("incoming");
+    fs::create_dir(&spool).unwrap();
+    let mut watch = Watch::start(&spool, hurried).unwrap();
+    let lines = logged(|| {
+        for round in 0..30 {
+            for number in 0..100 {
+                fs::write(spool.join(format!("file-{round}-{number}")), "").unwrap();
+            }
+            let name = (1_700_000_000 + round).to_string();
+            move_in(&home.path().join("aside"), spool.join(&name));
+            await_told(&mut watch, &name);
+            for number in 0..100 {
+                fs::remove_file(spool.join(format!("file-{round}-{number}"))).unwrap();
+            }
+        }
+    });
+    let told = lines.iter().filter(|line| line.contains("left alone")).count();
+    assert!((1..=101).contains(&told), "{told} lines");
+    assert!(lines.iter().any(|line| line.contains("more of this kind are not logged")));
+}
+
+#[test]
+fn a_name_with_a_line_feed_forges_no_line() {
+    let home = tempfile::tempdir().unwrap();
+    let spool = home.path().join("incoming");
+    fs::create_dir(&spool).unwrap();
+    fs::write(spool.join("x\nERROR all is lost"), "").unwrap();
+    let lines = logged(|| drop(Watch::start(&spool, hurried).unwrap()));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(r"x\nERROR all is lost"), "{lines:?}");
+}
+
+/// The upper directory of an overlay: what is made there shows in the overlay, and inotify reports
+/// nothing of it, as on a network file system.
+struct Overlay {
+    upper: PathBuf,
+    merged: PathBuf,
+}
+
+impl Overlay {
+    /// `None`, said aloud, where we may not mount.
+    fn mount(home: &Path) -> Option<Self> {
+        let [lower, upper, work, merged] =
+            ["lower", "upper", "work", "merged"].map(|name| home.join(name));
+        for directory in [&lower, &upper, &work, &merged] {
+            fs::create_dir(directory).unwrap();
+        }
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            lower.display(),
+            upper.display(),
+            work.display()
+        );
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "overlay", "-o", &options, "overlay"]).arg(&merged);
+        match mount.output() {
+            Ok(output) if output.status.success() => Some(Self { upper, merged }),
+            refused => {
+                eprintln!("SKIPPED: an overlay cannot be mounted here: {refused:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.merged).status();
+    }
+}
+
+#[test]
+fn snapshots_of_which_no_event_comes_are_found_and_that_is_said_once() {
+    // Not in memory: tmpfs was no upper directory for a long time.
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let Some(overlay) = Overlay::mount(home.path()) else { return };
+    let mut watch = Watch::start(&overlay.merged, hurried).unwrap();
+    let lines = logged(|| {
+        for name in ["1700000000", "1700000010", "1700000020"] {
+            move_in(&home.path().join("upper/.aside"), overlay.upper.join(name));
+            await_told(&mut watch, name);
+        }
+    });
+    let said = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
+    assert_eq!(said("snapshots come without inotify events"), 1, "{lines:?}");
+    drop(watch);
+}

@@ -1,13 +1,22 @@
 //! haproxystats-pull: asks every stats socket of HAProxy and publishes each round as a snapshot.
 
+use std::error::Error;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use config::Program;
 use daemon::{Clock, Service, shutdown};
 use tracing::{error, info, warn};
 
 mod cli;
+mod start;
+
+/// Threads for work on the disk. One works at a time; the others are there for the end, which
+/// removes what was not finished while a disk hangs.
+const DISK_THREADS: usize = 8;
+
+/// Such a thread is kept, because no other could be had once the limit of threads is reached.
+const DISK_THREADS_LIVE: Duration = Duration::from_secs(24 * 3600);
 
 const USAGE: &str = "
 Pulls statistics from HAProxy over its stats sockets.
@@ -46,15 +55,26 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread serves all sockets; those that write files are the puller's own.
-fn pull(config: config::Config, clock: Clock) -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let signals = shutdown::signals()?;
+/// One thread serves all sockets; those that write answers are the puller's own; the runtime's do
+/// other work on the disk.
+fn pull(config: config::Config, clock: Clock) -> Result<(), Box<dyn Error>> {
+    start::look_for_room()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(DISK_THREADS)
+        .thread_keep_alive(DISK_THREADS_LIVE)
+        .build()
+        .map_err(|error| start::cannot("start the runtime", &error))?;
+    let result = runtime.block_on(async {
+        let signals = shutdown::signals()
+            .map_err(|error| start::cannot("catch the signals of the end", &error))?;
         info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-pull starts");
         for warning in &config.warnings {
             warn!("{warning}");
         }
         Ok(puller::run(config.pull, clock, Service::of_this_process(), signals).await?)
-    })
+    });
+    // A thread that hangs on a dead disk is left behind.
+    runtime.shutdown_background();
+    result
 }

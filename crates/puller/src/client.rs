@@ -6,45 +6,26 @@
 //! socket, or each piece that a writer is about to take would wake this thread for nothing.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
 use spool::writer::StagedFiles;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::info;
 
 use crate::endpoint::Endpoint;
-use crate::source::haproxy::{APART, Fault, Question, TOGETHER};
+use crate::failure::Failure;
+use crate::journal::{Doing, Journal};
+use crate::lookups::{self, Lookups};
+use crate::source::haproxy::{APART, Question, TOGETHER};
 use crate::stream::Watched;
 use crate::transfer::{GATHERING, Transfer, Turn};
-use crate::writers::{Gone, Writers};
-
-/// Why an endpoint gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    #[error("cannot find an address: {0}")]
-    Lookup(#[source] io::Error),
-    #[error("cannot connect: {0}")]
-    Connect(#[source] io::Error),
-    #[error("cannot send the commands: {0}")]
-    Send(#[source] io::Error),
-    #[error("the connection broke after {bytes} bytes: {source}")]
-    Read { bytes: u64, source: io::Error },
-    #[error("not done within pull-timeout ({} s): {doing}", limit.as_secs_f64())]
-    Late { limit: Duration, doing: String },
-    #[error(transparent)]
-    Answer(#[from] Fault),
-    #[error(transparent)]
-    File(#[from] spool::writer::Error),
-    #[error(transparent)]
-    Writers(#[from] Gone),
-}
+use crate::writers::Writers;
 
 /// Whether an endpoint takes both commands on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +39,11 @@ pub(crate) enum Way {
 pub(crate) struct Client {
     pub(crate) limits: Limits,
     pub(crate) files: StagedFiles,
+    /// Where the files are, for messages.
+    pub(crate) tmp_dst_dir: PathBuf,
     pub(crate) writers: Writers,
+    pub(crate) lookups: Lookups,
+    pub(crate) journal: Journal,
 }
 
 /// What an endpoint may take.
@@ -69,7 +54,6 @@ pub(crate) struct Limits {
     interval: Duration,
     /// `pull-timeout`, and when it is over.
     cycle: Option<(Duration, Instant)>,
-    buffer_bytes: usize,
     answer_bytes: u64,
 }
 
@@ -87,7 +71,6 @@ impl Limits {
             interval: config.interval,
             // An end beyond the clock's reach is no end.
             cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
-            buffer_bytes: 64 * 1024,
             answer_bytes: config.answer_limit,
         }
     }
@@ -115,8 +98,14 @@ impl Client {
     pub(crate) async fn pull(&self, endpoint: &Endpoint, way: Way) -> Result<(u64, Way), Failure> {
         if way == Way::Together {
             match self.ask(endpoint, TOGETHER).await {
-                Err(Failure::Answer(fault)) if fault.asks_for_one_at_a_time() => {
-                    info!(%endpoint, reason = %fault, "asking one command at a time");
+                Err(Failure::Answer(fault))
+                    if fault.asks_for_one_at_a_time() && fault.other_kind().is_none() =>
+                {
+                    let line = self.journal.begins(&format!("apart {endpoint}"), "apart");
+                    if line.is_due() {
+                        let note = line.note();
+                        info!(%endpoint, reason = %fault, "asking one command at a time{note}");
+                    }
                 }
                 result => return result.map(|bytes| (bytes, Way::Together)),
             }
@@ -133,6 +122,9 @@ impl Client {
         for question in questions {
             let stream = self.connect(&endpoint.address).await?;
             self.send(&stream, question.line).await?;
+            if endpoint.was_found {
+                stream.end_sending();
+            }
             bytes += self.receive(stream, question, &endpoint.name).await?;
         }
         Ok(bytes)
@@ -144,10 +136,13 @@ impl Client {
         let attempts = async {
             let mut left = limits.retries;
             loop {
-                let failure = match attempt(address, limits.timeout).await {
+                let failure = match self.attempt(address).await {
                     Ok(stream) => return Ok(stream),
                     Err(failure) => failure,
                 };
+                if !failure.can_pass() {
+                    return Err(failure);
+                }
                 left = match left {
                     Retries::Times(0) => return Err(failure),
                     Retries::Times(times) => Retries::Times(times - 1),
@@ -160,6 +155,39 @@ impl Client {
         limits.within(attempts).await.unwrap_or_else(|late| {
             let last = last.map(|failure| format!(", the last attempt: {failure}"));
             Err(late.while_doing(format!("still connecting{}", last.unwrap_or_default())))
+        })
+    }
+
+    /// One attempt: every address of a name in turn, each with the whole of `timeout`, so that one
+    /// that swallows packets does not hide the next.
+    async fn attempt(&self, address: &Address) -> Result<Watched, Failure> {
+        let limit = self.limits.timeout;
+        let (host, port) = match address {
+            Address::Unix(path) => {
+                let stream = in_time(limit, UnixStream::connect(path)).await;
+                return stream.map(Watched::Unix).map_err(Failure::Connect);
+            }
+            Address::Tcp { host, port } => (host, *port),
+        };
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in self.addresses(host, port).await.map_err(Failure::Lookup)? {
+            match in_time(limit, TcpStream::connect(address)).await {
+                Ok(stream) => return Ok(Watched::Tcp(stream)),
+                Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
+            }
+        }
+        Err(Failure::Connect(failed))
+    }
+
+    async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let found = self.lookups.addresses(host, port);
+        if self.limits.cycle.is_some() {
+            // The cycle's end is the limit.
+            return found.await;
+        }
+        timeout(lookups::LIMIT, found).await.unwrap_or_else(|_| {
+            let text = format!("no answer from the resolver within {} s", lookups::LIMIT.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
         })
     }
 
@@ -177,7 +205,7 @@ impl Client {
         name: &str,
     ) -> Result<u64, Failure> {
         let (limits, to) = (&self.limits, (self.files.clone(), name));
-        let mut transfer = Transfer::new(question, to, limits.buffer_bytes, limits.answer_bytes);
+        let mut transfer = Transfer::new(question, to, limits.answer_bytes);
         let end = limits.cycle.map(|(_, end)| end);
         loop {
             let total = transfer.total();
@@ -193,11 +221,14 @@ impl Client {
                 let turn = transfer.turn(&mut from, end, others_wait);
                 (transfer, from, turn)
             });
-            let taken = limits.within(turn).await.map_err(|late| {
+            let doing = Doing { what: "write answers below", directory: &self.tmp_dst_dir };
+            let taken = self.journal.patiently(doing, limits.within(turn)).await;
+            let taken = taken.map_err(|late| {
                 late.while_doing(if begun.load(Ordering::Relaxed) {
-                    "the disk has not taken the answer"
+                    "the disk has not taken the answer; look at the disk of tmp-dst-dir"
                 } else {
-                    "all threads that take answers are busy (workers)"
+                    "all threads that take answers are busy; raise workers, or look at the disk of \
+                     tmp-dst-dir"
                 })
             });
             let turn;
@@ -213,26 +244,6 @@ impl Client {
     }
 }
 
-/// One attempt: every address of a name in turn, each with the whole of `limit`, so that one that
-/// swallows packets does not hide the next.
-async fn attempt(address: &Address, limit: Duration) -> Result<Watched, Failure> {
-    let (host, port) = match address {
-        Address::Unix(path) => {
-            let stream = in_time(limit, UnixStream::connect(path)).await;
-            return stream.map(Watched::Unix).map_err(Failure::Connect);
-        }
-        Address::Tcp { host, port } => (host, *port),
-    };
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup(host, port).await.map_err(Failure::Lookup)? {
-        match in_time(limit, TcpStream::connect(address)).await {
-            Ok(stream) => return Ok(Watched::Tcp(stream)),
-            Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
-        }
-    }
-    Err(Failure::Connect(failed))
-}
-
 async fn in_time<T>(
     limit: Duration,
     connect: impl Future<Output = io::Result<T>>,
@@ -241,20 +252,4 @@ async fn in_time<T>(
         let text = format!("not done within timeout ({} s)", limit.as_secs_f64());
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })
-}
-
-/// The addresses of a name, found by a thread of its own: tokio's would hold up the end of the
-/// runtime until the resolver gives up. Here the thread is left behind.
-async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let (done, found) = oneshot::channel();
-    let host = host.to_owned();
-    thread::Builder::new().name("lookup".into()).spawn(move || {
-        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // The cycle may be over by now.
-        let _ = done.send(addresses);
-    })?;
-    found.await.map_err(io::Error::other)?
 }

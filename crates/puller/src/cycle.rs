@@ -1,85 +1,121 @@
 //! One timed round over all endpoints: all are asked at once, and one snapshot is published if
 //! every one has answered; with `allow-partial`, if one has.
 //!
-//! An endpoint is in a snapshot with both its answers or not at all. Whatever ends a round early (a
-//! failure, the end of the program) drops its `Staging`, and with it all that was staged. One line
-//! is logged for a cycle, and one for each endpoint that failed; the counts of both are in the next
-//! snapshot (`spool::cycle`).
+//! An endpoint is in a snapshot with both its answers or not at all. A socket of `socket-dir` that
+//! turns out to be no stats socket is no endpoint of this cycle. Whatever ends a round early (a
+//! failure, the end of the program) drops its `Staged`, and with it all that was staged. One line is
+//! logged for a snapshot; what fails is logged when it begins and when it is over, and the counts
+//! are in the next snapshot (`spool::cycle`).
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
 use daemon::Clock;
-use spool::writer::{Spool, StagedFile, Staging};
-use tokio::sync::Mutex;
+use spool::writer::{Published, Spool, Staging};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::Error;
 use crate::client::{Client, Limits, Way};
-use crate::endpoint::{Endpoint, Finder};
+use crate::disk::{Disk, Staged};
+use crate::endpoint::{Endpoint, Finder, Found};
+use crate::failure::Failure;
+use crate::journal::{Doing, Journal};
+use crate::lookups::Lookups;
+use crate::no_snapshot::NoSnapshot;
 use crate::source::haproxy::Part;
-use crate::writers::{Gone, Writers};
+use crate::writers::{Broken, Writers};
+
+/// Stats sockets that are remembered although they are gone.
+const KNOWN_MAX: usize = 4096;
 
 /// What lasts from cycle to cycle.
 #[derive(Debug)]
 pub(crate) struct Cycles {
     config: Pull,
     clock: Clock,
-    spool: Spool,
+    journal: Journal,
+    disk: Disk,
+    /// Locked by the threads that may block, and by them alone.
+    spool: Arc<Mutex<Spool>>,
     finder: Finder,
     writers: Writers,
-    being_published: Arc<Mutex<()>>,
+    lookups: Lookups,
     /// Those that took one command at a time the last time. Forgotten when they fail, for HAProxy
     /// may be a newer one then.
     apart: HashSet<Address>,
+    /// Those that have answered as stats sockets do.
+    known: HashSet<Address>,
+    /// Base names that several sockets had.
+    shared: BTreeSet<String>,
     /// What the next snapshot tells; its counters run on from cycle to cycle.
     told: spool::cycle::Cycle,
 }
 
-/// An endpoint that answered.
-struct Answered {
-    name: String,
+/// How all endpoints of a cycle behaved.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Endpoints, without those that turned out to be other sockets.
+    pub(crate) endpoints: usize,
+    /// Sockets that are no stats sockets.
+    pub(crate) left_out: usize,
+    /// The names of those that are not in the snapshot, of both kinds.
+    absent: HashSet<String>,
     bytes: u64,
 }
 
-/// A snapshot that was filled could not be published.
-#[derive(Debug, thiserror::Error)]
-enum Unpublished {
-    #[error(transparent)]
-    Spool(#[from] spool::writer::Error),
-    #[error(transparent)]
-    Writers(#[from] Gone),
+impl Asked {
+    /// Endpoints that gave no answer.
+    pub(crate) fn failed(&self) -> usize {
+        self.absent.len() - self.left_out
+    }
 }
 
 impl Cycles {
-    pub(crate) fn new(config: Pull, clock: Clock) -> Result<Self, Error> {
+    pub(crate) async fn new(
+        config: Pull,
+        clock: Clock,
+        journal: Journal,
+        disk: Disk,
+    ) -> Result<Self, Error> {
         if config.socket_dir.is_none() && config.servers.is_empty() {
             return Err(Error::NothingToAsk);
         }
-        let spool = Spool::open(&config.dst_dir, &config.tmp_dst_dir, config.sync)?;
-        spool.clean()?;
+        let (dst, tmp, sync) = (config.dst_dir.clone(), config.tmp_dst_dir.clone(), config.sync);
+        let doing = Doing { what: "prepare", directory: &config.tmp_dst_dir };
+        let opened = disk.run(doing, move || {
+            let spool = Spool::open(&dst, &tmp, sync)?;
+            spool.clean()?;
+            Ok::<_, spool::writer::Error>(spool)
+        });
+        let spool = opened.await.map_err(|broken| Error::Opening(broken.to_string()))??;
         let writers = Writers::start(config.workers)
             .map_err(|source| Error::Threads { count: config.workers, source })?;
         Ok(Self {
             finder: Finder::new(config.socket_dir.clone(), config.servers.clone()),
             config,
             clock,
-            spool,
+            journal,
+            disk,
+            spool: Arc::new(Mutex::new(spool)),
             writers,
-            being_published: Arc::default(),
+            lookups: Lookups::default(),
             apart: HashSet::new(),
+            known: HashSet::new(),
+            shared: BTreeSet::new(),
             told: spool::cycle::Cycle::default(),
         })
     }
 
-    /// Whether the spool holds as many snapshots as it may. One that cannot be looked at does not:
-    /// the cycle will tell.
-    pub(crate) fn spool_is_full(&self) -> bool {
-        self.spool.waiting().is_ok_and(|waiting| waiting >= self.config.queue_size)
+    /// Whether the spool holds as many snapshots as it may. Where it cannot be looked at the answer
+    /// is no, and the cycle says what is wrong.
+    pub(crate) async fn spool_is_full(&self) -> bool {
+        let spool = Arc::clone(&self.spool);
+        let doing = Doing { what: "count the snapshots in", directory: &self.config.dst_dir };
+        let waiting = self.disk.run(doing, move || locked(&spool).waiting()).await;
+        matches!(waiting, Ok(Ok(waiting)) if waiting >= self.config.queue_size)
     }
 
     /// Counts a cycle that is not run because the spool is full.
@@ -87,142 +123,192 @@ impl Cycles {
         self.told.skipped += 1;
     }
 
-    /// One cycle. Whatever fails is said here; returned is how it went, in a line for the service manager.
+    /// One cycle. Logs what fails; returns how it went, in a line for the service manager.
     pub(crate) async fn cycle(&mut self) -> &'static str {
         self.told.cycles += 1;
-        let start = Instant::now();
-        if self.round(start).await {
-            return "the last cycle left a snapshot";
+        let result = self.round(Instant::now()).await;
+        debug!(number = self.told.cycles, published = result.is_ok(), "a cycle has ended");
+        match result {
+            Ok(()) => {
+                let line = self.journal.ends("snapshot");
+                if line.is_due() {
+                    info!("snapshots are published again{}", line.note());
+                }
+                "the last cycle left a snapshot"
+            }
+            Err(why) => {
+                self.told.failures += 1;
+                let line = self.journal.begins("snapshot", &why.state());
+                if line.is_due() {
+                    why.log(line.note());
+                }
+                "the last cycle failed: the log says why"
+            }
         }
-        self.told.failures += 1;
-        "the last cycle failed: the log says why"
     }
 
-    /// Whether it left a snapshot.
-    async fn round(&mut self, start: Instant) -> bool {
+    async fn round(&mut self, start: Instant) -> Result<(), NoSnapshot> {
         let seconds = self.clock.epoch_seconds();
-        let endpoints = match self.finder.find() {
-            Err(error) => {
-                error!(%error, "no snapshot");
-                return false;
-            }
-            Ok(none) if none.is_empty() => {
-                let socket_dir = self.config.socket_dir.as_deref();
-                warn!(?socket_dir, "no snapshot: no stats socket there");
-                return false;
-            }
-            Ok(endpoints) => endpoints,
-        };
-        match self.spool.stage(seconds) {
-            Ok(staging) => self.fill(staging, endpoints, start).await,
-            Err(error) => {
-                error!(%error, "no snapshot");
-                false
-            }
+        let endpoints = self.find().await?;
+        if endpoints.is_empty() {
+            return Err(NoSnapshot::NoSocket(self.config.socket_dir.clone()));
         }
-    }
-
-    /// Whether the staged snapshot was filled and published.
-    async fn fill(&mut self, staging: Staging, endpoints: Vec<Endpoint>, start: Instant) -> bool {
-        let count = endpoints.len();
-        let mut missing: HashSet<String> =
-            endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        let answered = self.ask_all(endpoints, &staging, start).await;
-        for endpoint in &answered {
-            missing.remove(&endpoint.name);
-        }
-        self.told.endpoints = count as u64;
-        self.told.missing = missing.len() as u64;
+        let staged = self.stage(seconds).await?;
+        let Some(staging) = staged.get() else { return Err(Broken::Gone.into()) };
+        let asked = self.ask_all(endpoints, staging, start).await;
+        self.told.endpoints = asked.endpoints as u64;
+        self.told.missing = asked.failed() as u64;
         self.told.endpoint_failures += self.told.missing;
-        if !missing.is_empty() && !self.config.allow_partial {
-            warn!(
-                endpoints = count,
-                failed = missing.len(),
-                "no snapshot: it would not hold every endpoint"
-            );
-            return false;
+        match NoSnapshot::judge(&asked, self.config.allow_partial) {
+            None => self.publish(staged, asked, start).await,
+            Some(why) => {
+                self.abandon(staged).await;
+                Err(why)
+            }
         }
-        if answered.is_empty() {
-            warn!(endpoints = count, "no snapshot: no endpoint has answered");
-            return false;
+    }
+
+    async fn find(&mut self) -> Result<Vec<Endpoint>, NoSnapshot> {
+        let finder = self.finder.clone();
+        let directory = self.config.socket_dir.as_deref().unwrap_or(&self.config.tmp_dst_dir);
+        let doing = Doing { what: "list the sockets in", directory };
+        let Found { endpoints, shared } = self.disk.run(doing, move || finder.find()).await??;
+        for name in &shared {
+            let line = self.journal.begins(&format!("shared {name}"), "shared");
+            if line.is_due() {
+                warn!(
+                    name,
+                    "several sockets have this base name, so their files are named by their whole \
+                     paths{}",
+                    line.note()
+                );
+            }
         }
-        let published = match self.complete(&staging, &missing, start) {
-            Ok(told) => self.publish(staging, told).await,
-            Err(error) => Err(error.into()),
+        for name in self.shared.difference(&shared) {
+            let line = self.journal.ends(&format!("shared {name}"));
+            if line.is_due() {
+                info!(name, "one socket alone has this base name again{}", line.note());
+            }
+        }
+        self.shared = shared;
+        let keys: HashSet<String> = endpoints.iter().map(Endpoint::to_string).collect();
+        for (endpoint, line) in self.journal.endpoints_gone(|key| keys.contains(key)) {
+            info!(%endpoint, "no longer there{}", line.note());
+        }
+        let there: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
+        self.apart.retain(|address| there.contains(address));
+        if self.known.len() > KNOWN_MAX {
+            self.known.retain(|address| there.contains(address));
+        }
+        Ok(endpoints)
+    }
+
+    async fn stage(&self, seconds: u64) -> Result<Staged, NoSnapshot> {
+        let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
+        let doing = Doing { what: "make a directory in", directory: &self.config.tmp_dst_dir };
+        // Held at once: where nobody waits any more, it is dropped there.
+        let stage = move || locked(&spool).stage(seconds).map(|staging| disk.hold(staging));
+        Ok(self.disk.run(doing, stage).await??)
+    }
+
+    /// Removes what was staged.
+    async fn abandon(&self, staged: Staged) {
+        let Some(staging) = staged.take() else { return };
+        let doing = Doing { what: "remove a directory in", directory: &self.config.tmp_dst_dir };
+        let result = self.disk.run(doing, move || staging.abandon()).await;
+        let (error, state) = match result {
+            Ok(Ok(())) => {
+                let line = self.journal.ends("abandon");
+                if line.is_due() {
+                    info!("unfinished snapshots can be removed again{}", line.note());
+                }
+                return;
+            }
+            Ok(Err(error)) => (error.to_string(), "refused"),
+            Err(broken) => (broken.to_string(), "broken"),
         };
-        match published {
-            Ok(snapshot) => info!(
-                snapshot = %snapshot.display(),
-                endpoints = count,
-                missing = missing.len(),
-                bytes = answered.iter().map(|endpoint| endpoint.bytes).sum::<u64>(),
-                milliseconds = start.elapsed().as_millis(),
-                "published"
-            ),
-            Err(error) => {
-                error!(%error, "no snapshot");
-                return false;
-            }
+        let line = self.journal.begins("abandon", state);
+        if line.is_due() {
+            warn!(error, "an unfinished snapshot stays in tmp-dst-dir{}", line.note());
         }
-        true
     }
 
-    /// Publishes on a thread that may wait for the disk. Once begun it is done to its end, which `being_published` lets the
-    /// end of the program wait for.
+    /// Takes out what endpoints left that failed half-way, adds the file that tells about this
+    /// cycle, and publishes. Once begun it is done to its end, and the end of the program waits for
+    /// it.
     async fn publish(
-        &self,
-        staging: Staging,
-        (mut file, text): (StagedFile, String),
-    ) -> Result<PathBuf, Unpublished> {
-        // Dropped in this order where the work is never begun: nobody may think it done while there is something to remove.
-        let held = (staging, Arc::clone(&self.being_published).lock_owned().await);
-        let publishing = self.writers.run(move || {
-            let (staging, being_published) = held;
-            let told = file.write(text.as_bytes()).and_then(|()| file.close());
-            let published = told.and_then(|()| staging.publish());
-            drop(being_published);
-            published
-        });
-        Ok(publishing.await??)
-    }
-
-    /// Held while a snapshot is being published.
-    pub(crate) fn being_published(&self) -> Arc<Mutex<()>> {
-        Arc::clone(&self.being_published)
-    }
-
-    /// Takes out what endpoints left that failed half-way, and makes the file that tells about this cycle; returns it with what
-    /// it is to hold.
-    fn complete(
         &mut self,
-        staging: &Staging,
-        missing: &HashSet<String>,
+        staged: Staged,
+        asked: Asked,
         start: Instant,
-    ) -> Result<(StagedFile, String), spool::writer::Error> {
-        let files = staging.files();
-        for name in missing {
-            for part in [Part::Info, Part::Stat] {
-                files.remove(format!("{name}{}", part.suffix()).as_ref())?;
-            }
-        }
-        let file = files.create(spool::cycle::FILE_NAME.as_ref())?;
+    ) -> Result<(), NoSnapshot> {
+        let Some(staging) = staged.take() else { return Err(Broken::Gone.into()) };
         let elapsed = start.elapsed().as_millis();
         self.told.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        Ok((file, self.told.write()))
+        let (text, missing, bytes) = (self.told.write(), asked.failed(), asked.bytes);
+        let work = move || complete_and_publish(staging, &asked.absent, &text);
+        let doing = Doing { what: "publish a snapshot to", directory: &self.config.dst_dir };
+        let published = self.disk.run(doing, work).await??;
+        info!(
+            snapshot = %published.path.display(),
+            endpoints = self.told.endpoints,
+            missing,
+            bytes,
+            milliseconds = start.elapsed().as_millis(),
+            "published"
+        );
+        self.look_at(&published);
+        Ok(())
     }
 
-    /// Asks all at once. Returns those that answered.
+    /// Logs what is unusual about a published snapshot.
+    fn look_at(&self, published: &Published) {
+        let Published { path, seconds, wanted, unsynced } = published;
+        if seconds == wanted {
+            let line = self.journal.ends("name");
+            if line.is_due() {
+                info!("snapshots bear the seconds of their cycles again{}", line.note());
+            }
+        } else {
+            let line = self.journal.begins("name", "taken");
+            if line.is_due() {
+                warn!(
+                    wanted,
+                    taken = seconds,
+                    "a snapshot of this second waits already (was the clock set back?), so the \
+                     next free one names this{}",
+                    line.note()
+                );
+            }
+        }
+        if let Some(error) = unsynced {
+            let line = self.journal.begins("sync", "refused");
+            if line.is_due() {
+                let snapshot = path.display();
+                warn!(%error, %snapshot, "published, yet a power cut could undo it{}", line.note());
+            }
+        } else if self.journal.ends("sync").is_due() {
+            info!("snapshots are synced again");
+        }
+    }
+
+    /// Asks all at once.
     async fn ask_all(
         &mut self,
         endpoints: Vec<Endpoint>,
         staging: &Staging,
         start: Instant,
-    ) -> Vec<Answered> {
+    ) -> Asked {
         let client = Arc::new(Client {
             limits: Limits::new(&self.config, start),
             files: staging.files(),
+            tmp_dst_dir: self.config.tmp_dst_dir.clone(),
             writers: self.writers.clone(),
+            lookups: self.lookups.clone(),
+            journal: self.journal.clone(),
         });
+        let absent = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+        let mut all = Asked { endpoints: endpoints.len(), absent, ..Asked::default() };
         let mut asked = JoinSet::new();
         for endpoint in endpoints {
             let client = Arc::clone(&client);
@@ -230,22 +316,89 @@ impl Cycles {
             let way = if apart { Way::Apart } else { Way::Together };
             asked.spawn(async move { (client.pull(&endpoint, way).await, endpoint) });
         }
-        let mut answered = Vec::new();
         while let Some(ended) = asked.join_next().await {
             match ended {
                 Ok((Ok((bytes, way)), endpoint)) => {
-                    answered.push(Answered { name: endpoint.name, bytes });
-                    if way == Way::Apart {
-                        self.apart.insert(endpoint.address);
+                    all.absent.remove(&endpoint.name);
+                    all.bytes += bytes;
+                    self.has_answered(endpoint, way);
+                }
+                Ok((Err(failure), endpoint)) => {
+                    if self.has_failed(endpoint, &failure) {
+                        all.left_out += 1;
+                        all.endpoints -= 1;
                     }
                 }
-                Ok((Err(reason), endpoint)) => {
-                    warn!(%endpoint, %reason, "no answer");
-                    self.apart.remove(&endpoint.address);
+                Err(error) => {
+                    error!(%error, "an endpoint's task broke down: a mistake, please report it");
                 }
-                Err(error) => error!(%error, "an endpoint's task broke down"),
             }
         }
-        answered
+        all
     }
+
+    fn has_answered(&mut self, endpoint: Endpoint, way: Way) {
+        let line = self.journal.endpoint_ends(&endpoint.to_string());
+        if line.is_due() {
+            info!(%endpoint, "answers again{}", line.note());
+        }
+        if way == Way::Apart {
+            self.apart.insert(endpoint.address.clone());
+        } else {
+            let line = self.journal.ends(&format!("apart {endpoint}"));
+            if line.is_due() {
+                info!(%endpoint, "takes both commands at a time again{}", line.note());
+            }
+        }
+        self.known.insert(endpoint.address);
+    }
+
+    /// Whether it is no stats socket, and so is left out.
+    fn has_failed(&mut self, endpoint: Endpoint, failure: &Failure) -> bool {
+        self.apart.remove(&endpoint.address);
+        let has_answered = self.known.contains(&endpoint.address);
+        let other = failure.other_kind(has_answered).filter(|_| endpoint.was_found);
+        if let Some(why) = other {
+            let line = self.journal.endpoint_begins(&endpoint.to_string(), why);
+            if line.is_due() {
+                warn!(
+                    socket = %endpoint,
+                    why,
+                    "left out: it is no stats socket; keep it out of socket-dir{}",
+                    line.note()
+                );
+            }
+            return true;
+        }
+        let line = self.journal.endpoint_begins(&endpoint.to_string(), &failure.state());
+        if line.is_due() {
+            warn!(%endpoint, reason = %failure, "no answer{}", line.note());
+        }
+        if failure.shows_a_stats_socket() {
+            self.known.insert(endpoint.address);
+        }
+        false
+    }
+}
+
+fn complete_and_publish(
+    staging: Staging,
+    absent: &HashSet<String>,
+    text: &str,
+) -> Result<Published, spool::writer::Error> {
+    let files = staging.files();
+    for name in absent {
+        for part in [Part::Info, Part::Stat] {
+            files.remove(format!("{name}{}", part.suffix()).as_ref())?;
+        }
+    }
+    let mut file = files.create(spool::cycle::FILE_NAME.as_ref())?;
+    file.write(text.as_bytes())?;
+    file.close()?;
+    staging.publish()
+}
+
+/// A spool is as good after a panic as before it: what it knows is looked at again each time.
+fn locked(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
+    spool.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@
 //! a name means the same socket in every cycle.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use config::Address;
-use tracing::{debug, warn};
+use daemon::remedy;
+use tracing::debug;
 
 /// One stats socket of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,32 +22,48 @@ pub(crate) struct Endpoint {
     pub(crate) address: Address,
     /// What its files are called, without their suffix: fit for a file name and for a log.
     pub(crate) name: String,
+    /// Whether `socket-dir` alone names it. Any socket can lie there, so one that is no stats socket
+    /// is left out. What `servers` lists is asked for by name and always counts.
+    pub(crate) was_found: bool,
 }
 
 /// `socket-dir` cannot be looked up.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read socket-dir {}: {source}", path.display())]
+#[error("cannot read socket-dir {}: {source}{}", path.display(), remedy::of(source))]
 pub(crate) struct LookupError {
     path: PathBuf,
     source: io::Error,
 }
 
-/// Finds the endpoints anew for each cycle, for sockets come and go with their HAProxy.
-#[derive(Debug)]
+impl LookupError {
+    pub(crate) fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// Finds the endpoints anew for each cycle, for sockets come and go with their HAProxy. Works on the
+/// disk, so it can block.
+#[derive(Debug, Clone)]
 pub(crate) struct Finder {
     socket_dir: Option<PathBuf>,
     servers: Vec<Address>,
-    /// The names that were said to be those of several sockets, so that it is said once.
-    said: BTreeSet<String>,
+}
+
+/// What there is to ask.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Base names that several sockets have.
+    pub(crate) shared: BTreeSet<String>,
 }
 
 impl Finder {
     pub(crate) fn new(socket_dir: Option<PathBuf>, servers: Vec<Address>) -> Self {
-        Self { socket_dir, servers, said: BTreeSet::new() }
+        Self { socket_dir, servers }
     }
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
-    pub(crate) fn find(&mut self) -> Result<Vec<Endpoint>, LookupError> {
+    pub(crate) fn find(&self) -> Result<Found, LookupError> {
         let mut addresses = self.servers.clone();
         if let Some(dir) = &self.socket_dir {
             let sockets =
@@ -56,22 +73,29 @@ impl Finder {
         // Asked twice, a process would count twice.
         let mut seen = HashSet::new();
         addresses.retain(|address| seen.insert(address.clone()));
-        let (endpoints, shared) = named(addresses);
-        for name in shared.difference(&self.said) {
-            warn!(
-                name,
-                "several sockets have this base name, so their files are named by their whole paths"
-            );
+        let (mut endpoints, shared) = named(addresses);
+        for endpoint in &mut endpoints {
+            endpoint.was_found = !self.servers.contains(&endpoint.address);
         }
-        self.said = shared;
-        Ok(endpoints)
+        Ok(Found { endpoints, shared })
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            Address::Unix(path) => write!(formatter, "unix://{}", path.display()),
+            // A line feed in a path must not forge a line of the log.
+            Address::Unix(path) => {
+                formatter.write_str("unix://")?;
+                for letter in path.to_string_lossy().chars() {
+                    if letter.is_control() {
+                        write!(formatter, "{}", letter.escape_default())?;
+                    } else {
+                        formatter.write_char(letter)?;
+                    }
+                }
+                Ok(())
+            }
             Address::Tcp { host, port } if host.contains(':') => {
                 write!(formatter, "tcp://[{host}]:{port}")
             }
@@ -88,7 +112,7 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let is_socket = fs::metadata(&path).is_ok_and(|it| it.file_type().is_socket());
         if is_socket && is_passing(&path) {
-            debug!(socket = %path.display(), "left out: HAProxy makes it for the time of a reload");
+            debug!(socket = ?path, "left out: HAProxy makes it for the time of a reload");
         } else if is_socket {
             sockets.push(path);
         }
@@ -115,7 +139,7 @@ fn is_passing(path: &Path) -> bool {
 fn named(addresses: Vec<Address>) -> (Vec<Endpoint>, BTreeSet<String>) {
     let mut endpoints: Vec<Endpoint> = addresses
         .into_iter()
-        .map(|address| Endpoint { name: short_name(&address), address })
+        .map(|address| Endpoint { name: short_name(&address), address, was_found: false })
         .collect();
     let mut shared = BTreeSet::new();
     loop {
@@ -223,8 +247,10 @@ mod tests {
 
     #[test]
     fn a_name_of_any_bytes_can_be_logged_and_written() {
-        let path = PathBuf::from(OsStr::from_bytes(b"/run/\xff\n"));
-        assert_eq!(names(vec![Address::Unix(path)]), ["%2frun%2f%ff%0a"]);
+        let path = PathBuf::from(OsStr::from_bytes(b"/run/\xff\n\x1b"));
+        let endpoints = named(vec![Address::Unix(path)]).0;
+        assert_eq!(endpoints[0].name, "%2frun%2f%ff%0a%1b");
+        assert_eq!(endpoints[0].to_string(), "unix:///run/\u{fffd}\\n\\u{1b}");
     }
 
     #[test]
@@ -237,8 +263,10 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         symlink(at("missing"), at("dangling")).unwrap();
         let servers = vec![tcp("lb1", 80), Address::Unix(at("b.sock")), tcp("lb1", 80)];
-        let mut finder = Finder::new(Some(dir.path().into()), servers);
-        let found = finder.find().unwrap();
+        let finder = Finder::new(Some(dir.path().into()), servers);
+        let found = finder.find().unwrap().endpoints;
+        let by_chance: Vec<_> = found.iter().map(|endpoint| endpoint.was_found).collect();
+        assert_eq!(by_chance, [false, false, true, true, true]);
         let names: Vec<_> = found.iter().map(|endpoint| &*endpoint.name).collect();
         assert_eq!(names, ["lb1:80", "b.sock", ".e", "a", "d.tmp"]);
         drop(listening);

@@ -1,14 +1,20 @@
 //! What haproxystats-pull does: cycle after cycle it asks every stats socket and publishes the
 //! answers as one snapshot.
 //!
-//! One thread, the caller's, does all that waits for sockets; `workers` threads take what has come
-//! and write it to files. One endpoint that fails never disturbs the others' connections, yet no
+//! One thread, the caller's, does all that waits for sockets and never touches a disk; `workers`
+//! threads take what has come and write it to files; tokio's threads for blocking work do all else
+//! on the disk. One endpoint that fails never disturbs the others' connections, yet no
 //! snapshot is published without it unless `allow-partial` says so: sums over a part would read as
 //! a drop. Memory is bounded by buffers, not by answers, which go to their files as they come.
 
 mod client;
 mod cycle;
+mod disk;
 mod endpoint;
+mod failure;
+mod journal;
+mod lookups;
+mod no_snapshot;
 mod run;
 mod source;
 mod stream;
@@ -18,6 +24,8 @@ mod writers;
 pub use run::run;
 
 use std::io;
+
+use daemon::remedy;
 
 /// Why pulling cannot begin. What goes wrong later is said in the log, and the next cycle tries
 /// again.
@@ -30,13 +38,16 @@ pub enum Error {
     #[error(transparent)]
     Spool(#[from] spool::writer::Error),
     /// The threads that read answers and write files do not start.
-    #[error("cannot start {count} threads for writing files: {source}")]
+    #[error("cannot start {count} threads for writing files: {source}{}", remedy::of(source))]
     Threads {
         /// How many `workers` asks for.
         count: usize,
         /// What the system said.
         source: io::Error,
     },
+    /// The work at the start was not done.
+    #[error("cannot prepare tmp-dst-dir and dst-dir: {0}")]
+    Opening(String),
 }
 
 impl Error {

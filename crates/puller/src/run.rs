@@ -2,7 +2,7 @@
 //!
 //! Cycles never overlap: one that lasts longer skips the starts that it missed, and the phase
 //! stays. While the spool is full (`queue-size`) none is run. The end cuts through whatever is
-//! going on, except the publishing rename.
+//! going on, except for work on the disk, which it waits for within a bound.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,14 +14,18 @@ use tracing::{info, warn};
 
 use crate::Error;
 use crate::cycle::Cycles;
+use crate::disk::Disk;
+use crate::journal::Journal;
 
-/// How long the end waits for a snapshot that is being published.
-const PUBLISH_GRACE: Duration = Duration::from_millis(700);
+/// How long the end waits for the disk: for a snapshot that is being published, and for the removal
+/// of one that was not finished.
+const DISK_GRACE: Duration = Duration::from_millis(700);
 
-/// Pulls until `shutdown` completes with the reason for it. Nothing is left in `tmp_dst_dir` then.
+/// Pulls until `shutdown` completes with the reason for it. Nothing is left in `tmp_dst_dir` then,
+/// unless the disk hangs.
 ///
 /// Needs a tokio runtime with I/O and timers. Threads that hang on a dead disk or name server are
-/// left behind.
+/// left behind: the caller ends the runtime without waiting for them (`shutdown_background`).
 ///
 /// # Errors
 ///
@@ -32,24 +36,24 @@ pub async fn run(
     service: Service,
     shutdown: impl Future<Output = &'static str>,
 ) -> Result<(), Error> {
-    let interval = config.pull_interval;
-    let cycles = Cycles::new(config, clock)?;
-    let being_published = cycles.being_published();
-    service.ready();
+    let journal = Journal::new(clock, service);
+    let (disk, ends) = Disk::new(journal.clone());
     let reason = tokio::select! {
         biased;
         reason = shutdown => reason,
         never = live(service) => match never {},
-        never = pull(cycles, interval, service) => match never {},
+        begun = pull(config, clock, service, journal, disk) => match begun? {},
     };
     service.stopping();
-    // What is being published is whole: it had better come out than be cleaned at the next start. A disk that hangs is left behind.
-    let _ = timeout(PUBLISH_GRACE, being_published.lock()).await;
+    // What is being published is whole, so it should come out; what is not is being removed.
+    if timeout(DISK_GRACE, ends.wait()).await.is_err() {
+        warn!("the disk has not answered at the end: the next start removes what was not finished");
+    }
     info!(reason, "ended");
     Ok(())
 }
 
-/// Says that the one thread of the sockets does not hang.
+/// Tells the watchdog that the thread of the sockets is running.
 async fn live(service: Service) -> Infallible {
     let Some(interval) = service.alive_interval() else { return std::future::pending().await };
     loop {
@@ -58,38 +62,62 @@ async fn live(service: Service) -> Infallible {
     }
 }
 
-async fn pull(mut cycles: Cycles, interval: Duration, service: Service) -> Infallible {
+async fn pull(
+    config: Pull,
+    clock: Clock,
+    service: Service,
+    journal: Journal,
+    disk: Disk,
+) -> Result<Infallible, Error> {
+    let interval = config.pull_interval;
+    let mut cycles = Cycles::new(config, clock, journal.clone(), disk).await?;
+    service.ready();
     let start = Instant::now();
     let mut number = 0;
-    let mut skipped_while_full = None;
+    let mut skipped = 0_u64;
     loop {
-        if cycles.spool_is_full() {
-            if skipped_while_full.is_none() {
-                warn!("paused: dst-dir holds as many snapshots as queue-size allows");
-                service.status("paused: dst-dir holds as many snapshots as queue-size allows");
+        if cycles.spool_is_full().await {
+            let line = journal.begins("spool", "full");
+            if line.is_due() {
+                let note = line.note();
+                warn!("paused: dst-dir holds as many snapshots as queue-size allows{note}");
             }
-            *skipped_while_full.get_or_insert(0_u64) += 1;
+            service.status("paused: dst-dir holds as many snapshots as queue-size allows");
+            skipped += 1;
             cycles.skip();
         } else {
-            if let Some(skipped) = skipped_while_full.take() {
-                info!(skipped, "going on: dst-dir has room again");
+            let line = journal.ends("spool");
+            if line.is_due() {
+                info!(skipped, "going on: dst-dir has room again{}", line.note());
             }
+            skipped = 0;
             service.status(cycles.cycle().await);
         }
         let next = next_number(start.elapsed(), interval);
-        let missed = next - number - 1;
-        if missed > 0 {
-            warn!(missed, "a cycle took longer than pull-interval");
-        }
+        look_at_missed(&journal, next - number - 1);
         number = next;
         sleep_until(start + after(interval, number)).await;
     }
 }
 
+/// Logs when cycles begin to take longer than the interval, and when they no longer do.
+fn look_at_missed(journal: &Journal, missed: u64) {
+    if missed > 0 {
+        let line = journal.begins("interval", "too short");
+        if line.is_due() {
+            warn!(missed, "a cycle took longer than pull-interval{}", line.note());
+        }
+        return;
+    }
+    let line = journal.ends("interval");
+    if line.is_due() {
+        info!("cycles take less than pull-interval again{}", line.note());
+    }
+}
+
 /// The number of the first cycle, counted from 0, that begins after `elapsed`.
 fn next_number(elapsed: Duration, interval: Duration) -> u64 {
-    // The configuration allows no zero; for whoever calls us otherwise it is the shortest interval
-    // there is.
+    // The configuration refuses zero; a caller that passes it gets the shortest interval.
     let begun = elapsed.as_nanos() / interval.as_nanos().max(1);
     u64::try_from(begun).unwrap_or(u64::MAX).saturating_add(1)
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
+use rustix::net::Shutdown;
 use tokio::net;
 
 /// Watched: what comes wakes the thread of all sockets, whether anybody waits for it or not.
@@ -48,6 +49,16 @@ impl Watched {
             }
         }
         Ok(())
+    }
+
+    /// Tells the other end that no command follows. HAProxy's master CLI, a peer and a server behind
+    /// a socket for traffic close then, whereas they would keep us waiting; a stats socket answers
+    /// as before. One that is closed by now is found out by reading.
+    pub(crate) fn end_sending(&self) {
+        let _ = match self {
+            Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write),
+            Self::Tcp(stream) => rustix::net::shutdown(stream, Shutdown::Write),
+        };
     }
 
     pub(crate) fn unwatch(self) -> io::Result<Unwatched> {

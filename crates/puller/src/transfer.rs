@@ -12,8 +12,8 @@ use std::time::Duration;
 use spool::writer::{StagedFile, StagedFiles};
 use tokio::time::Instant;
 
-use crate::client::Failure;
-use crate::source::haproxy::{Answers, Question};
+use crate::failure::Failure;
+use crate::source::haproxy::{Answers, Part, Question};
 
 /// Bytes read at once; a buffer lives while a writer works, so that there are as many as writers.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -34,12 +34,19 @@ const LONG_BYTES: u64 = 8 * 1024;
 /// What one connection has still to give.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    files: StagedFiles,
-    name: String,
     answers: Answers,
-    file: Option<StagedFile>,
+    target: Target,
+    /// [`BUFFER_BYTES`], but for tests.
     buffer_bytes: usize,
     total: u64,
+}
+
+/// Where the answers go: into a file each, one after the other.
+#[derive(Debug)]
+struct Target {
+    files: StagedFiles,
+    name: String,
+    file: Option<StagedFile>,
 }
 
 /// How a turn ended.
@@ -67,15 +74,12 @@ impl Transfer {
     pub(crate) fn new(
         question: &Question,
         (files, name): (StagedFiles, &str),
-        buffer_limit: usize,
         answer_bytes: u64,
     ) -> Self {
         Self {
-            files,
-            name: name.to_owned(),
             answers: Answers::new(question.parts, answer_bytes),
-            file: None,
-            buffer_bytes: buffer_limit.clamp(1, BUFFER_BYTES),
+            target: Target { files, name: name.to_owned(), file: None },
+            buffer_bytes: BUFFER_BYTES,
             total: 0,
         }
     }
@@ -141,7 +145,7 @@ impl Transfer {
                 Err(source) => {
                     // It may hold why the connection was broken.
                     self.write(&buffer[..*filled])?;
-                    return Err(Failure::Read { bytes: self.total, source });
+                    return Err(self.broken(source));
                 }
             }
             if *filled == room {
@@ -159,33 +163,42 @@ impl Transfer {
         self.buffer_bytes - over as usize
     }
 
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
-        while let Some(part) = self.answers.part()
-            && !bytes.is_empty()
-        {
-            let (count, whole) = self.answers.take(bytes)?;
-            let (taken, rest) = bytes.split_at(count);
-            let mut file = match self.file.take() {
-                Some(file) => file,
-                None => self.files.create(format!("{}{}", self.name, part.suffix()).as_ref())?,
-            };
-            file.write(taken)?;
-            if whole {
-                file.close()?;
-            } else {
-                self.file = Some(file);
-            }
-            bytes = rest;
-        }
-        Ok(())
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let target = &mut self.target;
+        self.answers.take(bytes, |part, bytes, is_whole| target.write(part, bytes, is_whole))
     }
 
     fn end(&mut self) -> Result<Turn, Failure> {
         self.answers.end()?;
-        if let Some(file) = self.file.take() {
+        if let Some(file) = self.target.file.take() {
             file.close()?;
         }
         Ok(Turn::Done)
+    }
+
+    /// The connection ended with an error. HAProxy can reset it in place of the second answer, when
+    /// the commands reach it in two segments.
+    fn broken(&mut self, source: io::Error) -> Failure {
+        match self.answers.end() {
+            Err(fault) if self.total > 0 && fault.asks_for_one_at_a_time() => fault.into(),
+            _ => Failure::Read { bytes: self.total, source },
+        }
+    }
+}
+
+impl Target {
+    fn write(&mut self, part: Part, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.files.create(format!("{}{}", self.name, part.suffix()).as_ref())?,
+        };
+        file.write(bytes)?;
+        if is_whole {
+            file.close()?;
+        } else {
+            self.file = Some(file);
+        }
+        Ok(())
     }
 }
 
@@ -193,10 +206,13 @@ impl Transfer {
 mod tests {
     use std::collections::VecDeque;
 
-    use spool::writer::Spool;
+    use spool::writer::{Spool, Staging};
 
     use super::*;
-    use crate::source::haproxy::TOGETHER;
+    use crate::source::haproxy::{Fault, TOGETHER};
+
+    const INFO: &[u8] = b"Name: HAProxy\nUptime: 0d 0h00m05s\n\n";
+    const STAT: &[u8] = b"# pxname,svname,\nweb,FRONTEND,\n\n";
 
     /// Gives what it is told to, and nothing after that.
     struct Script(VecDeque<io::Result<Vec<u8>>>);
@@ -209,13 +225,17 @@ mod tests {
         }
     }
 
-    fn turn(script: Vec<io::Result<Vec<u8>>>, others_wait: bool) -> Result<Turn, Failure> {
-        let root = tempfile::tempdir().unwrap();
+    /// A transfer of both answers, and where its files lie.
+    fn transfer(root: &tempfile::TempDir) -> (Transfer, Staging) {
         let at = |name| root.path().join(name);
         let mut spool = Spool::open(&at("in"), &at("in.tmp"), false).unwrap();
         let staging = spool.stage(1_700_000_000).unwrap();
-        let mut transfer =
-            Transfer::new(&TOGETHER[0], (staging.files(), "a"), BUFFER_BYTES, 1 << 30);
+        (Transfer::new(&TOGETHER[0], (staging.files(), "a"), 1 << 30), staging)
+    }
+
+    fn turn(script: Vec<io::Result<Vec<u8>>>, others_wait: bool) -> Result<Turn, Failure> {
+        let root = tempfile::tempdir().unwrap();
+        let (mut transfer, _staging) = transfer(&root);
         transfer.turn(&mut Script(script.into()), None, || others_wait)
     }
 
@@ -225,6 +245,34 @@ mod tests {
             vec![Ok(b"Unknown command\n".to_vec()), Err(io::ErrorKind::ConnectionReset.into())];
         let failure = turn(script, false).unwrap_err();
         assert!(failure.to_string().contains("refused"), "{failure}");
+    }
+
+    #[test]
+    fn a_reset_in_place_of_the_second_answer_asks_for_one_command_at_a_time() {
+        let reset = || Err(io::ErrorKind::ConnectionReset.into());
+        let failure = turn(vec![Ok(INFO.to_vec()), reset()], false).unwrap_err();
+        assert!(matches!(failure, Failure::Answer(Fault::Nothing(Part::Stat))), "{failure}");
+        // Within an answer, after both, and before any.
+        for sent in [b"Name: HAPr".to_vec(), [INFO, STAT].concat(), vec![]] {
+            let pieces = if sent.is_empty() { vec![reset()] } else { vec![Ok(sent), reset()] };
+            let failure = turn(pieces, false).unwrap_err();
+            assert!(matches!(failure, Failure::Read { .. }), "{failure}");
+        }
+    }
+
+    #[test]
+    fn answers_come_through_buffers_of_any_size() {
+        for buffer_bytes in 1..=INFO.len() + STAT.len() {
+            let root = tempfile::tempdir().unwrap();
+            let (mut transfer, staging) = transfer(&root);
+            transfer.buffer_bytes = buffer_bytes;
+            let mut sent = [INFO, STAT].concat();
+            while transfer.turn(&mut &sent[..], None, || false).unwrap() != Turn::Done {
+                sent.clear();
+            }
+            let file = |name| std::fs::read(staging.dir().join(name)).unwrap();
+            assert_eq!((&*file("a_info"), &*file("a_stat")), (INFO, STAT), "{buffer_bytes} bytes");
+        }
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Threads that do what may block on the disk, so that the one thread of the sockets never does.
 //!
 //! Work is handed over and its result awaited. Work whose caller has gone away is dropped unbegun.
-//! The threads are never joined: one that hangs on a dead disk must not hold up the end of the
-//! program.
+//! Work that panics fails its caller, and its thread lives on. The threads are never joined: one
+//! that hangs on a dead disk must not hold up the end of the program.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::dispatcher::{self, Dispatch};
+use tracing::error;
 
 /// Work that waits for a thread; more waits with its caller.
 const WAITING_WORK: usize = 64;
@@ -28,10 +30,16 @@ pub(crate) struct Writers {
     places: Arc<Semaphore>,
 }
 
-/// No thread is left to do the work.
+/// The work was not done.
 #[derive(Debug, thiserror::Error)]
-#[error("the threads that read answers and write files have ended")]
-pub(crate) struct Gone;
+pub(crate) enum Broken {
+    /// It panicked.
+    #[error("a thread panicked; this is a mistake of haproxystats-pull, please report it")]
+    Panicked,
+    /// No thread is left.
+    #[error("the threads that read answers and write files have ended; restart haproxystats-pull")]
+    Gone,
+}
 
 impl Writers {
     pub(crate) fn start(threads: usize) -> io::Result<Self> {
@@ -58,18 +66,48 @@ impl Writers {
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Gone> {
+    ) -> Result<T, Broken> {
         let (done, result) = oneshot::channel();
         // What is logged on the way goes where the caller's log goes.
         let log = dispatcher::get_default(Dispatch::clone);
         let begin = Box::new(move || {
             if !done.is_closed() {
+                let result = dispatcher::with_default(&log, || catch(work));
                 // The caller may go away while we work; then nobody wants the result.
-                let _ = done.send(dispatcher::with_default(&log, work));
+                let _ = done.send(result);
             }
         });
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Gone)?;
-        self.work.send(Work { begin, place }).map_err(|_| Gone)?;
-        result.await.map_err(|_| Gone)
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Broken::Gone)?;
+        self.work.send(Work { begin, place }).map_err(|_| Broken::Gone)?;
+        result.await.map_err(|_| Broken::Gone)?
+    }
+}
+
+/// Does work and survives its panic. Nobody sees the state that a panic leaves: it goes with the
+/// work.
+fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        error!(panic = text.unwrap_or("no text"), "a thread panicked");
+        Broken::Panicked
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_fails_its_caller_and_the_thread_lives_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let writers = Writers::start(1).unwrap();
+            for _ in 0..3 {
+                let broken = writers.run(|| panic!("on purpose")).await;
+                assert!(matches!(broken, Err::<(), _>(Broken::Panicked)), "{broken:?}");
+            }
+            assert_eq!(writers.run(|| 7).await.unwrap(), 7);
+        });
     }
 }

@@ -18,8 +18,8 @@ pub fn is_snapshot(name: &str) -> bool {
 /// The seconds that the name of a snapshot says; `None` for any other name.
 #[must_use]
 pub fn seconds(name: &str) -> Option<u64> {
-    // `parse` alone would take a sign too.
-    // So many digits have the largest number: with more, zeros in front, a name grows out of what a file system takes.
+    // `parse` alone would accept a sign too. `u64::MAX` has 20 digits; without this bound, leading
+    // zeros could make a name longer than NAME_MAX.
     let digits = (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_digit());
     if digits { name.parse().ok() } else { None }
 }
@@ -59,7 +59,8 @@ impl PartialOrd for ByAge {
     }
 }
 
-/// How many visible directories stand in `dir`; a `dir` that is not there holds none.
+/// How many snapshots stand in `dir`; a `dir` that is not there holds none. Other directories, such
+/// as `lost+found` at the top of a file system, do not count: nobody would ever take them away.
 ///
 /// # Errors
 ///
@@ -74,7 +75,7 @@ pub fn waiting(dir: &Path) -> io::Result<usize> {
         let entry = entry?;
         // A file system that keeps no types asks the entry itself, which may be gone by then.
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_directory && !is_hidden(&entry.file_name().to_string_lossy()) {
+        if is_directory && entry.file_name().to_str().is_some_and(is_snapshot) {
             count += 1;
         }
     }
@@ -125,13 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn only_visible_directories_wait() {
+    fn only_directories_that_are_named_as_snapshots_wait() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(waiting(&dir.path().join("missing")).unwrap(), 0);
         fs::create_dir(dir.path().join("1700000000")).unwrap();
-        fs::create_dir(dir.path().join("other")).unwrap();
-        fs::create_dir(dir.path().join(".1600000000")).unwrap();
+        for other in ["lost+found", "other", ".1600000000", "1600000000.old"] {
+            fs::create_dir(dir.path().join(other)).unwrap();
+        }
         fs::write(dir.path().join("1700000001"), "a file").unwrap();
-        assert_eq!(waiting(dir.path()).unwrap(), 2);
+        assert_eq!(waiting(dir.path()).unwrap(), 1);
     }
 }

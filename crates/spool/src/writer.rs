@@ -7,32 +7,44 @@
 //! - Both directories are on one file system and neither lies in the other's sight. `Spool::open`
 //!   tries this and refuses.
 //! - A rename never replaces: where the name is taken (the clock was set back) the next free second
-//!   is used, and said.
+//!   is used, and [`Published`] tells it.
 //! - With `sync`, each file, then the staged directory, is on the disk before the rename, and both
 //!   parents after it. So what stands in `incoming` after a power cut is whole.
 //! - A `Staging` that is dropped is abandoned: its directory goes. A SIGKILL leaves it, and
 //!   `Spool::clean` removes it at the next start.
+//! - A staged directory is ours by a marker, the file of [`crate::cycle`], which is empty until the
+//!   end. It has the marker before it has its name, and loses its name before it loses the marker.
+//!   A directory without the marker is never removed: an operator can set `tmp-dst-dir` to a
+//!   directory that others use.
 //! - One program writes to one pair of directories, or cleaning would remove what another stages:
 //!   the staging directory is locked. The other directory's lock is its reader's.
 //! - Either directory may vanish at any time: the next `stage` makes it again, and locks it.
 
-use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::remedy;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::lock::{Lock, Refused};
-use crate::name;
+use crate::{cycle, name};
 
-/// So many seconds are tried for a name that is free; more are never taken in a row.
+mod staging;
+
+pub use staging::{Published, StagedFile, StagedFiles, Staging};
+
+/// Seconds that are tried for a name that is free; more are never taken in a row.
 const NAME_TRIES: u64 = 1_000;
+
+/// Hidden names in the staging directory that begin so are ours.
+const HIDDEN: &str = ".haproxystats-";
+
+/// A directory that has not got its marker and its name yet.
+const UNNAMED: &str = ".haproxystats-staging";
 
 /// Moved from the staging directory to the other at start, to learn whether a rename can do it.
 const PROBE: &str = ".haproxystats-probe";
@@ -41,7 +53,7 @@ const PROBE: &str = ".haproxystats-probe";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused something.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {source}{}", path.display(), remedy::of(source))]
     Io {
         /// What was tried, as a verb.
         doing: &'static str,
@@ -88,21 +100,31 @@ pub enum Error {
         by: Option<String>,
     },
     /// Neither the wanted name nor any of those after it is free.
-    #[error("no free name in {} from {first} on, {NAME_TRIES} tried", dir.display())]
+    #[error(
+        "no free name in {} from {first} on, {NAME_TRIES} tried; set the clock right, or remove \
+         what stands there",
+        dir.display()
+    )]
     NoFreeName {
         /// Where a name was looked for.
         dir: PathBuf,
         /// The first name tried.
         first: u64,
     },
-    /// A file of the snapshot comes when it is published, given up, or to be without that file.
-    #[error("{} comes too late for its snapshot", path.display())]
+    /// A file of the snapshot comes when it is published, abandoned, or to be without that file.
+    #[error(
+        "{} comes too late for its snapshot; raise pull-timeout, or look why the disk is slow",
+        path.display()
+    )]
     TooLate {
         /// The file.
         path: PathBuf,
     },
     /// A file of the snapshot was begun and not closed.
-    #[error("{} is not whole: {} was not closed", dir.display(), file.display())]
+    #[error(
+        "{} is not whole: {} was not closed; this is a mistake of haproxystats-pull, please report it",
+        dir.display(), file.display()
+    )]
     Unfinished {
         /// The staged directory.
         dir: PathBuf,
@@ -118,45 +140,6 @@ pub struct Spool {
     tmp: PathBuf,
     sync: bool,
     lock: Lock,
-}
-
-/// A snapshot that is being filled. Dropped, it is abandoned and leaves nothing.
-#[derive(Debug)]
-pub struct Staging {
-    dst: PathBuf,
-    tmp: PathBuf,
-    seconds: u64,
-    files: StagedFiles,
-    /// Whether the directory is still ours to remove.
-    abandon: bool,
-}
-
-/// Makes the files of one `Staging`; for those who fill it side by side.
-#[derive(Debug, Clone)]
-pub struct StagedFiles {
-    dir: Arc<Path>,
-    state: Arc<Mutex<State>>,
-    sync: bool,
-}
-
-/// What those who fill a snapshot side by side must agree about.
-#[derive(Debug, Default)]
-struct State {
-    /// Files that were begun and not closed.
-    unfinished: BTreeSet<OsString>,
-    /// Files that were taken out again.
-    removed: BTreeSet<OsString>,
-    /// No file comes any more.
-    is_sealed: bool,
-}
-
-/// A file of a snapshot. Until it is closed the snapshot cannot be published.
-#[derive(Debug)]
-pub struct StagedFile {
-    file: File,
-    path: PathBuf,
-    state: Arc<Mutex<State>>,
-    sync: bool,
 }
 
 impl Spool {
@@ -192,32 +175,56 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Removes what a program that was killed left in the staging directory: directories that are
-    /// named as we name them. Returns how many went.
+    /// Removes what a program that was killed left in the staging directory. Returns how many
+    /// directories went. Others are left alone, which is logged in one line.
     ///
     /// # Errors
     ///
-    /// The staging directory cannot be read. A leftover that cannot be removed is said and stays.
+    /// The staging directory cannot be read. A leftover that cannot be removed is logged and stays.
     pub fn clean(&self) -> Result<usize, Error> {
         let failed = |source| io_error("read directory", &self.tmp, source);
-        let mut removed = 0;
+        let (mut removed, mut stay, mut unmarked) = (0, None, None);
         for entry in fs::read_dir(&self.tmp).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let is_directory = entry.file_type().map_err(failed)?.is_dir();
-            if !is_directory || !is_ours(&entry.file_name()) {
+            if !entry.file_type().map_err(failed)?.is_dir() {
                 continue;
             }
-            let leftover = entry.path();
-            match fs::remove_dir_all(&leftover) {
+            let (path, file_name) = (entry.path(), entry.file_name());
+            let Some(file_name) = file_name.to_str() else { continue };
+            let is_hidden = file_name.starts_with(HIDDEN);
+            if !is_hidden && !name::is_snapshot(file_name) {
+                continue;
+            }
+            if !is_hidden && !has_marker(&path) {
+                unmarked.get_or_insert((path, 0_usize)).1 += 1;
+                continue;
+            }
+            let gone = if is_hidden {
+                fs::remove_dir_all(&path)
+            } else {
+                remove_directory(&self.tmp, &path)
+            };
+            match gone {
                 Ok(()) => {
-                    let directory = leftover.display();
-                    info!(%directory, "removed what an earlier run had not finished");
+                    info!(directory = ?path, "removed what an earlier run had not finished");
                     removed += 1;
                 }
-                Err(error) => {
-                    warn!(%error, directory = %leftover.display(), "cannot remove a leftover");
+                Err(source) => {
+                    let error = io_error("remove the leftover", &path, source);
+                    stay.get_or_insert((error, 0_usize)).1 += 1;
                 }
             }
+        }
+        if let Some((error, count)) = stay {
+            warn!(%error, count, "leftovers of an earlier run stay");
+        }
+        if let Some((first, count)) = unmarked {
+            warn!(
+                ?first,
+                count,
+                "directories of others are left alone in tmp-dst-dir: they lack the marker of \
+                 haproxystats-pull"
+            );
         }
         Ok(removed)
     }
@@ -245,27 +252,47 @@ impl Spool {
         if !same.map_err(|source| io_error("look at", &self.tmp, source))? {
             self.lock = lock_staging(&self.tmp)?;
         }
-        for seconds in names_from(epoch_seconds) {
+        let unnamed = self.make_unnamed()?;
+        let named = self.name_it(&unnamed, epoch_seconds);
+        if named.is_err() {
+            // The next one removes it where we cannot.
+            let _ = fs::remove_dir_all(&unnamed);
+        }
+        let dir = named?;
+        Ok(Staging::new((&self.dst, &self.tmp), dir, epoch_seconds, self.sync))
+    }
+
+    /// A directory with nothing but the marker.
+    fn make_unnamed(&self) -> Result<PathBuf, Error> {
+        let dir = self.tmp.join(UNNAMED);
+        let failed = |source| io_error("create directory", &dir, source);
+        if let Err(error) = fs::create_dir(&dir) {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(failed(error));
+            }
+            fs::remove_dir_all(&dir)
+                .map_err(|source| io_error("remove the leftover", &dir, source))?;
+            fs::create_dir(&dir).map_err(failed)?;
+        }
+        let marker = dir.join(cycle::FILE_NAME);
+        if let Err(source) = File::create_new(&marker) {
+            let _ = fs::remove_dir(&dir);
+            return Err(io_error("create", &marker, source));
+        }
+        Ok(dir)
+    }
+
+    /// Gives a directory the first free name.
+    fn name_it(&self, unnamed: &Path, first: u64) -> Result<PathBuf, Error> {
+        for seconds in names_from(first) {
             let dir = self.tmp.join(seconds.to_string());
-            match fs::create_dir(&dir) {
-                Ok(()) => {
-                    return Ok(Staging {
-                        dst: self.dst.clone(),
-                        tmp: self.tmp.clone(),
-                        seconds: epoch_seconds,
-                        files: StagedFiles {
-                            dir: dir.into(),
-                            state: Arc::default(),
-                            sync: self.sync,
-                        },
-                        abandon: true,
-                    });
-                }
+            match rename_without_replacing(unnamed, &dir) {
+                Ok(()) => return Ok(dir),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(io_error("create directory", &dir, source)),
             }
         }
-        Err(Error::NoFreeName { dir: self.tmp.clone(), first: epoch_seconds })
+        Err(Error::NoFreeName { dir: self.tmp.clone(), first })
     }
 
     /// Whether the kernel refuses to rename between the two. The same device number does not say it
@@ -284,162 +311,6 @@ impl Spool {
     }
 }
 
-impl Staging {
-    /// The staged directory.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.files.dir
-    }
-
-    /// The maker of this snapshot's files.
-    #[must_use]
-    pub fn files(&self) -> StagedFiles {
-        self.files.clone()
-    }
-
-    /// Brings the snapshot into `incoming` and returns where it stands now.
-    ///
-    /// # Errors
-    ///
-    /// A file is not closed, or the system refuses; then the snapshot is abandoned.
-    pub fn publish(mut self) -> Result<PathBuf, Error> {
-        {
-            let mut state = lock(&self.files.state);
-            state.is_sealed = true;
-            if let Some(file) = state.unfinished.first() {
-                return Err(Error::Unfinished { dir: self.dir().to_owned(), file: file.into() });
-            }
-        }
-        if self.files.sync {
-            sync_directory(self.dir())?;
-        }
-        fs::create_dir_all(&self.dst)
-            .map_err(|source| io_error("create directory", &self.dst, source))?;
-        let published = self.rename_into_dst()?;
-        self.abandon = false;
-        if self.files.sync {
-            // It is published, whatever the disk says now: a reader may have taken it already.
-            for dir in [&self.dst, &self.tmp] {
-                if let Err(error) = sync_directory(dir) {
-                    let snapshot = published.display();
-                    warn!(%error, %snapshot, "published, yet a power cut could undo it");
-                }
-            }
-        }
-        Ok(published)
-    }
-
-    fn rename_into_dst(&self) -> Result<PathBuf, Error> {
-        for seconds in names_from(self.seconds) {
-            let target = self.dst.join(seconds.to_string());
-            match rename_without_replacing(self.dir(), &target) {
-                Ok(()) => {
-                    if seconds != self.seconds {
-                        warn!(
-                            wanted = self.seconds,
-                            taken = seconds,
-                            "a snapshot of this second waits already (was the clock set back?), \
-                             so the next free one names this"
-                        );
-                    }
-                    return Ok(target);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    return Err(Error::OtherFileSystem {
-                        tmp: self.tmp.clone(),
-                        dst: self.dst.clone(),
-                    });
-                }
-                Err(source) => return Err(io_error("publish", &target, source)),
-            }
-        }
-        Err(Error::NoFreeName { dir: self.dst.clone(), first: self.seconds })
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        if !self.abandon {
-            return;
-        }
-        // Whoever is late would make it a directory that is not empty.
-        lock(&self.files.state).is_sealed = true;
-        match fs::remove_dir_all(self.dir()) {
-            Ok(()) => debug!(directory = %self.dir().display(), "abandoned"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let directory = self.dir().display();
-                warn!(%error, %directory, "cannot remove what was not finished");
-            }
-        }
-    }
-}
-
-impl StagedFiles {
-    /// Begins a file, anew if it was begun before.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be created, or it was taken out, or the snapshot is published or given up.
-    pub fn create(&self, name: &OsStr) -> Result<StagedFile, Error> {
-        let path = self.dir.join(name);
-        let mut state = lock(&self.state);
-        if state.is_sealed || state.removed.contains(name) {
-            return Err(Error::TooLate { path });
-        }
-        let file = File::create(&path).map_err(|source| io_error("create", &path, source))?;
-        state.unfinished.insert(name.to_owned());
-        drop(state);
-        Ok(StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync })
-    }
-
-    /// Takes a file out of the snapshot again, closed or not; one that was never begun is no fault.
-    /// Whoever still writes to it writes into nothing, and nobody can begin it anew.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses.
-    pub fn remove(&self, name: &OsStr) -> Result<(), Error> {
-        let path = self.dir.join(name);
-        let mut state = lock(&self.state);
-        state.removed.insert(name.to_owned());
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &path, error));
-            }
-            _ => state.unfinished.remove(name),
-        };
-        Ok(())
-    }
-}
-
-impl StagedFile {
-    /// Adds to the end.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses, for example because the disk is full.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|source| io_error("write", &self.path, source))
-    }
-
-    /// Marks the file as whole; with `sync` it is on the disk after this.
-    ///
-    /// # Errors
-    ///
-    /// The disk cannot take it.
-    pub fn close(self) -> Result<(), Error> {
-        if self.sync {
-            self.file.sync_all().map_err(|source| io_error("sync", &self.path, source))?;
-        }
-        if let Some(name) = self.path.file_name() {
-            lock(&self.state).unfinished.remove(name);
-        }
-        Ok(())
-    }
-}
-
 fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
     Lock::take(tmp).map_err(|refused| match refused {
         Refused::System(source) => io_error("lock", tmp, source),
@@ -447,9 +318,25 @@ fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
     })
 }
 
-/// Whether a directory in the staging directory is named as `stage` names it.
-fn is_ours(name: &OsStr) -> bool {
-    name.to_str().is_some_and(name::is_snapshot)
+/// Whether a directory is one that `stage` made.
+fn has_marker(dir: &Path) -> bool {
+    fs::symlink_metadata(dir.join(cycle::FILE_NAME)).is_ok_and(|marker| marker.is_file())
+}
+
+/// Removes a directory with the marker. It loses its name first: a kill in between could otherwise
+/// leave a directory that has lost its marker and keeps its name.
+fn remove_directory(tmp: &Path, dir: &Path) -> io::Result<()> {
+    let base = dir.file_name().unwrap_or_default().to_string_lossy();
+    let hidden = tmp.join(format!("{HIDDEN}removed-{base}"));
+    let result = match fs::rename(dir, &hidden) {
+        Ok(()) => fs::remove_dir_all(&hidden),
+        // One that could not be removed has the hidden name already.
+        Err(_) => fs::remove_dir_all(dir),
+    };
+    result.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// `first` and the seconds after it, as many as are tried.
@@ -480,19 +367,8 @@ fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_directory(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|source| io_error("sync", dir, source))
-}
-
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io { doing, path: path.to_owned(), source }
-}
-
-/// A set of names is as good after a panic as before it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use haproxystats_spool::writer::Spool;
-use haproxystats_spool::{failed, reader};
+use haproxystats_spool::{cycle, failed, reader};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 
@@ -146,8 +146,7 @@ impl World {
             file.close().unwrap();
             contents.insert(name, text);
         }
-        let path = staging.publish().unwrap();
-        let taken: u64 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let taken = staging.publish().unwrap().seconds;
         assert!(taken >= second, "only a later second stands in for one that is taken");
         let before = self.published.insert(taken, contents);
         assert!(before.is_none(), "{taken} was overwritten");
@@ -168,6 +167,7 @@ impl World {
 fn read(directory: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
     entries
+        .filter(|entry| entry.file_name() != cycle::FILE_NAME)
         .map(|entry| {
             let name = entry.file_name().into_string().unwrap();
             (name, fs::read_to_string(entry.path()).unwrap())

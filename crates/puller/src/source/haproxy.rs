@@ -1,18 +1,29 @@
 //! HAProxy's stats socket: it takes a line of commands, answers each, an empty line after each
 //! answer, and closes.
 //!
-//! Only that closing empty line tells a whole answer from one that was cut at the end of a row. It
-//! is looked for as the bytes come, for the end of the first answer can fall anywhere in a read.
-//! The answers are kept as they were sent, each with its empty line, as the Python program keeps
-//! them.
+//! Only that closing empty line tells a whole answer from one that was cut at the end of a row. An
+//! empty line within an answer tells nothing: `description "one\n\ntwo"` puts one into `show info`.
+//! So the first of two answers ends with the last empty line before the header of the second, which
+//! is looked for as the bytes come, for it can fall anywhere in a read. The answers are kept as they
+//! were sent, each with its empty line, as the Python program keeps them.
 
 use std::mem;
 
-/// So much of an answer's beginning is kept, to know it by and to quote it.
+/// Bytes of an answer's beginning that are kept, to recognise it and to quote it.
 const HEAD_BYTES: usize = 160;
 
-/// So much of it is quoted.
+/// Bytes of it that are quoted.
 const QUOTED_BYTES: usize = 80;
+
+/// How every answer to `show stat` begins. haproxystats-process asks for it too, so that nothing is
+/// published that it would not read.
+const HEADER: &[u8] = b"# pxname,svname,";
+
+/// How HAProxy refuses a command, behind the severity that `severity-output number` puts first.
+const REFUSALS: [&str; 2] = ["Unknown command", "Permission denied"];
+
+/// How the master CLI refuses both commands. A stats socket has both, and so never says this.
+const MASTER: &str = "Unknown command, but maybe one of the following ones is a better match:";
 
 /// One answer: the command that it belongs to and the file that it goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,27 +53,37 @@ pub(crate) const APART: &[Question] = &[
     Question { line: b"show stat\n", parts: &[Part::Stat] },
 ];
 
-/// Why an answer is none.
+/// Why an answer cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     /// Nothing came before the end.
-    #[error("closed the connection without an answer to `{}`", .0.command())]
+    #[error(
+        "closed the connection without an answer to `{}`; look at the log of that HAProxy",
+        .0.command()
+    )]
     Nothing(Part),
     /// HAProxy does not do what it was asked.
-    #[error("refused `{}`: \"{quote}\"", part.command())]
+    #[error(
+        "refused `{}`: \"{quote}\"; check that it is a stats socket, and its level",
+        part.command()
+    )]
     Refused { part: Part, quote: String },
     /// It does not look like what was asked for.
-    #[error("the answer to `{}` is not one, it begins with \"{quote}\"", part.command())]
+    #[error(
+        "the answer to `{}` is not one, it begins with \"{quote}\"; check that it is a stats socket",
+        part.command()
+    )]
     Unlike { part: Part, quote: String },
     /// The connection ended before the closing empty line.
     #[error(
-        "the answer to `{}` ended after {bytes} bytes without its closing empty line",
+        "the answer to `{}` ended after {bytes} bytes without its closing empty line; look whether \
+         that HAProxy was restarted, and at its `stats timeout`",
         part.command()
     )]
     Cut { part: Part, bytes: u64 },
     /// More than `answer-limit`.
     #[error(
-        "the answer to `{}` is longer than answer-limit allows ({limit} bytes)",
+        "the answer to `{}` is longer than answer-limit allows ({limit} bytes); raise answer-limit",
         part.command()
     )]
     TooLong { part: Part, limit: u64 },
@@ -76,12 +97,18 @@ pub(crate) struct Answers {
     limit: u64,
     /// What is known of the answer at hand.
     seen: Seen,
+    /// How many bytes of [`HEADER`] have come that may begin the next answer. They were given to no
+    /// file yet, and need no buffer, because they are known.
+    held: usize,
 }
 
 #[derive(Debug)]
 struct Seen {
     bytes: u64,
+    /// How the answer begins, without empty lines before it.
     head: Vec<u8>,
+    /// How the text after the last empty line within it begins; empty if there is none.
+    last_paragraph: Vec<u8>,
     /// Whether the head was found to be of the right kind.
     known: bool,
     /// Whether the last byte ended a line, or none came.
@@ -117,77 +144,179 @@ impl Part {
                         && key.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
                 })
             }
-            // What haproxystats-process asks for, too: nothing is published that it would not read.
-            Self::Stat => line.starts_with(b"# pxname,svname,"),
+            Self::Stat => line.starts_with(HEADER),
         }
     }
 }
 
 impl Fault {
     /// Whether asking one command at a time may help: the line was refused, or only its first
-    /// command was answered.
+    /// command was answered, or where the second answer begins cannot be told.
     pub(crate) fn asks_for_one_at_a_time(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Nothing(Part::Stat))
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::Nothing(Part::Stat)
+                | Self::Unlike { part: Part::Stat, .. }
+        )
+    }
+
+    /// The answer at fault.
+    pub(crate) const fn part(&self) -> Part {
+        match self {
+            Self::Nothing(part)
+            | Self::Refused { part, .. }
+            | Self::Unlike { part, .. }
+            | Self::Cut { part, .. }
+            | Self::TooLong { part, .. } => *part,
+        }
+    }
+
+    /// What is at the other end, where its answer to the first command shows that it is no stats
+    /// socket.
+    pub(crate) fn other_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { part: Part::Info, quote }
+                if without_severity(quote).starts_with(MASTER) =>
+            {
+                Some("it is the master CLI of HAProxy")
+            }
+            Self::Unlike { part: Part::Info, quote } if quote.starts_with("HTTP/") => {
+                Some("it answers in HTTP, as a socket for traffic does")
+            }
+            // How HAProxy refuses a peer that does not begin as a peer does.
+            Self::Unlike { part: Part::Info, quote }
+                if quote.len() == 3 && quote.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                Some("it answers in the protocol of peers")
+            }
+            _ => None,
+        }
     }
 }
 
 impl Answers {
     /// Awaits `parts`, of which there is one at least, none longer than `limit` bytes.
     pub(crate) fn new(parts: &'static [Part], limit: u64) -> Self {
-        Self { parts, limit, seen: Seen::new() }
+        Self { parts, limit, seen: Seen::new(), held: 0 }
     }
 
-    /// Bytes that came of the answer at hand.
+    /// Bytes that were given to the file of the answer at hand.
     pub(crate) const fn bytes(&self) -> u64 {
         self.seen.bytes
     }
 
-    /// The answer that the next byte belongs to; `None` after the last.
-    pub(crate) fn part(&self) -> Option<Part> {
-        self.parts.first().copied()
-    }
-
-    /// Takes bytes off the front of `bytes` for the answer at hand: how many, and whether it is
-    /// whole with them. The last answer is never whole by its bytes, only by the end of the
-    /// connection.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), Fault> {
-        let Some(part) = self.part() else { return Ok((bytes.len(), false)) };
-        let is_last = self.parts.len() == 1;
-        let end = if is_last { None } else { self.seen.end_of_empty_line(bytes) };
-        let count = end.unwrap_or(bytes.len());
-        self.seen.add(&bytes[..count]);
-        if self.seen.bytes > self.limit {
-            return Err(Fault::TooLong { part, limit: self.limit });
+    /// Gives bytes, and those that were held back before, to the answers that they belong to:
+    /// `to` gets the part, bytes of it, which can be none, and whether the part is whole with them.
+    /// The last part is never whole by its bytes, only by the end of the connection.
+    pub(crate) fn take<E: From<Fault>>(
+        &mut self,
+        mut bytes: &[u8],
+        mut to: impl FnMut(Part, &[u8], bool) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while !bytes.is_empty() {
+            let Some(&part) = self.parts.first() else { return Ok(()) };
+            if self.parts.len() == 1 {
+                self.add(part, bytes)?;
+                return to(part, bytes, false);
+            }
+            if self.seen.empty_line {
+                let same = common(&HEADER[self.held..], bytes);
+                self.held += same;
+                bytes = &bytes[same..];
+                if self.held == HEADER.len() {
+                    self.begin_next(part)?;
+                    to(part, &[], true)?;
+                    self.add(Part::Stat, HEADER)?;
+                    to(Part::Stat, HEADER, false)?;
+                    continue;
+                }
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                if self.held > 0 {
+                    // It was none: these bytes are of the answer at hand.
+                    let held = &HEADER[..mem::take(&mut self.held)];
+                    self.add(part, held)?;
+                    to(part, held, false)?;
+                }
+            }
+            let count = self.seen.end_of_empty_line(bytes).unwrap_or(bytes.len());
+            self.add(part, &bytes[..count])?;
+            to(part, &bytes[..count], false)?;
+            bytes = &bytes[count..];
         }
-        if !self.seen.known && (end.is_some() || self.seen.head_is_enough()) {
-            self.seen.check(part)?;
-        }
-        if end.is_some() {
-            self.seen = Seen::new();
-            self.parts = &self.parts[1..];
-        }
-        Ok((count, end.is_some()))
+        Ok(())
     }
 
     /// The connection has ended: whether everything came.
     pub(crate) fn end(&mut self) -> Result<(), Fault> {
-        let Some(part) = self.part() else { return Ok(()) };
-        if self.seen.bytes == 0 {
+        let Some(&part) = self.parts.first() else { return Ok(()) };
+        if self.seen.bytes == 0 && self.held == 0 {
             return Err(Fault::Nothing(part));
         }
         if !self.seen.known {
             self.seen.check(part)?;
         }
-        if self.parts.len() > 1 || !self.seen.empty_line {
+        if self.parts.len() > 1 {
+            return Err(self.without_header(part));
+        }
+        if !self.seen.empty_line {
             return Err(Fault::Cut { part, bytes: self.seen.bytes });
         }
+        Ok(())
+    }
+
+    /// What is wrong where the second answer did not begin before the end.
+    fn without_header(&self, part: Part) -> Fault {
+        if self.held > 0 {
+            return Fault::Cut { part: Part::Stat, bytes: self.held as u64 };
+        }
+        let rest = &self.seen.last_paragraph;
+        if !rest.is_empty() && is_refusal(rest) {
+            return Fault::Refused { part: Part::Stat, quote: quote(rest) };
+        }
+        if !self.seen.empty_line {
+            return Fault::Cut { part, bytes: self.seen.bytes };
+        }
+        if rest.is_empty() {
+            return Fault::Nothing(Part::Stat);
+        }
+        // A part of the first answer or the whole of the second.
+        Fault::Unlike { part: Part::Stat, quote: quote(rest) }
+    }
+
+    fn add(&mut self, part: Part, bytes: &[u8]) -> Result<(), Fault> {
+        self.seen.add(bytes);
+        if self.seen.bytes > self.limit {
+            return Err(Fault::TooLong { part, limit: self.limit });
+        }
+        if !self.seen.known && self.seen.head_is_enough() {
+            self.seen.check(part)?;
+        }
+        Ok(())
+    }
+
+    fn begin_next(&mut self, part: Part) -> Result<(), Fault> {
+        if !self.seen.known {
+            self.seen.check(part)?;
+        }
+        (self.seen, self.held) = (Seen::new(), 0);
+        self.parts = &self.parts[1..];
         Ok(())
     }
 }
 
 impl Seen {
     fn new() -> Self {
-        Self { bytes: 0, head: Vec::new(), known: false, line_start: true, empty_line: false }
+        Self {
+            bytes: 0,
+            head: Vec::new(),
+            last_paragraph: Vec::new(),
+            known: false,
+            line_start: true,
+            empty_line: false,
+        }
     }
 
     /// Where in `bytes` the first empty line ends.
@@ -199,11 +328,23 @@ impl Seen {
             .map(|at| at + 1)
     }
 
+    /// Of an answer that others follow, no more than up to the end of an empty line at once.
     fn add(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
         self.bytes += bytes.len() as u64;
-        let room = HEAD_BYTES - self.head.len();
-        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if self.head.is_empty() {
+            let empty_lines = bytes.iter().take_while(|byte| **byte == b'\n').count();
+            append(&mut self.head, &bytes[empty_lines..]);
+        } else {
+            append(&mut self.head, bytes);
+            let begins = self.empty_line && bytes != b"\n";
+            if begins {
+                self.last_paragraph.clear();
+            }
+            if begins || !self.last_paragraph.is_empty() {
+                append(&mut self.last_paragraph, bytes);
+            }
+        }
         let before_last = match bytes {
             [.., before, _] => *before == b'\n',
             _ => self.line_start,
@@ -219,10 +360,7 @@ impl Seen {
     /// Whether the head is of the kind of `part`. A refusal reads `Unknown command: …`, which
     /// would pass as info.
     fn check(&mut self, part: Part) -> Result<(), Fault> {
-        let refused = [&b"Unknown command"[..], b"Permission denied"]
-            .iter()
-            .any(|refusal| self.head.starts_with(refusal));
-        if refused {
+        if is_refusal(&self.head) {
             return Err(Fault::Refused { part, quote: quote(&self.head) });
         }
         if !part.looks_right(&self.head) {
@@ -230,6 +368,32 @@ impl Seen {
         }
         self.known = true;
         Ok(())
+    }
+}
+
+/// How many bytes two texts have in common at their beginning.
+fn common(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
+/// Adds to a beginning that is kept, up to its size.
+fn append(head: &mut Vec<u8>, bytes: &[u8]) {
+    let room = HEAD_BYTES - head.len();
+    head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+fn is_refusal(head: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(head);
+    REFUSALS.iter().any(|refusal| without_severity(&head).starts_with(refusal))
+}
+
+/// Without the `[6]: ` that `severity-output number` puts before a message, or the word that
+/// `severity-output string` puts there.
+fn without_severity(text: &str) -> &str {
+    let severity = text.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+    match severity {
+        Some((level, message)) if level.bytes().all(|byte| byte.is_ascii_alphanumeric()) => message,
+        _ => text,
     }
 }
 

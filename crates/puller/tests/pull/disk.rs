@@ -71,8 +71,12 @@ async fn survives(options: &str, take_room: impl FnOnce(&Path), give_room: impl 
     bench.until_logged("No space left on device").await;
     bench.until_logged("no snapshot").await;
     let asked = fake.asked();
-    bench.until(|| bench.log().matches("no snapshot").count() >= 3, "two more cycles").await;
+    bench.until_cycles(3).await;
     assert!(fake.asked() >= asked);
+    let told = bench.lines();
+    let told: Vec<_> = told.iter().filter(|line| line.contains("No space left")).collect();
+    assert!(told.len() <= 2, "once for the endpoint, once for the snapshot: {told:?}");
+    assert!(told.iter().all(|line| line.contains("; make room on")), "{told:?}");
     assert_eq!(names(&disk.dst()), [""; 0], "{}", bench.log());
 
     give_room(&disk.at);

@@ -35,7 +35,7 @@ fn it_ends_while_it_waits_for_an_answer() {
             let fake = Fake::unix(&bench.socket("a"), Script::Stall(sent));
             let pulling = bench.start(bench.config());
             let staged = bench.tmp().join(SECOND.to_string());
-            let asked = || fake.asked() == 1 && (silent || names(&staged).len() == 2);
+            let asked = || fake.asked() == 1 && (silent || names(&staged).len() == 3);
             bench.until(asked, "the stalled answer").await;
             bench.stop(pulling).await;
             assert_eq!(bench.snapshots(), [""; 0]);
@@ -107,6 +107,7 @@ fn what_a_killed_run_left_is_cleaned_at_the_start() {
         let bench = Workbench::new();
         let leftover = bench.tmp().join("1600000000");
         fs::create_dir_all(&leftover).unwrap();
+        fs::write(leftover.join(spool::cycle::FILE_NAME), "").unwrap();
         fs::write(leftover.join("a_info"), "Name: HAPr").unwrap();
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         let pulling = bench.start(bench.config());

@@ -129,7 +129,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Script::Send(bytes) => stream.write_all(&bytes).await,
         Script::Stall(bytes) => {
             let _ = stream.write_all(&bytes).await;
-            stream.read_u8().await.map(|_| ())
+            // Whatever the other end does: a half-close is no reason to go on.
+            std::future::pending().await
         }
         Script::Reset(bytes) => {
             let _ = stream.write_all(&bytes).await;

@@ -13,7 +13,9 @@ mod disk;
 mod endings;
 mod fake;
 mod faults;
+mod kinds;
 mod partial;
+mod told;
 mod workbench;
 
 use tokio::task::LocalSet;

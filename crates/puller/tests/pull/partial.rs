@@ -21,6 +21,8 @@ async fn leaves_out(script: Script, change: impl FnOnce(&mut Pull)) {
     let faulty = Fake::unix(&bench.socket("faulty"), script.clone());
     let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
     let mut config = partial(&bench);
+    // What is only found could be left out as no stats socket.
+    config.servers = vec![Address::Unix(bench.socket("faulty"))];
     change(&mut config);
     let pulling = bench.start(config);
     bench.until_snapshots(1).await;
@@ -77,7 +79,8 @@ fn nobody_answering_is_no_snapshot_and_the_next_one_tells_how_often() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fakes = ["a", "b"].map(|name| Fake::unix(&bench.socket(name), Script::Close));
-        let pulling = bench.start(partial(&bench));
+        let servers = ["a", "b"].map(|name| Address::Unix(bench.socket(name))).into();
+        let pulling = bench.start(Pull { servers, ..partial(&bench) });
         bench.until_logged("no snapshot: no endpoint has answered endpoints=2").await;
         assert_eq!(bench.snapshots(), [""; 0]);
         fakes[0].set(Script::Good);
@@ -117,7 +120,8 @@ fn cycles_without_a_snapshot_are_told_by_the_next_one() {
         let bench = Workbench::new();
         let faulty = Fake::unix(&bench.socket("faulty"), Script::Close);
         let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
-        let pulling = bench.start(bench.config());
+        let servers = vec![Address::Unix(bench.socket("faulty"))];
+        let pulling = bench.start(Pull { servers, ..bench.config() });
         bench.until_logged("no snapshot: it would not hold every endpoint").await;
         faulty.set(Script::Good);
         bench.until_snapshots(1).await;

@@ -50,6 +50,7 @@ impl Workbench {
         let writer = Arc::clone(&log);
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
+            .with_max_level(tracing::Level::DEBUG)
             .with_writer(move || Log(Arc::clone(&writer)))
             .finish();
         let bench = Self {
@@ -147,6 +148,25 @@ impl Workbench {
 
     pub(crate) fn log(&self) -> String {
         String::from_utf8(self.log.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The lines that an operator sees at the level `info`.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let log = self.log();
+        let shown = log.lines().filter(|line| !line.contains(" DEBUG "));
+        shown.map(str::to_owned).collect()
+    }
+
+    /// How often such a line says this.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.lines().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until so many cycles have ended from now on.
+    pub(crate) async fn until_cycles(&self, count: usize) {
+        let ended = || self.log().matches("a cycle has ended").count();
+        let before = ended();
+        self.until(|| ended() >= before + count, &format!("{count} cycles")).await;
     }
 
     pub(crate) async fn until_snapshots(&self, count: usize) {

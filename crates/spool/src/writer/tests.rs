@@ -1,5 +1,7 @@
 //! The writer's contract, kept and broken in every way that a file system offers here.
 
+use std::ffi::OsStr;
+
 use super::*;
 
 struct Dirs {
@@ -32,6 +34,13 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+/// The names of a snapshot's files, without the marker.
+fn answers(snapshot: &Path) -> Vec<String> {
+    let mut names = names(snapshot);
+    names.retain(|name| name != cycle::FILE_NAME);
+    names
+}
+
 fn fill(staging: &Staging, text: &str) {
     let mut file = staging.files().create(OsStr::new("a_info")).unwrap();
     file.write(text.as_bytes()).unwrap();
@@ -45,6 +54,9 @@ fn a_published_snapshot_is_whole_and_nothing_is_left_behind() {
     fill(&staging, "Name: HAProxy\n\n");
     assert_eq!(names(&dirs.dst()), [""; 0]);
     let published = staging.publish().unwrap();
+    assert_eq!((published.seconds, published.wanted), (1_700_000_000, 1_700_000_000));
+    assert!(published.unsynced.is_none());
+    let published = published.path;
     assert_eq!(published, dirs.dst().join("1700000000"));
     assert_eq!(fs::read(published.join("a_info")).unwrap(), b"Name: HAProxy\n\n");
     assert_eq!(names(&dirs.tmp()), [""; 0]);
@@ -80,7 +92,7 @@ fn a_file_that_is_begun_anew_has_only_the_new_bytes() {
     first.write(b"of the first attempt").unwrap();
     drop(first);
     fill(&staging, "second");
-    let published = staging.publish().unwrap();
+    let published = staging.publish().unwrap().path;
     assert_eq!(fs::read(published.join("a_info")).unwrap(), b"second");
 }
 
@@ -100,7 +112,7 @@ fn a_file_that_is_removed_is_in_no_snapshot() {
     // Its writer may be late; that disturbs nobody.
     open.write(b"late").unwrap();
     open.close().unwrap();
-    assert_eq!(names(&staging.publish().unwrap()), ["a_info"]);
+    assert_eq!(answers(&staging.publish().unwrap().path), ["a_info"]);
 
     let staging = dirs.open().stage(1_700_000_010).unwrap();
     fs::create_dir(staging.dir().join("d_info")).unwrap();
@@ -119,14 +131,14 @@ fn no_file_comes_too_late() {
     files.remove(OsStr::new("b_info")).unwrap();
     assert!(late(&files, "b_info"), "its endpoint is out");
     fill(&staging, "whole");
-    let published = staging.publish().unwrap();
+    let published = staging.publish().unwrap().path;
     assert!(late(&files, "b_stat"), "it is published");
-    assert_eq!(names(&published), ["a_info"]);
+    assert_eq!(answers(&published), ["a_info"]);
 
     let staging = dirs.open().stage(1_700_000_010).unwrap();
     let files = staging.files();
     drop(staging);
-    assert!(late(&files, "a_info"), "it is given up");
+    assert!(late(&files, "a_info"), "it is abandoned");
 }
 
 #[test]
@@ -175,7 +187,9 @@ fn a_snapshot_of_the_same_second_is_not_replaced() {
     fs::create_dir(dirs.dst().join("1700000002")).unwrap();
     let staging = spool.stage(1_700_000_000).unwrap();
     fill(&staging, "third");
-    assert_eq!(staging.publish().unwrap(), dirs.dst().join("1700000003"));
+    let published = staging.publish().unwrap();
+    assert_eq!(published.path, dirs.dst().join("1700000003"));
+    assert_eq!((published.seconds, published.wanted), (1_700_000_003, 1_700_000_000));
     let text = |name: &str| fs::read_to_string(dirs.dst().join(name).join("a_info")).unwrap();
     assert_eq!(text("1700000000"), "first");
     assert_eq!(text("1700000001"), "second");
@@ -186,7 +200,9 @@ fn a_snapshot_of_the_same_second_is_not_replaced() {
 fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
     let dirs = Dirs::new();
     let mut spool = dirs.open();
-    fs::create_dir_all(dirs.tmp().join("1600000000/deep")).unwrap();
+    let leftover = spool.stage(1_600_000_000).unwrap();
+    fs::create_dir(leftover.dir().join("deep")).unwrap();
+    std::mem::forget(leftover);
     fs::create_dir(dirs.tmp().join("of-somebody-else")).unwrap();
     fs::write(dirs.tmp().join("1600000001"), "a file").unwrap();
     assert_eq!(spool.clean().unwrap(), 1);
@@ -194,7 +210,46 @@ fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
     // What could not be cleaned is no obstacle: another name is staged.
     let staging = spool.stage(1_600_000_001).unwrap();
     assert_eq!(staging.dir(), dirs.tmp().join("1600000002"));
-    assert_eq!(staging.publish().unwrap(), dirs.dst().join("1600000001"));
+    assert_eq!(staging.publish().unwrap().path, dirs.dst().join("1600000001"));
+}
+
+/// `tmp-dst-dir = /srv/backups`, where others keep directories that are named as ours.
+#[test]
+fn directories_without_the_marker_are_never_removed() {
+    let dirs = Dirs::new();
+    let backup = dirs.tmp().join("1600000000");
+    fs::create_dir_all(&backup).unwrap();
+    fs::write(backup.join("important"), "of others").unwrap();
+    fs::create_dir(dirs.tmp().join("1600000001")).unwrap();
+    let mut spool = dirs.open();
+    assert_eq!(spool.clean().unwrap(), 0);
+    drop(spool.stage(1_600_000_000).unwrap());
+    spool.stage(1_600_000_000).unwrap().publish().unwrap();
+    assert_eq!(names(&dirs.tmp()), ["1600000000", "1600000001"]);
+    assert_eq!(fs::read(backup.join("important")).unwrap(), b"of others");
+}
+
+#[test]
+fn a_staged_directory_has_the_marker_from_the_moment_it_has_its_name() {
+    let dirs = Dirs::new();
+    let mut spool = dirs.open();
+    // A kill before the name was given, and one while a removal was going on.
+    for hidden in [UNNAMED, ".haproxystats-removed-1600000000"] {
+        fs::create_dir_all(dirs.tmp().join(hidden).join("deep")).unwrap();
+    }
+    let staging = spool.stage(1_700_000_000).unwrap();
+    assert_eq!(names(staging.dir()), [cycle::FILE_NAME]);
+    fill(&staging, "whole");
+    std::mem::forget(staging);
+    assert_eq!(spool.clean().unwrap(), 2);
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+}
+
+#[test]
+fn an_error_of_the_system_ends_with_the_remedy() {
+    let error = io_error("publish", Path::new("/x"), Errno::NOSPC.into()).to_string();
+    let begin = "cannot publish /x: No space left on device (os error 28); make room on";
+    assert!(error.starts_with(begin), "{error}");
 }
 
 #[test]

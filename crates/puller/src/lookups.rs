@@ -1,0 +1,118 @@
+//! Names become addresses, one look-up at a time for each endpoint.
+//!
+//! A resolver can hang for longer than a cycle lasts. A look-up that outlives its cycle is kept, and
+//! the next cycle waits for its answer instead of starting another thread.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use daemon::lookup;
+use tokio::sync::watch;
+
+/// How long a look-up is waited for where nothing else sets a limit (`pull-timeout = 0`).
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+type Answer = Option<Arc<io::Result<Vec<SocketAddr>>>>;
+type OnTheirWay = HashMap<(String, u16), watch::Receiver<Answer>>;
+type Done = Box<dyn FnOnce(io::Result<Vec<SocketAddr>>) + Send>;
+type Start = fn(&str, u16, Done) -> io::Result<()>;
+
+/// Look-ups that are on their way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lookups {
+    on_their_way: Arc<Mutex<OnTheirWay>>,
+}
+
+impl Lookups {
+    /// The addresses of a name. Waits as long as the resolver takes: the caller has the limit.
+    pub(crate) async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let mut answer = self.answer(host, port, lookup::start)?;
+        let arrived = answer.wait_for(Option::is_some).await.map(|answer| answer.clone());
+        self.locked().remove(&(host.to_owned(), port));
+        match arrived.ok().flatten().as_deref() {
+            Some(Ok(addresses)) => Ok(addresses.clone()),
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => Err(io::Error::other("the thread of the look-up ended")),
+        }
+    }
+
+    /// Where the answer arrives: that of a look-up on its way, or of a new one.
+    fn answer(&self, host: &str, port: u16, start: Start) -> io::Result<watch::Receiver<Answer>> {
+        let mut on_their_way = self.locked();
+        let key = (host.to_owned(), port);
+        if let Some(answer) = on_their_way.get(&key) {
+            return Ok(answer.clone());
+        }
+        let (sender, answer) = watch::channel(None);
+        start(
+            host,
+            port,
+            Box::new(move |addresses| {
+                // Nobody waits any more where the program ends.
+                let _ = sender.send(Some(Arc::new(addresses)));
+            }),
+        )?;
+        on_their_way.insert(key, answer.clone());
+        Ok(answer)
+    }
+
+    /// A map is as good after a panic as before it.
+    fn locked(&self) -> MutexGuard<'_, OnTheirWay> {
+        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    thread_local! {
+        /// Look-ups that were started and hang.
+        static STARTED: RefCell<Vec<Done>> = const { RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_is_waited_for_and_not_started_again() {
+        let hang: Start = |_, _, done| {
+            STARTED.with_borrow_mut(|started| started.push(done));
+            Ok(())
+        };
+        let lookups = Lookups::default();
+        // Each of these is a cycle that gave up.
+        let mut answers: Vec<_> =
+            (0..5).map(|_| lookups.answer("lb1", 80, hang).unwrap()).collect();
+        lookups.answer("lb2", 80, hang).unwrap();
+        assert_eq!(STARTED.with_borrow(Vec::len), 2, "one for each name");
+        let late = lookups.addresses("lb1", 80);
+        let mut late = std::pin::pin!(late);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(late.as_mut().poll(&mut context).is_pending());
+        let done = STARTED.with_borrow_mut(|started| started.remove(0));
+        done(Ok(vec!["127.0.0.9:80".parse().unwrap()]));
+        let Poll::Ready(found) = late.as_mut().poll(&mut context) else { panic!("no answer") };
+        assert_eq!(found.unwrap(), ["127.0.0.9:80".parse().unwrap()]);
+        assert!(answers.iter_mut().all(|answer| answer.borrow().is_some()), "all have it");
+        lookups.answer("lb1", 80, hang).unwrap();
+        assert_eq!(STARTED.with_borrow(Vec::len), 2, "a new one after the answer");
+    }
+
+    #[test]
+    fn an_address_is_its_own_and_a_name_of_nobody_is_an_error() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let lookups = Lookups::default();
+        let found = runtime.block_on(lookups.addresses("::1", 7)).unwrap();
+        assert_eq!(found, ["[::1]:7".parse().unwrap()]);
+        runtime.block_on(lookups.addresses("no such name", 7)).unwrap_err();
+        assert!(lookups.locked().is_empty());
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a cycle leaves no snapshot.
+
+use std::path::PathBuf;
+
+use tracing::{error, warn};
+
+use crate::cycle::Asked;
+use crate::endpoint::LookupError;
+use crate::writers::Broken;
+
+/// Why a cycle leaves no snapshot.
+#[derive(Debug)]
+pub(crate) enum NoSnapshot {
+    /// `socket-dir` cannot be read.
+    Find(LookupError),
+    /// There is no socket in it.
+    NoSocket(Option<PathBuf>),
+    /// There are sockets in it, none of them a stats socket.
+    NoStatsSocket { left_out: usize },
+    /// Some endpoints failed, and `allow-partial` is off.
+    Partial { endpoints: usize, failed: usize },
+    /// All endpoints failed.
+    NoAnswer { endpoints: usize },
+    /// The disk refused something.
+    Spool(spool::writer::Error),
+    /// Work was not done.
+    Broken(Broken),
+}
+
+impl NoSnapshot {
+    /// Whether the answers of a cycle make no snapshot.
+    pub(crate) fn judge(asked: &Asked, allow_partial: bool) -> Option<Self> {
+        let (endpoints, failed) = (asked.endpoints, asked.failed());
+        if endpoints == 0 {
+            return Some(Self::NoStatsSocket { left_out: asked.left_out });
+        }
+        if failed > 0 && !allow_partial {
+            return Some(Self::Partial { endpoints, failed });
+        }
+        (failed == endpoints).then_some(Self::NoAnswer { endpoints })
+    }
+
+    /// What it is without the figures that differ each time: one state for the log.
+    pub(crate) fn state(&self) -> String {
+        use spool::writer::Error;
+        match self {
+            Self::Find(error) => format!("find {:?}", error.kind()),
+            Self::NoSocket(_) => "no socket".to_owned(),
+            Self::NoStatsSocket { .. } => "no stats socket".to_owned(),
+            Self::Partial { .. } => "partial".to_owned(),
+            Self::NoAnswer { .. } => "no answer".to_owned(),
+            Self::Spool(Error::Io { doing, source, .. }) => {
+                format!("spool {doing} {:?}", source.kind())
+            }
+            Self::Spool(Error::Locked { .. }) => "spool locked".to_owned(),
+            Self::Spool(_) => "spool".to_owned(),
+            Self::Broken(_) => "broken".to_owned(),
+        }
+    }
+
+    pub(crate) fn log(&self, note: &str) {
+        match self {
+            Self::NoSocket(socket_dir) => {
+                warn!(?socket_dir, "no snapshot: no stats socket there{note}");
+            }
+            Self::NoStatsSocket { left_out } => warn!(
+                left_out,
+                "no snapshot: no socket in socket-dir is a stats socket; give HAProxy one there \
+                 (`stats socket`){note}"
+            ),
+            Self::Partial { endpoints, failed } => {
+                warn!(endpoints, failed, "no snapshot: it would not hold every endpoint{note}")
+            }
+            Self::NoAnswer { endpoints } => {
+                warn!(endpoints, "no snapshot: no endpoint has answered{note}");
+            }
+            Self::Find(error) => error!(%error, "no snapshot{note}"),
+            Self::Spool(error) => error!(%error, "no snapshot{note}"),
+            Self::Broken(error) => error!(%error, "no snapshot{note}"),
+        }
+    }
+}
+
+impl From<LookupError> for NoSnapshot {
+    fn from(error: LookupError) -> Self {
+        Self::Find(error)
+    }
+}
+
+impl From<spool::writer::Error> for NoSnapshot {
+    fn from(error: spool::writer::Error) -> Self {
+        Self::Spool(error)
+    }
+}
+
+impl From<Broken> for NoSnapshot {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}

@@ -1,0 +1,155 @@
+//! Sockets in `socket-dir` that are no stats sockets: left out and said once, and a snapshot is
+//! published without them. What `servers` lists, and what has answered before, is never left out.
+
+use std::os::unix::net::UnixDatagram;
+
+use config::{Address, Pull, Retries};
+
+use crate::fake::{Fake, INFO, STAT, Script};
+use crate::on_one_thread;
+use crate::workbench::{SECOND, Workbench};
+
+const MASTER: &str = "Unknown command, but maybe one of the following ones is a better match:\n  \
+                      show proc : show processes status\n\n";
+const HTTP: &str = "HTTP/1.1 400 Bad request\r\nConnection: close\r\n\r\n";
+
+/// Scripts of sockets that are no stats sockets, and what is said of them.
+fn others() -> [(Script, &'static str); 6] {
+    [
+        // The master's connection stays open.
+        (Script::Stall(MASTER.into()), "it is the master CLI of HAProxy"),
+        (Script::Send(format!("[6]: {MASTER}").into()), "it is the master CLI of HAProxy"),
+        (Script::Send(HTTP.into()), "it answers in HTTP"),
+        (Script::Send("501\n".into()), "it answers in the protocol of peers"),
+        (Script::Send(vec![]), "it closes the connection without an answer"),
+        (Script::Close, "without an answer, as a socket for traffic does"),
+    ]
+}
+
+#[test]
+fn a_socket_that_is_no_stats_socket_is_left_out_and_said_once() {
+    on_one_thread(async {
+        for (script, why) in others() {
+            let bench = Workbench::new();
+            let other = Fake::unix(&bench.socket("other"), script.clone());
+            let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+            let pulling = bench.start(bench.config());
+            bench.until_snapshots(3).await;
+            other.set(Script::Good);
+            bench.until_logged("answers again").await;
+            bench.stop(pulling).await;
+            assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"], "{script:?}");
+            let told = bench.told(SECOND + 2);
+            assert_eq!((told.endpoints, told.missing, told.failures), (1, 0, 0), "{script:?}");
+            assert_eq!(bench.count("left out: it is no stats socket"), 1, "{}", bench.log());
+            assert!(bench.log().contains(why), "{}", bench.log());
+            assert_eq!(bench.count("asking one command"), 0, "{script:?}");
+        }
+    });
+}
+
+#[test]
+fn a_datagram_socket_is_left_out() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _other = UnixDatagram::bind(bench.socket("other")).unwrap();
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        // No attempt is repeated: it would be of no use.
+        let pulling = bench.start(Pull { retries: Retries::Forever, ..bench.config() });
+        bench.until_snapshots(2).await;
+        bench.stop(pulling).await;
+        assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"]);
+        assert_eq!(bench.count("it takes datagrams"), 1, "{}", bench.log());
+    });
+}
+
+#[test]
+fn what_servers_lists_is_never_left_out() {
+    on_one_thread(async {
+        for (script, _) in others() {
+            let bench = Workbench::new();
+            let _other = Fake::unix(&bench.socket("other"), script.clone());
+            let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+            let servers = vec![Address::Unix(bench.socket("other"))];
+            let pulling = bench.start(Pull { servers, ..bench.config() });
+            bench.until_logged("no snapshot: it would not hold every endpoint endpoints=2").await;
+            bench.until_cycles(2).await;
+            bench.stop(pulling).await;
+            assert_eq!(bench.snapshots(), [""; 0], "{script:?}");
+            assert_eq!(bench.count("left out"), 0, "{}", bench.log());
+        }
+    });
+}
+
+/// Else a HAProxy in trouble would be a silent drop of all sums.
+#[test]
+fn a_stats_socket_that_closes_without_an_answer_later_is_a_failed_endpoint() {
+    on_one_thread(async {
+        // The last one shows that it is a stats socket, although it never answered in full.
+        let cut = Script::Send([INFO, &STAT[..20]].concat().into_bytes());
+        for first in [Script::Good, cut] {
+            for later in [Script::Close, Script::Send(vec![])] {
+                let bench = Workbench::new();
+                let fake = Fake::unix(&bench.socket("a"), first.clone());
+                let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+                let pulling = bench.start(bench.config());
+                bench.until_cycles(2).await;
+                fake.set(later.clone());
+                bench.until_cycles(2).await;
+                let published = bench.snapshots().len();
+                bench.until_cycles(2).await;
+                assert_eq!(bench.snapshots().len(), published, "{first:?}, {later:?}");
+                bench.stop(pulling).await;
+                assert_eq!(bench.count("left out"), 0, "{}", bench.log());
+                assert!(bench.count("no answer") >= 1, "{}", bench.log());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stats_socket_that_is_a_socket_for_traffic_now_is_left_out() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_snapshots(1).await;
+        fake.set(Script::Send(HTTP.into()));
+        bench.until_logged("left out").await;
+        bench.until_cycles(1).await;
+        bench.stop(pulling).await;
+        let last = SECOND + bench.snapshots().len() as u64 - 1;
+        assert_eq!(bench.answers(last), ["sound_info", "sound_stat"]);
+    });
+}
+
+#[test]
+fn a_cycle_that_leaves_out_all_is_no_snapshot_and_says_so_once() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _other = Fake::unix(&bench.socket("other"), Script::Send(HTTP.into()));
+        let pulling = bench.start(Pull { allow_partial: true, ..bench.config() });
+        bench.until_cycles(4).await;
+        assert_eq!(bench.snapshots(), [""; 0]);
+        assert_eq!(bench.count("no snapshot: no socket in socket-dir is a stats socket"), 1);
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        bench.until_snapshots(1).await;
+        bench.stop(pulling).await;
+        assert_eq!(bench.told(SECOND).endpoints, 1);
+    });
+}
+
+/// Garbage can be a stats socket that broke: it is not left out.
+#[test]
+fn garbage_is_a_failed_endpoint() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _other = Fake::unix(&bench.socket("other"), Script::Send(b"220 hello\r\n".to_vec()));
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_logged("no snapshot: it would not hold every endpoint endpoints=2").await;
+        bench.stop(pulling).await;
+        assert_eq!(bench.count("left out"), 0, "{}", bench.log());
+    });
+}

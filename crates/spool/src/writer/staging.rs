@@ -1,0 +1,237 @@
+//! One snapshot on its way: filled by several writers side by side, then published or abandoned.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::{debug, warn};
+
+use super::{Error, io_error, names_from, remove_directory, rename_without_replacing};
+
+/// A snapshot that is being filled. Dropped, it is abandoned and leaves nothing. Both the drop and
+/// every method work on the disk, so they can block.
+#[derive(Debug)]
+pub struct Staging {
+    dst: PathBuf,
+    tmp: PathBuf,
+    seconds: u64,
+    files: StagedFiles,
+    /// Whether the directory is still ours to remove.
+    is_ours: bool,
+}
+
+/// A snapshot that was published.
+#[derive(Debug)]
+pub struct Published {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// The seconds that its name says.
+    pub seconds: u64,
+    /// The seconds that its name was meant to say. Different where a snapshot of that second stood
+    /// there already.
+    pub wanted: u64,
+    /// Why a power cut could undo it, if so: the disk refused to sync its directory.
+    pub unsynced: Option<Error>,
+}
+
+/// Makes the files of one `Staging`; for those who fill it side by side.
+#[derive(Debug, Clone)]
+pub struct StagedFiles {
+    dir: Arc<Path>,
+    state: Arc<Mutex<State>>,
+    sync: bool,
+}
+
+/// What those who fill a snapshot side by side must agree about.
+#[derive(Debug, Default)]
+struct State {
+    /// Files that were begun and not closed.
+    unfinished: BTreeSet<OsString>,
+    /// Files that were taken out again.
+    removed: BTreeSet<OsString>,
+    /// No file comes any more.
+    is_sealed: bool,
+}
+
+/// A file of a snapshot. Until it is closed the snapshot cannot be published.
+#[derive(Debug)]
+pub struct StagedFile {
+    file: File,
+    path: PathBuf,
+    state: Arc<Mutex<State>>,
+    sync: bool,
+}
+
+impl Staging {
+    /// The snapshot that is filled in `dir`, which lies in `tmp` and is to come into `dst`.
+    pub(super) fn new((dst, tmp): (&Path, &Path), dir: PathBuf, seconds: u64, sync: bool) -> Self {
+        let files = StagedFiles { dir: dir.into(), state: Arc::default(), sync };
+        Self { dst: dst.to_owned(), tmp: tmp.to_owned(), seconds, files, is_ours: true }
+    }
+
+    /// The staged directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.files.dir
+    }
+
+    /// The maker of this snapshot's files.
+    #[must_use]
+    pub fn files(&self) -> StagedFiles {
+        self.files.clone()
+    }
+
+    /// Brings the snapshot into `incoming`.
+    ///
+    /// # Errors
+    ///
+    /// A file is not closed, or the system refuses; then the snapshot is abandoned.
+    pub fn publish(mut self) -> Result<Published, Error> {
+        {
+            let mut state = lock(&self.files.state);
+            state.is_sealed = true;
+            if let Some(file) = state.unfinished.first() {
+                return Err(Error::Unfinished { dir: self.dir().to_owned(), file: file.into() });
+            }
+        }
+        if self.files.sync {
+            sync_directory(self.dir())?;
+        }
+        fs::create_dir_all(&self.dst)
+            .map_err(|source| io_error("create directory", &self.dst, source))?;
+        let (path, seconds) = self.rename_into_dst()?;
+        self.is_ours = false;
+        let mut published = Published { path, seconds, wanted: self.seconds, unsynced: None };
+        if self.files.sync {
+            // It is published, whatever the disk says now: a reader may have taken it already.
+            let synced = sync_directory(&self.dst).and_then(|()| sync_directory(&self.tmp));
+            published.unsynced = synced.err();
+        }
+        Ok(published)
+    }
+
+    /// Removes what was staged.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses; the next start tries again.
+    pub fn abandon(mut self) -> Result<(), Error> {
+        self.remove()
+    }
+
+    fn remove(&mut self) -> Result<(), Error> {
+        if !std::mem::replace(&mut self.is_ours, false) {
+            return Ok(());
+        }
+        // Seal first: a late `create` would make rmdir fail.
+        lock(&self.files.state).is_sealed = true;
+        remove_directory(&self.tmp, self.dir())
+            .map_err(|source| io_error("remove the unfinished", self.dir(), source))?;
+        debug!(directory = %self.dir().display(), "abandoned");
+        Ok(())
+    }
+
+    fn rename_into_dst(&self) -> Result<(PathBuf, u64), Error> {
+        for seconds in names_from(self.seconds) {
+            let target = self.dst.join(seconds.to_string());
+            match rename_without_replacing(self.dir(), &target) {
+                Ok(()) => return Ok((target, seconds)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    return Err(Error::OtherFileSystem {
+                        tmp: self.tmp.clone(),
+                        dst: self.dst.clone(),
+                    });
+                }
+                Err(source) => return Err(io_error("publish", &target, source)),
+            }
+        }
+        Err(Error::NoFreeName { dir: self.dst.clone(), first: self.seconds })
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            warn!("{error}");
+        }
+    }
+}
+
+impl StagedFiles {
+    /// Begins a file, anew if it was begun before.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be created, or it was taken out, or the snapshot is published or abandoned.
+    pub fn create(&self, name: &OsStr) -> Result<StagedFile, Error> {
+        let path = self.dir.join(name);
+        let mut state = lock(&self.state);
+        if state.is_sealed || state.removed.contains(name) {
+            return Err(Error::TooLate { path });
+        }
+        let file = File::create(&path).map_err(|source| io_error("create", &path, source))?;
+        state.unfinished.insert(name.to_owned());
+        drop(state);
+        Ok(StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync })
+    }
+
+    /// Takes a file out of the snapshot again, closed or not; nothing happens where it was never
+    /// begun. Whoever still writes to it writes into nothing, and nobody can begin it anew.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn remove(&self, name: &OsStr) -> Result<(), Error> {
+        let path = self.dir.join(name);
+        let mut state = lock(&self.state);
+        state.removed.insert(name.to_owned());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path, error));
+            }
+            _ => state.unfinished.remove(name),
+        };
+        Ok(())
+    }
+}
+
+impl StagedFile {
+    /// Adds to the end.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses, for example because the disk is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|source| io_error("write", &self.path, source))
+    }
+
+    /// Marks the file as whole; with `sync` it is on the disk after this.
+    ///
+    /// # Errors
+    ///
+    /// The disk cannot take it.
+    pub fn close(self) -> Result<(), Error> {
+        if self.sync {
+            self.file.sync_all().map_err(|source| io_error("sync", &self.path, source))?;
+        }
+        if let Some(name) = self.path.file_name() {
+            lock(&self.state).unfinished.remove(name);
+        }
+        Ok(())
+    }
+}
+
+fn sync_directory(dir: &Path) -> Result<(), Error> {
+    File::open(dir)
+        .and_then(|opened| opened.sync_all())
+        .map_err(|source| io_error("sync", dir, source))
+}
+
+/// A set of names is as good after a panic as before it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

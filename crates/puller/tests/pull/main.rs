@@ -13,6 +13,7 @@ mod disk;
 mod endings;
 mod fake;
 mod faults;
+mod frozen;
 mod kinds;
 mod partial;
 mod told;

@@ -189,11 +189,16 @@ impl Workbench {
         }
     }
 
-    /// Ends the program and checks that it ends well and leaves nothing half done.
-    pub(crate) async fn stop(&self, pulling: Pulling) {
+    /// Ends the program and checks that it ends well.
+    pub(crate) async fn end(&self, pulling: Pulling) {
         pulling.end.send(()).unwrap();
         let ended = tokio::time::timeout(DEADLINE, pulling.run).await;
         ended.expect("does not end").unwrap().unwrap();
+    }
+
+    /// Ends the program and checks that it ends well and leaves nothing half done.
+    pub(crate) async fn stop(&self, pulling: Pulling) {
+        self.end(pulling).await;
         assert_eq!(names(&self.tmp()), [""; 0], "{}", self.log());
     }
 }

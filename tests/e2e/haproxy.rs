@@ -136,7 +136,8 @@ impl HaProxy {
     }
 }
 
-fn ask(socket: &Path, command: &str) -> Option<String> {
+/// What a stats socket answers to a command, if it does.
+pub(crate) fn ask(socket: &Path, command: &str) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     writeln!(stream, "{command}").ok()?;
     let mut answer = String::new();

@@ -30,6 +30,7 @@ mod receiver;
 mod scene;
 mod service;
 mod sink;
+mod sockets;
 mod support;
 mod whole_road;
 mod worker_alone;

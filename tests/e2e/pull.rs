@@ -152,6 +152,63 @@ fn it_ends_while_a_name_is_looked_up() {
     assert_clean_end(&scene, pull, Signal::TERM);
 }
 
+/// A pipe that nobody writes to stands for a resolver that hangs, as above.
+#[test]
+fn a_resolver_that_hangs_holds_one_thread_however_many_cycles_ask() {
+    let scene = Scene::without_spool();
+    let base = scene.path().display();
+    let text = format!(
+        "[pull]\nloglevel = debug\nservers = tcp://stalled:7\npull-timeout = 0.2\n\
+         pull-interval = 1\ndst-dir = {base}/incoming\ntmp-dst-dir = {base}/incoming.tmp\n"
+    );
+    let config = scene.write("haproxystats.conf", &text);
+    let aliases = scene.path().join("aliases");
+    mknodat(CWD, &aliases, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // Open for both, so that a reader waits for us.
+    let _writer = OpenOptions::new().read(true).write(true).open(&aliases).unwrap();
+    let arguments = [OsStr::new("-f"), config.as_os_str()];
+    let environment = [("HOSTALIASES", aliases.as_os_str())];
+    let pull = Program::start(PULL, &arguments, &environment, scene.path(), "pull");
+    let cycles = || pull.log().matches("a cycle has ended").count();
+    wait_until("four cycles", || cycles() >= 4);
+    if pull.log().contains("cannot find an address") {
+        return skip("a lookup that hangs: the resolver here reads no aliases");
+    }
+    let tasks = fs::read_dir(format!("/proc/{}/task", pull.pid())).unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    assert_eq!(names.filter(|name| name == "lookup\n").count(), 1, "{}", pull.log());
+    assert_eq!(pull.log().matches("no answer endpoint=").count(), 1, "{}", pull.log());
+    assert_clean_end(&scene, pull, Signal::TERM);
+}
+
+/// Runs pull with so few open files, until it ends or its first cycle has ended.
+fn with_open_files(scene: &Scene, config: &Path, limit: u32) -> (Option<i32>, String) {
+    let script = format!("ulimit -n {limit}; exec \"$0\" -f \"$1\"");
+    let arguments = [OsStr::new("-c"), script.as_ref(), PULL.as_ref(), config.as_os_str()];
+    let mut pull = Program::start("sh", &arguments, &[], scene.path(), "pull");
+    wait_until("the end or a cycle", || !pull.runs() || pull.log().contains("a cycle has ended"));
+    let code = if pull.runs() { None } else { pull.wait().code() };
+    (code, pull.log())
+}
+
+#[test]
+fn a_start_with_too_few_open_files_says_what_was_tried_and_what_to_do() {
+    let scene = Scene::without_spool();
+    let config = config(&scene, 3600);
+    serve(&scene.path().join("sockets/good.sock"), Answer::Whole);
+    for limit in [5, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28] {
+        let (code, log) = with_open_files(&scene, &config, limit);
+        assert!(!log.contains("panicked"), "{limit}: {log}");
+        for line in log.lines().filter(|line| line.contains("os error 24")) {
+            let tried = line.contains("cannot ");
+            assert!(tried && line.contains("; raise our limit of open files"), "{limit}: {line}");
+        }
+        let refused = log.contains("cannot open the files that a start needs: Too many open files");
+        assert!(refused == (code == Some(2)), "{limit}: {code:?}, {log}");
+        assert!(refused || limit > 12, "{limit}: {log}");
+    }
+}
+
 /// Both answers of an endpoint, whole.
 fn assert_whole(snapshot: &Path) {
     for (file, dump) in

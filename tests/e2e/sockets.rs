@@ -1,0 +1,243 @@
+//! haproxystats-pull in front of the real HAProxy: sockets of every kind in one folder, and answers
+//! that a reader of the manual would not expect.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::haproxy::ask;
+use crate::scene::Scene;
+use crate::support::{Program, installed, wait_until};
+
+/// Frontends whose sockets lie where the stats socket lies.
+const TRAFFIC: &str = "
+defaults
+  mode http
+  timeout connect 60s
+  timeout client 60s
+  timeout server 60s
+frontend web
+  bind unix@SOCKETS/web.sock
+  bind unix@SOCKETS/proxied.sock accept-proxy
+  bind unix@SOCKETS/h2.sock proto h2
+  http-request return status 200
+frontend rejecting
+  mode tcp
+  bind unix@SOCKETS/rejecting.sock
+  tcp-request connection reject
+peers others
+  bind unix@SOCKETS/peers.sock
+  server e2e
+log-forward log
+  dgram-bind unix@SOCKETS/datagrams.sock
+  bind unix@SOCKETS/syslog.sock
+  log 127.0.0.1:9 local0
+";
+
+/// A HAProxy with this configuration, in which `SOCKETS` stands for `sockets`, once its stats socket
+/// `admin.sock` there answers; `master` is an argument for `-S`.
+fn start(scene: &Scene, config: &str, master: Option<&str>) -> Option<Program> {
+    let [program] = installed("sockets", ["haproxy"])?;
+    let sockets = scene.path().join("sockets");
+    fs::create_dir_all(&sockets).unwrap();
+    let text = config.replace("SOCKETS", sockets.to_str().unwrap());
+    let config = scene.write("haproxy.cfg", &text);
+    let mut arguments: Vec<&OsStr> = ["-db", "-L", "e2e", "-f"].map(OsStr::new).into();
+    arguments.push(config.as_os_str());
+    let master = master.map(|options| format!("{}/{options}", sockets.display()));
+    if let Some(master) = &master {
+        arguments.extend(["-W", "-S", master].map(OsStr::new));
+    }
+    let haproxy = Program::start(&program, &arguments, &[], scene.path(), "haproxy");
+    let admin = sockets.join("admin.sock");
+    wait_until("HAProxy's stats socket", || ask(&admin, "show info").is_some());
+    Some(haproxy)
+}
+
+/// Pulls each second, into `incoming`.
+fn pull(scene: &Scene) -> Program {
+    let base = scene.path().display();
+    let text = format!(
+        "[pull]\nloglevel = debug\nsocket-dir = {base}/sockets\npull-interval = 1\n\
+         pull-timeout = 20\ndst-dir = {base}/incoming\ntmp-dst-dir = {base}/incoming.tmp\n"
+    );
+    scene.pull(&scene.write("haproxystats.conf", &text))
+}
+
+fn snapshots(scene: &Scene) -> Vec<PathBuf> {
+    let names = scene.waiting().into_iter().filter(|name| !name.starts_with('.'));
+    names.map(|name| scene.incoming().join(name)).collect()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Both answers of an endpoint, each whole.
+fn answers(snapshot: &Path, endpoint: &str) -> (String, String) {
+    let read = |suffix| {
+        let bytes = fs::read(snapshot.join(format!("{endpoint}{suffix}"))).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let (info, stat) = (read("_info"), read("_stat"));
+    assert!(info.starts_with("Name: HAProxy\n") && info.ends_with("\n\n"), "{info}");
+    assert!(!info.contains("\n# pxname,svname,"), "{info}");
+    assert!(stat.starts_with("# pxname,svname,") && stat.ends_with("\n\n"), "{stat}");
+    (info, stat)
+}
+
+#[test]
+fn sockets_of_every_kind_beside_the_stats_socket_cost_no_snapshot() {
+    for master in ["master.sock", "master.sock,severity-output,number"] {
+        let scene = Scene::without_spool();
+        let config = format!("global\n  stats socket SOCKETS/admin.sock\n{TRAFFIC}");
+        let Some(haproxy) = start(&scene, &config, Some(master)) else { return };
+        assert_eq!(names(&scene.path().join("sockets")).len(), 9);
+        let pull = pull(&scene);
+        wait_until("two snapshots", || snapshots(&scene).len() >= 2);
+        let log = pull.log();
+        for snapshot in snapshots(&scene) {
+            assert_eq!(
+                names(&snapshot),
+                ["admin.sock_info", "admin.sock_stat", "haproxystats.cycle"],
+                "{log}"
+            );
+            answers(&snapshot, "admin.sock");
+            let told = fs::read_to_string(snapshot.join("haproxystats.cycle")).unwrap();
+            assert!(told.contains("endpoints 1\nmissing 0\n"), "{told}");
+            assert!(told.contains("failures 0\n"), "{told}");
+        }
+        assert_eq!(log.matches("left out: it is no stats socket").count(), 8, "{log}");
+        for (socket, why) in [
+            ("master", "it is the master CLI of HAProxy"),
+            ("web", "it answers in HTTP"),
+            ("proxied", "it breaks the connection"),
+            ("peers", "it answers in the protocol of peers"),
+            ("datagrams", "it takes datagrams"),
+            ("h2", "without an answer"),
+            ("rejecting", "without an answer"),
+            ("syslog", "without an answer"),
+        ] {
+            let mut lines = log.lines();
+            let line = lines.find(|line| line.contains(&format!("/{socket}.sock ")));
+            assert!(line.is_some_and(|line| line.contains(why)), "{socket}: {line:?}\n{log}");
+        }
+        pull.finish();
+        drop(haproxy);
+    }
+}
+
+#[test]
+fn empty_lines_in_the_description_are_part_of_the_info() {
+    let scene = Scene::without_spool();
+    let config = "global\n  stats socket SOCKETS/admin.sock\n  stats socket SOCKETS/number.sock \
+                  level user severity-output number\n  description \"one\\n\\ntwo: x\\n\\n\\n# pxname,\"\n";
+    let Some(haproxy) = start(&scene, config, None) else { return };
+    let pull = pull(&scene);
+    wait_until("a snapshot", || !snapshots(&scene).is_empty());
+    let snapshot = &snapshots(&scene)[0];
+    for endpoint in ["admin.sock", "number.sock"] {
+        let (info, _) = answers(snapshot, endpoint);
+        assert!(info.contains("one\n\ntwo: x\n\n\n# pxname,"), "{info}");
+        assert!(info.contains("\nTainted: "), "{info}");
+    }
+    pull.finish();
+    drop(haproxy);
+}
+
+/// A check that fails quotes what it expected.
+#[test]
+fn line_breaks_in_a_cell_are_part_of_the_stat() {
+    let scene = Scene::without_spool();
+    let server = scene.path().join("server.sock");
+    let listener = UnixListener::bind(&server).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"role:slave\r\n");
+        }
+    });
+    let config = format!(
+        "global\n  stats socket SOCKETS/admin.sock\ndefaults\n  mode tcp\n  timeout connect 60s\n  \
+         timeout client 60s\n  timeout server 60s\nbackend b\n  option tcp-check\n  \
+         tcp-check expect string role:master\\r\\n\\r\\n\\#\\ pxname,svname,\n  \
+         server s1 unix@{} check inter 100ms fall 1\n",
+        server.display()
+    );
+    let Some(haproxy) = start(&scene, &config, None) else { return };
+    let admin = scene.path().join("sockets/admin.sock");
+    let failed = |stat: &str| stat.contains("role:master\r\n\r\n# pxname,svname,");
+    wait_until("a failed check", || ask(&admin, "show stat").is_some_and(|stat| failed(&stat)));
+    let pull = pull(&scene);
+    wait_until("a snapshot", || !snapshots(&scene).is_empty());
+    let (_, stat) = answers(&snapshots(&scene)[0], "admin.sock");
+    assert!(failed(&stat), "{stat}");
+    assert!(stat.contains("\nb,BACKEND,"), "{stat}");
+    pull.finish();
+    drop(haproxy);
+}
+
+/// How a relay ends a connection on which two commands came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Close,
+    /// With bytes of the client unread, which resets it.
+    Reset,
+}
+
+/// Forwards one command to HAProxy, up to `;` or the end of the line, and its answer back.
+fn relay(client: &mut UnixStream, haproxy: &Path, end: End) -> std::io::Result<()> {
+    let mut command = Vec::new();
+    while !command.ends_with(b";") && !command.ends_with(b"\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        command.push(byte[0]);
+    }
+    let mut to = UnixStream::connect(haproxy)?;
+    to.write_all(&command)?;
+    let mut answer = Vec::new();
+    to.read_to_end(&mut answer)?;
+    client.write_all(&answer)?;
+    if end == End::Close {
+        client.read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
+}
+
+/// HAProxy 2.4 to 2.9 answers the first of two commands and closes, when the second one comes in a
+/// segment of its own.
+#[test]
+fn commands_that_come_in_two_segments_are_asked_one_at_a_time_in_the_same_cycle() {
+    for end in [End::Close, End::Reset] {
+        let scene = Scene::without_spool();
+        let Some(haproxy) = start(&scene, "global\n  stats socket SOCKETS/admin.sock\n", None)
+        else {
+            return;
+        };
+        let aside = scene.path().join("admin.sock");
+        fs::rename(scene.path().join("sockets/admin.sock"), &aside).unwrap();
+        let listener = UnixListener::bind(scene.path().join("sockets/relay.sock")).unwrap();
+        thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let _ = relay(&mut client, &aside, end);
+            }
+        });
+        let pull = pull(&scene);
+        wait_until("two snapshots", || snapshots(&scene).len() >= 2);
+        for snapshot in snapshots(&scene) {
+            answers(&snapshot, "relay.sock");
+            let told = fs::read_to_string(snapshot.join("haproxystats.cycle")).unwrap();
+            assert!(told.contains("\nfailures 0\n"), "{end:?}: {told}");
+        }
+        let log = pull.log();
+        assert_eq!(log.matches("asking one command at a time").count(), 1, "{end:?}: {log}");
+        pull.finish();
+        drop(haproxy);
+    }
+}

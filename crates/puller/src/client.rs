@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::info;
 
+use crate::disk::Disk;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::journal::{Doing, Journal};
@@ -41,6 +42,7 @@ pub(crate) struct Client {
     pub(crate) files: StagedFiles,
     /// Where the files are, for messages.
     pub(crate) tmp_dst_dir: PathBuf,
+    pub(crate) disk: Disk,
     pub(crate) writers: Writers,
     pub(crate) lookups: Lookups,
     pub(crate) journal: Journal,
@@ -205,7 +207,8 @@ impl Client {
         name: &str,
     ) -> Result<u64, Failure> {
         let (limits, to) = (&self.limits, (self.files.clone(), name));
-        let mut transfer = Transfer::new(question, to, limits.answer_bytes);
+        let disk = self.disk.clone();
+        let mut transfer = Transfer::new(question, to, disk, limits.answer_bytes);
         let end = limits.cycle.map(|(_, end)| end);
         loop {
             let total = transfer.total();

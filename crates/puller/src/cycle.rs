@@ -3,7 +3,7 @@
 //!
 //! An endpoint is in a snapshot with both its answers or not at all. A socket of `socket-dir` that
 //! turns out to be no stats socket is no endpoint of this cycle. Whatever ends a round early (a
-//! failure, the end of the program) drops its `Staged`, and with it all that was staged. One line is
+//! failure, the end of the program) drops its `Held<Staging>`, and with it all that was staged. One line is
 //! logged for a snapshot; what fails is logged when it begins and when it is over, and the counts
 //! are in the next snapshot (`spool::cycle`).
 
@@ -19,7 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::Error;
 use crate::client::{Client, Limits, Way};
-use crate::disk::{Disk, Staged};
+use crate::disk::{Disk, Held};
 use crate::endpoint::{Endpoint, Finder, Found};
 use crate::failure::Failure;
 use crate::journal::{Doing, Journal};
@@ -203,7 +203,7 @@ impl Cycles {
         Ok(endpoints)
     }
 
-    async fn stage(&self, seconds: u64) -> Result<Staged, NoSnapshot> {
+    async fn stage(&self, seconds: u64) -> Result<Held<Staging>, NoSnapshot> {
         let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
         let doing = Doing { what: "make a directory in", directory: &self.config.tmp_dst_dir };
         // Held at once: where nobody waits any more, it is dropped there.
@@ -212,7 +212,7 @@ impl Cycles {
     }
 
     /// Removes what was staged.
-    async fn abandon(&self, staged: Staged) {
+    async fn abandon(&self, staged: Held<Staging>) {
         let Some(staging) = staged.take() else { return };
         let doing = Doing { what: "remove a directory in", directory: &self.config.tmp_dst_dir };
         let result = self.disk.run(doing, move || staging.abandon()).await;
@@ -238,7 +238,7 @@ impl Cycles {
     /// it.
     async fn publish(
         &mut self,
-        staged: Staged,
+        staged: Held<Staging>,
         asked: Asked,
         start: Instant,
     ) -> Result<(), NoSnapshot> {
@@ -303,6 +303,7 @@ impl Cycles {
             limits: Limits::new(&self.config, start),
             files: staging.files(),
             tmp_dst_dir: self.config.tmp_dst_dir.clone(),
+            disk: self.disk.clone(),
             writers: self.writers.clone(),
             lookups: self.lookups.clone(),
             journal: self.journal.clone(),

@@ -3,16 +3,14 @@
 //!
 //! One piece of work at a time is waited for, so that a disk that hangs holds one thread and not
 //! one more for each cycle. The end of the program waits for what is under way, within a bound:
-//! each piece of work, and each staged snapshot, holds a sender of a channel that [`Ends`] watches.
+//! each piece of work, and whatever is [`Held`], holds a sender of a channel that [`Ends`] watches.
 
 use std::convert::Infallible;
 
-use spool::writer::Staging;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::dispatcher::{self, Dispatch};
-use tracing::warn;
 
 use crate::journal::{Doing, Journal};
 use crate::writers::Broken;
@@ -29,10 +27,11 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 pub(crate) struct Ends(mpsc::Receiver<Infallible>);
 
-/// A staged snapshot. Dropped anywhere, it is removed by the pool.
+/// Something that works on the disk when it is dropped, such as a staged snapshot or an open file:
+/// dropped anywhere, it is dropped by the pool.
 #[derive(Debug)]
-pub(crate) struct Staged {
-    staging: Option<Staging>,
+pub(crate) struct Held<T: Send + 'static> {
+    value: Option<T>,
     disk: Disk,
 }
 
@@ -53,9 +52,9 @@ impl Disk {
         done.map_err(|error| if error.is_panic() { Broken::Panicked } else { Broken::Gone })
     }
 
-    /// Takes charge of a staged snapshot.
-    pub(crate) fn hold(&self, staging: Staging) -> Staged {
-        Staged { staging: Some(staging), disk: self.clone() }
+    /// Takes charge of something that works on the disk when it is dropped.
+    pub(crate) fn hold<T: Send + 'static>(&self, value: T) -> Held<T> {
+        Held { value: Some(value), disk: self.clone() }
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
@@ -78,25 +77,77 @@ impl Ends {
     }
 }
 
-impl Staged {
-    pub(crate) const fn get(&self) -> Option<&Staging> {
-        self.staging.as_ref()
+impl<T: Send + 'static> Held<T> {
+    pub(crate) const fn get(&self) -> Option<&T> {
+        self.value.as_ref()
     }
 
-    /// The snapshot itself, to be worked on by the pool.
-    pub(crate) fn take(mut self) -> Option<Staging> {
-        self.staging.take()
+    /// What is held, for a thread that may block.
+    pub(crate) fn take(mut self) -> Option<T> {
+        self.value.take()
     }
 }
 
-impl Drop for Staged {
+impl<T: Send + 'static> Drop for Held<T> {
     fn drop(&mut self) {
-        let Some(staging) = self.staging.take() else { return };
-        // Nobody waits for it, only the end of the program.
-        drop(self.disk.spawn(move || {
-            if let Err(error) = staging.abandon() {
-                warn!("{error}");
-            }
-        }));
+        if let Some(value) = self.value.take() {
+            // Nobody waits for it, only the end of the program.
+            drop(self.disk.spawn(move || drop(value)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread::{self, ThreadId};
+    use std::time::{Instant, SystemTime};
+
+    use daemon::{Clock, Service};
+
+    use super::*;
+
+    /// Tells which thread drops it.
+    struct Tells(Sender<ThreadId>);
+
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+
+    fn disk() -> (Disk, Ends) {
+        let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+        Disk::new(Journal::new(clock, Service::none()))
+    }
+
+    #[test]
+    fn what_is_held_is_dropped_by_the_pool_and_the_end_waits_for_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (disk, ends) = disk();
+            let (sender, dropped_by) = channel();
+            drop(disk.hold(Tells(sender.clone())));
+            // Held in the result of work that nobody waits for.
+            let (other, tells) = (disk.clone(), Tells(sender));
+            drop(disk.spawn(move || other.hold(tells)));
+            drop(disk);
+            ends.wait().await;
+            let threads: Vec<_> = dropped_by.try_iter().collect();
+            assert_eq!(threads.len(), 2, "the end has waited for both");
+            assert!(!threads.contains(&thread::current().id()));
+        });
+    }
+
+    #[test]
+    fn work_that_panics_fails_its_caller_and_the_next_is_done() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (disk, _ends) = disk();
+            let doing = Doing { what: "try", directory: "/x".as_ref() };
+            let broken = disk.run(doing, || panic!("on purpose")).await;
+            assert!(matches!(broken, Err::<(), _>(Broken::Panicked)), "{broken:?}");
+            assert_eq!(disk.run(doing, || 7).await.unwrap(), 7);
+        });
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use spool::writer::{StagedFile, StagedFiles};
 use tokio::time::Instant;
 
+use crate::disk::{Disk, Held};
 use crate::failure::Failure;
 use crate::source::haproxy::{Answers, Part, Question};
 
@@ -46,7 +47,10 @@ pub(crate) struct Transfer {
 struct Target {
     files: StagedFiles,
     name: String,
-    file: Option<StagedFile>,
+    /// Held, since a transfer can be dropped on the thread of the sockets, and to close a file can
+    /// wait for the disk.
+    file: Option<Held<StagedFile>>,
+    disk: Disk,
 }
 
 /// How a turn ended.
@@ -74,11 +78,12 @@ impl Transfer {
     pub(crate) fn new(
         question: &Question,
         (files, name): (StagedFiles, &str),
+        disk: Disk,
         answer_bytes: u64,
     ) -> Self {
         Self {
             answers: Answers::new(question.parts, answer_bytes),
-            target: Target { files, name: name.to_owned(), file: None },
+            target: Target { files, name: name.to_owned(), file: None, disk },
             buffer_bytes: BUFFER_BYTES,
             total: 0,
         }
@@ -170,7 +175,7 @@ impl Transfer {
 
     fn end(&mut self) -> Result<Turn, Failure> {
         self.answers.end()?;
-        if let Some(file) = self.target.file.take() {
+        if let Some(file) = self.target.file.take().and_then(Held::take) {
             file.close()?;
         }
         Ok(Turn::Done)
@@ -188,7 +193,7 @@ impl Transfer {
 
 impl Target {
     fn write(&mut self, part: Part, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
-        let mut file = match self.file.take() {
+        let mut file = match self.file.take().and_then(Held::take) {
             Some(file) => file,
             None => self.files.create(format!("{}{}", self.name, part.suffix()).as_ref())?,
         };
@@ -196,7 +201,7 @@ impl Target {
         if is_whole {
             file.close()?;
         } else {
-            self.file = Some(file);
+            self.file = Some(self.disk.hold(file));
         }
         Ok(())
     }
@@ -205,10 +210,13 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::time::SystemTime;
 
+    use daemon::{Clock, Service};
     use spool::writer::{Spool, Staging};
 
     use super::*;
+    use crate::journal::Journal;
     use crate::source::haproxy::{Fault, TOGETHER};
 
     const INFO: &[u8] = b"Name: HAProxy\nUptime: 0d 0h00m05s\n\n";
@@ -225,16 +233,23 @@ mod tests {
         }
     }
 
-    /// A transfer of both answers, and where its files lie.
+    /// A transfer of both answers, and where its files lie. Needs to be called in a runtime.
     fn transfer(root: &tempfile::TempDir) -> (Transfer, Staging) {
         let at = |name| root.path().join(name);
         let mut spool = Spool::open(&at("in"), &at("in.tmp"), false).unwrap();
         let staging = spool.stage(1_700_000_000).unwrap();
-        (Transfer::new(&TOGETHER[0], (staging.files(), "a"), 1 << 30), staging)
+        let clock = Clock { wall: SystemTime::now, monotonic: std::time::Instant::now };
+        let (disk, _) = Disk::new(Journal::new(clock, Service::none()));
+        (Transfer::new(&TOGETHER[0], (staging.files(), "a"), disk, 1 << 30), staging)
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().unwrap()
     }
 
     fn turn(script: Vec<io::Result<Vec<u8>>>, others_wait: bool) -> Result<Turn, Failure> {
-        let root = tempfile::tempdir().unwrap();
+        let (root, runtime) = (tempfile::tempdir().unwrap(), runtime());
+        let _entered = runtime.enter();
         let (mut transfer, _staging) = transfer(&root);
         transfer.turn(&mut Script(script.into()), None, || others_wait)
     }
@@ -262,6 +277,8 @@ mod tests {
 
     #[test]
     fn answers_come_through_buffers_of_any_size() {
+        let runtime = runtime();
+        let _entered = runtime.enter();
         for buffer_bytes in 1..=INFO.len() + STAT.len() {
             let root = tempfile::tempdir().unwrap();
             let (mut transfer, staging) = transfer(&root);

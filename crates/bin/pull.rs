@@ -64,10 +64,10 @@ fn pull(config: config::Config, clock: Clock) -> Result<(), Box<dyn Error>> {
         .max_blocking_threads(DISK_THREADS)
         .thread_keep_alive(DISK_THREADS_LIVE)
         .build()
-        .map_err(|error| start::cannot("start the runtime", &error))?;
+        .map_err(|error| start::refused("cannot start the runtime", &error))?;
     let result = runtime.block_on(async {
         let signals = shutdown::signals()
-            .map_err(|error| start::cannot("catch the signals of the end", &error))?;
+            .map_err(|error| start::refused("cannot catch the signals of the end", &error))?;
         info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-pull starts");
         for warning in &config.warnings {
             warn!("{warning}");

@@ -13,13 +13,13 @@ const FILES: usize = 16;
 /// Tries what tokio's runtime needs for its start, because it panics where the system refuses.
 pub(crate) fn look_for_room() -> Result<(), Box<dyn Error>> {
     let files: io::Result<Vec<File>> = (0..FILES).map(|_| File::open("/dev/null")).collect();
-    files.map_err(|error| cannot("open the files that a start needs", &error))?;
+    files.map_err(|error| refused("cannot open the files that a start needs", &error))?;
     let thread = thread::Builder::new().spawn(|| {});
-    thread.map_err(|error| cannot("start a thread", &error))?;
+    thread.map_err(|error| refused("cannot start a thread", &error))?;
     Ok(())
 }
 
 /// The message for an error at the start.
-pub(crate) fn cannot(doing: &str, error: &io::Error) -> Box<dyn Error> {
-    format!("cannot {doing}: {error}{}", remedy::of(error)).into()
+pub(crate) fn refused(tried: &str, error: &io::Error) -> Box<dyn Error> {
+    format!("{tried}: {error}{}", remedy::of(error)).into()
 }

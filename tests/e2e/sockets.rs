@@ -37,8 +37,9 @@ log-forward log
   log 127.0.0.1:9 local0
 ";
 
-/// A HAProxy with this configuration, in which `SOCKETS` stands for `sockets`, once its stats socket
-/// `admin.sock` there answers; `master` is an argument for `-S`.
+/// Starts a HAProxy with this configuration, in which `SOCKETS` stands for the folder, and waits
+/// until its stats socket `admin.sock` there answers. `master` names the master CLI's socket, with
+/// its options.
 fn start(scene: &Scene, config: &str, master: Option<&str>) -> Option<Program> {
     let [program] = installed("sockets", ["haproxy"])?;
     let sockets = scene.path().join("sockets");
@@ -137,8 +138,11 @@ fn sockets_of_every_kind_beside_the_stats_socket_cost_no_snapshot() {
 #[test]
 fn empty_lines_in_the_description_are_part_of_the_info() {
     let scene = Scene::without_spool();
-    let config = "global\n  stats socket SOCKETS/admin.sock\n  stats socket SOCKETS/number.sock \
-                  level user severity-output number\n  description \"one\\n\\ntwo: x\\n\\n\\n# pxname,\"\n";
+    let config = "global
+  stats socket SOCKETS/admin.sock
+  stats socket SOCKETS/number.sock level user severity-output number
+  description \"one\\n\\ntwo: x\\n\\n\\n# pxname,\"
+";
     let Some(haproxy) = start(&scene, config, None) else { return };
     let pull = pull(&scene);
     wait_until("a snapshot", || !snapshots(&scene).is_empty());

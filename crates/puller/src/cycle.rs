@@ -2,10 +2,10 @@
 //! every one has answered; with `allow-partial`, if one has.
 //!
 //! An endpoint is in a snapshot with both its answers or not at all. A socket of `socket-dir` that
-//! turns out to be no stats socket is no endpoint of this cycle. Whatever ends a round early (a
-//! failure, the end of the program) drops its `Held<Staging>`, and with it all that was staged. One line is
-//! logged for a snapshot; what fails is logged when it begins and when it is over, and the counts
-//! are in the next snapshot (`spool::cycle`).
+//! turns out to be no stats socket does not count as an endpoint of this cycle. Whatever ends a
+//! round early (a failure, the end of the program) drops its `Held<Staging>`, and with it all that
+//! was staged. One line is logged for a snapshot; a failure is logged when it begins and when it is
+//! over, and the counts are in the next snapshot (`spool::cycle`).
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

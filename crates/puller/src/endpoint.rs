@@ -22,8 +22,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: Address,
     /// What its files are called, without their suffix: fit for a file name and for a log.
     pub(crate) name: String,
-    /// Whether `socket-dir` alone names it. Any socket can lie there, so one that is no stats socket
-    /// is left out. What `servers` lists is asked for by name and always counts.
+    /// Whether `socket-dir` alone names it. Any socket can lie there, so one that is no stats
+    /// socket is left out. What `servers` lists is asked for by name and always counts.
     pub(crate) was_found: bool,
 }
 
@@ -41,8 +41,8 @@ impl LookupError {
     }
 }
 
-/// Finds the endpoints anew for each cycle, for sockets come and go with their HAProxy. Works on the
-/// disk, so it can block.
+/// Finds the endpoints anew for each cycle, because sockets come and go with their HAProxy. Works
+/// on the disk, so it can block.
 #[derive(Debug, Clone)]
 pub(crate) struct Finder {
     socket_dir: Option<PathBuf>,

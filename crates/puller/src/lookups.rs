@@ -1,7 +1,7 @@
 //! Names become addresses, one look-up at a time for each endpoint.
 //!
-//! A resolver can hang for longer than a cycle lasts. A look-up that outlives its cycle is kept, and
-//! the next cycle waits for its answer instead of starting another thread.
+//! A resolver can hang for longer than a cycle lasts. A look-up that outlives its cycle is kept,
+//! and the next cycle waits for its answer instead of starting another thread.
 
 use std::collections::HashMap;
 use std::io;

@@ -51,9 +51,9 @@ impl Watched {
         Ok(())
     }
 
-    /// Tells the other end that no command follows. HAProxy's master CLI, a peer and a server behind
-    /// a socket for traffic close then, whereas they would keep us waiting; a stats socket answers
-    /// as before. One that is closed by now is found out by reading.
+    /// Tells the other end that no command follows. A stats socket answers as before; HAProxy's
+    /// master CLI and its sockets for traffic close then, and would keep us waiting otherwise. An
+    /// error shows up when the answer is read.
     pub(crate) fn end_sending(&self) {
         let _ = match self {
             Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write),

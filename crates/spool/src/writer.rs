@@ -122,7 +122,8 @@ pub enum Error {
     },
     /// A file of the snapshot was begun and not closed.
     #[error(
-        "{} is not whole: {} was not closed; this is a mistake of haproxystats-pull, please report it",
+        "{} is not whole: {} was not closed; this is a mistake of haproxystats-pull, please \
+         report it",
         dir.display(), file.display()
     )]
     Unfinished {

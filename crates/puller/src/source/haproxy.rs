@@ -2,10 +2,10 @@
 //! answer, and closes.
 //!
 //! Only that closing empty line tells a whole answer from one that was cut at the end of a row. An
-//! empty line within an answer tells nothing: `description "one\n\ntwo"` puts one into `show info`.
-//! So the first of two answers ends with the last empty line before the header of the second, which
-//! is looked for as the bytes come, for it can fall anywhere in a read. The answers are kept as they
-//! were sent, each with its empty line, as the Python program keeps them.
+//! empty line within an answer means nothing: `description "one\n\ntwo"` puts one into `show
+//! info`. So the first of two answers ends with the last empty line before the header of the second,
+//! which is looked for as the bytes come, because a read can end anywhere. The answers are kept as
+//! they were sent, each with its empty line, as the Python program keeps them.
 
 use std::mem;
 
@@ -70,7 +70,8 @@ pub(crate) enum Fault {
     Refused { part: Part, quote: String },
     /// It does not look like what was asked for.
     #[error(
-        "the answer to `{}` is not one, it begins with \"{quote}\"; check that it is a stats socket",
+        "the answer to `{}` is not one, it begins with \"{quote}\"; check that it is a stats \
+         socket",
         part.command()
     )]
     Unlike { part: Part, quote: String },

@@ -6,7 +6,6 @@
 //! socket, or each piece that a writer is about to take would wake this thread for nothing.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -172,25 +171,16 @@ impl Client {
             Address::Tcp { host, port } => (host, *port),
         };
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in self.addresses(host, port).await.map_err(Failure::Lookup)? {
+        // Where the cycle has an end, that is the limit.
+        let patience = if self.limits.cycle.is_some() { None } else { Some(lookups::LIMIT) };
+        let found = self.lookups.addresses(host, port, patience).await;
+        for address in found.map_err(Failure::Lookup)? {
             match in_time(limit, TcpStream::connect(address)).await {
                 Ok(stream) => return Ok(Watched::Tcp(stream)),
                 Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
             }
         }
         Err(Failure::Connect(failed))
-    }
-
-    async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let found = self.lookups.addresses(host, port);
-        if self.limits.cycle.is_some() {
-            // The cycle's end is the limit.
-            return found.await;
-        }
-        timeout(lookups::LIMIT, found).await.unwrap_or_else(|_| {
-            let text = format!("no answer from the resolver within {} s", lookups::LIMIT.as_secs());
-            Err(io::Error::new(io::ErrorKind::TimedOut, text))
-        })
     }
 
     async fn send(&self, stream: &Watched, line: &[u8]) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use daemon::lookup;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// How long a look-up is waited for where nothing else sets a limit (`pull-timeout = 0`).
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -27,13 +28,26 @@ pub(crate) struct Lookups {
 }
 
 impl Lookups {
-    /// The addresses of a name. Waits as long as the resolver takes: the caller has the limit.
-    pub(crate) async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    /// The addresses of a name. Without `limit` the caller has one.
+    pub(crate) async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Option<Duration>,
+    ) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let mut answer = self.answer(host, port, lookup::start)?;
-        let arrived = answer.wait_for(Option::is_some).await.map(|answer| answer.clone());
+        let arrives = answer.wait_for(Option::is_some);
+        let arrived = match limit {
+            None => arrives.await,
+            Some(limit) => timeout(limit, arrives).await.map_err(|_| {
+                let text = format!("no answer from the resolver within {} s", limit.as_secs_f64());
+                io::Error::new(io::ErrorKind::TimedOut, text)
+            })?,
+        };
+        let arrived = arrived.map(|answer| answer.clone());
         self.locked().remove(&(host.to_owned(), port));
         match arrived.ok().flatten().as_deref() {
             Some(Ok(addresses)) => Ok(addresses.clone()),
@@ -93,7 +107,7 @@ mod tests {
             (0..5).map(|_| lookups.answer("lb1", 80, hang).unwrap()).collect();
         lookups.answer("lb2", 80, hang).unwrap();
         assert_eq!(STARTED.with_borrow(Vec::len), 2, "one for each name");
-        let late = lookups.addresses("lb1", 80);
+        let late = lookups.addresses("lb1", 80, None);
         let mut late = std::pin::pin!(late);
         let mut context = Context::from_waker(Waker::noop());
         assert!(late.as_mut().poll(&mut context).is_pending());
@@ -110,9 +124,25 @@ mod tests {
     fn an_address_is_its_own_and_a_name_of_nobody_is_an_error() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let lookups = Lookups::default();
-        let found = runtime.block_on(lookups.addresses("::1", 7)).unwrap();
+        let found = runtime.block_on(lookups.addresses("::1", 7, None)).unwrap();
         assert_eq!(found, ["[::1]:7".parse().unwrap()]);
-        runtime.block_on(lookups.addresses("no such name", 7)).unwrap_err();
+        runtime.block_on(lookups.addresses("no such name", 7, None)).unwrap_err();
         assert!(lookups.locked().is_empty());
+    }
+
+    #[test]
+    fn a_look_up_without_another_limit_has_its_own() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let lookups = Lookups::default();
+        let hang: Start = |_, _, done| {
+            STARTED.with_borrow_mut(|started| started.push(done));
+            Ok(())
+        };
+        lookups.answer("lb1", 80, hang).unwrap();
+        let limit = Some(Duration::from_millis(1));
+        let late = runtime.block_on(lookups.addresses("lb1", 80, limit)).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        lookups.answer("lb1", 80, hang).unwrap();
+        assert_eq!(STARTED.with_borrow(Vec::len), 1, "the next one waits for the same answer");
     }
 }

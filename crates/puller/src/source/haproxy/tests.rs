@@ -171,8 +171,11 @@ fn more_empty_lines_between_the_answers_or_before_one_are_harmless() {
 
 #[test]
 fn a_header_without_an_empty_line_before_it_is_no_border() {
-    let fault = both(&[b"Name: HAProxy\n# pxname,svname,\n\n"]).unwrap_err();
-    assert_eq!(fault, Fault::Nothing(Part::Stat));
+    let sent = b"Name: HAProxy\n# pxname,svname,\n\n";
+    for cut in 0..=sent.len() {
+        let fault = both(&[&sent[..cut], &sent[cut..]]).unwrap_err();
+        assert_eq!(fault, Fault::Nothing(Part::Stat), "cut at {cut}");
+    }
     let fault = both(&[INFO, &HEADER[..5]]).unwrap_err();
     assert_eq!(fault, Fault::Cut { part: Part::Stat, bytes: 5 });
 }

@@ -17,9 +17,12 @@ fn an_endpoint_that_is_down_for_many_cycles_is_said_once_and_once_when_it_is_bac
         let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
         let pulling = bench.start(bench.config());
         bench.until_cycles(1).await;
-        let lines = bench.lines().len();
+        // On a busy machine a cycle can take longer than the interval, which is said too.
+        let of_cycles = |line: &String| !line.contains("pull-interval");
+        let lines = || bench.lines().into_iter().filter(of_cycles).count();
+        let before = lines();
         bench.until_cycles(50).await;
-        assert_eq!(bench.lines().len(), lines, "{}", bench.log());
+        assert_eq!(lines(), before, "{}", bench.log());
         assert_eq!(bench.count("no answer"), 1);
         assert_eq!(bench.count("no snapshot"), 1);
         std::fs::remove_file(bench.socket("dead")).unwrap();

@@ -123,7 +123,7 @@ impl Client {
         for question in questions {
             let stream = self.connect(&endpoint.address).await?;
             self.send(&stream, question.line).await?;
-            if endpoint.was_found {
+            if endpoint.found.is_some() {
                 stream.end_sending();
             }
             bytes += self.receive(stream, question, &endpoint.name).await?;

@@ -7,7 +7,7 @@
 //! was staged. One line is logged for a snapshot; a failure is logged when it begins and when it is
 //! over, and the counts are in the next snapshot (`spool::cycle`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
@@ -20,8 +20,8 @@ use tracing::{debug, error, info, warn};
 use crate::Error;
 use crate::client::{Client, Limits, Way};
 use crate::disk::{Disk, Held};
-use crate::endpoint::{Endpoint, Finder, Found};
-use crate::failure::Failure;
+use crate::endpoint::{Endpoint, Finder, Found, Identity};
+use crate::failure::{Failure, OtherKind};
 use crate::journal::{Doing, Journal};
 use crate::lookups::Lookups;
 use crate::no_snapshot::NoSnapshot;
@@ -30,6 +30,10 @@ use crate::writers::{Broken, Writers};
 
 /// Stats sockets that are remembered although they are gone.
 const KNOWN_MAX: usize = 4096;
+
+/// Cycles after which a socket of another kind is asked again. Each time costs its HAProxy a bad
+/// request, which it counts and logs.
+const OTHERS_CYCLES: u64 = 30;
 
 /// What lasts from cycle to cycle.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(crate) struct Cycles {
     apart: HashSet<Address>,
     /// Those that have answered as stats sockets do.
     known: HashSet<Address>,
+    /// Sockets that said they are of another kind, and the number of the cycle that asks them again.
+    others: HashMap<Address, (Identity, u64)>,
     /// Base names that several sockets had.
     shared: BTreeSet<String>,
     /// What the next snapshot tells; its counters run on from cycle to cycle.
@@ -104,6 +110,7 @@ impl Cycles {
             lookups: Lookups::default(),
             apart: HashSet::new(),
             known: HashSet::new(),
+            others: HashMap::new(),
             shared: BTreeSet::new(),
             told: spool::cycle::Cycle::default(),
         })
@@ -197,6 +204,7 @@ impl Cycles {
         }
         let there: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
         self.apart.retain(|address| there.contains(address));
+        self.others.retain(|address, _| there.contains(address));
         if self.known.len() > KNOWN_MAX {
             self.known.retain(|address| there.contains(address));
         }
@@ -312,6 +320,11 @@ impl Cycles {
         let mut all = Asked { endpoints: endpoints.len(), absent, ..Asked::default() };
         let mut asked = JoinSet::new();
         for endpoint in endpoints {
+            if self.is_of_another_kind(&endpoint) {
+                all.left_out += 1;
+                all.endpoints -= 1;
+                continue;
+            }
             let client = Arc::clone(&client);
             let apart = self.apart.contains(&endpoint.address);
             let way = if apart { Way::Apart } else { Way::Together };
@@ -338,6 +351,13 @@ impl Cycles {
         all
     }
 
+    /// Whether the same socket said so before, in one of the last cycles.
+    fn is_of_another_kind(&self, endpoint: &Endpoint) -> bool {
+        self.others.get(&endpoint.address).is_some_and(|(identity, ask_again)| {
+            endpoint.found == Some(*identity) && self.told.cycles < *ask_again
+        })
+    }
+
     fn has_answered(&mut self, endpoint: Endpoint, way: Way) {
         let line = self.journal.endpoint_ends(&endpoint.to_string());
         if line.is_due() {
@@ -358,8 +378,12 @@ impl Cycles {
     fn has_failed(&mut self, endpoint: Endpoint, failure: &Failure) -> bool {
         self.apart.remove(&endpoint.address);
         let has_answered = self.known.contains(&endpoint.address);
-        let other = failure.other_kind(has_answered).filter(|_| endpoint.was_found);
-        if let Some(why) = other {
+        let other = failure.other_kind(has_answered);
+        if let (Some(OtherKind { why, is_certain }), Some(identity)) = (other, endpoint.found) {
+            if is_certain {
+                let ask_again = self.told.cycles + OTHERS_CYCLES;
+                self.others.insert(endpoint.address.clone(), (identity, ask_again));
+            }
             let line = self.journal.endpoint_begins(&endpoint.to_string(), why);
             if line.is_due() {
                 warn!(

@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use config::Address;
@@ -22,9 +22,19 @@ pub(crate) struct Endpoint {
     pub(crate) address: Address,
     /// What its files are called, without their suffix: fit for a file name and for a log.
     pub(crate) name: String,
-    /// Whether `socket-dir` alone names it. Any socket can lie there, so one that is no stats
-    /// socket is left out. What `servers` lists is asked for by name and always counts.
-    pub(crate) was_found: bool,
+    /// The socket that was found in `socket-dir`. Any socket can lie there, so one that is no stats
+    /// socket is left out. `None` for what `servers` lists: it is asked for by name and always
+    /// counts.
+    pub(crate) found: Option<Identity>,
+}
+
+/// Tells a socket from another one that takes its place at the same path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    /// Inode numbers are reused, so the time of the change counts too: seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 /// `socket-dir` cannot be looked up.
@@ -64,19 +74,18 @@ impl Finder {
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
     pub(crate) fn find(&self) -> Result<Found, LookupError> {
-        let mut addresses = self.servers.clone();
+        let listed = self.servers.iter().map(|address| (address.clone(), None));
+        let mut addresses: Vec<_> = listed.collect();
         if let Some(dir) = &self.socket_dir {
             let sockets =
                 sockets_in(dir).map_err(|source| LookupError { path: dir.clone(), source })?;
-            addresses.extend(sockets.into_iter().map(Address::Unix));
+            let found = sockets.into_iter().map(|(path, it)| (Address::Unix(path), Some(it)));
+            addresses.extend(found);
         }
         // Asked twice, a process would count twice.
         let mut seen = HashSet::new();
-        addresses.retain(|address| seen.insert(address.clone()));
-        let (mut endpoints, shared) = named(addresses);
-        for endpoint in &mut endpoints {
-            endpoint.was_found = !self.servers.contains(&endpoint.address);
-        }
+        addresses.retain(|(address, _)| seen.insert(address.clone()));
+        let (endpoints, shared) = named(addresses);
         Ok(Found { endpoints, shared })
     }
 }
@@ -106,18 +115,26 @@ impl fmt::Display for Endpoint {
 
 /// The UNIX sockets in a directory, by name. A link counts as what it leads to; one that leads
 /// nowhere is left out.
-fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     let mut sockets = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let is_socket = fs::metadata(&path).is_ok_and(|it| it.file_type().is_socket());
-        if is_socket && is_passing(&path) {
-            debug!(socket = ?path, "left out: HAProxy makes it for the time of a reload");
-        } else if is_socket {
-            sockets.push(path);
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if !metadata.file_type().is_socket() {
+            continue;
         }
+        if is_passing(&path) {
+            debug!(socket = ?path, "left out: HAProxy makes it for the time of a reload");
+            continue;
+        }
+        let identity = Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        };
+        sockets.push((path, identity));
     }
-    sockets.sort();
+    sockets.sort_by(|(left, _), (right, _)| left.cmp(right));
     Ok(sockets)
 }
 
@@ -136,10 +153,10 @@ fn is_passing(path: &Path) -> bool {
 }
 
 /// Gives every address a name of its own; also returns the names that several had wanted.
-fn named(addresses: Vec<Address>) -> (Vec<Endpoint>, BTreeSet<String>) {
+fn named(addresses: Vec<(Address, Option<Identity>)>) -> (Vec<Endpoint>, BTreeSet<String>) {
     let mut endpoints: Vec<Endpoint> = addresses
         .into_iter()
-        .map(|address| Endpoint { name: short_name(&address), address, was_found: false })
+        .map(|(address, found)| Endpoint { name: short_name(&address), address, found })
         .collect();
     let mut shared = BTreeSet::new();
     loop {
@@ -215,7 +232,11 @@ mod tests {
     }
 
     fn names(addresses: Vec<Address>) -> Vec<String> {
-        named(addresses).0.into_iter().map(|endpoint| endpoint.name).collect()
+        listed(addresses).into_iter().map(|endpoint| endpoint.name).collect()
+    }
+
+    fn listed(addresses: Vec<Address>) -> Vec<Endpoint> {
+        named(addresses.into_iter().map(|address| (address, None)).collect()).0
     }
 
     #[test]
@@ -241,14 +262,14 @@ mod tests {
         let names = names(addresses.to_vec());
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), 3, "{names:?}");
         assert_eq!(names[1], "%2frun%2fb%2fs");
-        let mixed = named(vec![tcp("lb1", 80), unix("/run/lb1:80")]).0;
+        let mixed = listed(vec![tcp("lb1", 80), unix("/run/lb1:80")]);
         assert_eq!([&*mixed[0].name, &*mixed[1].name], ["lb1:80", "%2frun%2flb1:80"]);
     }
 
     #[test]
     fn a_name_of_any_bytes_can_be_logged_and_written() {
         let path = PathBuf::from(OsStr::from_bytes(b"/run/\xff\n\x1b"));
-        let endpoints = named(vec![Address::Unix(path)]).0;
+        let endpoints = listed(vec![Address::Unix(path)]);
         assert_eq!(endpoints[0].name, "%2frun%2f%ff%0a%1b");
         assert_eq!(endpoints[0].to_string(), "unix:///run/\u{fffd}\\n\\u{1b}");
     }
@@ -265,7 +286,7 @@ mod tests {
         let servers = vec![tcp("lb1", 80), Address::Unix(at("b.sock")), tcp("lb1", 80)];
         let finder = Finder::new(Some(dir.path().into()), servers);
         let found = finder.find().unwrap().endpoints;
-        let by_chance: Vec<_> = found.iter().map(|endpoint| endpoint.was_found).collect();
+        let by_chance: Vec<_> = found.iter().map(|endpoint| endpoint.found.is_some()).collect();
         assert_eq!(by_chance, [false, false, true, true, true]);
         let names: Vec<_> = found.iter().map(|endpoint| &*endpoint.name).collect();
         assert_eq!(names, ["lb1:80", "b.sock", ".e", "a", "d.tmp"]);

@@ -31,6 +31,14 @@ pub(crate) enum Failure {
     Writers(#[from] Broken),
 }
 
+/// What is at the other end in place of a stats socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OtherKind {
+    pub(crate) why: &'static str,
+    /// Whether it said so. A socket that says nothing may be a stats socket in trouble.
+    pub(crate) is_certain: bool,
+}
+
 impl Failure {
     /// What it is without the figures that differ each time: one state for the log.
     pub(crate) fn state(&self) -> String {
@@ -64,18 +72,20 @@ impl Failure {
     /// What is at the other end, where it behaved as no stats socket does. `has_answered` says
     /// whether a stats socket has answered there before: one that closes without a byte is a
     /// HAProxy in trouble then, and to leave it out would read as a drop of all sums.
-    pub(crate) fn other_kind(&self, has_answered: bool) -> Option<&'static str> {
+    pub(crate) fn other_kind(&self, has_answered: bool) -> Option<OtherKind> {
+        let certain = |why| Some(OtherKind { why, is_certain: true });
+        let silent = |why| Some(OtherKind { why, is_certain: false });
         match self {
-            Self::Connect(_) if !self.can_pass() => Some("it takes datagrams"),
+            Self::Connect(_) if !self.can_pass() => certain("it takes datagrams"),
             Self::Answer(Fault::Nothing(Part::Info)) if !has_answered => {
-                Some("it closes the connection without an answer, as a socket for traffic does")
+                silent("it closes the connection without an answer, as a socket for traffic does")
             }
             Self::Send(error) | Self::Read { bytes: 0, source: error }
                 if !has_answered && is_broken(error) =>
             {
-                Some("it breaks the connection without an answer, as a socket for traffic does")
+                silent("it breaks the connection without an answer, as a socket for traffic does")
             }
-            Self::Answer(fault) => fault.other_kind(),
+            Self::Answer(fault) => fault.other_kind().and_then(certain),
             _ => None,
         }
     }

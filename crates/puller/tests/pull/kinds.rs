@@ -1,6 +1,7 @@
 //! Sockets in `socket-dir` that are no stats sockets: left out and said once, and a snapshot is
 //! published without them. What `servers` lists, and what has answered before, is never left out.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
 
 use config::{Address, Pull, Retries};
@@ -45,6 +46,28 @@ fn a_socket_that_is_no_stats_socket_is_left_out_and_said_once() {
             assert!(bench.log().contains(why), "{}", bench.log());
             assert_eq!(bench.count("asking one command"), 0, "{script:?}");
         }
+    });
+}
+
+/// Each question costs a HAProxy a bad request, which it counts and logs.
+#[test]
+fn a_socket_that_said_what_it_is_is_not_asked_in_every_cycle_and_a_new_one_is_at_once() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let other = Fake::unix(&bench.socket("other"), Script::Send(HTTP.into()));
+        let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_cycles(20).await;
+        assert_eq!(other.asked(), 1);
+        bench.until(|| other.asked() == 2, "the next question").await;
+        assert!(bench.told(SECOND + bench.snapshots().len() as u64 - 1).cycles >= 30);
+        fs::remove_file(bench.socket("other")).unwrap();
+        let _stats = Fake::unix(&bench.socket("other"), Script::Good);
+        bench.until_cycles(2).await;
+        bench.stop(pulling).await;
+        let last = SECOND + bench.snapshots().len() as u64 - 1;
+        assert_eq!(bench.answers(last).len(), 4, "{}", bench.log());
+        assert_eq!(bench.told(last).endpoints, 2);
     });
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Cycles {
     apart: HashSet<Address>,
     /// Those that have answered as stats sockets do.
     known: HashSet<Address>,
-    /// Sockets that said they are of another kind, and the number of the cycle that asks them again.
+    /// Sockets that said they are of another kind, and the number of the cycle that asks again.
     others: HashMap<Address, (Identity, u64)>,
     /// Base names that several sockets had.
     shared: BTreeSet<String>,

@@ -125,8 +125,8 @@ impl Transfer {
         Ok(Turn::Open { flowing })
     }
 
-    /// Reads what is there, until `limit` bytes came in all, and writes whenever the buffer is full;
-    /// `filled` of it are left to write. At the end of the connection all is written.
+    /// Reads what is there, until `limit` bytes came in all, and writes whenever the buffer is
+    /// full; `filled` of it are left to write. At the end of the connection all is written.
     fn take(
         &mut self,
         from: &mut impl Read,

@@ -3,9 +3,9 @@
 //!
 //! Only that closing empty line tells a whole answer from one that was cut at the end of a row. An
 //! empty line within an answer means nothing: `description "one\n\ntwo"` puts one into `show
-//! info`. So the first of two answers ends with the last empty line before the header of the second,
-//! which is looked for as the bytes come, because a read can end anywhere. The answers are kept as
-//! they were sent, each with its empty line, as the Python program keeps them.
+//! info`. So the first of two answers ends with the last empty line before the header of the
+//! second, which is looked for as the bytes come, because a read can end anywhere. The answers are
+//! kept as they were sent, each with its empty line, as the Python program keeps them.
 
 use std::mem;
 

@@ -27,6 +27,9 @@ use crate::stream::Watched;
 use crate::transfer::{GATHERING, Transfer, Turn};
 use crate::writers::Writers;
 
+/// What to do about an endpoint that takes too long.
+const SLOW_ENDPOINT: &str = "; look whether its HAProxy is overloaded, or raise pull-timeout";
+
 /// Whether an endpoint takes both commands on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -155,7 +158,8 @@ impl Client {
         };
         limits.within(attempts).await.unwrap_or_else(|late| {
             let last = last.map(|failure| format!(", the last attempt: {failure}"));
-            Err(late.while_doing(format!("still connecting{}", last.unwrap_or_default())))
+            let last = last.unwrap_or_else(|| SLOW_ENDPOINT.to_owned());
+            Err(late.while_doing(format!("still connecting{last}")))
         })
     }
 
@@ -185,7 +189,10 @@ impl Client {
 
     async fn send(&self, stream: &Watched, line: &[u8]) -> Result<(), Failure> {
         let sent = self.limits.within(stream.write_all(line)).await;
-        sent.map_err(|late| late.while_doing("the commands were not taken"))?.map_err(Failure::Send)
+        sent.map_err(|late| {
+            late.while_doing(format!("the commands were not taken{SLOW_ENDPOINT}"))
+        })?
+        .map_err(Failure::Send)
     }
 
     /// Reads to the end of the connection, each answer into its file. Returns how many bytes that
@@ -204,8 +211,10 @@ impl Client {
             let total = transfer.total();
             let broken = |source| Failure::Read { bytes: total, source };
             let came = limits.within(stream.readable()).await;
-            came.map_err(|late| late.while_doing(format!("{total} bytes of the answers came")))?
-                .map_err(broken)?;
+            came.map_err(|late| {
+                late.while_doing(format!("{total} bytes of the answers came{SLOW_ENDPOINT}"))
+            })?
+            .map_err(broken)?;
             let mut from = stream.unwatch().map_err(broken)?;
             let begun = Arc::new(AtomicBool::new(false));
             let (begins, others_wait) = (Arc::clone(&begun), self.writers.others_wait());

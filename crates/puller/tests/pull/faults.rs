@@ -41,7 +41,9 @@ fn an_endpoint_that_keeps_us_waiting_is_left_at_pull_timeout() {
     on_one_thread(async {
         let limited = |config: &mut Pull| config.pull_timeout = Some(LIMIT);
         let late = "not done within pull-timeout (0.05 s): ";
-        fails(Script::Stall(vec![]), &format!("{late}0 bytes"), limited).await;
+        let remedy =
+            "of the answers came; look whether its HAProxy is overloaded, or raise pull-timeout";
+        fails(Script::Stall(vec![]), &format!("{late}0 bytes {remedy}"), limited).await;
         let half = good()[..INFO.len() + 30].to_vec();
         fails(Script::Stall(half), &format!("{late}{} bytes", INFO.len() + 30), limited).await;
         // Whole, but who says so?

@@ -41,7 +41,7 @@ fn it_does_its_orders_and_ends_with_them() {
         .unwrap();
     let replies = String::from_utf8(worker.stdout).unwrap();
     assert!(worker.status.success(), "{:?} {replies}", worker.status);
-    assert_eq!(replies.matches(r#""Finished":"Delivered""#).count(), 2, "{replies}");
+    assert_eq!(replies.matches(r#""Finished":{"outcome":"Delivered""#).count(), 2, "{replies}");
     let lines = fs::read_to_string(scene.path().join("store").join(&snapshot).join("stats"));
     assert!(lines.unwrap().lines().all(|line| line.ends_with(&snapshot)));
     // It removes nothing: that is the parent's.

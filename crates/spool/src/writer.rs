@@ -31,7 +31,7 @@ use rustix::io::Errno;
 use tracing::{info, warn};
 
 use crate::lock::{Lock, Refused};
-use crate::{cycle, name};
+use crate::{cycle, name, probe};
 
 mod staging;
 
@@ -45,9 +45,6 @@ const HIDDEN: &str = ".haproxystats-";
 
 /// A directory that has not got its marker and its name yet.
 const UNNAMED: &str = ".haproxystats-staging";
-
-/// Moved from the staging directory to the other at start, to learn whether a rename can do it.
-const PROBE: &str = ".haproxystats-probe";
 
 /// Why a snapshot cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +167,9 @@ impl Spool {
         }
         // Before the probe, which another program's would disturb.
         let spool = Self { lock: lock_staging(&tmp)?, dst, tmp, sync };
-        if spool.probe_is_refused() {
+        // Other failures than this, such as a full disk, are the cycle's to report.
+        let probed = probe::rename(&spool.tmp, &spool.dst);
+        if probed.is_ok_and(|probed| probed == probe::Rename::Crosses) {
             return Err(Error::OtherFileSystem { tmp: spool.tmp, dst: spool.dst });
         }
         Ok(spool)
@@ -294,21 +293,6 @@ impl Spool {
             }
         }
         Err(Error::NoFreeName { dir: self.tmp.clone(), first })
-    }
-
-    /// Whether the kernel refuses to rename between the two. The same device number does not say it
-    /// all: two bind mounts of one file system have one number and allow no rename. Other failures
-    /// (a full disk) will be told by the cycle.
-    fn probe_is_refused(&self) -> bool {
-        let (from, to) = (self.tmp.join(PROBE), self.dst.join(PROBE));
-        // What an earlier probe may have left; that there is nothing is the rule.
-        let _ = fs::remove_dir(&to);
-        let _ = fs::remove_dir(&from);
-        let refused = fs::create_dir(&from).is_ok()
-            && fs::rename(&from, &to)
-                .is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices);
-        let _ = fs::remove_dir(if refused { &from } else { &to });
-        refused
     }
 }
 

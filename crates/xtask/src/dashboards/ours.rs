@@ -80,6 +80,13 @@ pub(super) const PANELS: &[Panel] = &[
         targets: &["aliasByNode(HOST.haproxystats.SpoolSize, -4)"],
     },
     Panel {
+        title: "Snapshots that cannot be deleted, by host",
+        about: "They are done, and take up room. The log names one and says why.",
+        unit: Unit::Count,
+        looks: Looks::Lines,
+        targets: &["aliasByNode(HOST.haproxystats.UndeletedSnapshots, -4)"],
+    },
+    Panel {
         title: "Bytes in the outbox, by host",
         about: "At outbox-size the oldest batches go.",
         unit: Unit::Bytes,

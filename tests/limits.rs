@@ -16,7 +16,7 @@ const NOT_LOOKED_AT: [&str; 3] = ["bin", "metric", "xtask"];
 
 /// Bounds that no operator can notice, each with its reason. A new one that an operator can notice
 /// gets a row in the table.
-const INTERNAL: [(&str, &str); 8] = [
+const INTERNAL: [(&str, &str); 10] = [
     ("config::directories::LINKS_MAX", "the kernel has the same bound"),
     ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
@@ -24,6 +24,7 @@ const INTERNAL: [(&str, &str); 8] = [
     ("processor::FOUND_MAX", "names beyond it stay in the spool"),
     ("processor::parent::ORDERS_MAX", "orders beyond it wait with their sender"),
     ("processor::queue::WAITING_MAX", "names beyond it stay in the spool"),
+    ("puller::journal::STATES_MAX", "states of pull itself, of which there are a dozen kinds"),
     ("spool::watch::EVENTS_MAX", "events beyond it stay in the kernel's queue"),
     ("tables::process::NUMBER_MAX_DIGITS", "recognizes a process number"),
 ];

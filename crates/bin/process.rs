@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use config::Program;
-use daemon::{Clock, Service, remedy, shutdown};
+use daemon::{Clock, Service, shutdown};
 use processor::{Settings, worker};
 use tracing::{error, info, warn};
 
 mod cli;
+mod start;
 
 const USAGE: &str = "
 Processes statistics from HAProxy and pushes them to Graphite.
@@ -41,11 +42,15 @@ fn main() -> ExitCode {
     };
     cli::start_logging(config.process.loglevel);
     let (tell, told) = processor::shutdown_channel();
+    if let Err(error) = start::look_for_room() {
+        error!("{error}");
+        return ExitCode::from(cli::FAILED);
+    }
     let caught = shutdown::on_signal(move |signal| {
         let _ = tell.send(signal);
     });
     if let Err(error) = caught {
-        error!("cannot catch signals: {error}{}", remedy::of(&error));
+        error!("{}", start::refused("cannot catch signals", &error));
         return ExitCode::from(cli::FAILED);
     }
     info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");

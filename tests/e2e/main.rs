@@ -24,6 +24,8 @@ mod faults;
 mod golden;
 mod haproxy;
 mod life;
+mod misfortunes;
+mod oddities;
 mod parity;
 mod pull;
 mod receiver;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -61,8 +61,9 @@ struct State {
     dying: Condvar,
 }
 
-/// A receiver on 127.0.0.1.
+/// A receiver on an address of this machine.
 pub(crate) struct Sink {
+    address: IpAddr,
     pub(crate) port: u16,
     state: Arc<State>,
     thread: Option<JoinHandle<()>>,
@@ -75,7 +76,12 @@ impl Sink {
 
     /// On a port of the test's choice.
     pub(crate) fn start_on(port: u16, manner: Manner) -> Self {
-        Self::listen(&TcpListener::bind(("127.0.0.1", port)).unwrap(), manner)
+        Self::start_at("127.0.0.1", port, manner)
+    }
+
+    /// On another address of this machine.
+    pub(crate) fn start_at(address: &str, port: u16, manner: Manner) -> Self {
+        Self::listen(&TcpListener::bind((address, port)).unwrap(), manner)
     }
 
     /// With so small a window that a sender's kernel keeps most of a batch until it is read.
@@ -94,9 +100,9 @@ impl Sink {
             deaths: Mutex::new(0),
             dying: Condvar::new(),
         });
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let thread = Some(state.accept(listener.try_clone().unwrap()));
-        Self { port, state, thread }
+        Self { address: address.ip(), port: address.port(), state, thread }
     }
 
     /// As a SIGKILL would: connections are reset, new ones refused. What came is not forgotten.
@@ -104,7 +110,7 @@ impl Sink {
         *self.state.deaths.lock().unwrap() += 1;
         self.state.dying.notify_all();
         // Wakes the accepting thread, which then lets its port go.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect((self.address, self.port));
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -120,7 +126,7 @@ impl Sink {
     pub(crate) fn revive(&mut self) {
         let mut listener = None;
         wait_until("the receiver's port", || {
-            listener = TcpListener::bind(("127.0.0.1", self.port)).ok();
+            listener = TcpListener::bind((self.address, self.port)).ok();
             listener.is_some()
         });
         self.thread = Some(self.state.accept(listener.unwrap()));

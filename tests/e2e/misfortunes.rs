@@ -1,0 +1,328 @@
+//! What befalls haproxystats-process on its machine: pipes in the place of files, files that the disk
+//! cannot read, directories that nobody can delete, too few descriptors, names that move.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::Signal;
+
+use crate::bench::{Bench, FIRST};
+use crate::scene::{assert_exact, copy_files};
+use crate::sink::{Manner, Sink};
+use crate::support::{
+    PROCESS, Program, data, installed, lives, run, send, skip_for_the_machine, wait_until,
+};
+
+fn count(log: &str, words: &str) -> usize {
+    log.lines().filter(|line| line.contains(words)).count()
+}
+
+/// A snapshot beside the spool, to be changed before it is published.
+fn staged(bench: &Bench) -> PathBuf {
+    let staged = bench.scene.path().join("staged");
+    copy_files(&data("parity/01-default/1700000000"), &staged);
+    staged
+}
+
+fn publish(bench: &Bench, staged: &Path, timestamp: u64) {
+    fs::rename(staged, bench.scene.incoming().join(timestamp.to_string())).unwrap();
+}
+
+fn reason_of(bench: &Bench, timestamp: u64) -> String {
+    let reason = bench.scene.path().join(format!("failed/{timestamp}.reason"));
+    wait_until("a reason in failed-dir", || reason.is_file());
+    // It is written before the snapshot is moved.
+    wait_until("the snapshot in failed-dir", || reason.with_extension("").is_dir());
+    fs::read_to_string(reason).unwrap()
+}
+
+/// To open one of them would block a worker until job-timeout, or end never.
+#[test]
+fn pipes_devices_and_links_in_a_snapshot_hold_nothing_up() {
+    let bench = Bench::new(Manner::Whole);
+    let staged = staged(&bench);
+    mkfifoat(CWD, staged.join("haproxystats.cycle"), Mode::RUSR | Mode::WUSR).unwrap();
+    mkfifoat(CWD, staged.join("fifo_info"), Mode::RUSR | Mode::WUSR).unwrap();
+    symlink("/dev/zero", staged.join("device_stat")).unwrap();
+    symlink("/etc/passwd", staged.join("outside_info")).unwrap();
+    publish(&bench, &staged, FIRST);
+    let process = bench.start(&bench.config("workers = 1", ""));
+    bench.wait_until_drained();
+    let log = process.log();
+    assert_eq!(count(&log, "is no regular file"), 4, "{log}");
+    process.finish();
+    assert_exact(&bench.sink, &[FIRST]);
+}
+
+/// A regular file of which nothing can be read: what the first page of our own memory gives.
+struct Unreadable(PathBuf);
+
+impl Unreadable {
+    fn mount(at: PathBuf) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        let memory = format!("/proc/{}/mem", std::process::id());
+        mount.args(["--bind", &memory]).arg(&at);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        let fails = mounted && fs::read(&at).is_err();
+        let there = mounted.then(|| Self(at));
+        if !fails {
+            skip_for_the_machine("unreadable files: a file cannot be mounted on a file here");
+            return None;
+        }
+        there
+    }
+}
+
+impl Drop for Unreadable {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_snapshot_of_which_nothing_can_be_read_is_no_success() {
+    let bench = Bench::new(Manner::Whole);
+    let snapshot = bench.scene.incoming().join(FIRST.to_string());
+    fs::create_dir(&snapshot).unwrap();
+    let mut mounts = Vec::new();
+    for name in ["a_info", "a_stat"] {
+        fs::write(snapshot.join(name), "").unwrap();
+        let Some(mount) = Unreadable::mount(snapshot.join(name)) else { return };
+        mounts.push(mount);
+    }
+    bench.scene.publish(FIRST + 1);
+    let process = bench.start(&bench.config("workers = 1", ""));
+    let reason = reason_of(&bench, FIRST);
+    // The mounts moved with their directory.
+    let failed = bench.scene.path().join("failed").join(FIRST.to_string());
+    for (mount, name) in mounts.iter_mut().zip(["a_info", "a_stat"]) {
+        mount.0 = failed.join(name);
+    }
+    assert!(reason.contains("nothing of it can be used"), "{reason}");
+    assert!(reason.contains("Input/output error"), "{reason}");
+    wait_until("an empty spool", || bench.scene.waiting().is_empty());
+    process.finish();
+    assert_exact(&bench.sink, &[FIRST + 1]);
+}
+
+#[test]
+fn a_snapshot_of_which_all_files_are_damaged_goes_to_failed_dir() {
+    let bench = Bench::new(Manner::Whole);
+    let staged = bench.scene.path().join("staged");
+    fs::create_dir(&staged).unwrap();
+    fs::write(staged.join("a_stat"), "Permission denied\n\n").unwrap();
+    fs::write(staged.join("a_info"), "Permission denied\n\n").unwrap();
+    publish(&bench, &staged, FIRST);
+    let process = bench.start(&bench.config("workers = 1", ""));
+    let reason = reason_of(&bench, FIRST);
+    assert!(reason.contains("Permission denied"), "{reason}");
+    process.finish();
+    assert!(bench.sink.by_timestamp().is_empty());
+}
+
+#[test]
+fn partial_input_says_what_becomes_of_a_snapshot_with_a_damaged_file() {
+    for (choice, is_folded) in [("accept", true), ("refuse", false)] {
+        let bench = Bench::new(Manner::Whole);
+        let staged = staged(&bench);
+        fs::write(staged.join("broken_stat"), "Permission denied\n\n").unwrap();
+        publish(&bench, &staged, FIRST);
+        let options = format!("workers = 1\npartial-input = {choice}");
+        let process = bench.start(&bench.config(&options, ""));
+        if is_folded {
+            bench.wait_until_drained();
+            process.finish();
+            assert_exact(&bench.sink, &[FIRST]);
+        } else {
+            let reason = reason_of(&bench, FIRST);
+            assert!(reason.contains("broken_stat") && reason.contains("refuse"), "{reason}");
+            process.finish();
+            assert!(bench.sink.by_timestamp().is_empty());
+        }
+    }
+}
+
+/// Makes a file that not even root can delete.
+struct Immutable(PathBuf);
+
+impl Immutable {
+    fn make(file: PathBuf) -> Option<Self> {
+        let made = Command::new("chattr").arg("+i").arg(&file).output();
+        if !made.is_ok_and(|output| output.status.success()) {
+            skip_for_the_machine("undeletable files: chattr is refused here");
+            return None;
+        }
+        Some(Self(file))
+    }
+
+    fn release(&self) {
+        let _ = Command::new("chattr").arg("-i").arg(&self.0).output();
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// Its directory can be renamed, but not emptied, as one that another owner filled.
+#[test]
+fn a_snapshot_that_cannot_be_deleted_is_told_once_counted_and_tried_again() {
+    let bench = Bench::new(Manner::Whole);
+    let staged = staged(&bench);
+    let Some(mut file) = Immutable::make(staged.join("admin1.sock_stat")) else { return };
+    publish(&bench, &staged, FIRST);
+    let hidden = bench.scene.incoming().join(format!(".{FIRST}.removed"));
+    let published = bench.scene.incoming().join(FIRST.to_string());
+    file.0 = published.join("admin1.sock_stat");
+    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 1", ""));
+    wait_until("the hidden directory", || hidden.is_dir() && !published.exists());
+    file.0 = hidden.join("admin1.sock_stat");
+    bench.wait_for_own("UndeletedSnapshots", 1);
+    let all: Vec<u64> = (FIRST + 1..FIRST + 4).collect();
+    all.iter().for_each(|&timestamp| bench.scene.publish(timestamp));
+    bench.wait_for_own("SpoolSize", 0);
+    file.release();
+    bench.wait_for_own("UndeletedSnapshots", 0);
+    assert!(!hidden.exists());
+    let log = process.log();
+    assert_eq!(count(&log, "cannot be deleted"), 1, "{log}");
+    assert_eq!(count(&log, "all snapshots that are done are deleted"), 1, "{log}");
+    process.finish();
+    assert_exact(&bench.sink, &(FIRST..FIRST + 4).collect::<Vec<_>>());
+}
+
+#[test]
+fn failed_dir_on_another_file_system_is_refused_at_the_start() {
+    let bench = Bench::new(Manner::Whole);
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let failed = elsewhere.path().join("failed");
+    let options = format!("failed-dir = {}", failed.display());
+    let config = bench.config(&options, "");
+    let outcome = run(PROCESS, &["-f", config.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let both = [failed.display().to_string(), bench.scene.incoming().display().to_string()];
+    assert!(both.iter().all(|dir| outcome.stderr.contains(dir)), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("are on different file systems"), "{}", outcome.stderr);
+}
+
+/// The parent's descriptors do not suffice for a start: each message says for what, and what to do.
+#[test]
+fn a_start_with_too_few_open_files_says_what_was_tried_and_what_to_do() {
+    let bench = Bench::new(Manner::Whole);
+    let config = bench.config("workers = 1", "");
+    for limit in 4..16 {
+        let command = format!("ulimit -n {limit}; exec {PROCESS} -f {}", config.display());
+        let arguments: [&OsStr; 2] = ["-c".as_ref(), command.as_ref()];
+        let name = format!("limit{limit}");
+        let mut process = Program::start("sh", &arguments, &[], bench.scene.path(), &name);
+        wait_until("an end, or a line about the limit", || {
+            !process.runs() || process.log().contains("LimitNOFILE")
+        });
+        if !process.runs() {
+            let log = process.log();
+            assert_ne!(process.wait().code(), Some(0), "{limit}: {log}");
+            let line = log.lines().find(|line| line.contains("Too many open files"));
+            let line = line.unwrap_or_else(|| panic!("{limit}: {log}"));
+            assert!(line.contains("LimitNOFILE") && line.contains("cannot"), "{limit}: {line}");
+        }
+    }
+}
+
+/// Named by somebody's `kill`, not by a stop of the service.
+#[test]
+fn sigterm_to_a_worker_ends_it_after_its_snapshot_and_costs_nothing() {
+    let bench = Bench::new(Manner::NeverRead);
+    let mut process = bench.start(&bench.config("workers = 1", "confirm-timeout = 1"));
+    wait_until("an idle worker", || process.log().contains("worker started"));
+    let idle = process.children()[0];
+    send(idle, Signal::TERM);
+    wait_until("the end of the idle worker", || !lives(idle));
+    wait_until("its replacement", || process.log().matches("worker started").count() == 2);
+
+    // Busy: it waits for a receiver that never reads, until confirm-timeout, and ends after that.
+    let all = bench.publish(3);
+    wait_until("a busy worker", || bench.sink.connections() > 0);
+    let busy = process.children()[0];
+    send(busy, Signal::TERM);
+    bench.sink.behave(Manner::Whole);
+    bench.wait_until_drained();
+    wait_until("the end of the busy worker", || !lives(busy));
+    let log = process.log();
+    assert!(count(&log, "a worker ended on SIGTERM, replacing it") >= 1, "{log}");
+    assert_eq!(count(&log, "moved to failed-dir"), 0, "{log}");
+    assert!(process.runs());
+    process.finish();
+    assert_exact(&bench.sink, &all);
+}
+
+/// A directory made in the spool, with more entries than any snapshot: the others go on.
+#[test]
+fn very_many_entries_in_a_directory_of_the_spool_hold_nothing_up() {
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config("workers = 1", ""));
+    // What stands there at the start is taken at once.
+    wait_until("a watch", || process.log().contains("watching src_dir"));
+    let huge = bench.scene.incoming().join(FIRST.to_string());
+    fs::create_dir(&huge).unwrap();
+    fs::write(huge.join("0"), "").unwrap();
+    for number in 1..60_000 {
+        fs::hard_link(huge.join("0"), huge.join(number.to_string())).unwrap();
+    }
+    for timestamp in FIRST + 1..FIRST + 6 {
+        bench.scene.publish(timestamp);
+    }
+    let reason = reason_of(&bench, FIRST);
+    assert!(reason.contains("more than 20000 entries"), "{reason}");
+    wait_until("an empty spool", || bench.scene.waiting().is_empty());
+    process.finish();
+    assert_exact(&bench.sink, &(FIRST + 1..FIRST + 6).collect::<Vec<_>>());
+}
+
+/// Two receivers on one port of two addresses, and a name that moves from one to the other while
+/// the connection to the first still works.
+#[test]
+fn a_receiver_whose_name_moves_is_found_with_every_confirm() {
+    if installed("a name that moves", ["unshare"]).is_none() {
+        return;
+    }
+    for confirm in ["close", "tcp", "none"] {
+        let bench = Bench::new(Manner::Whole);
+        let options = format!("server = graphite.e2e\nconfirm = {confirm}");
+        let config = bench.config("workers = 1\nliveness-check-interval = 3600", &options);
+        let hosts = bench.scene.write("hosts", "127.0.0.1 graphite.e2e\n");
+        // A file system of its own view, in which names are looked up in our file.
+        let command = format!(
+            "mount --bind {} /etc/hosts && exec {PROCESS} -f {}",
+            hosts.display(),
+            config.display()
+        );
+        let words = ["--mount", "--propagation", "private", "sh", "-c", &command];
+        let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+        let mut process = Program::start("unshare", &words, &[], bench.scene.path(), "process");
+        bench.scene.publish(FIRST);
+        wait_until("the first receiver, or a refusal to mount", || {
+            !process.runs() || bench.sink.by_timestamp().contains_key(&FIRST)
+        });
+        if !process.runs() {
+            return skip_for_the_machine("a name that moves: no file system of one's own view");
+        }
+        let moved = Sink::start_at("127.0.0.2", bench.sink.port, Manner::Whole);
+        fs::write(&hosts, "127.0.0.2 graphite.e2e\n").unwrap();
+        let mut timestamp = FIRST;
+        wait_until("a batch at the new address", || {
+            if bench.scene.waiting().is_empty() {
+                timestamp += 1;
+                bench.scene.publish(timestamp);
+            }
+            !moved.by_timestamp().is_empty()
+        });
+        bench.wait_until_drained();
+        process.finish();
+    }
+}

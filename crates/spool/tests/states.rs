@@ -121,7 +121,8 @@ impl Overlay {
         match mount.output() {
             Ok(output) if output.status.success() => Some(Self { upper, merged }),
             refused => {
-                eprintln!("SKIPPED: an overlay cannot be mounted here: {refused:?}");
+                let said = format!("skipped: an overlay cannot be mounted here: {refused:?}\n");
+                std::io::stderr().write_all(said.as_bytes()).unwrap();
                 None
             }
         }

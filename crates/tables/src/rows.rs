@@ -115,7 +115,8 @@ impl Buffer {
                 other => other?,
             };
             if count == 0 {
-                return Ok(self.scan_end(filled, &mut wanted, &mut each));
+                self.scan_end(filled, &mut wanted, &mut each);
+                return Ok(());
             }
             filled += count;
             if passing_over {

@@ -16,16 +16,21 @@ const NOT_LOOKED_AT: [&str; 3] = ["bin", "metric", "xtask"];
 
 /// Bounds that no operator can notice, each with its reason. A new one that an operator can notice
 /// gets a row in the table.
-const INTERNAL: [(&str, &str); 10] = [
+const INTERNAL: [(&str, &str); 15] = [
     ("config::directories::LINKS_MAX", "the kernel has the same bound"),
     ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
+    ("dispatch::outbox::reader::LIMIT", "the length in a batch's name is its bound"),
     ("dispatch::plaintext::WHOLE_MAX", "chooses the form of a number"),
     ("processor::FOUND_MAX", "names beyond it stay in the spool"),
     ("processor::parent::ORDERS_MAX", "orders beyond it wait with their sender"),
     ("processor::queue::WAITING_MAX", "names beyond it stay in the spool"),
     ("puller::journal::STATES_MAX", "states of pull itself, of which there are a dozen kinds"),
+    ("spool::cycle::LIMIT", "made of CYCLE_MAX_BYTES"),
     ("spool::watch::EVENTS_MAX", "events beyond it stay in the kernel's queue"),
+    ("tables::exclude::LIMIT", "made of EXCLUDE_MAX_BYTES"),
+    ("tables::process::INFO_MAX", "made of INFO_MAX_BYTES"),
+    ("tables::process::UPTIME_DIFFERENCE_MAX", "two answers of one cycle are no further apart"),
     ("tables::process::NUMBER_MAX_DIGITS", "recognizes a process number"),
 ];
 

@@ -147,7 +147,7 @@ fn count(run: &Run, valgrind: &Path, programs: &Path, stage: &Stage) -> Result<u
         .process_group(0);
     Running::spawn(&mut command, "the worker".to_owned(), &log)?.finish(LIMIT)?;
     let replies = fs::read_to_string(&replies).map_err(failed)?;
-    let delivered = replies.matches(r#""Finished":"Delivered""#).count();
+    let delivered = replies.matches(r#""Finished":{"outcome":"Delivered""#).count();
     if delivered != run.jobs {
         return Err(format!("{delivered} of {} jobs were delivered:\n{replies}", run.jobs));
     }

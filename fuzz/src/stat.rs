@@ -10,7 +10,7 @@ mod scratch;
 mod twin;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use config::Selection;
 use libfuzzer_sys::fuzz_target;
@@ -71,7 +71,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (tables, config) =
         if bytes.len() % SELDOM == 0 { (&ALL, everything()) } else { (&SOME, some()) };
     let metrics = tables.with_borrow_mut(|tables| {
-        let mut proxies = tables.read(&inputs, &HashSet::new()).expect("the files can be read");
+        let mut proxies = tables.read(&inputs, &HashMap::new()).expect("the files can be read");
         for damage in &proxies.damages {
             assert_eq!(Some(&damage.path), inputs[1].stat.as_ref(), "{}", damage.reason);
         }

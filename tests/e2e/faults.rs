@@ -242,9 +242,11 @@ fn a_local_store_that_does_not_work_holds_nothing_up_and_is_told_once() {
     let bench = Bench::new(Manner::Whole);
     let file = bench.scene.write("file", "");
     let store = format!("[local-store]\ndir = {}/store", file.display());
-    let process = bench.start(&bench.config("workers = 1", &store));
+    let options = "workers = 1\nliveness-check-interval = 1";
+    let process = bench.start(&bench.config(options, &store));
     let all = bench.publish(5);
     bench.wait_until_drained();
+    bench.wait_for_own("LocalStoreFailures", 5);
     let log = process.log();
     assert_eq!(log.matches("nothing waits for it").count(), 1, "{log}");
     process_ends_exact(&bench, process, &all);

@@ -326,3 +326,141 @@ fn a_receiver_whose_name_moves_is_found_with_every_confirm() {
         process.finish();
     }
 }
+
+/// A pipe has taken the place of src-dir: to open it would block until somebody writes.
+#[test]
+fn a_pipe_in_the_place_of_src_dir_holds_neither_the_watch_nor_the_end_up() {
+    let bench = Bench::new(Manner::Whole);
+    let mut process = bench.start(&bench.config("workers = 1", ""));
+    wait_until("a watch", || process.log().contains("watching src_dir"));
+    let (incoming, away) = (bench.scene.incoming(), bench.scene.path().join("away"));
+    fs::rename(&incoming, &away).unwrap();
+    mkfifoat(CWD, &incoming, Mode::RUSR | Mode::WUSR).unwrap();
+    wait_until("the spool to be away", || process.log().contains("the spool is away"));
+    fs::remove_file(&incoming).unwrap();
+    fs::rename(&away, &incoming).unwrap();
+    let all = bench.publish(1);
+    bench.wait_until_drained();
+    assert_exact(&bench.sink, &all);
+
+    fs::rename(&incoming, &away).unwrap();
+    mkfifoat(CWD, &incoming, Mode::RUSR | Mode::WUSR).unwrap();
+    wait_until("the spool to be away again", || {
+        process.log().matches("the spool is away").count() == 2
+    });
+    process.end_with(Signal::TERM);
+}
+
+/// A file system that has no room left, not even for a directory.
+struct FullDisk(PathBuf);
+
+impl FullDisk {
+    fn mount(at: PathBuf) -> Option<Self> {
+        fs::create_dir(&at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=2M,nr_inodes=40", "tmpfs"]).arg(&at);
+        if !mount.output().is_ok_and(|output| output.status.success()) {
+            skip_for_the_machine("a full disk: a file system cannot be mounted here");
+            return None;
+        }
+        Some(Self(at))
+    }
+
+    fn fill(&self) {
+        let filled =
+            (0..).find(|number| fs::create_dir(self.0.join(format!("d{number}"))).is_err());
+        assert!(filled.is_some());
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+/// Else the spool would never be emptied, and the disk stay full.
+#[test]
+fn a_full_disk_for_the_spool_keeps_no_program_from_emptying_it() {
+    let bench = Bench::new(Manner::Whole);
+    let Some(disk) = FullDisk::mount(bench.scene.path().join("disk")) else { return };
+    let incoming = disk.0.join("incoming");
+    fs::create_dir(&incoming).unwrap();
+    copy_files(&data("parity/01-default/1700000000"), &incoming.join(FIRST.to_string()));
+    disk.fill();
+    let base = disk.0.display();
+    let text = fs::read_to_string(bench.config("workers = 1", "")).unwrap();
+    let ours = bench.scene.path().display();
+    let text = text
+        .replace(&format!("src-dir = {ours}/incoming"), &format!("src-dir = {base}/incoming"))
+        .replace("[process]", &format!("[process]\nfailed-dir = {base}/failed"));
+    let process = bench.start(&bench.scene.write("haproxystats.conf", &text));
+    wait_until("an empty spool", || fs::read_dir(&incoming).unwrap().next().is_none());
+    assert_eq!(count(&process.log(), "cannot use failed-dir"), 1, "{}", process.log());
+    process.finish();
+    assert_exact(&bench.sink, &[FIRST]);
+}
+
+#[test]
+fn a_snapshot_that_could_not_be_moved_aside_keeps_its_reason() {
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 1", ""));
+    wait_until("a watch", || process.log().contains("watching src_dir"));
+    let failed = bench.scene.path().join("failed");
+    fs::remove_dir(&failed).unwrap();
+    fs::write(&failed, "in the way").unwrap();
+    let staged = bench.scene.path().join("staged");
+    fs::create_dir(&staged).unwrap();
+    fs::write(staged.join("a_stat"), "Permission denied\n\n").unwrap();
+    publish(&bench, &staged, FIRST);
+    wait_until("a snapshot that is left", || process.log().contains("left in the spool"));
+    fs::remove_file(&failed).unwrap();
+    let reason = reason_of(&bench, FIRST);
+    assert!(reason.contains("Permission denied"), "{reason}");
+    wait_until("an empty spool", || bench.scene.waiting().is_empty());
+    assert_eq!(count(&process.log(), "left in the spool"), 1, "{}", process.log());
+    process.finish();
+}
+
+/// The system's resolver reads the aliases of hosts from a file of our choice, and from a pipe that
+/// nobody writes to it reads and reads.
+#[test]
+fn a_resolver_that_hangs_costs_the_receiver_alone() {
+    let bench = Bench::new(Manner::Whole);
+    let config = bench.config("workers = 2", "server = stalled");
+    let aliases = bench.scene.path().join("aliases");
+    mkfifoat(CWD, &aliases, Mode::RUSR | Mode::WUSR).unwrap();
+    // Open for both, so that a reader waits for us.
+    let _writer = fs::OpenOptions::new().read(true).write(true).open(&aliases).unwrap();
+    let arguments = [OsStr::new("-f"), config.as_os_str()];
+    let environment = [("HOSTALIASES", aliases.as_os_str())];
+    let folder = bench.scene.path();
+    let process = Program::start(PROCESS, &arguments, &environment, folder, "process");
+    bench.publish(5);
+    bench.wait_until_stored(5);
+    if process.log().contains("Name or service not known") {
+        return skip_for_the_machine("a look-up that hangs: the resolver here reads no aliases");
+    }
+    assert!(process.log().contains("no answer from the resolver"), "{}", process.log());
+    let tasks = fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    assert!(names.filter(|name| name == "lookup\n").count() <= 1, "{}", process.log());
+    process.finish();
+}
+
+#[test]
+fn where_inotify_allows_no_watch_the_message_names_the_setting() {
+    let bench = Bench::new(Manner::Whole);
+    let config = bench.config("workers = 1", "");
+    let command = format!(
+        "echo 0 > /proc/sys/user/max_inotify_instances || exit 99; exec {PROCESS} -f {}",
+        config.display()
+    );
+    let outcome = run("unshare", &["--user", "--map-root-user", "sh", "-c", &command]);
+    if ![Some(1), Some(2)].contains(&outcome.code) {
+        return skip_for_the_machine("the limit of inotify: no user namespace can be had here");
+    }
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    let says = |words: &str| outcome.stderr.contains(words);
+    assert!(says("cannot watch") && says("max_user_instances"), "{}", outcome.stderr);
+}

@@ -75,7 +75,7 @@ pub fn unreadable(error: io::Error) -> Fault {
     if is_passing(&error) {
         return Fault::Passing(error);
     }
-    Fault::Damage(format!("cannot be read: {error}"))
+    Fault::Damage(format!("cannot be read: {error}{}", remedy::of(&error)))
 }
 
 /// Whether the moment is at fault and not the file.
@@ -144,6 +144,17 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens a directory, to lock or to sync it. Whatever else stands there, a FIFO above all, is
+/// refused at once.
+///
+/// # Errors
+///
+/// It is no directory, or the system refuses.
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
 fn check(metadata: &Metadata, limit: Limit) -> Result<(), Fault> {
     if !metadata.is_file() {
         return Err(Fault::Damage("is no regular file".to_owned()));
@@ -196,6 +207,7 @@ mod tests {
             for links in [Links::Followed, Links::Refused] {
                 assert!(read(&at(name), links).is_err(), "{name} {links:?}");
             }
+            assert_eq!(open_directory(&at(name)).is_ok(), name == "folder", "{name}");
             let refused = create(&at(name)).map(|_| ()).unwrap_err();
             assert!(refused.to_string().contains("no regular file"), "{name}: {refused}");
         }

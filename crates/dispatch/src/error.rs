@@ -19,9 +19,7 @@ pub enum Error {
         source: io::Error,
     },
     /// No address of the server takes a connection.
-    #[error(
-        "graphite {address} takes no connection: {source}; check that it runs and listens there"
-    )]
+    #[error("graphite {address} takes no connection: {source}{}", or_look(source))]
     Connect {
         /// Server and port.
         address: String,
@@ -29,7 +27,12 @@ pub enum Error {
         source: io::Error,
     },
     /// It accepted no byte for write-timeout.
-    #[error("graphite {address} accepted no byte for {}s (write-timeout), {} bytes sent", timeout.as_secs_f64(), so_far(*sent, *total))]
+    #[error(
+        "graphite {address} accepted no byte for {}s (write-timeout), {} bytes sent; look at its \
+         load and its disk",
+        timeout.as_secs_f64(),
+        so_far(*sent, *total)
+    )]
     Stalled {
         /// Server and port.
         address: String,
@@ -41,7 +44,11 @@ pub enum Error {
         total: Option<u64>,
     },
     /// The connection broke.
-    #[error("the connection to graphite {address} broke after {} bytes: {source}", so_far(*sent, *total))]
+    #[error(
+        "the connection to graphite {address} broke after {} bytes: {source}; look at its log, and \
+         at what is in between",
+        so_far(*sent, *total)
+    )]
     Broken {
         /// Server and port.
         address: String,
@@ -78,7 +85,9 @@ pub enum Error {
         remedy: &'static str,
     },
     /// It closed with bytes on the way that it never acknowledged.
-    #[error("graphite {address} closed with {bytes} bytes unacknowledged")]
+    #[error(
+        "graphite {address} closed with {bytes} bytes unacknowledged; look at what is in between"
+    )]
     Unacknowledged {
         /// Server and port.
         address: String,
@@ -104,6 +113,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What to do about a connection that was refused: mostly the fault is at the other end.
+fn or_look(error: &io::Error) -> &'static str {
+    match remedy::of(error) {
+        "" => "; check that it runs and listens there",
+        remedy => remedy,
+    }
 }
 
 fn so_far(sent: u64, total: Option<u64>) -> String {

@@ -26,7 +26,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use daemon::remedy;
+use daemon::{file, remedy};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -109,7 +109,7 @@ pub struct Lock(#[expect(dead_code, reason = "it holds by being open")] File);
 pub fn lock(dir: &Path) -> Result<Lock, Error> {
     append::make_dir(dir)?;
     let io = |source| Error::Io { doing: "lock", path: dir.to_owned(), source };
-    let handle = File::open(dir).map_err(io)?;
+    let handle = file::open_directory(dir).map_err(io)?;
     match handle.try_lock() {
         Ok(()) => Ok(Lock(handle)),
         Err(TryLockError::WouldBlock) => Err(Error::Locked { path: dir.to_owned() }),

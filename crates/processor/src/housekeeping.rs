@@ -3,10 +3,11 @@
 //!
 //! It does one round on request and reports what is left. A round that hangs keeps only this thread.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use crossbeam_channel::{Receiver, Sender};
-use spool::reader::{self, Leftovers};
+use spool::reader::{self, Error, Leftovers};
 
 use crate::keeper::Event;
 
@@ -15,10 +16,20 @@ pub(crate) fn run(directories: &[PathBuf], requests: &Receiver<()>, events: &Sen
     for () in requests {
         let mut leftovers = Leftovers::default();
         for directory in directories {
-            // One that cannot be read has its own message elsewhere.
-            let Ok(left) = reader::clean(directory) else { continue };
-            leftovers.count += left.count;
-            leftovers.example = leftovers.example.or(left.example);
+            match reader::clean(directory) {
+                Ok(left) => {
+                    leftovers.count += left.count;
+                    leftovers.example = leftovers.example.or(left.example);
+                }
+                // A directory that is not there holds nothing.
+                Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                // What is in it nobody knows: it is looked at again.
+                Err(error) => {
+                    leftovers.count += 1;
+                    let error = (directory.clone(), io::Error::other(error));
+                    leftovers.example.get_or_insert(error);
+                }
+            }
         }
         if events.send(Event::Cleaned(leftovers)).is_err() {
             return;

@@ -22,12 +22,14 @@ pub mod worker;
 
 use std::ffi::OsString;
 use std::io;
-use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use daemon::{Clock, Service};
+use spool::failed::Unfit;
 use spool::watch::Watch;
 use thiserror::Error;
+use tracing::warn;
 
 use crate::parent::Parent;
 
@@ -57,7 +59,7 @@ pub enum Error {
     Spool(#[from] spool::reader::Error),
     /// Snapshots could not be moved aside.
     #[error(transparent)]
-    FailedDir(#[from] spool::failed::Unfit),
+    FailedDir(#[from] Unfit),
     /// The outbox cannot be used.
     #[error(transparent)]
     Outbox(dispatch::outbox::Error),
@@ -81,12 +83,15 @@ impl Error {
     /// Whether the configuration must change before another try can succeed.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::FailedDir(spool::failed::Unfit::OtherFileSystem { .. }))
+        matches!(self, Self::FailedDir(Unfit::OtherFileSystem { .. }))
     }
 }
 
 /// Names on their way from the watcher; when these wait, the watcher waits.
 const FOUND_MAX: usize = 64;
+
+/// How long the end waits for the watch, which ends at once unless its file system hangs.
+const WATCH_GRACE: Duration = Duration::from_secs(1);
 
 /// The two ends by which a program is told to end, with the name of the signal.
 #[must_use]
@@ -103,27 +108,34 @@ pub fn shutdown_channel() -> (Sender<&'static str>, Receiver<&'static str>) {
 /// The spool cannot be watched, another process reads it, the outbox cannot be used, or the system gives no thread.
 pub fn run(settings: Settings, shutdown: &Receiver<&'static str>) -> Result<(), Error> {
     let src_dir = settings.config.src_dir.clone();
-    let mut watch = Watch::start(&src_dir, settings.clock.monotonic)?;
-    spool::failed::prepare(&src_dir, &settings.config.failed_dir)?;
-    let stopper = watch.stopper();
+    let mut spool = Watch::start(&src_dir, settings.clock.monotonic)?;
+    match spool::failed::prepare(&src_dir, &settings.config.failed_dir) {
+        // A full disk must not keep the spool from being emptied.
+        Err(error @ Unfit::Unusable { .. }) => {
+            warn!("{error}; until then snapshots that cannot be processed stay in src-dir");
+        }
+        prepared => prepared?,
+    }
+    let stopper = spool.stopper();
     let (found_sender, found) = bounded(FOUND_MAX);
-    let watching = move || {
-        while let Some(snapshot) = watch.next() {
+    // Dropped with the thread, so that its end can be waited for with a limit.
+    let (watching, watch_ended) = bounded::<()>(0);
+    let watch = move || {
+        let _watching = watching;
+        while let Some(snapshot) = spool.next() {
             if found_sender.send(snapshot).is_err() {
                 break;
             }
         }
     };
-    let watcher = thread::Builder::new()
-        .name("watch".into())
-        .spawn(watching)
-        .map_err(|source| Error::Thread { name: "watch".into(), source })?;
+    parent::spawn_thread("watch", watch)?;
     let mut parent = Parent::start(settings, found)?;
     let result = parent.run(shutdown);
     parent.end();
     // The watcher may wait for room in a channel that nobody reads any more.
     drop(parent);
     stopper.stop();
-    let _ = watcher.join();
+    // A file system that hangs keeps this thread, and must not keep the program.
+    let _ = watch_ended.recv_timeout(WATCH_GRACE);
     result
 }

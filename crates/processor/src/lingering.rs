@@ -1,7 +1,7 @@
 //! Snapshots that stay in the spool though they are not to be begun again, and why.
 //!
 //! Each look tries again to be rid of them. They count in the spool as all others do, so pull's
-//! queue-size bounds them.
+//! queue-size bounds them; where somebody else fills the spool, [`LINGERING_MAX`] does.
 
 use std::collections::BTreeMap;
 
@@ -27,18 +27,26 @@ pub(crate) enum Why {
 #[derive(Debug, Default)]
 pub(crate) struct Lingering(BTreeMap<String, Why>);
 
+/// Snapshots that are tried again; further ones wait for the next start.
+const LINGERING_MAX: usize = 10_000;
+
 /// What a look came to.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
-    /// Snapshots left the spool that were done.
-    pub(crate) removed: bool,
+    /// Snapshots that were done and left the spool.
+    pub(crate) removed: Vec<String>,
     /// Hidden directories are left to be deleted.
     pub(crate) hidden: bool,
 }
 
 impl Lingering {
-    pub(crate) fn add(&mut self, snapshot: &str, why: Why) {
-        self.0.insert(snapshot.to_owned(), why);
+    /// False if there are too many: nobody tries this one again.
+    pub(crate) fn add(&mut self, snapshot: &str, why: Why) -> bool {
+        let has_room = self.0.len() < LINGERING_MAX || self.0.contains_key(snapshot);
+        if has_room {
+            self.0.insert(snapshot.to_owned(), why);
+        }
+        has_room
     }
 
     /// Tries again, and forgets what somebody took away.
@@ -53,7 +61,7 @@ impl Lingering {
                 }
                 Why::Done => match reader::remove(src_dir, snapshot) {
                     Ok(removal) => {
-                        looked.removed = true;
+                        looked.removed.push(snapshot.clone());
                         looked.hidden |= matches!(removal, Removal::Hidden { .. });
                         true
                     }

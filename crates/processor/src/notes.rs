@@ -47,14 +47,18 @@ impl Notes {
             }
             found.insert(key);
         }
+        if findings.more > 0 {
+            // What is not in the list may be among those.
+            if self.overflow.begin("more", "", now).is_due() {
+                let more = findings.more;
+                warn!(snapshot, more, "more findings in one snapshot than are told");
+            }
+            return;
+        }
+        self.overflow.end("more", now);
         for (key, line) in self.lasting.end_others(|key| found.contains(key), now) {
             let note = line.note();
             info!(snapshot, what = key, "found no more{note}");
-        }
-        if findings.more == 0 {
-            self.overflow.end("more", now);
-        } else if self.overflow.begin("more", "", now).is_due() {
-            warn!(snapshot, more = findings.more, "more findings in one snapshot than are told");
         }
     }
 }
@@ -160,6 +164,19 @@ mod tests {
         });
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[2].contains("found no more"), "{told:?}");
+    }
+
+    #[test]
+    fn what_was_cut_off_a_long_list_has_not_ended() {
+        let (mut notes, now) = (Notes::new(), Instant::now());
+        let damage = |name: &str| finding(FindingKind::Damage, name, "rows");
+        let told = lines(|| {
+            notes.take("17", findings(&[damage("a"), damage("b")]), now);
+            notes.take("18", Findings { more: 1, ..findings(&[damage("a")]) }, now);
+            notes.take("19", findings(&[damage("a"), damage("b")]), now);
+        });
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[2].contains("more findings in one snapshot"), "{told:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use daemon::Clock;
+use daemon::{Clock, Conditions};
 use dispatch::outbox::{self, Entry, Limits, Outbox};
 use tracing::{debug, error, info, warn};
 
@@ -14,6 +14,15 @@ use crate::circuit::{Change, Circuit};
 use crate::gate::{Gate, Mode, Try};
 use crate::replay::{Order, Sent};
 use crate::telemetry::{Counts, Gauges};
+
+/// What is logged when it begins and ends.
+const DOWN: &str = "the receiver is down";
+const BACKLOG: &str = "the outbox holds batches";
+const OVER_BOUND: &str = "the outbox is over its bound";
+const TAKES_NOTHING: &str = "the outbox takes nothing";
+const UNREADABLE: &str = "batches cannot be read";
+const LOST: &str = "batches are lost";
+const CONDITIONS_MAX: usize = 6;
 
 /// Pause before a batch that cannot be read just now is read again.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
@@ -39,8 +48,8 @@ pub(crate) struct Outbound {
     timer_is_stale: bool,
     /// Batches that could not be read the last time, each told once; and whether it had its turn since all had: others go first.
     unreadable: BTreeMap<String, bool>,
-    /// Whether it is known to the operator that the outbox is over its bound.
-    told_dropping: bool,
+    /// What is logged when it begins and ends.
+    conditions: Conditions,
     /// Since when a receiver is down.
     down_since: Option<Instant>,
 }
@@ -68,7 +77,7 @@ impl Outbound {
             own_on_way: false,
             timer_is_stale: false,
             unreadable: BTreeMap::new(),
-            told_dropping: false,
+            conditions: Conditions::new(CONDITIONS_MAX),
             down_since: None,
         })
     }
@@ -80,6 +89,7 @@ impl Outbound {
         if !outbox.is_empty() {
             let (batches, metrics) = (outbox.len(), outbox.metrics());
             info!(batches, metrics, "the outbox holds what graphite has not taken yet");
+            self.conditions.begin(BACKLOG, "", (self.clock.monotonic)());
         }
         self.dropped(&dropped, counts);
     }
@@ -146,6 +156,9 @@ impl Outbound {
         counts.delivery_failures += u64::from(refused.is_some());
         let change = self.gate.stored(snapshot, refused.is_some());
         self.tell(change, refused.unwrap_or_default());
+        let now = (self.clock.monotonic)();
+        self.conditions.begin(BACKLOG, "", now);
+        self.conditions.end(TAKES_NOTHING, now);
         let Some(outbox) = &mut self.outbox else { return };
         // It stands in place of a former run.
         self.unreadable.remove(&entry.timestamp);
@@ -170,10 +183,15 @@ impl Outbound {
         self.tell(change, refused.unwrap_or_default());
         // Without an outbox there is nothing to tell beyond what the receiver's state says.
         self.timer_is_stale |= news;
-        if news && self.outbox.is_some() {
+        if !news || self.outbox.is_none() {
+            return;
+        }
+        let line = self.conditions.begin(TAKES_NOTHING, "", (self.clock.monotonic)());
+        if line.is_due() {
+            let note = line.note();
             warn!(
                 reason = unstored,
-                "the outbox takes nothing; snapshots wait in the spool until it does"
+                "the outbox takes nothing; snapshots wait in the spool until it does{note}"
             );
         }
     }
@@ -197,15 +215,23 @@ impl Outbound {
         let Some(outbox) = &mut self.outbox else { return };
         if !matches!(sent, Sent::Unreadable(_)) {
             self.unreadable.remove(&entry.timestamp);
+            if self.unreadable.is_empty() {
+                self.conditions.end(UNREADABLE, (self.clock.monotonic)());
+            }
         }
         match sent {
             Sent::Taken => {
                 outbox.delivered(entry);
                 let (batches, metrics) = (outbox.len(), outbox.metrics());
                 debug!(snapshot = entry.timestamp, batches, metrics, "replayed from the outbox");
-                if outbox.is_empty() {
-                    info!("the outbox is empty");
-                    self.told_dropping = false;
+                let is_empty = outbox.is_empty();
+                let now = (self.clock.monotonic)();
+                self.conditions.end(LOST, now);
+                if is_empty {
+                    self.conditions.end(OVER_BOUND, now);
+                    if self.conditions.end(BACKLOG, now).is_due() {
+                        info!("the outbox is empty");
+                    }
                 }
                 if self.replay_rate > 0 {
                     let seconds = entry.metrics as f64 / self.replay_rate as f64;
@@ -226,10 +252,16 @@ impl Outbound {
                 self.gate.replay_without_result();
                 counts.dropped_metrics = counts.dropped_metrics.saturating_add(entry.metrics);
                 let metrics = entry.metrics;
-                error!(
-                    snapshot = entry.timestamp,
-                    metrics, reason, "a batch of the outbox is lost"
-                );
+                let line = self.conditions.begin(LOST, "", (self.clock.monotonic)());
+                if line.is_due() {
+                    let (snapshot, note) = (&entry.timestamp, line.note());
+                    error!(
+                        snapshot,
+                        metrics,
+                        reason,
+                        "a batch of the outbox is lost{note}; DroppedMetrics counts"
+                    );
+                }
             }
             Sent::Gone => {
                 // Its rerun stands for it, or the bound took it, which is counted.
@@ -239,13 +271,15 @@ impl Outbound {
             Sent::Unreadable(reason) => {
                 self.gate.replay_without_result();
                 self.replay_pause = UNREADABLE_PAUSE;
-                if self.unreadable.insert(entry.timestamp.clone(), true).is_some() {
-                    return;
+                self.unreadable.insert(entry.timestamp.clone(), true);
+                let line = self.conditions.begin(UNREADABLE, "", (self.clock.monotonic)());
+                if line.is_due() {
+                    let (snapshot, note) = (&entry.timestamp, line.note());
+                    warn!(
+                        snapshot,
+                        reason, "a batch of the outbox cannot be read now, trying again{note}"
+                    );
                 }
-                warn!(
-                    snapshot = entry.timestamp,
-                    reason, "a batch of the outbox cannot be read now, trying again"
-                );
             }
         }
     }
@@ -306,11 +340,17 @@ impl Outbound {
         }
         let metrics = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.metrics));
         counts.dropped_metrics = counts.dropped_metrics.saturating_add(metrics);
-        if metrics > 0 && !std::mem::replace(&mut self.told_dropping, true) {
+        if metrics == 0 {
+            return;
+        }
+        let line = self.conditions.begin(OVER_BOUND, "", (self.clock.monotonic)());
+        if line.is_due() {
+            let (batches, note) = (entries.len(), line.note());
             warn!(
                 metrics,
-                batches = entries.len(),
-                "the outbox is over its bound (outbox-size, queue-size): the oldest batches go, counted in DroppedMetrics"
+                batches,
+                "the outbox is over its bound (outbox-size, queue-size): the oldest batches go, \
+                 counted in DroppedMetrics{note}"
             );
         }
     }
@@ -322,18 +362,30 @@ impl Outbound {
             Change::WentDown => {
                 self.down_since = Some(now);
                 self.timer_is_stale = true;
+                let line = self.conditions.begin(DOWN, "", now);
+                if !line.is_due() {
+                    return;
+                }
+                let note = line.note();
                 if self.outbox.is_some() {
                     warn!(
                         reason,
-                        "not delivered, the receiver is down; batches go into the outbox until it is back"
+                        "not delivered, the receiver is down; batches go into the outbox until it \
+                         is back{note}"
                     );
                 } else {
-                    warn!(reason, "not delivered; snapshots wait in the spool until it works");
+                    warn!(
+                        reason,
+                        "not delivered; snapshots wait in the spool until it works{note}"
+                    );
                 }
             }
             Change::CameUp => {
                 let since = self.down_since.take().unwrap_or(now);
                 let seconds = now.saturating_duration_since(since).as_secs();
+                if !self.conditions.end(DOWN, now).is_due() {
+                    return;
+                }
                 match &self.outbox {
                     Some(outbox) => {
                         let (batches, metrics) = (outbox.len(), outbox.metrics());

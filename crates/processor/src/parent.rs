@@ -4,7 +4,6 @@
 //! All that happens comes in as an event, from the watcher, the keepers and the sender of the
 //! outbox. A state is logged when it changes, not while it lasts.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -17,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick, u
 use daemon::{Clock, Service, remedy};
 use dispatch::outbox;
 use dispatch::plaintext::{self, Paths};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::housekeeping;
 use crate::keeper::{self, Channels, Event, Job, Loss, Removed, Shared};
@@ -54,8 +53,6 @@ pub(crate) struct Parent {
     is_cleaning_due: bool,
     /// Hidden directories that could not be deleted.
     undeleted: u64,
-    /// Dispatchers that nothing waits for and that do not work.
-    failing: BTreeSet<String>,
     /// Fires when something is to be tried.
     retry: Receiver<Instant>,
     retry_armed: bool,
@@ -115,7 +112,6 @@ impl Parent {
             housekeeping,
             is_cleaning_due: true,
             undeleted: 0,
-            failing: BTreeSet::new(),
             retry: never(),
             retry_armed: false,
             found,
@@ -260,7 +256,7 @@ impl Parent {
                 self.finished(&snapshot, outcome, findings, removed);
             }
             Event::Died { snapshot, loss } => self.died(&snapshot, loss),
-            Event::Beside { dispatcher, fault } => self.beside(dispatcher, fault),
+            Event::Beside { dispatcher, fault } => self.beside(&dispatcher, fault),
             Event::IdleDied { loss } => {
                 self.counts.worker_restarts += 1;
                 self.states.worker_lost(loss, None);
@@ -314,6 +310,9 @@ impl Parent {
     fn finished(&mut self, snapshot: &str, outcome: Outcome, findings: Findings, removed: Removed) {
         self.notes.take(snapshot, findings, (self.clock.monotonic)());
         let done = matches!(outcome, Outcome::Delivered | Outcome::Stored { .. } | Outcome::Gone);
+        if !matches!(outcome, Outcome::Unreadable { .. }) {
+            self.states.read(snapshot);
+        }
         match outcome {
             Outcome::Delivered => {
                 self.states.folded();
@@ -338,7 +337,9 @@ impl Parent {
                     Verdict::GiveUp => self.give_up(snapshot, &reason),
                     Verdict::Again => {
                         self.states.unreadable(snapshot, &reason);
-                        self.lingering.add(snapshot, Why::Unreadable);
+                        if !self.lingering.add(snapshot, Why::Unreadable) {
+                            self.queue.forget(snapshot);
+                        }
                     }
                 }
             }
@@ -363,7 +364,7 @@ impl Parent {
             }
             Removed::Deleted => {}
         }
-        self.states.removed();
+        self.states.removed(snapshot);
         self.queue.done(snapshot);
         // A clock that was set back can have given the name anew while we knew the old one.
         self.take_in(snapshot.to_owned());
@@ -371,21 +372,17 @@ impl Parent {
 
     fn linger(&mut self, snapshot: &str, why: Why) {
         self.queue.leave(snapshot);
-        self.lingering.add(snapshot, why);
+        if !self.lingering.add(snapshot, why) {
+            self.queue.forget(snapshot);
+        }
     }
 
-    fn beside(&mut self, dispatcher: String, fault: Option<String>) {
+    fn beside(&mut self, dispatcher: &str, fault: Option<String>) {
         match fault {
-            None => {
-                if self.failing.remove(&dispatcher) {
-                    info!(dispatcher, "works again");
-                }
-            }
+            None => self.states.beside_works(dispatcher),
             Some(reason) => {
                 self.counts.local_store_failures += 1;
-                if self.failing.insert(dispatcher.clone()) {
-                    warn!(dispatcher, reason, "does not work; nothing waits for it");
-                }
+                self.states.beside_fails(dispatcher, &reason);
             }
         }
     }
@@ -411,8 +408,8 @@ impl Parent {
     /// service manager and Graphite hear how things stand.
     fn look(&mut self) {
         let looked = self.lingering.look(&self.shared.config, &mut self.queue);
-        if looked.removed {
-            self.states.removed();
+        for snapshot in &looked.removed {
+            self.states.removed(snapshot);
         }
         self.is_cleaning_due |= looked.hidden;
         self.clean();

@@ -1,6 +1,7 @@
 //! States of the parent that last or come again and again: workers that die, snapshots that cannot
 //! be read, moved or deleted. Each is logged when it begins, changes and ends.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use daemon::Conditions;
@@ -18,11 +19,20 @@ const CONDITIONS_MAX: usize = 2000;
 pub(crate) struct States {
     conditions: Conditions,
     now: fn() -> Instant,
+    /// Snapshots that could not be read the last time, and those that are done and stay: the state
+    /// ends with the last of them. They stand in the spool, whose size is bounded.
+    unreadable: BTreeSet<String>,
+    unremoved: BTreeSet<String>,
 }
 
 impl States {
     pub(crate) const fn new(now: fn() -> Instant) -> Self {
-        Self { conditions: Conditions::new(CONDITIONS_MAX), now }
+        Self {
+            conditions: Conditions::new(CONDITIONS_MAX),
+            now,
+            unreadable: BTreeSet::new(),
+            unremoved: BTreeSet::new(),
+        }
     }
 
     fn begin(&mut self, key: &str, state: &str) -> Line {
@@ -70,12 +80,17 @@ impl States {
         }
     }
 
+    /// A snapshot came to an end other than that it cannot be read.
+    pub(crate) fn read(&mut self, snapshot: &str) {
+        self.unreadable.remove(snapshot);
+        if self.unreadable.is_empty() && self.end("unreadable") {
+            info!("snapshots can be read again");
+        }
+    }
+
     /// A snapshot was folded: others can be, too.
     pub(crate) fn folded(&mut self) {
         self.end("gone");
-        if self.end("unreadable") {
-            info!("snapshots can be read again");
-        }
         if self.end("given up") {
             info!("snapshots can be processed again");
         }
@@ -89,6 +104,7 @@ impl States {
     }
 
     pub(crate) fn unreadable(&mut self, snapshot: &str, reason: &str) {
+        self.unreadable.insert(snapshot.to_owned());
         let line = self.begin("unreadable", "");
         if line.is_due() {
             let note = line.note();
@@ -128,6 +144,7 @@ impl States {
 
     /// A snapshot that is done stays in the spool.
     pub(crate) fn not_removed(&mut self, snapshot: &str, reason: &str) {
+        self.unremoved.insert(snapshot.to_owned());
         let line = self.begin("removal", "");
         if line.is_due() {
             let note = line.note();
@@ -139,9 +156,24 @@ impl States {
     }
 
     /// A snapshot that is done left the spool.
-    pub(crate) fn removed(&mut self) {
-        if self.end("removal") {
+    pub(crate) fn removed(&mut self, snapshot: &str) {
+        self.unremoved.remove(snapshot);
+        if self.unremoved.is_empty() && self.end("removal") {
             info!("snapshots that are done can be removed again");
+        }
+    }
+
+    /// A receiver that nothing waits for does not work; counted in LocalStoreFailures.
+    pub(crate) fn beside_fails(&mut self, dispatcher: &str, reason: &str) {
+        let line = self.begin(&format!("beside {dispatcher}"), "");
+        if line.is_due() {
+            warn!(dispatcher, reason, "does not work; nothing waits for it{}", line.note());
+        }
+    }
+
+    pub(crate) fn beside_works(&mut self, dispatcher: &str) {
+        if self.end(&format!("beside {dispatcher}")) {
+            info!(dispatcher, "works again");
         }
     }
 

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use spool::cycle::Cycle;
 use tables::{Damage, Input, Oddity, Tables};
 use thiserror::Error;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::gate::Mode;
 use crate::protocol::{self, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Outcome, Reply};
@@ -30,7 +30,7 @@ pub const ROLE_VARIABLE: &str = "HAPROXYSTATS_WORKER_OF";
 #[derive(Debug, Error)]
 pub enum Error {
     /// The pipes to the parent.
-    #[error("cannot speak with the parent: {0}")]
+    #[error("cannot speak with the parent: {0}; its log says why it ended")]
     Pipe(#[from] io::Error),
     /// The system refuses what a worker needs at its start.
     #[error("cannot start: {doing}: {source}{}", remedy::of(source))]
@@ -170,12 +170,16 @@ impl Worker {
         };
         let milliseconds = stopwatch.total().as_millis();
         let endpoints = inputs.len();
-        let end = match &outcome {
-            Outcome::Delivered => "delivered",
-            Outcome::Stored { .. } => "stored in the outbox",
-            _ => "not delivered",
-        };
-        info!(snapshot, endpoints, damaged, metrics, milliseconds, "{end}");
+        match &outcome {
+            Outcome::Delivered => {
+                info!(snapshot, endpoints, damaged, metrics, milliseconds, "delivered");
+            }
+            Outcome::Stored { .. } => {
+                info!(snapshot, endpoints, damaged, metrics, milliseconds, "stored in the outbox");
+            }
+            // It is tried again and again; the parent tells the state.
+            _ => debug!(snapshot, endpoints, damaged, metrics, milliseconds, "not delivered"),
+        }
         Ok(outcome)
     }
 

@@ -141,13 +141,15 @@ fn reason_file(held: &Path) -> PathBuf {
 fn prune(failed: &Path, limit: usize, newest: &Path) -> usize {
     let held = held(failed);
     let too_many = held.len().saturating_sub(limit);
+    let mut gone = 0;
     for path in held.iter().filter(|path| *path != newest).take(too_many) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if reader::hide(failed, name).is_ok() {
             let _ = fs::remove_file(reason_file(path));
+            gone += 1;
         }
     }
-    too_many
+    gone
 }
 
 #[cfg(test)]

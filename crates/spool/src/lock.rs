@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use daemon::file;
+
 /// The right to use a directory, until this is dropped or the process ends in whatever way.
 #[derive(Debug)]
 pub struct Lock {
@@ -29,7 +31,7 @@ pub(crate) enum Refused {
 
 impl Lock {
     pub(crate) fn take(directory: &Path) -> Result<Self, Refused> {
-        let directory = File::open(directory).map_err(Refused::System)?;
+        let directory = file::open_directory(directory).map_err(Refused::System)?;
         match directory.try_lock() {
             Ok(()) => Ok(Self { directory }),
             Err(TryLockError::WouldBlock) => Err(Refused::Held { by: holder(&directory) }),

@@ -219,7 +219,13 @@ pub(crate) fn hide(directory: &Path, name: &str) -> io::Result<PathBuf> {
         match fs::rename(&path, &hidden) {
             Ok(()) => return Ok(hidden),
             Err(error) => {
-                let is_taken = error.kind() == io::ErrorKind::DirectoryNotEmpty;
+                // XFS says that it exists; a file of somebody's, that it is no directory.
+                let is_taken = matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::AlreadyExists
+                        | io::ErrorKind::NotADirectory
+                );
                 result = Err(error);
                 if !is_taken {
                     break;
@@ -240,7 +246,8 @@ pub fn clean(directory: &Path) -> Result<Leftovers, Error> {
     let mut leftovers = Leftovers::default();
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
-        if !entry.file_name().to_str().is_some_and(is_hidden_snapshot) {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_directory || !entry.file_name().to_str().is_some_and(is_hidden_snapshot) {
             continue;
         }
         if let Err(error) = delete(&entry.path()) {
@@ -371,10 +378,12 @@ mod tests {
         let spool = tempfile::tempdir().unwrap();
         fs::create_dir_all(spool.path().join(".7.removed/held")).unwrap();
         fs::create_dir_all(spool.path().join("7/held")).unwrap();
+        // Somebody's file.
+        fs::write(spool.path().join(".7.2.removed"), "").unwrap();
         let hidden = hide(spool.path(), "7").unwrap();
-        assert_eq!(hidden, spool.path().join(".7.2.removed"));
+        assert_eq!(hidden, spool.path().join(".7.3.removed"));
         assert_eq!(clean(spool.path()).unwrap().count, 0);
-        assert_eq!(fs::read_dir(spool.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(spool.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -92,6 +92,13 @@ pub struct Proxies {
     pub oddities: Vec<Oddity>,
 }
 
+/// What the files of a snapshot turned out to be.
+#[derive(Debug, Default)]
+struct Found {
+    damages: Vec<Damage>,
+    oddities: Vec<Oddity>,
+}
+
 /// The daemon of one snapshot.
 #[derive(Debug)]
 pub struct Daemon {
@@ -103,8 +110,9 @@ pub struct Daemon {
     pub damages: Vec<Damage>,
     /// What is odd about the others.
     pub oddities: Vec<Oddity>,
-    /// Endpoints that are a second socket of a process, whose answers must not count twice.
-    pub doubles: HashSet<String>,
+    /// Endpoints that are a second socket of a process, whose answers must not count twice, and the
+    /// endpoint that counts.
+    pub doubles: HashMap<String, String>,
     /// Processes of a HAProxy that no endpoint answers for.
     pub missing: u64,
 }
@@ -168,7 +176,7 @@ impl Tables {
         }
         let usable = processes.len();
         let family = process::family(&processes);
-        processes.retain(|process| !family.doubles.contains(&process.endpoint));
+        processes.retain(|process| !family.doubles.contains_key(&process.endpoint));
         oddities.extend(family.oddities);
         let wanted = (self.config.per_process_metrics, self.config.calculate_percentages);
         let sections = info::sections(processes, wanted.0, wanted.1)
@@ -177,39 +185,39 @@ impl Tables {
         Ok(Daemon { sections, usable, damages, oddities, doubles, missing })
     }
 
-    /// Reads the answers to `show stat`, but for those of `doubles`.
+    /// Reads the answers to `show stat`. Those of `doubles` stand in where the endpoint that counts
+    /// has none that can be used.
     ///
     /// # Errors
     ///
     /// A file may be readable later; a damaged one is no error.
-    pub fn read(&mut self, inputs: &[Input], doubles: &HashSet<String>) -> Result<Proxies, Error> {
+    pub fn read(
+        &mut self,
+        inputs: &[Input],
+        doubles: &HashMap<String, String>,
+    ) -> Result<Proxies, Error> {
         let mut rows = AllRows {
             frontends: Rows::new(self.frontend_plan.clone(), self.rows_before[0]),
             backends: Rows::new(self.backend_plan.clone(), self.rows_before[1]),
             servers: Rows::new(self.all_server_fields(), self.rows_before[2]),
         };
-        let (mut damages, mut oddities) = (Vec::new(), Vec::new());
-        let mut usable = 0;
+        let mut found = Found::default();
         self.codes.begin_snapshot();
-        for input in inputs.iter().filter(|input| !doubles.contains(&input.endpoint)) {
-            let Some(path) = &input.stat else { continue };
-            let limit = self.config.file_limit;
-            match stat::read(path, limit, &mut self.buffer, &mut self.codes, &mut rows) {
-                Err(Fault::Passing(source)) => {
-                    return Err(Error::Unreadable { path: path.clone(), source });
-                }
-                Err(Fault::Damage(reason)) => damages.push(Damage {
-                    path: path.clone(),
-                    state: findings::OF_FILE,
-                    reason: format!("left out: it {reason}"),
-                }),
-                Ok(outcome) => {
-                    usable += 1;
-                    oddities.extend(outcome.oddities(&input.endpoint));
-                    damages.extend(outcome.damage(path));
-                }
+        let mut read = HashSet::new();
+        let is_double = |input: &&Input| doubles.contains_key(&input.endpoint);
+        for input in inputs.iter().filter(|input| !is_double(input)) {
+            if self.read_stat(input, &mut rows, &mut found)? {
+                read.insert(input.endpoint.as_str());
             }
         }
+        for input in inputs.iter().filter(is_double) {
+            let Some(counts) = doubles.get(&input.endpoint) else { continue };
+            if !read.contains(counts.as_str()) && self.read_stat(input, &mut rows, &mut found)? {
+                read.insert(counts);
+            }
+        }
+        let usable = read.len();
+        let Found { damages, mut oddities } = found;
         self.rows_before =
             [&rows.frontends, &rows.backends, &rows.servers].map(|rows| rows.codes.len());
         oddities.extend(self.codes.take_oddities());
@@ -222,6 +230,30 @@ impl Tables {
             damages,
             oddities,
         })
+    }
+
+    /// Reads an endpoint's answer to `show stat`, if it has one; whether it could be used.
+    fn read_stat(
+        &mut self,
+        input: &Input,
+        rows: &mut AllRows,
+        found: &mut Found,
+    ) -> Result<bool, Error> {
+        let Some(path) = &input.stat else { return Ok(false) };
+        let limit = self.config.file_limit;
+        match stat::read(path, limit, &mut self.buffer, &mut self.codes, rows) {
+            Err(Fault::Passing(source)) => Err(Error::Unreadable { path: path.clone(), source }),
+            Err(Fault::Damage(reason)) => {
+                let (path, reason) = (path.clone(), format!("left out: it {reason}"));
+                found.damages.push(Damage { path, state: findings::OF_FILE, reason });
+                Ok(false)
+            }
+            Ok(outcome) => {
+                found.oddities.extend(outcome.oddities(&input.endpoint));
+                found.damages.extend(outcome.damage(path));
+                Ok(outcome.is_usable())
+            }
+        }
     }
 
     /// Folds the frontends.

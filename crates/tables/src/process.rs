@@ -7,7 +7,7 @@
 //! A process is known by its answer and never by its socket: HAProxy can have several sockets, and
 //! an operator can leave one out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
 
@@ -64,8 +64,8 @@ pub(crate) struct Answer {
 /// What several processes are together.
 #[derive(Debug, Default)]
 pub(crate) struct Family {
-    /// Endpoints that answer for a process which another endpoint answers for, too.
-    pub(crate) doubles: HashSet<String>,
+    /// Endpoints that answer for a process which another endpoint answers for, too: that one.
+    pub(crate) doubles: HashMap<String, String>,
     /// Processes that no endpoint answers for.
     pub(crate) missing: u64,
     pub(crate) oddities: Vec<Oddity>,
@@ -207,7 +207,7 @@ pub(crate) fn family(processes: &[Process]) -> Family {
             same_pid.push(process);
             continue;
         };
-        family.doubles.insert(process.endpoint.clone());
+        family.doubles.insert(process.endpoint.clone(), first.endpoint.clone());
         let text = format!(
             "{} and {} are sockets of one process (pid {}), which counts once; leave one out of \
              socket-dir or servers",
@@ -335,7 +335,7 @@ mod tests {
             let all: Vec<_> = named.map(|(at, text)| process(&format!("s{at}"), text)).collect();
             let family = family(&all);
             assert_eq!(family.oddities.len(), family.doubles.len());
-            let mut doubles: Vec<_> = family.doubles.into_iter().collect();
+            let mut doubles: Vec<_> = family.doubles.into_keys().collect();
             doubles.sort();
             doubles
         };

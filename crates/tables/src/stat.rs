@@ -53,6 +53,8 @@ pub(crate) struct Outcome {
     pub(crate) below_zero: Option<(usize, String)>,
     /// Whether there is a row besides the header.
     pub(crate) has_rows: bool,
+    /// Whether one of them could be used.
+    is_used: bool,
     /// How many more rows the snapshot can have.
     room: usize,
 }
@@ -171,6 +173,11 @@ impl Outcome {
         let first =
             || format!("{field} is {:?}", String::from_utf8_lossy(&cell[..cell.len().min(40)]));
         self.cells.get_or_insert_with(|| (0, first())).0 += 1;
+    }
+
+    /// Whether the file tells something: also a header without rows does.
+    pub(crate) const fn is_usable(&self) -> bool {
+        self.is_used || !self.has_rows
     }
 
     /// What of the file could not be used.
@@ -427,7 +434,10 @@ impl Header {
             Ok(Kind::Server) => (&mut codes.servers, &mut rows.servers, Key::ProxyAndServer),
             Ok(Kind::Frontend) => (&mut codes.frontends, &mut rows.frontends, Key::Proxy),
             Ok(Kind::Backend) => (&mut codes.backends, &mut rows.backends, Key::Proxy),
-            Ok(Kind::NoProxy) => return Ok(()),
+            Ok(Kind::NoProxy) => {
+                outcome.is_used = true;
+                return Ok(());
+            }
             Err(NoType) => {
                 outcome.bad_row(|| "its type is no number".to_owned());
                 return Ok(());
@@ -441,6 +451,7 @@ impl Header {
             }
             Ok(code) => {
                 outcome.room -= 1;
+                outcome.is_used = true;
                 rows.push(row, code, outcome);
             }
             Err(Refused::Name) => outcome.bad_row(|| {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 
 use haproxystats_tables::{Error, Input, Tables};
@@ -30,7 +30,7 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
     };
     let mut tables = Tables::new(config);
 
-    let none = HashSet::new();
+    let none = HashMap::new();
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
     let (daemon, proxies) = (tables.daemon(&inputs), tables.read(&inputs, &none));

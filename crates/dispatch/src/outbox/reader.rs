@@ -94,16 +94,7 @@ fn decoder<R: Read>(file: R) -> GzDecoder<BufReader<R>> {
 /// Whether the file itself is at fault, and not the moment. A disk that cannot read it makes it as useless as flipped bits do, and
 /// it must not bar the way for all that come after.
 fn is_damage(error: &io::Error) -> bool {
-    const PASSING: [i32; 7] = [
-        libc::EMFILE,
-        libc::ENFILE,
-        libc::ENOMEM,
-        libc::ESTALE,
-        libc::ETIMEDOUT,
-        libc::ENOTCONN,
-        libc::EHOSTDOWN,
-    ];
-    !error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
+    !file::is_passing(error)
 }
 
 fn verify(file: &File, bytes: u64) -> io::Result<()> {

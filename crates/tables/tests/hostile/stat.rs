@@ -270,3 +270,18 @@ fn two_sockets_of_one_process_count_once() {
     let oddities = snapshot.oddities(&config());
     assert_eq!(oddities, [("operator.sock".to_owned(), "second socket")]);
 }
+
+/// The second socket stands in where the first has no answer to show stat that can be used.
+#[test]
+fn a_second_socket_stands_in_for_the_first() {
+    let info = "node: n\nPid: 7\nProcess_num: 1\nStart_time_sec: 9\nCumReq: 5\n\n";
+    let stat = format!("{HEADER}\nw,FRONTEND,1,,,,,0,\n\n");
+    let snapshot = Snapshot::new()
+        .both("admin.sock", info, "Permission denied\n\n")
+        .both("operator.sock", info, &stat)
+        .both("third.sock", info, &stat);
+    let (metrics, damages) = snapshot.fold(&config());
+    assert_eq!(damages.len(), 1);
+    assert_eq!(metrics.get("daemon CumReq"), Some(&Value::Integer(5)));
+    assert_eq!(metrics.get("frontend w scur"), Some(&Value::Integer(1)));
+}

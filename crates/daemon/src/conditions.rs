@@ -39,6 +39,8 @@ pub struct Conditions {
 struct Condition {
     /// `None` once it has ended: kept for a while to count its changes.
     state: Option<String>,
+    /// The state that the log shows, which is another one while the key is silent.
+    logged: Option<String>,
     since: Instant,
     changes: u32,
 }
@@ -71,29 +73,23 @@ impl Conditions {
     /// The key is in this state now.
     pub fn begin(&mut self, key: &str, state: &str, now: Instant) -> Line {
         if let Some(known) = self.known.get_mut(key) {
-            if known.state.as_deref() == Some(state) {
-                return Line::Silent;
-            }
-            known.state = Some(state.to_owned());
-            return known.changed(now);
+            return known.enter(Some(state), now);
         }
         self.forget_ended(now);
         if self.known.len() >= self.limit {
             let told = std::mem::replace(&mut self.full_was_told, true);
             return if told { Line::Silent } else { Line::Full };
         }
-        let condition = Condition { state: Some(state.to_owned()), since: now, changes: 1 };
+        let state = Some(state.to_owned());
+        let condition = Condition { logged: state.clone(), state, since: now, changes: 1 };
         self.known.insert(key.to_owned(), condition);
         Line::News
     }
 
     /// The key is in no state now: due where it was in one.
     pub fn end(&mut self, key: &str, now: Instant) -> Line {
-        let Some(known) = self.known.get_mut(key) else { return Line::Silent };
-        if known.state.take().is_none() {
-            return Line::Silent;
-        }
-        known.changed(now)
+        let known = self.known.get_mut(key);
+        known.map_or(Line::Silent, |known| known.enter(None, now))
     }
 
     /// Ends every condition whose key `holds` does not know, and returns those keys to log.
@@ -104,9 +100,8 @@ impl Conditions {
     ) -> Vec<(String, Line)> {
         let mut ended = Vec::new();
         for (key, known) in &mut self.known {
-            if known.state.is_some() && !holds(key) {
-                known.state = None;
-                let line = known.changed(now);
+            if !holds(key) {
+                let line = known.enter(None, now);
                 if line.is_due() {
                     ended.push((key.clone(), line));
                 }
@@ -131,16 +126,24 @@ impl Conditions {
 }
 
 impl Condition {
-    fn changed(&mut self, now: Instant) -> Line {
+    /// Whether the log must hear of the state, which can be the one of before: what a silent key
+    /// has become is told when its period is over.
+    fn enter(&mut self, state: Option<&str>, now: Instant) -> Line {
+        let is_new = self.state.as_deref() != state;
+        let is_logged = self.logged.as_deref() == state;
+        if !is_new && (is_logged || !self.period_is_over(now)) {
+            return Line::Silent;
+        }
         if self.period_is_over(now) {
             (self.since, self.changes) = (now, 0);
         }
+        self.state = state.map(str::to_owned);
         self.changes = self.changes.saturating_add(1);
-        match self.changes {
-            ..CHANGES_MAX => Line::News,
-            CHANGES_MAX => Line::Last,
-            _ => Line::Silent,
+        if self.changes > CHANGES_MAX || is_logged {
+            return Line::Silent;
         }
+        self.logged = self.state.clone();
+        if self.changes == CHANGES_MAX { Line::Last } else { Line::News }
     }
 
     fn period_is_over(&self, now: Instant) -> bool {
@@ -175,6 +178,19 @@ mod tests {
         let first_hour: usize = (0..600).map(|second| told(Duration::from_secs(second))).sum();
         assert_eq!(first_hour, CHANGES_MAX as usize);
         assert_eq!(told(CHANGES_PERIOD), 2, "told again in the next hour");
+    }
+
+    #[test]
+    fn what_a_silent_key_has_become_is_told_when_its_period_is_over() {
+        let (mut conditions, start) = (Conditions::new(9), Instant::now());
+        for _ in 0..20 {
+            conditions.begin("a", "down", start);
+            conditions.end("a", start);
+        }
+        assert_eq!(conditions.begin("a", "down", start), Line::Silent);
+        assert_eq!(conditions.begin("a", "down", start + CHANGES_PERIOD), Line::News);
+        assert_eq!(conditions.begin("a", "down", start + 2 * CHANGES_PERIOD), Line::Silent);
+        assert_eq!(conditions.end("a", start + 2 * CHANGES_PERIOD), Line::News);
     }
 
     #[test]

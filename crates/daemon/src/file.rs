@@ -11,7 +11,7 @@ use std::io::{self, Read, Take};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::remedy;
 
@@ -81,7 +81,10 @@ pub fn unreadable(error: io::Error) -> Fault {
 /// Whether the moment is at fault and not the file.
 #[must_use]
 pub fn is_passing(error: &io::Error) -> bool {
-    const PASSING: [Errno; 9] = [
+    const PASSING: [Errno; 11] = [
+        Errno::INTR,
+        // Somebody holds a lease on the file.
+        Errno::AGAIN,
         Errno::ACCESS,
         Errno::PERM,
         Errno::NOMEM,
@@ -111,7 +114,8 @@ pub fn open(path: &Path, limit: Limit, links: Links) -> Result<Take<File>, Fault
     if links == Links::Refused {
         flags |= OFlags::NOFOLLOW;
     }
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+    let opened = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
+    let opened = opened.map_err(io::Error::from);
     let file = opened.map(File::from).map_err(unreadable)?;
     // Look again at what was opened, because it may have been exchanged in between.
     check(&file.metadata().map_err(unreadable)?, limit)?;
@@ -132,7 +136,7 @@ pub fn create(path: &Path) -> io::Result<File> {
         | OFlags::CLOEXEC;
     let no_file = || io::Error::new(io::ErrorKind::AlreadyExists, "it is no regular file");
     let mode = Mode::from_raw_mode(0o666);
-    let file = match rustix::fs::open(path, flags, mode) {
+    let file = match retry_on_intr(|| rustix::fs::open(path, flags, mode)) {
         // A link, a FIFO that nobody reads, a directory.
         Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(no_file()),
         opened => File::from(opened?),
@@ -152,7 +156,7 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// It is no directory, or the system refuses.
 pub fn open_directory(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+    Ok(File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?))
 }
 
 fn check(metadata: &Metadata, limit: Limit) -> Result<(), Fault> {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Look-ups that can be on their way in this program.
 pub const THREADS_MAX: usize = 64;
@@ -52,8 +52,12 @@ pub fn start(
 pub struct Lookup {
     host: String,
     port: u16,
-    on_its_way: Option<Receiver<io::Result<Vec<SocketAddr>>>>,
+    /// With the time at which it began.
+    on_its_way: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Instant)>,
 }
+
+/// An answer to an older look-up may be out of date, and a thread that hangs so long is given up.
+pub const AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Lookup {
     /// Begins nothing yet.
@@ -62,31 +66,33 @@ impl Lookup {
         Self { host: host.to_owned(), port, on_its_way: None }
     }
 
-    /// The addresses, waited for no longer than `limit`. An answer that comes later is the next
-    /// call's.
+    /// The addresses, waited for no longer than `limit`. An answer that comes later serves the next
+    /// call, unless that look-up began more than [`AGE_MAX`] ago.
     ///
     /// # Errors
     ///
     /// The name has no address, or there is no answer yet ([`io::ErrorKind::TimedOut`]).
-    pub fn addresses(&mut self, limit: Duration) -> io::Result<Vec<SocketAddr>> {
+    pub fn addresses(&mut self, limit: Duration, now: Instant) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, self.port)]);
         }
-        let receiver = match self.on_its_way.take() {
-            Some(receiver) => receiver,
+        let is_recent = |begun: &Instant| now.saturating_duration_since(*begun) <= AGE_MAX;
+        let on_its_way = self.on_its_way.take().filter(|(_, begun)| is_recent(begun));
+        let (receiver, begun) = match on_its_way {
+            Some(on_its_way) => on_its_way,
             None => {
                 let (sender, receiver) = channel();
                 start(&self.host, self.port, move |addresses| {
                     // Whoever asked may be gone.
                     let _ = sender.send(addresses);
                 })?;
-                receiver
+                (receiver, now)
             }
         };
         match receiver.recv_timeout(limit) {
             Ok(addresses) => addresses,
             Err(RecvTimeoutError::Timeout) => {
-                self.on_its_way = Some(receiver);
+                self.on_its_way = Some((receiver, begun));
                 let text = format!("no answer from the resolver within {} s", limit.as_secs_f64());
                 Err(io::Error::new(io::ErrorKind::TimedOut, text))
             }
@@ -105,9 +111,10 @@ mod tests {
 
     #[test]
     fn an_address_is_its_own_and_a_name_of_nobody_is_an_error() {
-        let found = Lookup::new("127.0.0.1", 7).addresses(LONG).unwrap();
+        let now = Instant::now();
+        let found = Lookup::new("127.0.0.1", 7).addresses(LONG, now).unwrap();
         assert_eq!(found, ["127.0.0.1:7".parse().unwrap()]);
-        Lookup::new("no such name", 7).addresses(LONG).unwrap_err();
+        Lookup::new("no such name", 7).addresses(LONG, now).unwrap_err();
     }
 
     #[test]
@@ -115,15 +122,28 @@ mod tests {
         let mut lookup = Lookup::new("localhost", 7);
         let (sender, receiver) = channel();
         // Stands for a thread that hangs.
-        lookup.on_its_way = Some(receiver);
+        let now = Instant::now();
+        lookup.on_its_way = Some((receiver, now));
         for _ in 0..3 {
-            let error = lookup.addresses(Duration::from_millis(1)).unwrap_err();
+            let error = lookup.addresses(Duration::from_millis(1), now).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         }
         sender.send(Ok(vec!["127.0.0.9:7".parse().unwrap()])).unwrap();
-        assert_eq!(lookup.addresses(LONG).unwrap(), ["127.0.0.9:7".parse().unwrap()]);
-        let anew = lookup.addresses(LONG).unwrap();
+        assert_eq!(lookup.addresses(LONG, now).unwrap(), ["127.0.0.9:7".parse().unwrap()]);
+        let anew = lookup.addresses(LONG, now).unwrap();
         assert!(anew.iter().all(|address| address.ip().is_loopback()), "{anew:?}");
+        assert!(!anew.contains(&"127.0.0.9:7".parse().unwrap()), "{anew:?}");
+    }
+
+    #[test]
+    fn an_old_answer_and_a_thread_that_hangs_for_long_are_given_up() {
+        let mut lookup = Lookup::new("localhost", 7);
+        let (sender, receiver) = channel();
+        let begun = Instant::now();
+        lookup.on_its_way = Some((receiver, begun));
+        sender.send(Ok(vec!["127.0.0.9:7".parse().unwrap()])).unwrap();
+        let later = begun + AGE_MAX + Duration::from_secs(1);
+        let anew = lookup.addresses(LONG, later).unwrap();
         assert!(!anew.contains(&"127.0.0.9:7".parse().unwrap()), "{anew:?}");
     }
 }

@@ -23,7 +23,8 @@ const WRITE_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 4096;
 /// Bytes that a receiver may say, which none does, before we give up on its close.
 const CHATTER_MAX_BYTES: usize = 64 * 1024;
-/// How long a look-up is waited for before a connection is made. What comes later is the next try's.
+/// How long a look-up is waited for before a connection is made. A later answer serves the next
+/// try.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the server's name is looked up while a lasting connection works.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
@@ -39,8 +40,7 @@ pub struct Graphite {
     clock: Clock,
     /// The lasting connection, where there is one.
     lasting: Option<TcpStream>,
-    /// Its own, so that a resolver that hangs holds no working connection up.
-    renewal: Lookup,
+    lookup: Lookup,
     /// When the name was looked up last.
     looked_up: Option<Instant>,
 }
@@ -56,8 +56,8 @@ impl Graphite {
         } else {
             format!("{server}:{}", config.port)
         };
-        let renewal = Lookup::new(&config.server, config.port);
-        Self { config, address, clock, lasting: None, renewal, looked_up: None }
+        let lookup = Lookup::new(&config.server, config.port);
+        Self { config, address, clock, lasting: None, lookup, looked_up: None }
     }
 
     fn now(&self) -> Instant {
@@ -67,8 +67,9 @@ impl Graphite {
     fn connect(&mut self) -> Result<TcpStream, Error> {
         let resolve = |source| Error::Resolve { address: self.address.clone(), source };
         let connect = |source| Error::Connect { address: self.address.clone(), source };
-        let addresses = self.renewal.addresses(LOOKUP_LIMIT).map_err(resolve)?;
-        self.looked_up = Some((self.clock.monotonic)());
+        let now = (self.clock.monotonic)();
+        let addresses = self.lookup.addresses(LOOKUP_LIMIT, now).map_err(resolve)?;
+        self.looked_up = Some(now);
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in addresses {
             match TcpStream::connect_timeout(
@@ -197,7 +198,7 @@ impl Graphite {
         if !self.looked_up.is_none_or(is_due) {
             return false;
         }
-        match self.renewal.addresses(Duration::ZERO) {
+        match self.lookup.addresses(Duration::ZERO, now) {
             Ok(addresses) => {
                 self.looked_up = Some(now);
                 !addresses.iter().any(|address| address.ip() == peer.ip())

@@ -82,30 +82,31 @@ fn written(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
 /// What is older than `retention` and may go.
 ///
 /// A gap between two directories that is longer than `retention` is a clock that jumped ahead, or a
-/// program that did not run: what stands before the gap stays until what came after it has reached
-/// the age of `retention` itself. So one jump empties no store, and an operator has as long to
-/// notice it as everything is kept.
+/// program that did not run: what stands right before the gap stays until the first directory after
+/// it has reached the age of `retention` itself. So one jump empties no store, and an operator has
+/// as long to notice it as everything is kept.
 fn expired(
     mut written: Vec<(SystemTime, PathBuf)>,
     now: SystemTime,
     retention: Duration,
 ) -> Vec<PathBuf> {
-    let age = |time: SystemTime| now.duration_since(time).unwrap_or(Duration::ZERO);
+    let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > retention);
     written.sort();
-    // The first directory after the last gap: those before it go once it is too old itself.
-    let mut first_after_gap = None;
-    for pair in written.windows(2) {
-        if let [(earlier, _), (later, _)] = pair
-            && later.duration_since(*earlier).is_ok_and(|gap| gap > retention)
-        {
-            first_after_gap = Some(*later);
+    let mut gone = Vec::new();
+    // The newest first: the first directory after the gap that is next to come.
+    let mut after_gap: Option<SystemTime> = None;
+    let mut later: Option<SystemTime> = None;
+    for (time, path) in written.into_iter().rev() {
+        let gap = later.and_then(|later| later.duration_since(time).ok());
+        if gap.is_some_and(|gap| gap > retention) {
+            after_gap = later;
+        }
+        later = Some(time);
+        if is_old(time) && after_gap.is_none_or(is_old) {
+            gone.push(path);
         }
     }
-    let may_go = |time: SystemTime| match first_after_gap {
-        Some(first) if time < first => age(first) > retention,
-        _ => age(time) > retention,
-    };
-    written.into_iter().filter(|(time, _)| may_go(*time)).map(|(_, path)| path).collect()
+    gone
 }
 
 impl Dispatcher for LocalStore {
@@ -230,6 +231,13 @@ mod tests {
         assert_eq!(left(&[1000, 1010, 1020], 1025, 20), [1010, 1020]);
         assert_eq!(left(&[1000, 1010], 5000, 60), [0_u64; 0], "a store that nobody writes to");
         assert_eq!(left(&[2000, 2010], 1000, 60), [2000, 2010], "the clock was set back");
+    }
+
+    /// Batches that come further apart than all is kept: each pair has a gap.
+    #[test]
+    fn a_store_that_is_written_seldom_has_its_bound_too() {
+        assert_eq!(left(&[1000, 1100, 1200, 1300], 1300, 60), [1200, 1300]);
+        assert_eq!(left(&[1000, 1100, 1200, 1300], 1400, 60), [0_u64; 0]);
     }
 
     /// At 1020 the clock jumps ahead by a year.

@@ -3,7 +3,7 @@
 //!
 //! It does one round on request and reports what is left. A round that hangs keeps only this thread.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -14,7 +14,7 @@ use crate::keeper::Event;
 /// Deletes in `directories` for each request, until the requests end.
 pub(crate) fn run(directories: &[PathBuf], requests: &Receiver<()>, events: &Sender<Event>) {
     for () in requests {
-        let mut leftovers = Leftovers::default();
+        let (mut leftovers, mut unread) = (Leftovers::default(), 0);
         for directory in directories {
             match reader::clean(directory) {
                 Ok(left) => {
@@ -23,15 +23,11 @@ pub(crate) fn run(directories: &[PathBuf], requests: &Receiver<()>, events: &Sen
                 }
                 // A directory that is not there holds nothing.
                 Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                // What is in it nobody knows: it is looked at again.
-                Err(error) => {
-                    leftovers.count += 1;
-                    let error = (directory.clone(), io::Error::other(error));
-                    leftovers.example.get_or_insert(error);
-                }
+                // Its own message comes from whoever works in it; the next round looks again.
+                Err(_) => unread += 1,
             }
         }
-        if events.send(Event::Cleaned(leftovers)).is_err() {
+        if events.send(Event::Cleaned { leftovers, unread }).is_err() {
             return;
         }
     }

@@ -144,7 +144,12 @@ pub(crate) enum Event {
         index: usize,
     },
     /// Hidden directories were deleted, or not.
-    Cleaned(Leftovers),
+    Cleaned {
+        /// What is left.
+        leftovers: Leftovers,
+        /// Directories that could not be looked at.
+        unread: usize,
+    },
     /// A batch of the outbox was tried.
     Replayed {
         /// Which.
@@ -457,7 +462,7 @@ impl Worker {
         }
     }
 
-    /// Sees the child off.
+    /// Ends the child: in order where it has no more jobs.
     fn finish(mut self, end: End) {
         self.orders = None;
         if end == End::NoMoreJobs {

@@ -80,7 +80,7 @@ fn log(snapshot: &str, finding: &Finding, note: &str) {
             warn!(snapshot, file = subject, reason = text, "damaged file{note}");
         }
         FindingKind::Oddity | FindingKind::Name => {
-            warn!(snapshot, of = subject, what = text, "odd, and nothing is lost by it{note}");
+            warn!(snapshot, of = subject, what = text, "a snapshot shows something odd{note}");
         }
     }
 }
@@ -144,7 +144,7 @@ mod tests {
             }
         });
         let words =
-            ["damaged file", "odd, and", "damaged file", "no rows of a", "damage of a_stat"];
+            ["damaged file", "something odd", "damaged file", "no rows of a", "damage of a_stat"];
         assert_eq!(told.len(), words.len(), "{told:?}");
         for (line, word) in told.iter().zip(words) {
             assert!(line.contains(word), "{line} has no {word}");

@@ -141,6 +141,7 @@ impl Outbound {
 
     /// The receiver has a snapshot's batch.
     pub(crate) fn delivered(&mut self, snapshot: &str) {
+        self.conditions.end(TAKES_NOTHING, (self.clock.monotonic)());
         let change = self.gate.delivered(snapshot);
         self.tell(change, "");
     }
@@ -227,6 +228,7 @@ impl Outbound {
                 let is_empty = outbox.is_empty();
                 let now = (self.clock.monotonic)();
                 self.conditions.end(LOST, now);
+                self.conditions.end(TAKES_NOTHING, now);
                 if is_empty {
                     self.conditions.end(OVER_BOUND, now);
                     if self.conditions.end(BACKLOG, now).is_due() {

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick, u
 use daemon::{Clock, Service, remedy};
 use dispatch::outbox;
 use dispatch::plaintext::{self, Paths};
+use spool::reader::Leftovers;
 use tracing::{debug, info};
 
 use crate::housekeeping;
@@ -136,7 +137,7 @@ impl Parent {
         Ok(parent)
     }
 
-    /// Runs until `shutdown` says a word or closes.
+    /// Runs until `shutdown` receives a signal's name or closes.
     ///
     /// # Errors
     ///
@@ -266,17 +267,7 @@ impl Parent {
                 self.states.worker_not_started(index, &reason);
             }
             Event::Started { index } => self.states.worker_started(index),
-            Event::Cleaned(leftovers) => {
-                self.undeleted = leftovers.count;
-                self.is_cleaning_due = leftovers.count > 0;
-                match leftovers.example {
-                    Some((path, error)) => {
-                        let reason = format!("{path:?}: {error}{}", remedy::of(&error));
-                        self.states.not_deleted(&reason);
-                    }
-                    None => self.states.deleted(),
-                }
-            }
+            Event::Cleaned { leftovers, unread } => self.cleaned(leftovers, unread),
             Event::TooSlow { snapshot } => {
                 self.counts.worker_restarts += 1;
                 self.outbound.recheck(&snapshot, &mut self.counts);
@@ -296,6 +287,19 @@ impl Parent {
         }
     }
 
+    fn cleaned(&mut self, leftovers: Leftovers, unread: usize) {
+        self.undeleted = leftovers.count;
+        self.is_cleaning_due |= leftovers.count > 0 || unread > 0;
+        match leftovers.example {
+            Some((path, error)) => {
+                let reason = format!("{path:?}: {error}{}", remedy::of(&error));
+                self.states.not_deleted(&reason);
+            }
+            None if unread == 0 => self.states.deleted(),
+            None => {}
+        }
+    }
+
     fn died(&mut self, snapshot: &str, loss: Loss) {
         self.counts.worker_restarts += 1;
         self.states.worker_lost(loss, Some(snapshot));
@@ -303,7 +307,10 @@ impl Parent {
         self.outbound.recheck(snapshot, &mut self.counts);
         match self.queue.died(snapshot, loss.death) {
             Verdict::Again => debug!(snapshot, "doing the snapshot again"),
-            Verdict::GiveUp => self.give_up(snapshot, "its workers keep dying over it"),
+            Verdict::GiveUp => {
+                let reason = "its workers keep dying over it";
+                self.give_up(snapshot, reason, Why::GivenUp { reason: reason.to_owned() });
+            }
         }
     }
 
@@ -334,7 +341,12 @@ impl Parent {
             Outcome::Unreadable { reason } => {
                 self.outbound.no_result(snapshot);
                 match self.queue.unreadable(snapshot) {
-                    Verdict::GiveUp => self.give_up(snapshot, &reason),
+                    // What cannot be moved aside either may be whole: it is read again.
+                    Verdict::GiveUp => {
+                        if self.give_up(snapshot, &reason, Why::Unreadable) {
+                            self.states.read(snapshot);
+                        }
+                    }
                     Verdict::Again => {
                         self.states.unreadable(snapshot, &reason);
                         if !self.lingering.add(snapshot, Why::Unreadable) {
@@ -345,7 +357,8 @@ impl Parent {
             }
             Outcome::Unusable { reason } => {
                 self.outbound.no_result(snapshot);
-                self.give_up(snapshot, &reason);
+                let why = Why::GivenUp { reason: reason.clone() };
+                self.give_up(snapshot, &reason, why);
             }
         }
         if !done {
@@ -387,7 +400,8 @@ impl Parent {
         }
     }
 
-    fn give_up(&mut self, snapshot: &str, reason: &str) {
+    /// Moves a snapshot aside; one that cannot be moved lingers. Whether it was moved.
+    fn give_up(&mut self, snapshot: &str, reason: &str, otherwise: Why) -> bool {
         self.counts.failed_snapshots += 1;
         let config = &self.shared.config;
         let (spool, failed) = (&config.src_dir, &config.failed_dir);
@@ -396,10 +410,12 @@ impl Parent {
                 self.queue.done(snapshot);
                 self.is_cleaning_due |= gone > 0;
                 self.states.moved_aside(snapshot, reason, &failed.display().to_string(), gone);
+                true
             }
             Err(error) => {
                 self.states.not_moved(snapshot, reason, &error.to_string());
-                self.linger(snapshot, Why::GivenUp { reason: reason.to_owned() });
+                self.linger(snapshot, otherwise);
+                false
             }
         }
     }
@@ -437,9 +453,9 @@ impl Parent {
     }
 
     /// Asks for a round of deleting, unless one is on its way.
-    fn clean(&self) {
-        if self.is_cleaning_due {
-            let _ = self.housekeeping.try_send(());
+    fn clean(&mut self) {
+        if self.is_cleaning_due && self.housekeeping.try_send(()).is_ok() {
+            self.is_cleaning_due = false;
         }
     }
 

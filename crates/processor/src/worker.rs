@@ -210,6 +210,10 @@ impl Worker {
         list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
         let damaged = daemon.damages.len() + proxies.damages.len();
         if daemon.usable + proxies.usable == 0 {
+            // What was taken away while we read it is no damage.
+            if self::inputs(path)? != inputs {
+                return Err(Outcome::Gone);
+            }
             let first = first_damage(&Findings { list: Some(list), more: 0 });
             let reason = format!("nothing of it can be used: {first}");
             return Err(Outcome::Unusable { reason });

@@ -126,6 +126,9 @@ struct Settling {
     since: Instant,
     seen: Fingerprint,
     found: Found,
+    /// The number of the directory where a list told it: some file systems tell another one
+    /// elsewhere.
+    listed: Option<u64>,
 }
 
 /// How a directory was found.
@@ -309,18 +312,18 @@ impl Watch {
 
     fn made(&mut self, path: &Path) {
         match snapshot_name(path) {
-            Some(name) => self.let_settle(name, Found::Reported),
+            Some(name) => self.let_settle(name, Found::Reported, None),
             None => self.stranger(path),
         }
     }
 
-    fn let_settle(&mut self, name: String, found: Found) {
+    fn let_settle(&mut self, name: String, found: Found, listed: Option<u64>) {
         if self.settling.len() >= SETTLING_MAX && !self.settling.contains_key(&name) {
             self.is_incomplete = true;
             return;
         }
         let seen = Fingerprint::of(&self.directory.join(&name));
-        self.settling.insert(name, Settling { since: (self.monotonic)(), seen, found });
+        self.settling.insert(name, Settling { since: (self.monotonic)(), seen, found, listed });
     }
 
     /// Tells what has lain untouched long enough; what has changed waits anew.
@@ -341,11 +344,11 @@ impl Watch {
                 (settling.since, settling.seen) = (now, seen);
                 continue;
             }
-            let found = settling.found;
+            let (found, listed) = (settling.found, settling.listed);
             self.settling.remove(&name);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             if metadata.is_dir() {
-                self.tell(name, metadata.ino());
+                self.tell(name, listed.unwrap_or_else(|| metadata.ino()));
                 if found == Found::Unreported {
                     self.say_unreported();
                 }
@@ -409,7 +412,7 @@ impl Watch {
                 told.insert(name, inode);
             } else if !self.settling.contains_key(&name) {
                 // What settles already goes on: its two seconds must not begin again.
-                self.let_settle(name, found);
+                self.let_settle(name, found, Some(inode));
             }
         }
         // What is listed no more is forgotten, but for what may be behind the list's end.

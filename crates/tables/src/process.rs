@@ -209,8 +209,8 @@ pub(crate) fn family(processes: &[Process]) -> Family {
         };
         family.doubles.insert(process.endpoint.clone(), first.endpoint.clone());
         let text = format!(
-            "{} and {} are sockets of one process (pid {}), which counts once; leave one out of \
-             socket-dir or servers",
+            "{} and {} are sockets of one process (pid {}), which counts once; if they are two \
+             processes, give each HAProxy its own node in its global section",
             first.endpoint, process.endpoint, identity.pid
         );
         family.oddities.push(Oddity::lasting(&process.endpoint, "second socket", text));

@@ -258,7 +258,7 @@ const TABLE: &[KnownOption] = &[
         "queue-size",
         Whole(QUEUES),
         "360",
-        "pause while dst-dir holds this many directories or more",
+        "pause while dst-dir holds this many snapshots or more",
     ),
     row(PULL, "sync", Boolean, "true", "sync a snapshot to the disk before it is published"),
     row(

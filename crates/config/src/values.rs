@@ -17,6 +17,9 @@ const MOST_SECONDS: f64 = 1e9;
 const LEAST_LIMIT: f64 = 0.001;
 /// Factors beyond this end at the longest pause at once.
 const MOST_FACTOR: f64 = 1000.0;
+/// Bytes of a part of a path: carbon makes a directory of each part, and a file system allows 255
+/// bytes for its name. `dispatch` shortens longer names of HAProxy to the same length.
+const PART_MAX_BYTES: usize = 250;
 
 /// All that is wrong with one value; a list can have a fault per entry.
 #[derive(Debug)]
@@ -146,13 +149,24 @@ pub(crate) fn prefix(text: &str) -> Result<String, Problem> {
         let right = "parts without blanks, and dots between them, such as web.edge";
         return Err(wrong(text, "no part of a metric's path", right));
     }
+    let right = format!("parts of at most {PART_MAX_BYTES} bytes, with dots between them");
+    parts_fit(text, "a path with a part that is too long for carbon", right)?;
     Ok(text.to_owned())
 }
 
-/// The name of a group.
+/// The name of a group, in the lower case that it has in a path.
 pub(crate) fn group_name(text: &str) -> Result<(), Problem> {
     if text.split('.').any(|part| !is_part(part)) {
         return Err(wrong(text, "no name for a group", "one without blanks, such as front"));
+    }
+    let right = format!("one of at most {PART_MAX_BYTES} bytes");
+    parts_fit(text, "a group's name that is too long for carbon", right)
+}
+
+/// Refuses a path if carbon could not make a directory of each of its parts.
+fn parts_fit(path: &str, what: &'static str, right: String) -> Result<(), Problem> {
+    if path.split('.').any(|part| part.len() > PART_MAX_BYTES) {
+        return Err(wrong(path, what, right));
     }
     Ok(())
 }

@@ -99,7 +99,7 @@
 # @param pull_workers
 #   `[pull] workers`: threads that read answers and write files.
 # @param pull_queue_size
-#   `[pull] queue-size`: no cycle while so many directories wait in dst-dir.
+#   `[pull] queue-size`: no cycle while so many snapshots wait in dst-dir.
 # @param pull_sync
 #   `[pull] sync`: sync a snapshot to the disk before it is published.
 # @param pull_allow_partial

@@ -5,7 +5,7 @@ use std::fs;
 
 use haproxystats_config::{Sources, known_options, load};
 
-use crate::{Files, faults_of};
+use crate::{Files, faults_of, load_text};
 
 /// Each line of the left is one option of `[section]`; its fault stands on the right, behind the
 /// option's name.
@@ -108,6 +108,35 @@ fn texts_that_cannot_be_used() {
             ),
         ],
     );
+}
+
+/// carbon makes a directory of each part of a path, and a file's name has 255 bytes at most.
+#[test]
+fn a_part_of_a_path_has_at_most_250_bytes() {
+    let (long, longer) = ("n".repeat(250), "n".repeat(251));
+    let settings = |part: &str| {
+        format!(
+            "[graphite]\nnamespace = a.{part}\ngroup-namespace = {part}.b\n\
+             group-namespace-double-writes = no\n[backend-groups]\n{part} = x\n"
+        )
+    };
+    load_text(&settings(&long));
+    let quoted = |begin: &str| format!("{begin}{}…", "n".repeat(80 - begin.len()));
+    let path = "is a path with a part that is too long for carbon; write parts of at most 250 bytes, \
+                with dots between them";
+    let name = "is a group's name that is too long for carbon; write one of at most 250 bytes";
+    assert_eq!(
+        faults_of(&settings(&longer)),
+        [
+            format!("c.conf:2: [graphite] namespace: {:?} {path}", quoted("a.")),
+            format!("c.conf:3: [graphite] group-namespace: {:?} {path}", quoted("")),
+            format!("c.conf:6: [backend-groups] {longer}: {:?} {name}", quoted("")),
+        ]
+    );
+    // 125 of these letters have 250 bytes, and 375 in lower case, in which a path has them.
+    let grows = settings(&"\u{023a}".repeat(125));
+    let [fault] = faults_of(&grows).try_into().unwrap();
+    assert!(fault.contains(name), "{fault}");
 }
 
 #[test]
@@ -277,7 +306,8 @@ fn files_that_cannot_be_read_keep_their_reason() {
         files.lines(&faults),
         [
             "c.conf:2: [pull] workers: \"x\" is no whole number; write one from 1 to 512",
-            "d/a.conf: cannot be read: Is a directory (os error 21)",
+            "d/a.conf: cannot be read: Is a directory (os error 21); check that it is a file and \
+             that our user may read it",
         ]
     );
     assert!(faults.iter().last().unwrap().source().is_some());
@@ -288,7 +318,8 @@ fn files_that_cannot_be_read_keep_their_reason() {
         files.lines(&faults),
         [
             "none.conf: no such file; write it, or name another one with -f",
-            "none: the folder cannot be listed: No such file or directory (os error 2)",
+            "none: the folder cannot be listed: No such file or directory (os error 2); check that it \
+             exists and that our user may read it",
         ]
     );
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, geteuid};
@@ -118,9 +118,15 @@ fn the_queue_is_judged_by_its_thresholds_and_by_what_runs() {
     let file = spool_of(&scene, "${paths:base-dir}/incoming");
     let all: Vec<u64> = (FIRST..FIRST + 4).collect();
     all.iter().for_each(|&timestamp| scene.publish(timestamp));
-    // Neither counts: a snapshot that is going away, and what is no directory.
-    fs::create_dir(scene.incoming().join(".1700000009.removed")).unwrap();
+    // None of these counts: a snapshot that is going away, a directory without a number as its
+    // name, a number beyond 64 bits, a file, a link.
+    let too_long = "1".repeat(21);
+    for name in [".1700000009.removed", "lost+found", "17x", "+17", "1.7", &too_long] {
+        fs::create_dir(scene.incoming().join(name)).unwrap();
+    }
     fs::write(scene.incoming().join("note"), "").unwrap();
+    fs::write(scene.incoming().join("1700000008"), "").unwrap();
+    symlink(scene.path(), scene.incoming().join("1700000007")).unwrap();
 
     let of = |ok: &str, warning: &str| check(QUEUE_SIZE, &["-f", &file, "-o", ok, "-w", warning]);
     assert_says(of("4", "4"), 0, &["4 snapshots wait", "|queue_size=4;4;4;0;"]);
@@ -202,7 +208,7 @@ fn tools_alone(scene: &Scene) -> PathBuf {
     fs::create_dir(&folder).unwrap();
     let tools = ["sh", "tr", "sed", "grep", "id", "wc", "dirname", "timeout"];
     for (name, path) in tools.iter().zip(installed("tools", tools).unwrap()) {
-        std::os::unix::fs::symlink(path, folder.join(name)).unwrap();
+        symlink(path, folder.join(name)).unwrap();
     }
     folder
 }

@@ -46,9 +46,7 @@ pub enum Problem {
     #[error("cannot be read: {0}; check that it is a file and that our user may read it")]
     Unreadable(#[source] io::Error),
     /// The folder of further files is not there, or the system refuses it.
-    #[error(
-        "the folder cannot be listed: {0}; check that it exists and that our user may read it"
-    )]
+    #[error("the folder cannot be listed: {0}; check that it exists and that our user may read it")]
     Folder(#[source] io::Error),
     /// No configuration is so long.
     #[error("longer than {limit} bytes; is this a configuration file?")]

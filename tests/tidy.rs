@@ -155,3 +155,12 @@ fn there_is_no_glob_import_and_no_mod_rs() {
         assert!(!glob, "{} has a glob import", path.display());
     }
 }
+
+/// A sum that wraps would be a wrong figure in a graph; a panic costs one worker one try.
+#[test]
+fn a_release_checks_for_overflow() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let profile = text.split("\n[profile.release]\n").nth(1).unwrap();
+    let profile = profile.split("\n[").next().unwrap();
+    assert!(profile.lines().any(|line| line == "overflow-checks = true"), "{profile}");
+}

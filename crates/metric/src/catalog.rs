@@ -11,11 +11,11 @@ use fields::FIELDS;
 /// The kinds of proxies that lines are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A row with svname FRONTEND.
+    /// A row of type 0; where the header has no `type`, with svname FRONTEND.
     Frontend,
-    /// A row with svname BACKEND.
+    /// A row of type 1; where the header has no `type`, with svname BACKEND.
     Backend,
-    /// A row of type 2.
+    /// A row of type 2; where the header has no `type`, with any other svname.
     Server,
 }
 
@@ -318,6 +318,18 @@ mod tests {
         for (index, name) in names().enumerate() {
             assert!(names().skip(index + 1).all(|other| other != name), "{name}");
         }
+    }
+
+    #[test]
+    fn columns_that_few_versions_have_are_accepted_and_summed() {
+        let few =
+            ["quic_streams_data_blocked_bidi", "quic_streams_data_blocked_uni", "cache_hint_hits"];
+        for name in few {
+            assert!(is_field(name), "{name}");
+            assert_eq!(nature(name).and_then(Nature::fold), Some(Fold::Sum), "{name}");
+        }
+        let plan = Kind::Frontend.plan(Choice::Named(&few.map(String::from)));
+        assert_eq!(plan, few.map(|name| (name, Fold::Sum)));
     }
 
     #[test]

@@ -21,7 +21,7 @@ const BOUND_WORDS: [&str; 10] = [
 
 /// Bounds that no operator can notice, each with its reason. A new one that an operator can notice
 /// gets a row in the table.
-const INTERNAL: [(&str, &str); 18] = [
+const INTERNAL: &[(&str, &str)] = &[
     ("bin::pull::DISK_THREADS", "one works at a time; docs/architecture.md has it"),
     ("bin::pull::DISK_THREADS_LIVE", "a thread that was idle for so long ends, and is made anew"),
     ("config::directories::LINKS_MAX", "the kernel has the same bound"),
@@ -30,6 +30,7 @@ const INTERNAL: [(&str, &str); 18] = [
     ("dispatch::outbox::reader::LIMIT", "the length in a batch's name is its bound"),
     ("dispatch::plaintext::WHOLE_MAX", "chooses the form of a number"),
     ("processor::FOUND_MAX", "names beyond it stay in the spool"),
+    ("processor::outbound::CONDITIONS_MAX", "as many as there are kinds of states there"),
     ("processor::parent::ORDERS_MAX", "orders beyond it wait with their sender"),
     ("processor::queue::WAITING_MAX", "names beyond it stay in the spool"),
     ("puller::journal::STATES_MAX", "states of pull itself, of which there are a dozen kinds"),

@@ -224,7 +224,8 @@ impl Client {
                 (transfer, from, turn)
             });
             let doing = Doing { what: "write answers below", directory: &self.tmp_dst_dir };
-            let taken = self.journal.patiently(doing, limits.within(turn)).await;
+            // The cycle's end says nothing about the disk.
+            let taken = limits.within(self.journal.patiently(doing, turn)).await;
             let taken = taken.map_err(|late| {
                 late.while_doing(if begun.load(Ordering::Relaxed) {
                     "the disk has not taken the answer; look at the disk of tmp-dst-dir"

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemon::lookup;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 /// How long a look-up is waited for where nothing else sets a limit (`pull-timeout = 0`).
@@ -22,9 +22,17 @@ type Done = Box<dyn FnOnce(io::Result<Vec<SocketAddr>>) + Send>;
 type Start = fn(&str, u16, Done) -> io::Result<()>;
 
 /// Look-ups that are on their way.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Lookups {
     on_their_way: Arc<Mutex<OnTheirWay>>,
+    /// As many as there can be threads: further names wait for a place.
+    places: Arc<Semaphore>,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { on_their_way: Arc::default(), places: Arc::new(Semaphore::new(lookup::THREADS_MAX)) }
+    }
 }
 
 impl Lookups {
@@ -38,16 +46,18 @@ impl Lookups {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let mut answer = self.answer(host, port, lookup::start)?;
-        let arrives = answer.wait_for(Option::is_some);
+        let arrives = async {
+            let mut answer = self.answer(host, port, lookup::start).await?;
+            let arrived = answer.wait_for(Option::is_some).await;
+            Ok::<_, io::Error>(arrived.map(|answer| answer.clone()))
+        };
         let arrived = match limit {
-            None => arrives.await,
+            None => arrives.await?,
             Some(limit) => timeout(limit, arrives).await.map_err(|_| {
                 let text = format!("no answer from the resolver within {} s", limit.as_secs_f64());
                 io::Error::new(io::ErrorKind::TimedOut, text)
-            })?,
+            })??,
         };
-        let arrived = arrived.map(|answer| answer.clone());
         self.locked().remove(&(host.to_owned(), port));
         match arrived.ok().flatten().as_deref() {
             Some(Ok(addresses)) => Ok(addresses.clone()),
@@ -56,10 +66,19 @@ impl Lookups {
         }
     }
 
-    /// Where the answer arrives: that of a look-up on its way, or of a new one.
-    fn answer(&self, host: &str, port: u16, start: Start) -> io::Result<watch::Receiver<Answer>> {
-        let mut on_their_way = self.locked();
+    /// Where the answer arrives: that of a look-up on its way, or of a new one once there is a place.
+    async fn answer(
+        &self,
+        host: &str,
+        port: u16,
+        start: Start,
+    ) -> io::Result<watch::Receiver<Answer>> {
         let key = (host.to_owned(), port);
+        if let Some(answer) = self.locked().get(&key) {
+            return Ok(answer.clone());
+        }
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
+        let mut on_their_way = self.locked();
         if let Some(answer) = on_their_way.get(&key) {
             return Ok(answer.clone());
         }
@@ -68,6 +87,7 @@ impl Lookups {
             host,
             port,
             Box::new(move |addresses| {
+                drop(place);
                 // Nobody waits any more where the program ends.
                 let _ = sender.send(Some(Arc::new(addresses)));
             }),
@@ -95,17 +115,40 @@ mod tests {
         static STARTED: RefCell<Vec<Done>> = const { RefCell::new(Vec::new()) };
     }
 
+    fn hang(_: &str, _: u16, done: Done) -> io::Result<()> {
+        STARTED.with_borrow_mut(|started| started.push(done));
+        Ok(())
+    }
+
+    /// Begins a look-up for which there is a place.
+    fn begun(lookups: &Lookups, host: &str) -> watch::Receiver<Answer> {
+        let mut answer = std::pin::pin!(lookups.answer(host, 80, hang));
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(answer) = answer.as_mut().poll(&mut context) else { panic!("no place") };
+        answer.unwrap()
+    }
+
+    #[test]
+    fn more_names_than_threads_wait_for_a_place() {
+        let lookups = Lookups::default();
+        for number in 0..lookup::THREADS_MAX {
+            begun(&lookups, &format!("lb{number}"));
+        }
+        let mut waits = std::pin::pin!(lookups.answer("one more", 80, hang));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        let done = STARTED.with_borrow_mut(|started| started.remove(0));
+        done(Ok(Vec::new()));
+        assert!(waits.as_mut().poll(&mut context).is_ready());
+        assert_eq!(STARTED.with_borrow(Vec::len), lookup::THREADS_MAX);
+    }
+
     #[test]
     fn a_look_up_that_hangs_is_waited_for_and_not_started_again() {
-        let hang: Start = |_, _, done| {
-            STARTED.with_borrow_mut(|started| started.push(done));
-            Ok(())
-        };
         let lookups = Lookups::default();
         // Each of these is a cycle that gave up.
-        let mut answers: Vec<_> =
-            (0..5).map(|_| lookups.answer("lb1", 80, hang).unwrap()).collect();
-        lookups.answer("lb2", 80, hang).unwrap();
+        let mut answers: Vec<_> = (0..5).map(|_| begun(&lookups, "lb1")).collect();
+        begun(&lookups, "lb2");
         assert_eq!(STARTED.with_borrow(Vec::len), 2, "one for each name");
         let late = lookups.addresses("lb1", 80, None);
         let mut late = std::pin::pin!(late);
@@ -116,7 +159,7 @@ mod tests {
         let Poll::Ready(found) = late.as_mut().poll(&mut context) else { panic!("no answer") };
         assert_eq!(found.unwrap(), ["127.0.0.9:80".parse().unwrap()]);
         assert!(answers.iter_mut().all(|answer| answer.borrow().is_some()), "all have it");
-        lookups.answer("lb1", 80, hang).unwrap();
+        begun(&lookups, "lb1");
         assert_eq!(STARTED.with_borrow(Vec::len), 2, "a new one after the answer");
     }
 
@@ -134,15 +177,11 @@ mod tests {
     fn a_look_up_without_another_limit_has_its_own() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let lookups = Lookups::default();
-        let hang: Start = |_, _, done| {
-            STARTED.with_borrow_mut(|started| started.push(done));
-            Ok(())
-        };
-        lookups.answer("lb1", 80, hang).unwrap();
+        begun(&lookups, "lb1");
         let limit = Some(Duration::from_millis(1));
         let late = runtime.block_on(lookups.addresses("lb1", 80, limit)).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        lookups.answer("lb1", 80, hang).unwrap();
+        begun(&lookups, "lb1");
         assert_eq!(STARTED.with_borrow(Vec::len), 1, "the next one waits for the same answer");
     }
 }

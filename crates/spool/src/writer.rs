@@ -46,11 +46,12 @@ const HIDDEN: &str = ".haproxystats-";
 /// A directory that has not got its marker and its name yet.
 const UNNAMED: &str = ".haproxystats-staging";
 
-/// Why a snapshot cannot be written.
+/// Why a snapshot cannot be written. Paths are quoted and escaped: `tmp-dst-dir` can hold names that
+/// others chose, and a line feed in one of them must not forge a line of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused something.
-    #[error("cannot {doing} {}: {source}{}", path.display(), remedy::of(source))]
+    #[error("cannot {doing} {path:?}: {source}{}", remedy::of(source))]
     Io {
         /// What was tried, as a verb.
         doing: &'static str,
@@ -61,9 +62,8 @@ pub enum Error {
     },
     /// A rename cannot bring a directory from one to the other.
     #[error(
-        "tmp-dst-dir {} and dst-dir {} are on different file systems, so a snapshot cannot be \
-         published by a rename: set tmp-dst-dir to a directory beside dst-dir",
-        tmp.display(), dst.display()
+        "tmp-dst-dir {tmp:?} and dst-dir {dst:?} are on different file systems, so a snapshot \
+         cannot be published by a rename: set tmp-dst-dir to a directory beside dst-dir"
     )]
     OtherFileSystem {
         /// Where snapshots are staged.
@@ -73,9 +73,8 @@ pub enum Error {
     },
     /// A reader would see what is staged.
     #[error(
-        "tmp-dst-dir {} and dst-dir {} lie in each other, so a reader would see what is not whole: \
-         set tmp-dst-dir to a directory beside dst-dir",
-        tmp.display(), dst.display()
+        "tmp-dst-dir {tmp:?} and dst-dir {dst:?} lie in each other, so a reader would see what is \
+         not whole: set tmp-dst-dir to a directory beside dst-dir"
     )]
     Nested {
         /// Where snapshots are staged.
@@ -85,10 +84,9 @@ pub enum Error {
     },
     /// Another process stages its snapshots there.
     #[error(
-        "another haproxystats-pull{} writes to {}; stop it first, or give this one another \
+        "another haproxystats-pull{} writes to {tmp:?}; stop it first, or give this one another \
          tmp-dst-dir and dst-dir",
-        by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default(),
-        tmp.display()
+        by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default()
     )]
     Locked {
         /// Where snapshots are staged.
@@ -98,9 +96,8 @@ pub enum Error {
     },
     /// Neither the wanted name nor any of those after it is free.
     #[error(
-        "no free name in {} from {first} on, {NAME_TRIES} tried; set the clock right, or remove \
-         what stands there",
-        dir.display()
+        "no free name in {dir:?} from {first} on, {NAME_TRIES} tried; set the clock right, or \
+         remove what stands there"
     )]
     NoFreeName {
         /// Where a name was looked for.
@@ -110,8 +107,7 @@ pub enum Error {
     },
     /// A file of the snapshot comes when it is published, abandoned, or to be without that file.
     #[error(
-        "{} comes too late for its snapshot; raise pull-timeout, or look why the disk is slow",
-        path.display()
+        "{path:?} comes too late for its snapshot; raise pull-timeout, or look why the disk is slow"
     )]
     TooLate {
         /// The file.
@@ -119,9 +115,8 @@ pub enum Error {
     },
     /// A file of the snapshot was begun and not closed.
     #[error(
-        "{} is not whole: {} was not closed; this is a mistake of haproxystats-pull, please \
-         report it",
-        dir.display(), file.display()
+        "{dir:?} is not whole: {file:?} was not closed; this is a mistake of haproxystats-pull, \
+         please report it"
     )]
     Unfinished {
         /// The staged directory.

@@ -78,7 +78,7 @@ fn a_file_that_is_open_forbids_publishing() {
     let staging = dirs.open().stage(1_700_000_000).unwrap();
     let file = staging.files().create(OsStr::new("b_stat")).unwrap();
     let error = staging.publish().unwrap_err();
-    assert!(error.to_string().contains("b_stat was not closed"), "{error}");
+    assert!(error.to_string().contains("\"b_stat\" was not closed"), "{error}");
     drop(file);
     assert_eq!(names(&dirs.tmp()), [""; 0]);
     assert_eq!(names(&dirs.dst()), [""; 0]);
@@ -248,8 +248,26 @@ fn a_staged_directory_has_the_marker_from_the_moment_it_has_its_name() {
 #[test]
 fn an_error_of_the_system_ends_with_the_remedy() {
     let error = io_error("publish", Path::new("/x"), Errno::NOSPC.into()).to_string();
-    let begin = "cannot publish /x: No space left on device (os error 28); make room on";
+    let begin = "cannot publish \"/x\": No space left on device (os error 28); make room on";
     assert!(error.starts_with(begin), "{error}");
+}
+
+#[test]
+fn a_name_of_others_cannot_forge_a_line_of_the_log() {
+    let path = || PathBuf::from("/tmp/x\nERROR forged");
+    let (tmp, dst, dir, file) = (path(), path(), path(), path());
+    for error in [
+        io_error("remove the leftover", &path(), Errno::BUSY.into()),
+        Error::OtherFileSystem { tmp: tmp.clone(), dst: dst.clone() },
+        Error::Nested { tmp: tmp.clone(), dst },
+        Error::Locked { tmp, by: None },
+        Error::NoFreeName { dir: dir.clone(), first: 1 },
+        Error::TooLate { path: path() },
+        Error::Unfinished { dir, file },
+    ] {
+        let text = error.to_string();
+        assert!(!text.contains('\n') && text.contains("x\\nERROR"), "{text}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::disk::{Disk, Held};
 use crate::endpoint::{Endpoint, Finder, Found, Identity};
 use crate::failure::{Failure, OtherKind};
 use crate::journal::{Doing, Journal};
+use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
 use crate::no_snapshot::NoSnapshot;
 use crate::source::haproxy::Part;
@@ -44,6 +45,7 @@ pub(crate) struct Cycles {
     disk: Disk,
     /// Locked by the threads that may block, and by them alone.
     spool: Arc<Mutex<Spool>>,
+    leftovers: Leftovers,
     finder: Finder,
     writers: Writers,
     lookups: Lookups,
@@ -93,13 +95,17 @@ impl Cycles {
         let doing = Doing { what: "prepare", directory: &config.tmp_dst_dir };
         let opened = disk.run(doing, move || {
             let spool = Spool::open(&dst, &tmp, sync)?;
-            spool.clean()?;
-            Ok::<_, spool::writer::Error>(spool)
+            let cleaned = spool.clean()?;
+            Ok::<_, spool::writer::Error>((spool, cleaned))
         });
-        let spool = opened.await.map_err(|broken| Error::Opening(broken.to_string()))??;
+        let (spool, cleaned) =
+            opened.await.map_err(|broken| Error::Opening(broken.to_string()))??;
         let writers = Writers::start(config.workers)
             .map_err(|source| Error::Threads { count: config.workers, source })?;
+        let mut leftovers = Leftovers::new(journal.clone());
+        leftovers.cleaned(Ok(cleaned), 0);
         Ok(Self {
+            leftovers,
             finder: Finder::new(config.socket_dir.clone(), config.servers.clone()),
             config,
             clock,
@@ -211,33 +217,44 @@ impl Cycles {
         Ok(endpoints)
     }
 
-    async fn stage(&self, seconds: u64) -> Result<Held<Staging>, NoSnapshot> {
+    /// Begins a snapshot, and removes before it what could not be removed earlier, where that is due.
+    async fn stage(&mut self, seconds: u64) -> Result<Held<Staging>, NoSnapshot> {
         let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
         let doing = Doing { what: "make a directory in", directory: &self.config.tmp_dst_dir };
-        // Held at once: where nobody waits any more, it is dropped there.
-        let stage = move || locked(&spool).stage(seconds).map(|staging| disk.hold(staging));
-        Ok(self.disk.run(doing, stage).await??)
+        let cleans = self.leftovers.are_due(self.told.cycles);
+        let work = move || {
+            let mut spool = locked(&spool);
+            // Before the snapshot is begun, which it would remove.
+            let cleaned = cleans.then(|| spool.clean());
+            // Held at once: where nobody waits any more, it is dropped there.
+            (cleaned, spool.stage(seconds).map(|staging| disk.hold(staging)))
+        };
+        let (cleaned, staged) = self.disk.run(doing, work).await?;
+        if let Some(cleaned) = cleaned {
+            self.leftovers.cleaned(cleaned, self.told.cycles);
+        }
+        Ok(staged?)
     }
 
     /// Removes what was staged.
-    async fn abandon(&self, staged: Held<Staging>) {
+    async fn abandon(&mut self, staged: Held<Staging>) {
         let Some(staging) = staged.take() else { return };
         let doing = Doing { what: "remove a directory in", directory: &self.config.tmp_dst_dir };
-        let result = self.disk.run(doing, move || staging.abandon()).await;
-        let (error, state) = match result {
+        match self.disk.run(doing, move || staging.abandon()).await {
             Ok(Ok(())) => {
                 let line = self.journal.ends("abandon");
                 if line.is_due() {
                     info!("unfinished snapshots can be removed again{}", line.note());
                 }
-                return;
             }
-            Ok(Err(error)) => (error.to_string(), "refused"),
-            Err(broken) => (broken.to_string(), "broken"),
-        };
-        let line = self.journal.begins("abandon", state);
-        if line.is_due() {
-            warn!(error, "an unfinished snapshot stays in tmp-dst-dir{}", line.note());
+            Ok(Err(error)) => self.leftovers.stay(&error, self.told.cycles),
+            Err(error) => {
+                self.leftovers.may_stay(self.told.cycles);
+                let line = self.journal.begins("abandon", "broken");
+                if line.is_due() {
+                    warn!(%error, "an unfinished snapshot stays in tmp-dst-dir{}", line.note());
+                }
+            }
         }
     }
 
@@ -256,7 +273,14 @@ impl Cycles {
         let (text, missing, bytes) = (self.told.write(), asked.failed(), asked.bytes);
         let work = move || complete_and_publish(staging, &asked.absent, &text);
         let doing = Doing { what: "publish a snapshot to", directory: &self.config.dst_dir };
-        let published = self.disk.run(doing, work).await??;
+        let published = match self.disk.run(doing, work).await {
+            Ok(Ok(published)) => published,
+            failed => {
+                // It was abandoned, and nobody knows whether it could be removed.
+                self.leftovers.may_stay(self.told.cycles);
+                failed??
+            }
+        };
         info!(
             snapshot = %published.path.display(),
             endpoints = self.told.endpoints,

@@ -13,6 +13,7 @@ mod disk;
 mod endpoint;
 mod failure;
 mod journal;
+mod leftovers;
 mod lookups;
 mod no_snapshot;
 mod run;

@@ -13,9 +13,10 @@
 //! - A `Staging` that is dropped is abandoned: its directory goes. A SIGKILL leaves it, and
 //!   `Spool::clean` removes it at the next start.
 //! - A staged directory is ours by a marker, the file of [`crate::cycle`], which is empty until the
-//!   end. It has the marker before it has its name, and loses its name before it loses the marker.
-//!   A directory without the marker is never removed: an operator can set `tmp-dst-dir` to a
-//!   directory that others use.
+//!   end. It has the marker before it has its name, and loses its name before it loses the marker,
+//!   which is the last file that goes. A directory without the marker is never removed, whatever
+//!   its name, unless it is empty and has a hidden name of ours: an operator can set `tmp-dst-dir`
+//!   to a directory that others use.
 //! - One program writes to one pair of directories, or cleaning would remove what another stages:
 //!   the staging directory is locked. The other directory's lock is its reader's.
 //! - Either directory may vanish at any time: the next `stage` makes it again, and locks it.
@@ -28,7 +29,6 @@ use std::path::{Component, Path, PathBuf};
 use daemon::remedy;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use tracing::{info, warn};
 
 use crate::lock::{Lock, Refused};
 use crate::{cycle, name, probe};
@@ -40,8 +40,8 @@ pub use staging::{Published, StagedFile, StagedFiles, Staging};
 /// Seconds that are tried for a name that is free; more are never taken in a row.
 const NAME_TRIES: u64 = 1_000;
 
-/// Hidden names in the staging directory that begin so are ours.
-const HIDDEN: &str = ".haproxystats-";
+/// How the name of a directory begins that is being removed; its old name follows.
+const REMOVED: &str = ".haproxystats-removed-";
 
 /// A directory that has not got its marker and its name yet.
 const UNNAMED: &str = ".haproxystats-staging";
@@ -126,6 +126,18 @@ pub enum Error {
     },
 }
 
+/// What [`Spool::clean`] found: of each kind the first one and how many there are.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// Leftovers that are gone now.
+    pub removed: Option<(PathBuf, usize)>,
+    /// Leftovers that cannot be removed, and why.
+    pub stay: Option<(Error, usize)>,
+    /// Directories that have names as ours have, and that lack the marker: they belong to others and
+    /// are left alone.
+    pub unmarked: Option<(PathBuf, usize)>,
+}
+
 /// The two directories, known to fit each other, and ours until this is dropped.
 #[derive(Debug)]
 pub struct Spool {
@@ -170,58 +182,45 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Removes what a program that was killed left in the staging directory. Returns how many
-    /// directories went. Others are left alone, which is logged in one line.
+    /// Removes what a program that was killed, or a removal that failed, left in the staging
+    /// directory. No [`Staging`] of this spool may be in use.
     ///
     /// # Errors
     ///
-    /// The staging directory cannot be read. A leftover that cannot be removed is logged and stays.
-    pub fn clean(&self) -> Result<usize, Error> {
+    /// The staging directory cannot be read.
+    pub fn clean(&self) -> Result<Cleaned, Error> {
         let failed = |source| io_error("read directory", &self.tmp, source);
-        let (mut removed, mut stay, mut unmarked) = (0, None, None);
+        let mut cleaned = Cleaned::default();
         for entry in fs::read_dir(&self.tmp).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if !entry.file_type().map_err(failed)?.is_dir() {
-                continue;
-            }
             let (path, file_name) = (entry.path(), entry.file_name());
             let Some(file_name) = file_name.to_str() else { continue };
-            let is_hidden = file_name.starts_with(HIDDEN);
-            if !is_hidden && !name::is_snapshot(file_name) {
+            let is_hidden = is_hidden_name_of_ours(file_name);
+            // Only a name of ours asks for the type, because an entry of others can vanish meanwhile.
+            if !is_hidden && !name::is_snapshot(file_name) || !is_directory(&entry) {
                 continue;
             }
-            if !is_hidden && !has_marker(&path) {
-                unmarked.get_or_insert((path, 0_usize)).1 += 1;
+            let has_marker = has_marker(&path);
+            let is_ours = has_marker || is_hidden && is_empty(&path);
+            if !is_ours {
+                cleaned.unmarked.get_or_insert((path, 0)).1 += 1;
                 continue;
             }
-            let gone = if is_hidden {
-                fs::remove_dir_all(&path)
-            } else {
-                remove_directory(&self.tmp, &path)
+            let gone = match (is_hidden, has_marker) {
+                (true, true) => remove_marked(&path),
+                // Not recursive: what somebody puts in meanwhile is kept.
+                (true, false) => fs::remove_dir(&path),
+                (false, _) => remove_directory(&self.tmp, &path),
             };
             match gone {
-                Ok(()) => {
-                    info!(directory = ?path, "removed what an earlier run had not finished");
-                    removed += 1;
-                }
-                Err(source) => {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     let error = io_error("remove the leftover", &path, source);
-                    stay.get_or_insert((error, 0_usize)).1 += 1;
+                    cleaned.stay.get_or_insert((error, 0)).1 += 1;
                 }
+                _ => cleaned.removed.get_or_insert((path, 0)).1 += 1,
             }
         }
-        if let Some((error, count)) = stay {
-            warn!(%error, count, "leftovers of an earlier run stay");
-        }
-        if let Some((first, count)) = unmarked {
-            warn!(
-                ?first,
-                count,
-                "directories of others are left alone in tmp-dst-dir: they lack the marker of \
-                 haproxystats-pull"
-            );
-        }
-        Ok(removed)
+        Ok(cleaned)
     }
 
     /// How many snapshots stand in the directory of published ones.
@@ -251,7 +250,7 @@ impl Spool {
         let named = self.name_it(&unnamed, epoch_seconds);
         if named.is_err() {
             // The next one removes it where we cannot.
-            let _ = fs::remove_dir_all(&unnamed);
+            let _ = remove_marked(&unnamed);
         }
         let dir = named?;
         Ok(Staging::new((&self.dst, &self.tmp), dir, epoch_seconds, self.sync))
@@ -265,8 +264,9 @@ impl Spool {
             if error.kind() != io::ErrorKind::AlreadyExists {
                 return Err(failed(error));
             }
-            fs::remove_dir_all(&dir)
-                .map_err(|source| io_error("remove the leftover", &dir, source))?;
+            // Without the marker it may belong to others, and goes only if it is empty.
+            let removed = if has_marker(&dir) { remove_marked(&dir) } else { fs::remove_dir(&dir) };
+            removed.map_err(|source| io_error("remove the leftover", &dir, source))?;
             fs::create_dir(&dir).map_err(failed)?;
         }
         let marker = dir.join(cycle::FILE_NAME);
@@ -303,20 +303,53 @@ fn has_marker(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(cycle::FILE_NAME)).is_ok_and(|marker| marker.is_file())
 }
 
+/// Whether `stage` or a removal gives this name to a directory, for a moment.
+fn is_hidden_name_of_ours(file_name: &str) -> bool {
+    file_name == UNNAMED || file_name.strip_prefix(REMOVED).is_some_and(name::is_snapshot)
+}
+
+fn is_directory(entry: &fs::DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir())
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 /// Removes a directory with the marker. It loses its name first: a kill in between could otherwise
 /// leave a directory that has lost its marker and keeps its name.
 fn remove_directory(tmp: &Path, dir: &Path) -> io::Result<()> {
     let base = dir.file_name().unwrap_or_default().to_string_lossy();
-    let hidden = tmp.join(format!("{HIDDEN}removed-{base}"));
+    let hidden = tmp.join(format!("{REMOVED}{base}"));
     let result = match fs::rename(dir, &hidden) {
-        Ok(()) => fs::remove_dir_all(&hidden),
+        Ok(()) => remove_marked(&hidden),
         // One that could not be removed has the hidden name already.
-        Err(_) => fs::remove_dir_all(dir),
+        Err(_) => remove_marked(dir),
     };
     result.or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
     })
+}
+
+/// Removes a directory and all that is in it, the marker last. A removal that is cut short leaves
+/// the marker or an empty directory, and the next one knows either as ours.
+fn remove_marked(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name() == cycle::FILE_NAME {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    match fs::remove_file(dir.join(cycle::FILE_NAME)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::remove_dir(dir),
+    }
 }
 
 /// `first` and the seconds after it, as many as are tried.

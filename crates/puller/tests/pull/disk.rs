@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use config::Pull;
 
@@ -117,5 +118,56 @@ fn a_disk_without_room_for_a_directory_costs_the_cycle() {
         };
         survives("size=1m,nr_inodes=32", take, |disk| fs::remove_dir_all(fillers(disk)).unwrap())
             .await;
+    });
+}
+
+#[test]
+fn a_leftover_that_cannot_be_removed_is_said_once_and_tried_again_until_it_is_gone() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let leftover = bench.tmp().join("1600000000");
+        fs::create_dir_all(&leftover).unwrap();
+        fs::write(leftover.join(spool::cycle::FILE_NAME), "").unwrap();
+        // Not even root can remove the place of a mount.
+        let Some(_disk) = SmallDisk::mount(leftover.join("busy"), "size=64k") else { return };
+        let _fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let pulling = bench.start(bench.config());
+        bench.until_logged("leftovers of an earlier run stay").await;
+        bench.until_cycles(65).await;
+        let removed = bench.tmp().join(".haproxystats-removed-1600000000");
+        assert!(removed.exists());
+        assert_eq!(bench.count("leftovers of an earlier run stay"), 1, "{}", bench.log());
+        // The mount has moved with its directory.
+        let busy = removed.join("busy");
+        assert!(Command::new("umount").arg("--lazy").arg(busy).status().unwrap().success());
+        bench.until_logged("nothing unfinished is left in tmp-dst-dir any more").await;
+        bench.stop(pulling).await;
+    });
+}
+
+#[test]
+fn an_unfinished_snapshot_that_cannot_be_removed_is_said_once_and_goes_later() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let fake = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));
+        // Long enough to mount, and to fail afterwards.
+        let limit = Some(Duration::from_secs(2));
+        let pulling = bench.start(Pull { pull_timeout: limit, ..bench.config() });
+        bench.until(|| fake.asked() == 1, "a cycle").await;
+        let name = SECOND.to_string();
+        let staged = bench.tmp().join(&name);
+        let Some(_disk) = SmallDisk::mount(staged.join("busy"), "size=64k") else { return };
+        // The cycle at hand fails, and those after it.
+        fake.set(Script::Close);
+        bench.until_logged("an unfinished snapshot stays in tmp-dst-dir").await;
+        bench.until_cycles(35).await;
+        let removed = bench.tmp().join(format!(".haproxystats-removed-{name}"));
+        assert!(removed.exists());
+        let told = bench.count("stays in tmp-dst-dir") + bench.count("leftovers of");
+        assert_eq!(told, 1, "{}", bench.log());
+        let busy = removed.join("busy");
+        assert!(Command::new("umount").arg("--lazy").arg(busy).status().unwrap().success());
+        bench.until_logged("nothing unfinished is left in tmp-dst-dir any more").await;
+        bench.stop(pulling).await;
     });
 }

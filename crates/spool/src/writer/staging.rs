@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Error, io_error, names_from, remove_directory, rename_without_replacing};
 
@@ -117,7 +117,7 @@ impl Staging {
     ///
     /// # Errors
     ///
-    /// The system refuses; the next start tries again.
+    /// The system refuses; the next [`Spool::clean`](super::Spool::clean) tries again.
     pub fn abandon(mut self) -> Result<(), Error> {
         self.remove()
     }
@@ -130,7 +130,7 @@ impl Staging {
         lock(&self.files.state).is_sealed = true;
         remove_directory(&self.tmp, self.dir())
             .map_err(|source| io_error("remove the unfinished", self.dir(), source))?;
-        debug!(directory = %self.dir().display(), "abandoned");
+        debug!(directory = ?self.dir(), "abandoned");
         Ok(())
     }
 
@@ -156,7 +156,9 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            warn!("{error}");
+            // Not a warning, which would come in every cycle whose snapshot cannot be published:
+            // pull tries to remove it again and says what stays.
+            debug!(%error, "not abandoned");
         }
     }
 }
@@ -173,7 +175,9 @@ impl StagedFiles {
         if state.is_sealed || state.removed.contains(name) {
             return Err(Error::TooLate { path });
         }
-        let file = File::create(&path).map_err(|source| io_error("create", &path, source))?;
+        // Whoever else can write to the staging directory could put a link there.
+        let file =
+            daemon::file::create(&path).map_err(|source| io_error("create", &path, source))?;
         state.unfinished.insert(name.to_owned());
         drop(state);
         Ok(StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync })
@@ -226,7 +230,7 @@ impl StagedFile {
 }
 
 fn sync_directory(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
+    daemon::file::open_directory(dir)
         .and_then(|opened| opened.sync_all())
         .map_err(|source| io_error("sync", dir, source))
 }

@@ -1,6 +1,10 @@
 //! The writer's contract, kept and broken in every way that a file system offers here.
 
 use std::ffi::OsStr;
+use std::io::{Read, Seek};
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::sync::Mutex;
 
 use super::*;
 
@@ -39,6 +43,13 @@ fn answers(snapshot: &Path) -> Vec<String> {
     let mut names = names(snapshot);
     names.retain(|name| name != cycle::FILE_NAME);
     names
+}
+
+/// How many leftovers cleaning removes.
+fn removed(spool: &Spool) -> usize {
+    let cleaned = spool.clean().unwrap();
+    assert!(cleaned.stay.is_none(), "{cleaned:?}");
+    cleaned.removed.map_or(0, |(_, count)| count)
 }
 
 fn fill(staging: &Staging, text: &str) {
@@ -94,6 +105,18 @@ fn a_file_that_is_begun_anew_has_only_the_new_bytes() {
     fill(&staging, "second");
     let published = staging.publish().unwrap().path;
     assert_eq!(fs::read(published.join("a_info")).unwrap(), b"second");
+}
+
+#[test]
+fn a_link_in_the_place_of_a_file_is_not_followed() {
+    let dirs = Dirs::new();
+    let staging = dirs.open().stage(1_700_000_000).unwrap();
+    let victim = dirs.root.path().join("victim");
+    fs::write(&victim, "of others").unwrap();
+    symlink(&victim, staging.dir().join("a_info")).unwrap();
+    let error = staging.files().create(OsStr::new("a_info")).unwrap_err();
+    assert!(error.to_string().ends_with("it is no regular file"), "{error}");
+    assert_eq!(fs::read(&victim).unwrap(), b"of others");
 }
 
 #[test]
@@ -205,7 +228,7 @@ fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
     std::mem::forget(leftover);
     fs::create_dir(dirs.tmp().join("of-somebody-else")).unwrap();
     fs::write(dirs.tmp().join("1600000001"), "a file").unwrap();
-    assert_eq!(spool.clean().unwrap(), 1);
+    assert_eq!(removed(&spool), 1);
     assert_eq!(names(&dirs.tmp()), ["1600000001", "of-somebody-else"]);
     // What could not be cleaned is no obstacle: another name is staged.
     let staging = spool.stage(1_600_000_001).unwrap();
@@ -222,7 +245,9 @@ fn directories_without_the_marker_are_never_removed() {
     fs::write(backup.join("important"), "of others").unwrap();
     fs::create_dir(dirs.tmp().join("1600000001")).unwrap();
     let mut spool = dirs.open();
-    assert_eq!(spool.clean().unwrap(), 0);
+    let cleaned = spool.clean().unwrap();
+    assert!(cleaned.removed.is_none() && cleaned.stay.is_none(), "{cleaned:?}");
+    assert_eq!(cleaned.unmarked.unwrap().1, 2);
     drop(spool.stage(1_600_000_000).unwrap());
     spool.stage(1_600_000_000).unwrap().publish().unwrap();
     assert_eq!(names(&dirs.tmp()), ["1600000000", "1600000001"]);
@@ -236,13 +261,115 @@ fn a_staged_directory_has_the_marker_from_the_moment_it_has_its_name() {
     // A kill before the name was given, and one while a removal was going on.
     for hidden in [UNNAMED, ".haproxystats-removed-1600000000"] {
         fs::create_dir_all(dirs.tmp().join(hidden).join("deep")).unwrap();
+        fs::write(dirs.tmp().join(hidden).join(cycle::FILE_NAME), "").unwrap();
     }
     let staging = spool.stage(1_700_000_000).unwrap();
     assert_eq!(names(staging.dir()), [cycle::FILE_NAME]);
     fill(&staging, "whole");
     std::mem::forget(staging);
-    assert_eq!(spool.clean().unwrap(), 2);
+    assert_eq!(removed(&spool), 2);
     assert_eq!(names(&dirs.tmp()), [""; 0]);
+}
+
+/// A kill can come before the marker is there, and after it is gone.
+#[test]
+fn an_empty_directory_with_a_hidden_name_of_ours_is_removed() {
+    let dirs = Dirs::new();
+    let mut spool = dirs.open();
+    for hidden in [UNNAMED, ".haproxystats-removed-1600000000"] {
+        fs::create_dir(dirs.tmp().join(hidden)).unwrap();
+    }
+    assert_eq!(removed(&spool), 2);
+    fs::create_dir(dirs.tmp().join(UNNAMED)).unwrap();
+    drop(spool.stage(1_700_000_000).unwrap());
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+}
+
+#[test]
+fn hidden_directories_of_others_are_never_removed() {
+    let dirs = Dirs::new();
+    let mut spool = dirs.open();
+    // The first three have the marker too: their names are not ours.
+    let others =
+        [".haproxystats-backup", ".haproxystats-removed-", ".haproxystats-removed-1.old", UNNAMED];
+    for (number, other) in others.iter().enumerate() {
+        fs::create_dir(dirs.tmp().join(other)).unwrap();
+        fs::write(dirs.tmp().join(other).join("file"), "of others").unwrap();
+        if number < 3 {
+            fs::write(dirs.tmp().join(other).join(cycle::FILE_NAME), "").unwrap();
+        }
+    }
+    fs::create_dir(dirs.tmp().join(".haproxystats-removed-7")).unwrap();
+    fs::write(dirs.tmp().join(".haproxystats-removed-7/file"), "of others").unwrap();
+    let cleaned = spool.clean().unwrap();
+    assert!(cleaned.removed.is_none() && cleaned.stay.is_none(), "{cleaned:?}");
+    assert_eq!(cleaned.unmarked.unwrap().1, 2);
+    let error = spool.stage(1_700_000_000).unwrap_err().to_string();
+    assert!(error.ends_with("; something is in it that is not ours"), "{error}");
+    for other in others.iter().chain(&[".haproxystats-removed-7"]) {
+        assert_eq!(fs::read(dirs.tmp().join(other).join("file")).unwrap(), b"of others");
+    }
+}
+
+/// `remove_dir_all` takes files in the order of the directory, so the marker could go first.
+#[test]
+fn a_removal_that_is_cut_short_leaves_the_marker() {
+    let dir = tempfile::tempdir().unwrap();
+    let staged = dir.path().join("1600000000");
+    for below in ["a", "b", "z"] {
+        fs::create_dir_all(staged.join(below)).unwrap();
+    }
+    fs::write(staged.join(cycle::FILE_NAME), "").unwrap();
+    let Some(_disk) = Mounted::on(&staged.join("b")) else { return };
+    remove_marked(&staged).unwrap_err();
+    assert!(has_marker(&staged));
+}
+
+/// A warning would come in every cycle.
+#[test]
+fn a_dropped_staging_that_cannot_be_removed_is_found_by_cleaning_and_gives_no_warning() {
+    let dirs = Dirs::new();
+    let mut spool = dirs.open();
+    let staging = spool.stage(1_700_000_000).unwrap();
+    let busy = staging.dir().join("busy");
+    fs::create_dir(&busy).unwrap();
+    let Some(mut disk) = Mounted::on(&busy) else { return };
+    let (log, mut logged) = (tempfile::tempfile().unwrap(), String::new());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(Mutex::new(log.try_clone().unwrap()))
+        .finish();
+    tracing::subscriber::with_default(subscriber, || drop(staging));
+    (&log).rewind().unwrap();
+    (&log).read_to_string(&mut logged).unwrap();
+    assert_eq!(logged, "");
+    let removed_name = ".haproxystats-removed-1700000000";
+    disk.0 = dirs.tmp().join(removed_name).join("busy");
+    assert_eq!(names(&dirs.tmp()), [removed_name]);
+    assert_eq!(spool.clean().unwrap().stay.unwrap().1, 1);
+    drop(disk);
+    assert_eq!(removed(&spool), 1);
+}
+
+/// A directory that nobody can remove, not even root, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None`, said aloud, where we may not mount.
+    fn on(at: &Path) -> Option<Self> {
+        let mount = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at).output();
+        if mount.as_ref().is_ok_and(|output| output.status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        eprintln!("SKIPPED: a file system cannot be mounted here: {mount:?}");
+        None
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use config::{Address, Pull};
 use daemon::Clock;
 use spool::writer::{Published, Spool, Staging};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -354,6 +354,7 @@ impl Cycles {
             let way = if apart { Way::Apart } else { Way::Together };
             asked.spawn(async move { (client.pull(&endpoint, way).await, endpoint) });
         }
+        let mut broken = None;
         while let Some(ended) = asked.join_next().await {
             match ended {
                 Ok((Ok((bytes, way)), endpoint)) => {
@@ -367,12 +368,30 @@ impl Cycles {
                         all.endpoints -= 1;
                     }
                 }
-                Err(error) => {
-                    error!(%error, "an endpoint's task broke down: a mistake, please report it");
-                }
+                Err(error) => broken = Some(error),
             }
         }
+        self.look_at_tasks(broken);
         all
+    }
+
+    /// Logs when an endpoint's task breaks down, and when none does any more.
+    fn look_at_tasks(&self, broken: Option<JoinError>) {
+        let Some(error) = broken else {
+            let line = self.journal.ends("task");
+            if line.is_due() {
+                info!("no endpoint's task breaks down any more{}", line.note());
+            }
+            return;
+        };
+        let line = self.journal.begins("task", "broken");
+        if line.is_due() {
+            error!(
+                %error,
+                "an endpoint's task broke down: a mistake of haproxystats-pull, please report it{}",
+                line.note()
+            );
+        }
     }
 
     /// Whether the same socket said so before, in one of the last cycles.

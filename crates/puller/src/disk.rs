@@ -49,7 +49,10 @@ impl Disk {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Broken> {
         let done = self.journal.patiently(doing, self.spawn(work)).await;
-        done.map_err(|error| if error.is_panic() { Broken::Panicked } else { Broken::Gone })
+        done.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => Broken::panicked(&*panic),
+            Err(_) => Broken::Gone,
+        })
     }
 
     /// Takes charge of something that works on the disk when it is dropped.
@@ -146,7 +149,7 @@ mod tests {
             let (disk, _ends) = disk();
             let doing = Doing { what: "try", directory: "/x".as_ref() };
             let broken = disk.run(doing, || panic!("on purpose")).await;
-            assert!(matches!(broken, Err::<(), _>(Broken::Panicked)), "{broken:?}");
+            assert!(matches!(broken, Err::<(), _>(Broken::Panicked(_))), "{broken:?}");
             assert_eq!(disk.run(doing, || 7).await.unwrap(), 7);
         });
     }

@@ -4,6 +4,7 @@
 //! Work that panics fails its caller, and its thread lives on. The threads are never joined: one
 //! that hangs on a dead disk must not hold up the end of the program.
 
+use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::thread;
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::dispatcher::{self, Dispatch};
-use tracing::error;
 
 /// Work that waits for a thread; more waits with its caller.
 const WAITING_WORK: usize = 64;
+
+/// Characters of a panic's text that are kept.
+const PANIC_CHARS: usize = 200;
 
 struct Work {
     begin: Box<dyn FnOnce() + Send>,
@@ -33,9 +36,10 @@ pub(crate) struct Writers {
 /// The work was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
-    /// It panicked.
-    #[error("a thread panicked; this is a mistake of haproxystats-pull, please report it")]
-    Panicked,
+    /// It panicked, with these words. Who awaits the work logs them once; a line for each panic would
+    /// come in every cycle.
+    #[error("a thread panicked ({0:?}); this is a mistake of haproxystats-pull, please report it")]
+    Panicked(String),
     /// No thread is left.
     #[error("the threads that read answers and write files have ended; restart haproxystats-pull")]
     Gone,
@@ -86,12 +90,16 @@ impl Writers {
 /// Does work and survives its panic. Nobody sees the state that a panic leaves: it goes with the
 /// work.
 fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Broken> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Broken::panicked(&*panic))
+}
+
+impl Broken {
+    /// The first words of a panic.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        error!(panic = text.unwrap_or("no text"), "a thread panicked");
-        Broken::Panicked
-    })
+        Self::Panicked(text.unwrap_or("no text").chars().take(PANIC_CHARS).collect())
+    }
 }
 
 #[cfg(test)]
@@ -104,8 +112,9 @@ mod tests {
         runtime.block_on(async {
             let writers = Writers::start(1).unwrap();
             for _ in 0..3 {
-                let broken = writers.run(|| panic!("on purpose")).await;
-                assert!(matches!(broken, Err::<(), _>(Broken::Panicked)), "{broken:?}");
+                let broken = writers.run::<()>(|| panic!("on purpose")).await;
+                let text = broken.unwrap_err().to_string();
+                assert!(text.starts_with("a thread panicked (\"on purpose\");"), "{text}");
             }
             assert_eq!(writers.run(|| 7).await.unwrap(), 7);
         });

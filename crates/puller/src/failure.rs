@@ -107,6 +107,10 @@ fn is_broken(error: &io::Error) -> bool {
 fn remedy_of_connect(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; start its HAProxy, or remove the socket",
+        // Its queue of connections is full. `remedy::of` takes EAGAIN for a thread that cannot start.
+        io::ErrorKind::WouldBlock => {
+            "; its HAProxy does not accept connections: look whether it hangs or is overloaded"
+        }
         io::ErrorKind::TimedOut => "; look whether its HAProxy is overloaded, or raise timeout",
         _ => remedy::of(error),
     }
@@ -148,6 +152,8 @@ mod tests {
     fn a_refused_connection_says_what_to_do() {
         let text = Failure::Connect(Errno::CONNREFUSED.into()).to_string();
         assert!(text.ends_with("; start its HAProxy, or remove the socket"), "{text}");
+        let text = Failure::Connect(Errno::AGAIN.into()).to_string();
+        assert!(text.contains("look whether it hangs") && !text.contains("TasksMax"), "{text}");
         let text = Failure::Connect(Errno::MFILE.into()).to_string();
         assert!(text.contains("LimitNOFILE"), "{text}");
     }

@@ -61,19 +61,28 @@ impl NoSnapshot {
     pub(crate) fn log(&self, note: &str) {
         match self {
             Self::NoSocket(socket_dir) => {
-                warn!(?socket_dir, "no snapshot: no stats socket there{note}");
+                warn!(
+                    ?socket_dir,
+                    "no snapshot: no stats socket there; give HAProxy one in it (`stats socket`), or \
+                     set servers{note}"
+                );
             }
             Self::NoStatsSocket { left_out } => warn!(
                 left_out,
                 "no snapshot: no socket in socket-dir is a stats socket; give HAProxy one there \
                  (`stats socket`){note}"
             ),
-            Self::Partial { endpoints, failed } => {
-                warn!(endpoints, failed, "no snapshot: it would not hold every endpoint{note}")
-            }
-            Self::NoAnswer { endpoints } => {
-                warn!(endpoints, "no snapshot: no endpoint has answered{note}");
-            }
+            Self::Partial { endpoints, failed } => warn!(
+                endpoints,
+                failed,
+                "no snapshot: it would not hold every endpoint; do what the log says about those \
+                 that failed, or set allow-partial to go on without them{note}"
+            ),
+            Self::NoAnswer { endpoints } => warn!(
+                endpoints,
+                "no snapshot: no endpoint has answered; do what the log says about each, and look \
+                 whether HAProxy runs{note}"
+            ),
             Self::Find(error) => error!(%error, "no snapshot{note}"),
             Self::Spool(error) => error!(%error, "no snapshot{note}"),
             Self::Broken(error) => error!(%error, "no snapshot{note}"),

@@ -21,6 +21,10 @@ use crate::journal::Journal;
 /// of one that was not finished.
 const DISK_GRACE: Duration = Duration::from_millis(700);
 
+/// Said while the spool is full.
+const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allows; look why \
+                      haproxystats-process does not take them, or raise queue-size";
+
 /// Pulls until `shutdown` completes with the reason for it. Nothing is left in `tmp_dst_dir` then,
 /// unless the disk hangs.
 ///
@@ -79,10 +83,9 @@ async fn pull(
         if cycles.spool_is_full().await {
             let line = journal.begins("spool", "full");
             if line.is_due() {
-                let note = line.note();
-                warn!("paused: dst-dir holds as many snapshots as queue-size allows{note}");
+                warn!("{PAUSED}{}", line.note());
             }
-            service.status("paused: dst-dir holds as many snapshots as queue-size allows");
+            service.status(PAUSED);
             skipped += 1;
             cycles.skip();
         } else {
@@ -105,7 +108,12 @@ fn look_at_missed(journal: &Journal, missed: u64) {
     if missed > 0 {
         let line = journal.begins("interval", "too short");
         if line.is_due() {
-            warn!(missed, "a cycle took longer than pull-interval{}", line.note());
+            warn!(
+                missed,
+                "a cycle took longer than pull-interval; raise pull-interval, or lower \
+                 pull-timeout{}",
+                line.note()
+            );
         }
         return;
     }

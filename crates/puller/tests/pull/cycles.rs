@@ -145,7 +145,9 @@ fn pulling_pauses_at_queue_size_and_goes_on_by_itself() {
         let bench = Workbench::new();
         let fake = Fake::unix(&bench.socket("a"), Script::Good);
         let pulling = bench.start(Pull { queue_size: 2, ..bench.config() });
-        bench.until_logged("paused: dst-dir holds as many snapshots as queue-size allows").await;
+        bench
+            .until_logged("paused: dst-dir holds as many snapshots as queue-size allows; look why")
+            .await;
         assert_eq!((bench.snapshots().len(), fake.asked()), (2, 2));
         fs::remove_dir_all(bench.dst().join(SECOND.to_string())).unwrap();
         bench.until_logged("going on: dst-dir has room again skipped=").await;
@@ -168,7 +170,7 @@ fn a_cycle_that_lasts_longer_than_the_interval_skips_what_it_missed() {
         let fake = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));
         let pulling =
             bench.start(Pull { pull_timeout: Some(Duration::from_millis(100)), ..bench.config() });
-        bench.until_logged("a cycle took longer than pull-interval missed=").await;
+        bench.until_logged("a cycle took longer than pull-interval; raise pull-interval").await;
         fake.set(Script::Good);
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;

@@ -26,7 +26,9 @@ async fn fails(script: Script, reason: &str, change: impl FnOnce(&mut Pull)) {
     let pulling = bench.start(config);
     bench.until_logged(&format!("no answer endpoint=tcp://127.0.0.1:{}", faulty.port)).await;
     bench.until_logged(reason).await;
-    bench.until_logged("no snapshot: it would not hold every endpoint endpoints=2 failed=1").await;
+    bench.until_logged("no snapshot: it would not hold every endpoint; do what").await;
+    bench.until_logged("or set allow-partial to go on without them").await;
+    bench.until_logged("endpoints=2 failed=1").await;
     let asked = sound.asked();
     assert!(asked >= 1, "{script:?}");
     bench.until(|| sound.asked() > asked, "the next cycle").await;
@@ -120,9 +122,7 @@ fn an_endpoint_that_refuses_or_is_not_there_does_not_stop_the_others() {
             pull_timeout: Some(Duration::from_secs(2)),
             ..bench.config()
         });
-        bench
-            .until_logged("no snapshot: it would not hold every endpoint endpoints=5 failed=4")
-            .await;
+        bench.until_logged("or set allow-partial to go on without them endpoints=5 failed=4").await;
         bench.stop(pulling).await;
         let log = bench.log();
         assert!(sound.asked() >= 1);
@@ -211,5 +211,28 @@ fn a_file_that_cannot_be_made_fails_its_endpoint_alone() {
         fs::remove_file(socket).unwrap();
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;
+    });
+}
+
+/// connect(2) on a UNIX socket does not wait for room in the queue: it gives EAGAIN.
+#[test]
+fn a_haproxy_that_accepts_no_connection_any_more_is_said_to_hang() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let path = bench.socket("a");
+        let hanging = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&hanging, 1).unwrap();
+        // They wait to be accepted, until no more can.
+        let mut waiting = Vec::new();
+        while let Ok(stream) = tokio::net::UnixStream::connect(&path).await {
+            waiting.push(stream);
+            assert!(waiting.len() < 100, "the queue has no end");
+        }
+        let pulling = bench.start(bench.config());
+        bench.until_logged("no answer endpoint=unix://").await;
+        bench.stop(pulling).await;
+        let log = bench.log();
+        let remedy = "its HAProxy does not accept connections: look whether it hangs";
+        assert!(log.contains(remedy) && !log.contains("TasksMax"), "{log}");
     });
 }

@@ -81,7 +81,8 @@ fn nobody_answering_is_no_snapshot_and_the_next_one_tells_how_often() {
         let fakes = ["a", "b"].map(|name| Fake::unix(&bench.socket(name), Script::Close));
         let servers = ["a", "b"].map(|name| Address::Unix(bench.socket(name))).into();
         let pulling = bench.start(Pull { servers, ..partial(&bench) });
-        bench.until_logged("no snapshot: no endpoint has answered endpoints=2").await;
+        bench.until_logged("no snapshot: no endpoint has answered; do what").await;
+        bench.until_logged("look whether HAProxy runs endpoints=2").await;
         assert_eq!(bench.snapshots(), [""; 0]);
         fakes[0].set(Script::Good);
         bench.until_snapshots(1).await;

@@ -16,6 +16,12 @@ use config::Address;
 use daemon::remedy;
 use tracing::debug;
 
+/// Endpoints of a cycle. Each has two files in a snapshot, beside the one about the cycle, and
+/// haproxystats-process takes no snapshot with more than 20,000 files.
+pub(crate) const ENDPOINTS_MAX: usize = 9_999;
+
+const _: () = assert!(2 * ENDPOINTS_MAX < spool::writer::FILES_MAX);
+
 /// One stats socket of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -37,17 +43,28 @@ pub(crate) struct Identity {
     changed: (i64, i64),
 }
 
-/// `socket-dir` cannot be looked up.
+/// The endpoints of a cycle cannot be told.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read socket-dir {}: {source}{}", path.display(), remedy::of(source))]
-pub(crate) struct LookupError {
-    path: PathBuf,
-    source: io::Error,
+pub(crate) enum LookupError {
+    /// `socket-dir` cannot be read.
+    #[error("cannot read socket-dir {}: {source}{}", path.display(), remedy::of(source))]
+    Read { path: PathBuf, source: io::Error },
+    /// A part of them would be published as if it were all, so none is asked.
+    #[error(
+        "socket-dir and servers have more than {ENDPOINTS_MAX} sockets, and haproxystats-process \
+         takes no snapshot of so many; remove sockets that no HAProxy listens on, or divide them \
+         among several haproxystats-pull"
+    )]
+    TooMany,
 }
 
 impl LookupError {
-    pub(crate) fn kind(&self) -> io::ErrorKind {
-        self.source.kind()
+    /// What it is, as one state for the log.
+    pub(crate) fn state(&self) -> String {
+        match self {
+            Self::Read { source, .. } => format!("find {:?}", source.kind()),
+            Self::TooMany => "find too many".to_owned(),
+        }
     }
 }
 
@@ -77,14 +94,17 @@ impl Finder {
         let listed = self.servers.iter().map(|address| (address.clone(), None));
         let mut addresses: Vec<_> = listed.collect();
         if let Some(dir) = &self.socket_dir {
-            let sockets =
-                sockets_in(dir).map_err(|source| LookupError { path: dir.clone(), source })?;
+            let sockets = sockets_in(dir)
+                .map_err(|source| LookupError::Read { path: dir.clone(), source })?;
             let found = sockets.into_iter().map(|(path, it)| (Address::Unix(path), Some(it)));
             addresses.extend(found);
         }
         // Asked twice, a process would count twice.
         let mut seen = HashSet::new();
         addresses.retain(|(address, _)| seen.insert(address.clone()));
+        if addresses.len() > ENDPOINTS_MAX {
+            return Err(LookupError::TooMany);
+        }
         let (endpoints, shared) = named(addresses);
         Ok(Found { endpoints, shared })
     }
@@ -113,7 +133,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The UNIX sockets in a directory, by name. A link counts as what it leads to; one that leads
+/// The UNIX sockets in a directory, by name, and no more of them than tell that there are too many;
+/// those that `servers` lists too are among these. A link counts as what it leads to; one that leads
 /// nowhere is left out.
 fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     let mut sockets = Vec::new();
@@ -133,6 +154,9 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         };
         sockets.push((path, identity));
+        if sockets.len() > ENDPOINTS_MAX {
+            break;
+        }
     }
     sockets.sort_by(|(left, _), (right, _)| left.cmp(right));
     Ok(sockets)
@@ -291,6 +315,25 @@ mod tests {
         let names: Vec<_> = found.iter().map(|endpoint| &*endpoint.name).collect();
         assert_eq!(names, ["lb1:80", "b.sock", ".e", "a", "d.tmp"]);
         drop(listening);
+    }
+
+    #[test]
+    fn more_endpoints_than_a_snapshot_can_hold_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = dir.path().join("0");
+        let _listening = UnixListener::bind(&first).unwrap();
+        for number in 1..ENDPOINTS_MAX {
+            fs::hard_link(&first, dir.path().join(number.to_string())).unwrap();
+        }
+        let find = |servers| Finder::new(Some(dir.path().into()), servers).find();
+        // One that is listed twice is one.
+        let found = find(vec![Address::Unix(first.clone())]).unwrap();
+        assert_eq!(found.endpoints.len(), ENDPOINTS_MAX);
+        let error = find(vec![tcp("lb1", 80)]).unwrap_err();
+        assert!(matches!(error, LookupError::TooMany), "{error}");
+        assert!(error.to_string().contains("more than 9999 sockets"), "{error}");
+        fs::hard_link(&first, dir.path().join("one-more")).unwrap();
+        assert!(matches!(find(vec![]).unwrap_err(), LookupError::TooMany));
     }
 
     #[test]

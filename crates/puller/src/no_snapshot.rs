@@ -11,7 +11,7 @@ use crate::writers::Broken;
 /// Why a cycle leaves no snapshot.
 #[derive(Debug)]
 pub(crate) enum NoSnapshot {
-    /// `socket-dir` cannot be read.
+    /// The endpoints cannot be told.
     Find(LookupError),
     /// There is no socket in it.
     NoSocket(Option<PathBuf>),
@@ -44,7 +44,7 @@ impl NoSnapshot {
     pub(crate) fn state(&self) -> String {
         use spool::writer::Error;
         match self {
-            Self::Find(error) => format!("find {:?}", error.kind()),
+            Self::Find(error) => error.state(),
             Self::NoSocket(_) => "no socket".to_owned(),
             Self::NoStatsSocket { .. } => "no stats socket".to_owned(),
             Self::Partial { .. } => "partial".to_owned(),

@@ -40,6 +40,9 @@ pub use staging::{Published, StagedFile, StagedFiles, Staging};
 /// Seconds that are tried for a name that is free; more are never taken in a row.
 const NAME_TRIES: u64 = 1_000;
 
+/// Files of a snapshot that a reader takes; one with more is damaged to it.
+pub const FILES_MAX: usize = crate::reader::ENTRIES_MAX;
+
 /// How the name of a directory begins that is being removed; its old name follows.
 const REMOVED: &str = ".haproxystats-removed-";
 

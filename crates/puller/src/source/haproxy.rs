@@ -9,6 +9,10 @@
 
 use std::mem;
 
+use list::List;
+
+mod list;
+
 /// Bytes of an answer's beginning that are kept, to recognise it and to quote it.
 const HEAD_BYTES: usize = 160;
 
@@ -20,10 +24,15 @@ const QUOTED_BYTES: usize = 80;
 const HEADER: &[u8] = b"# pxname,svname,";
 
 /// How HAProxy refuses a command, behind the severity that `severity-output number` puts first.
-const REFUSALS: [&str; 2] = ["Unknown command", "Permission denied"];
+const REFUSALS: [&str; 2] = [UNKNOWN, "Permission denied"];
 
-/// How the master CLI refuses both commands. A stats socket has both, and so never says this.
+/// How the master CLI of HAProxy 2.4 and later refuses both commands. A stats socket has both, and
+/// so never says this.
 const MASTER: &str = "Unknown command, but maybe one of the following ones is a better match:";
+
+/// How any HAProxy begins to refuse a command that it does not have. The master CLI of 1.9 to 2.3
+/// has nothing better to say, and lists its commands then.
+const UNKNOWN: &str = "Unknown command";
 
 /// One answer: the command that it belongs to and the file that it goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +76,12 @@ pub(crate) enum Fault {
         "refused `{}`: \"{quote}\"; check that it is a stats socket, and its level",
         part.command()
     )]
-    Refused { part: Part, quote: String },
+    Refused {
+        part: Part,
+        quote: String,
+        /// Whether it is how the master CLI refuses.
+        by_master: bool,
+    },
     /// It does not look like what was asked for.
     #[error(
         "the answer to `{}` is not one, it begins with \"{quote}\"; check that it is a stats \
@@ -112,6 +126,8 @@ struct Seen {
     last_paragraph: Vec<u8>,
     /// Whether the head was found to be of the right kind.
     known: bool,
+    /// The list of commands, where the head was found to refuse an unknown one.
+    list: Option<List>,
     /// Whether the last byte ended a line, or none came.
     line_start: bool,
     /// Whether the last byte ended an empty line.
@@ -177,9 +193,7 @@ impl Fault {
     /// socket.
     pub(crate) fn other_kind(&self) -> Option<&'static str> {
         match self {
-            Self::Refused { part: Part::Info, quote }
-                if without_severity(quote).starts_with(MASTER) =>
-            {
+            Self::Refused { part: Part::Info, by_master: true, .. } => {
                 Some("it is the master CLI of HAProxy")
             }
             Self::Unlike { part: Part::Info, quote } if quote.starts_with("HTTP/") => {
@@ -256,6 +270,9 @@ impl Answers {
         if self.seen.bytes == 0 && self.held == 0 {
             return Err(Fault::Nothing(part));
         }
+        if self.seen.list.is_some() {
+            return Err(self.seen.refused(part, false));
+        }
         if !self.seen.known {
             self.seen.check(part)?;
         }
@@ -275,7 +292,7 @@ impl Answers {
         }
         let rest = &self.seen.last_paragraph;
         if !rest.is_empty() && is_refusal(rest) {
-            return Fault::Refused { part: Part::Stat, quote: quote(rest) };
+            return Fault::Refused { part: Part::Stat, quote: quote(rest), by_master: false };
         }
         if !self.seen.empty_line {
             return Fault::Cut { part, bytes: self.seen.bytes };
@@ -288,14 +305,35 @@ impl Answers {
     }
 
     fn add(&mut self, part: Part, bytes: &[u8]) -> Result<(), Fault> {
+        let head_bytes = self.seen.head.len();
         self.seen.add(bytes);
         if self.seen.bytes > self.limit {
             return Err(Fault::TooLong { part, limit: self.limit });
         }
-        if !self.seen.known && self.seen.head_is_enough() {
-            self.seen.check(part)?;
+        if self.seen.known {
+            return Ok(());
         }
-        Ok(())
+        if let Some(list) = &mut self.seen.list {
+            let found = list.take(bytes);
+            return self.seen.look_at_list(part, found);
+        }
+        if !self.seen.head_is_enough() {
+            return Ok(());
+        }
+        match self.seen.check(part) {
+            Err(Fault::Refused { part: Part::Info, by_master: false, .. })
+                if self.seen.is_unknown() =>
+            {
+                // All that came before this is in the head: it was not enough.
+                let mut list = List::new();
+                let (before, _) = self.seen.head.split_at(head_bytes);
+                let bytes = if before.is_empty() { without_empty_lines(bytes) } else { bytes };
+                let found = list.take(before).or_else(|| list.take(bytes));
+                self.seen.list = Some(list);
+                self.seen.look_at_list(part, found)
+            }
+            checked => checked,
+        }
     }
 
     fn begin_next(&mut self, part: Part) -> Result<(), Fault> {
@@ -315,6 +353,7 @@ impl Seen {
             head: Vec::new(),
             last_paragraph: Vec::new(),
             known: false,
+            list: None,
             line_start: true,
             empty_line: false,
         }
@@ -334,8 +373,7 @@ impl Seen {
         let Some(last) = bytes.last() else { return };
         self.bytes += bytes.len() as u64;
         if self.head.is_empty() {
-            let empty_lines = bytes.iter().take_while(|byte| **byte == b'\n').count();
-            append(&mut self.head, &bytes[empty_lines..]);
+            append(&mut self.head, without_empty_lines(bytes));
         } else {
             append(&mut self.head, bytes);
             let begins = self.empty_line && bytes != b"\n";
@@ -358,11 +396,25 @@ impl Seen {
         self.head.len() == HEAD_BYTES || self.head.contains(&b'\n')
     }
 
+    /// Whether the head refuses a command as one that is not there.
+    fn is_unknown(&self) -> bool {
+        without_severity(&String::from_utf8_lossy(&self.head)).starts_with(UNKNOWN)
+    }
+
+    fn refused(&self, part: Part, by_master: bool) -> Fault {
+        Fault::Refused { part, quote: quote(&self.head), by_master }
+    }
+
+    /// The end of a refusal, where what its list shows is certain.
+    fn look_at_list(&self, part: Part, found: Option<bool>) -> Result<(), Fault> {
+        found.map_or(Ok(()), |by_master| Err(self.refused(part, by_master)))
+    }
+
     /// Whether the head is of the kind of `part`. A refusal reads `Unknown command: …`, which
     /// would pass as info.
     fn check(&mut self, part: Part) -> Result<(), Fault> {
         if is_refusal(&self.head) {
-            return Err(Fault::Refused { part, quote: quote(&self.head) });
+            return Err(self.refused(part, is_of_master(&self.head)));
         }
         if !part.looks_right(&self.head) {
             return Err(Fault::Unlike { part, quote: quote(&self.head) });
@@ -386,6 +438,16 @@ fn append(head: &mut Vec<u8>, bytes: &[u8]) {
 fn is_refusal(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head);
     REFUSALS.iter().any(|refusal| without_severity(&head).starts_with(refusal))
+}
+
+/// Whether the master CLI of HAProxy 2.4 and later refuses so.
+fn is_of_master(head: &[u8]) -> bool {
+    without_severity(&String::from_utf8_lossy(head)).starts_with(MASTER)
+}
+
+fn without_empty_lines(bytes: &[u8]) -> &[u8] {
+    let empty_lines = bytes.iter().take_while(|byte| **byte == b'\n').count();
+    &bytes[empty_lines..]
 }
 
 /// Without the `[6]: ` that `severity-output number` puts before a message, or the word that

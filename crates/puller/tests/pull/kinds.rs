@@ -12,14 +12,19 @@ use crate::workbench::{SECOND, Workbench};
 
 const MASTER: &str = "Unknown command, but maybe one of the following ones is a better match:\n  \
                       show proc : show processes status\n\n";
+/// What HAProxy 1.9 to 2.3 says.
+const OLD_MASTER: &str = "Unknown command. Please enter one of the following commands only :\n  \
+                          help           : this message\n  show proc      : show processes \
+                          status\n\n";
 const HTTP: &str = "HTTP/1.1 400 Bad request\r\nConnection: close\r\n\r\n";
 
 /// Scripts of sockets that are no stats sockets, and what is said of them.
-fn others() -> [(Script, &'static str); 6] {
+fn others() -> [(Script, &'static str); 7] {
     [
         // The master's connection stays open.
         (Script::Stall(MASTER.into()), "it is the master CLI of HAProxy"),
         (Script::Send(format!("[6]: {MASTER}").into()), "it is the master CLI of HAProxy"),
+        (Script::Stall(OLD_MASTER.into()), "it is the master CLI of HAProxy"),
         (Script::Send(HTTP.into()), "it answers in HTTP"),
         (Script::Send("501\n".into()), "it answers in the protocol of peers"),
         (Script::Send(vec![]), "it closes the connection without an answer"),

@@ -1,5 +1,6 @@
 //! Where answers begin and end, with every place at which a read can cut them.
 
+use super::list::LIST_BYTES;
 use super::*;
 
 const INFO: &[u8] = b"Name: HAProxy\nVersion: 2.6.12\nUptime: 0d 0h00m05s\n\n";
@@ -218,4 +219,55 @@ fn what_no_stats_socket_answers_is_known_by_its_first_line() {
     }
     let of_stat = both(&[INFO, master.as_bytes()]).unwrap_err();
     assert_eq!(of_stat.other_kind(), None);
+}
+
+/// What HAProxy 2.2 says as a master and as a worker, each shortened.
+const OLD_MASTER: &str = "Unknown command. Please enter one of the following commands only :\n  \
+     help           : this message\n  prompt         : toggle interactive mode with prompt\n  \
+     @<relative pid> : send a command to the <relative pid> process\n  \
+     show proc      : show processes status\n  reload         : reload haproxy\n\n";
+const OLD_WORKER: &str = "Unknown command. Please enter one of the following commands only :\n  \
+     help           : this message\n  show profiling : show CPU profiling options\n  \
+     clear counters : as show proc, it lists no process\n  show p\n\n";
+
+#[test]
+fn the_master_of_an_old_haproxy_is_known_by_its_list_wherever_reads_cut() {
+    let severe = format!("[6]: {OLD_MASTER}");
+    let after_empty_line = format!("\n{OLD_MASTER}");
+    for sent in [OLD_MASTER, &severe, &after_empty_line] {
+        for parts in [TOGETHER[0].parts, APART[0].parts] {
+            for cut in 0..=sent.len() {
+                let (first, second) = sent.as_bytes().split_at(cut);
+                let fault = take_all(parts, LIMIT, &[first, second]).unwrap_err();
+                assert!(fault.other_kind().is_some_and(|kind| kind.contains("master")), "{cut}");
+                assert!(fault.to_string().contains("\"Unknown command. Pl") || sent == severe);
+            }
+        }
+    }
+    let fault = both(&OLD_MASTER.as_bytes().chunks(1).collect::<Vec<_>>()).unwrap_err();
+    assert!(fault.other_kind().is_some(), "{fault}");
+}
+
+#[test]
+fn the_refusal_of_an_old_worker_stays_one_wherever_reads_cut() {
+    for cut in 0..=OLD_WORKER.len() {
+        let (first, second) = OLD_WORKER.as_bytes().split_at(cut);
+        let fault = both(&[first, second]).unwrap_err();
+        assert!(matches!(fault, Fault::Refused { by_master: false, .. }), "{cut}: {fault:?}");
+        assert!(fault.asks_for_one_at_a_time() && fault.other_kind().is_none(), "{cut}");
+    }
+    // An empty line ends the refusal: what comes after it is something else.
+    let two = format!("Unknown command\n\n{OLD_MASTER}");
+    assert_eq!(both(&[two.as_bytes()]).unwrap_err().other_kind(), None);
+}
+
+#[test]
+fn a_refusal_without_end_is_looked_at_within_a_bound() {
+    let mut answers = Answers::new(TOGETHER[0].parts, LIMIT);
+    let mut take = |bytes: &[u8]| answers.take(bytes, |_, _, _| Ok::<(), Fault>(()));
+    take(b"Unknown command\n").unwrap();
+    let line = [&[b'x'; 63][..], b"\n"].concat();
+    let taken = (0..LIST_BYTES / line.len()).map(|_| take(&line)).find(Result::is_err);
+    let fault = taken.unwrap().unwrap_err();
+    assert!(matches!(fault, Fault::Refused { by_master: false, .. }), "{fault:?}");
 }

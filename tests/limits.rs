@@ -39,6 +39,7 @@ const INTERNAL: &[(&str, &str)] = &[
         "the socket is not read meanwhile; docs/architecture.md has it",
     ),
     ("spool::cycle::LIMIT", "made of CYCLE_MAX_BYTES"),
+    ("spool::writer::FILES_MAX", "is ENTRIES_MAX of the reader"),
     ("spool::watch::EVENTS_MAX", "events beyond it stay in the kernel's queue"),
     ("tables::exclude::LIMIT", "made of EXCLUDE_MAX_BYTES"),
     ("tables::process::INFO_MAX", "made of INFO_MAX_BYTES"),

@@ -1,5 +1,5 @@
-//! What befalls haproxystats-process on its machine: pipes in the place of files, files that the disk
-//! cannot read, directories that nobody can delete, too few descriptors, names that move.
+//! What befalls haproxystats-process on its machine: pipes in the place of files, files that the
+//! disk cannot read, directories that nobody can delete, too few descriptors, names that move.
 
 use std::ffi::OsStr;
 use std::fs;

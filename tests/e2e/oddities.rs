@@ -109,6 +109,7 @@ fn a_real_haproxy_that_does_all_of_it_is_read_right() {
     for _ in 0..3 {
         // Its backend may be down by then: the session counts all the same.
         let mut stream = TcpStream::connect(("127.0.0.1", web)).unwrap();
+        let _ = stream.write_all(b"role\r\n");
         let _ = stream.read_to_end(&mut Vec::new());
     }
     let config = config(&scene, sink.port);

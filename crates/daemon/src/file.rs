@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// A FIFO would block the caller for ever, which the test's runner would show.
+    /// To open a FIFO blocks until somebody writes, which the test's runner would show.
     #[test]
     fn nothing_but_a_regular_file_is_read_or_written() {
         let dir = tempfile::tempdir().unwrap();

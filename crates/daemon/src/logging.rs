@@ -1,8 +1,8 @@
 //! Logs go to stderr, one line an event, the fields behind the message: stdout belongs to a worker's protocol.
 //!
-//! A line that cannot be written, because the disk is full or the reader of a pipe has gone, is lost and costs nothing
-//! else: statistics go on. A pipe whose reader lives but does not read is different: once it is full, write(2) blocks
-//! whichever thread logs.
+//! A line that cannot be written, because the disk is full or the reader of a pipe has gone, is
+//! lost and costs nothing else: statistics go on. A pipe whose reader lives but does not read is
+//! different: once it is full, write(2) blocks whichever thread logs.
 
 use tracing_subscriber::filter::LevelFilter;
 

@@ -52,8 +52,8 @@ pub struct AfterWork {
 }
 
 /// Catches the three signals for a worker. SIGINT and SIGHUP, which a terminal sends to the whole
-/// group, are ignored: the parent ends its workers. SIGTERM ends this process with status 0, at once
-/// while it waits and else after the work in hand.
+/// group, are ignored: the parent ends its workers. SIGTERM ends this process with status 0, at
+/// once while it waits and else after the work in hand.
 ///
 /// # Errors
 ///

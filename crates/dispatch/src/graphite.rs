@@ -3,9 +3,9 @@
 //! A write that succeeds says only that our kernel took the bytes. With `confirm = close` a batch
 //! counts as delivered when the receiver has read it to its end: all is written, our side is
 //! closed, then the receiver closes and nothing is unacknowledged. Anything else is not delivered,
-//! and the whole batch goes again on a new connection: a line is never cut and continued. `tcp` asks
-//! only for the acknowledgement of the receiver's TCP, `none` for nothing; both keep one lasting
-//! connection, which ends when the server's name has become another address.
+//! and the whole batch goes again on a new connection: a line is never cut and continued. `tcp`
+//! asks only for the acknowledgement of the receiver's TCP, `none` for nothing; both keep one
+//! lasting connection, which ends when the server's name has become another address.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -52,9 +52,8 @@ impl LocalStore {
             Some((directory, error)) => {
                 let line = self.states.begin("removal", "", monotonic);
                 if line.is_due() {
-                    let remedy = remedy::of(&error);
-                    let note = line.note();
-                    warn!(?directory, %error, "local-store cannot remove what is too old{remedy}{note}");
+                    let after = [remedy::of(&error), line.note()].concat();
+                    warn!(?directory, %error, "local-store cannot remove what is too old{after}");
                 }
             }
             None if self.states.end("removal", monotonic).is_due() => {

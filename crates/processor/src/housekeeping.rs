@@ -1,7 +1,8 @@
-//! Deleting what was hidden: a thread of its own, because a directory can hold millions of entries and
-//! a disk can hang.
+//! Deleting what was hidden: a thread of its own, because a directory can hold millions of entries
+//! and a disk can hang.
 //!
-//! It does one round on request and reports what is left. A round that hangs keeps only this thread.
+//! It does one round on request and reports what is left. A round that hangs keeps only this
+//! thread.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

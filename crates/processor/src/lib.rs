@@ -99,7 +99,8 @@ pub fn shutdown_channel() -> (Sender<&'static str>, Receiver<&'static str>) {
     bounded(1)
 }
 
-/// Runs until `shutdown` receives a signal's name or closes: then what the workers hold is finished, and what is not begun stays.
+/// Runs until `shutdown` receives a signal's name or closes: then what the workers hold is
+/// finished, and what is not begun stays.
 ///
 /// Call it from the main thread: children die with the thread that made them.
 ///

@@ -1,5 +1,5 @@
-//! What workers find in snapshots, logged when it begins, changes and ends: a file that is damaged in
-//! each snapshot is one line and not one every ten seconds.
+//! What workers find in snapshots, logged when it begins, changes and ends: a file that is damaged
+//! in each snapshot is one line and not one every ten seconds.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! The main thread: it makes the children, chooses what is next and where it goes, and tells what an
-//! operator should know.
+//! The main thread: it makes the children, chooses what is next and where it goes, and tells what
+//! an operator should know.
 //!
 //! All that happens comes in as an event, from the watcher, the keepers and the sender of the
 //! outbox. A state is logged when it changes, not while it lasts.

@@ -3,8 +3,8 @@
 //! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,OutboxMetrics,OutboxBytes,
 //! OutboxAgeSeconds,ReceiverUp}` as they are now, and
 //! `haproxystats.{WorkerRestarts,FailedSnapshots,DroppedMetrics,DeliveryFailures,
-//! LocalStoreFailures}`, which count from the start of the program. While a receiver is down nothing
-//! is sent: the counts follow when it is back.
+//! LocalStoreFailures}`, which count from the start of the program. While a receiver is down
+//! nothing is sent: the counts follow when it is back.
 
 use metric::{Column, Part, Section, Subject};
 

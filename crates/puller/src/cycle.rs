@@ -36,6 +36,10 @@ const KNOWN_MAX: usize = 4096;
 /// request, which it counts and logs.
 const OTHERS_CYCLES: u64 = 30;
 
+/// Cycles in a row in which a socket that never answered may close without a byte before it no
+/// longer counts as missing.
+const SILENT_CYCLES_MAX: u32 = 3;
+
 /// What lasts from cycle to cycle.
 #[derive(Debug)]
 pub(crate) struct Cycles {
@@ -54,6 +58,8 @@ pub(crate) struct Cycles {
     apart: HashSet<Address>,
     /// Those that have answered as stats sockets do.
     known: HashSet<Address>,
+    /// How many cycles in a row a socket has closed without a byte that never answered.
+    silent: HashMap<Address, u32>,
     /// Sockets that said they are of another kind, and the number of the cycle that asks again.
     others: HashMap<Address, (Identity, u64)>,
     /// Base names that several sockets had.
@@ -69,9 +75,20 @@ pub(crate) struct Asked {
     pub(crate) endpoints: usize,
     /// Sockets that are no stats sockets.
     pub(crate) left_out: usize,
+    /// Those of them that only closed, in their first cycles: they may be stats sockets in trouble,
+    /// so the snapshot comes without them and counts them as missing.
+    unsure: usize,
     /// The names of those that are not in the snapshot, of both kinds.
     absent: HashSet<String>,
     bytes: u64,
+}
+
+/// What becomes of an endpoint without an answer.
+enum Fate {
+    /// Its snapshot lacks it, or is not published.
+    Failed,
+    /// It is no stats socket; for sure, or as far as its first cycles show.
+    LeftOut { is_sure: bool },
 }
 
 impl Asked {
@@ -116,6 +133,7 @@ impl Cycles {
             lookups: Lookups::default(),
             apart: HashSet::new(),
             known: HashSet::new(),
+            silent: HashMap::new(),
             others: HashMap::new(),
             shared: BTreeSet::new(),
             told: spool::cycle::Cycle::default(),
@@ -169,8 +187,8 @@ impl Cycles {
         let staged = self.stage(seconds).await?;
         let Some(staging) = staged.get() else { return Err(Broken::Gone.into()) };
         let asked = self.ask_all(endpoints, staging, start).await;
-        self.told.endpoints = asked.endpoints as u64;
-        self.told.missing = asked.failed() as u64;
+        self.told.endpoints = (asked.endpoints + asked.unsure) as u64;
+        self.told.missing = (asked.failed() + asked.unsure) as u64;
         self.told.endpoint_failures += self.told.missing;
         match NoSnapshot::judge(&asked, self.config.allow_partial) {
             None => self.publish(staged, asked, start).await,
@@ -211,13 +229,15 @@ impl Cycles {
         let there: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
         self.apart.retain(|address| there.contains(address));
         self.others.retain(|address, _| there.contains(address));
+        self.silent.retain(|address, _| there.contains(address));
         if self.known.len() > KNOWN_MAX {
             self.known.retain(|address| there.contains(address));
         }
         Ok(endpoints)
     }
 
-    /// Begins a snapshot, and removes before it what could not be removed earlier, where that is due.
+    /// Begins a snapshot, and removes before it what could not be removed earlier, where that is
+    /// due.
     async fn stage(&mut self, seconds: u64) -> Result<Held<Staging>, NoSnapshot> {
         let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
         let doing = Doing { what: "make a directory in", directory: &self.config.tmp_dst_dir };
@@ -362,12 +382,14 @@ impl Cycles {
                     all.bytes += bytes;
                     self.has_answered(endpoint, way);
                 }
-                Ok((Err(failure), endpoint)) => {
-                    if self.has_failed(endpoint, &failure) {
+                Ok((Err(failure), endpoint)) => match self.has_failed(endpoint, &failure) {
+                    Fate::Failed => {}
+                    Fate::LeftOut { is_sure } => {
                         all.left_out += 1;
                         all.endpoints -= 1;
+                        all.unsure += usize::from(!is_sure);
                     }
-                }
+                },
                 Err(error) => broken = Some(error),
             }
         }
@@ -414,19 +436,25 @@ impl Cycles {
                 info!(%endpoint, "takes both commands at a time again{}", line.note());
             }
         }
+        self.silent.remove(&endpoint.address);
         self.known.insert(endpoint.address);
     }
 
-    /// Whether it is no stats socket, and so is left out.
-    fn has_failed(&mut self, endpoint: Endpoint, failure: &Failure) -> bool {
+    /// What becomes of an endpoint that gave no answer.
+    fn has_failed(&mut self, endpoint: Endpoint, failure: &Failure) -> Fate {
         self.apart.remove(&endpoint.address);
         let has_answered = self.known.contains(&endpoint.address);
         let other = failure.other_kind(has_answered);
         if let (Some(OtherKind { why, is_certain }), Some(identity)) = (other, endpoint.found) {
-            if is_certain {
+            let is_sure = if is_certain {
                 let ask_again = self.told.cycles + OTHERS_CYCLES;
                 self.others.insert(endpoint.address.clone(), (identity, ask_again));
-            }
+                true
+            } else {
+                let cycles = self.silent.entry(endpoint.address.clone()).or_default();
+                *cycles = cycles.saturating_add(1);
+                *cycles > SILENT_CYCLES_MAX
+            };
             let line = self.journal.endpoint_begins(&endpoint.to_string(), why);
             if line.is_due() {
                 warn!(
@@ -436,7 +464,7 @@ impl Cycles {
                     line.note()
                 );
             }
-            return true;
+            return Fate::LeftOut { is_sure };
         }
         let line = self.journal.endpoint_begins(&endpoint.to_string(), &failure.state());
         if line.is_due() {
@@ -445,7 +473,7 @@ impl Cycles {
         if failure.shows_a_stats_socket() {
             self.known.insert(endpoint.address);
         }
-        false
+        Fate::Failed
     }
 }
 

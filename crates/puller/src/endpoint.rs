@@ -134,8 +134,8 @@ impl fmt::Display for Endpoint {
 }
 
 /// The UNIX sockets in a directory, by name, and no more of them than tell that there are too many;
-/// those that `servers` lists too are among these. A link counts as what it leads to; one that leads
-/// nowhere is left out.
+/// those that `servers` lists too are among these. A link counts as what it leads to; one that
+/// leads nowhere is left out.
 fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     let mut sockets = Vec::new();
     for entry in fs::read_dir(dir)? {

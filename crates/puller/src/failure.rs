@@ -107,7 +107,8 @@ fn is_broken(error: &io::Error) -> bool {
 fn remedy_of_connect(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; start its HAProxy, or remove the socket",
-        // Its queue of connections is full. `remedy::of` takes EAGAIN for a thread that cannot start.
+        // Its queue of connections is full. `remedy::of` takes EAGAIN for a thread that cannot
+        // start.
         io::ErrorKind::WouldBlock => {
             "; its HAProxy does not accept connections: look whether it hangs or is overloaded"
         }

@@ -66,7 +66,8 @@ impl Lookups {
         }
     }
 
-    /// Where the answer arrives: that of a look-up on its way, or of a new one once there is a place.
+    /// Where the answer arrives: that of a look-up on its way, or of a new one once there is a
+    /// place.
     async fn answer(
         &self,
         host: &str,

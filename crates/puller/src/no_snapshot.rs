@@ -63,8 +63,8 @@ impl NoSnapshot {
             Self::NoSocket(socket_dir) => {
                 warn!(
                     ?socket_dir,
-                    "no snapshot: no stats socket there; give HAProxy one in it (`stats socket`), or \
-                     set servers{note}"
+                    "no snapshot: no stats socket there; give HAProxy one in it (`stats socket`), \
+                     or set servers{note}"
                 );
             }
             Self::NoStatsSocket { left_out } => warn!(

@@ -36,8 +36,8 @@ pub(crate) struct Writers {
 /// The work was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
-    /// It panicked, with these words. Who awaits the work logs them once; a line for each panic would
-    /// come in every cycle.
+    /// It panicked, with these words. Who awaits the work logs them once; a line for each panic
+    /// would come in every cycle.
     #[error("a thread panicked ({0:?}); this is a mistake of haproxystats-pull, please report it")]
     Panicked(String),
     /// No thread is left.

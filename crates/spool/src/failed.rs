@@ -1,5 +1,5 @@
-//! Snapshots that cannot be folded: moved aside whole, each with its reason in a file beside it. The
-//! oldest go when there are too many.
+//! Snapshots that cannot be folded: moved aside whole, each with its reason in a file beside it.
+//! The oldest go when there are too many.
 //!
 //! `failed/<name>` is the snapshot as it was, `failed/<name>.reason` says when and why. To have one
 //! done again, mend it and move it back into the spool. A snapshot that cannot be moved stays where
@@ -51,8 +51,8 @@ const REASON_SUFFIX: &str = ".reason";
 /// Snapshots of one name that can be held beside each other.
 const SAME_NAME_MAX: u32 = 100;
 
-/// Makes `failed` at need and tries whether a rename can bring a snapshot there, so that an operator
-/// hears of it at start and not with the first snapshot that fails.
+/// Makes `failed` at need and tries whether a rename can bring a snapshot there, so that an
+/// operator hears of it at start and not with the first snapshot that fails.
 ///
 /// # Errors
 ///

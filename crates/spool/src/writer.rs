@@ -49,8 +49,8 @@ const REMOVED: &str = ".haproxystats-removed-";
 /// A directory that has not got its marker and its name yet.
 const UNNAMED: &str = ".haproxystats-staging";
 
-/// Why a snapshot cannot be written. Paths are quoted and escaped: `tmp-dst-dir` can hold names that
-/// others chose, and a line feed in one of them must not forge a line of the log.
+/// Why a snapshot cannot be written. Paths are quoted and escaped: `tmp-dst-dir` can hold names
+/// that others chose, and a line feed in one of them must not forge a line of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused something.
@@ -136,8 +136,8 @@ pub struct Cleaned {
     pub removed: Option<(PathBuf, usize)>,
     /// Leftovers that cannot be removed, and why.
     pub stay: Option<(Error, usize)>,
-    /// Directories that have names as ours have, and that lack the marker: they belong to others and
-    /// are left alone.
+    /// Directories that have names as ours have, and that lack the marker: they belong to others
+    /// and are left alone.
     pub unmarked: Option<(PathBuf, usize)>,
 }
 
@@ -199,7 +199,8 @@ impl Spool {
             let (path, file_name) = (entry.path(), entry.file_name());
             let Some(file_name) = file_name.to_str() else { continue };
             let is_hidden = is_hidden_name_of_ours(file_name);
-            // Only a name of ours asks for the type, because an entry of others can vanish meanwhile.
+            // Only a name of ours asks for the type, because an entry of others can vanish
+            // meanwhile.
             if !is_hidden && !name::is_snapshot(file_name) || !is_directory(&entry) {
                 continue;
             }

@@ -122,8 +122,8 @@ fn a_part_of_a_path_has_at_most_250_bytes() {
     };
     load_text(&settings(&long));
     let quoted = |begin: &str| format!("{begin}{}…", "n".repeat(80 - begin.len()));
-    let path = "is a path with a part that is too long for carbon; write parts of at most 250 bytes, \
-                with dots between them";
+    let path = "is a path with a part that is too long for carbon; write parts of at most 250 \
+                bytes, with dots between them";
     let name = "is a group's name that is too long for carbon; write one of at most 250 bytes";
     assert_eq!(
         faults_of(&settings(&longer)),
@@ -318,8 +318,8 @@ fn files_that_cannot_be_read_keep_their_reason() {
         files.lines(&faults),
         [
             "none.conf: no such file; write it, or name another one with -f",
-            "none: the folder cannot be listed: No such file or directory (os error 2); check that it \
-             exists and that our user may read it",
+            "none: the folder cannot be listed: No such file or directory (os error 2); check that \
+             it exists and that our user may read it",
         ]
     );
 }

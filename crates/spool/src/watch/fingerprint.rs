@@ -1,5 +1,5 @@
-//! What tells a change in a directory: its entries with size and time, joined to one number, so that
-//! a directory of any size needs no memory.
+//! What tells a change in a directory: its entries with size and time, joined to one number, so
+//! that a directory of any size needs no memory.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};

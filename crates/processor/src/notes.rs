@@ -87,33 +87,18 @@ fn log(snapshot: &str, finding: &Finding, note: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::io::{Read, Seek};
 
     use super::*;
 
-    #[derive(Debug, Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn lines(work: impl FnOnce()) -> Vec<String> {
-        let log = Log::default();
-        let to = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
+        let (log, mut logged) = (tempfile::tempfile().unwrap(), String::new());
+        let writer = log.try_clone().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
         tracing::subscriber::with_default(subscriber, work);
-        let bytes = log.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+        (&log).rewind().unwrap();
+        (&log).read_to_string(&mut logged).unwrap();
+        logged.lines().map(str::to_owned).collect()
     }
 
     fn finding(kind: FindingKind, subject: &str, state: &str) -> Finding {

@@ -6,10 +6,10 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use haproxystats_spool::watch::Watch;
@@ -26,29 +26,15 @@ fn hurried() -> Instant {
     *BEGIN + PASSED.get()
 }
 
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Runs `work` and returns the lines that it logged.
 fn logged(work: impl FnOnce()) -> Vec<String> {
-    let log = Log::default();
-    let to = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
+    let (log, mut logged) = (tempfile::tempfile().unwrap(), String::new());
+    let writer = log.try_clone().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
     tracing::subscriber::with_default(subscriber, work);
-    let bytes = log.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    (&log).rewind().unwrap();
+    (&log).read_to_string(&mut logged).unwrap();
+    logged.lines().map(str::to_owned).collect()
 }
 
 fn move_in(aside: &Path, name: PathBuf) {

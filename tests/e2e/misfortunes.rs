@@ -422,8 +422,8 @@ fn a_snapshot_that_could_not_be_moved_aside_keeps_its_reason() {
     process.finish();
 }
 
-/// The system's resolver reads the aliases of hosts from a file of our choice, and from a pipe that
-/// nobody writes to it reads and reads.
+/// HOSTALIASES names the file of host aliases for the system's resolver: with a pipe that nobody
+/// writes to in its place, a look-up hangs.
 #[test]
 fn a_resolver_that_hangs_costs_the_receiver_alone() {
     let bench = Bench::new(Manner::Whole);

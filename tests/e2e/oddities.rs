@@ -181,7 +181,7 @@ fn own_lines(sink: &Sink, timestamp: u64) -> Vec<String> {
     own.collect()
 }
 
-/// As with the original: nothing is said of a part that no file tells of.
+/// As in the original: a part without any file has no `haproxystats.…` lines.
 #[test]
 fn a_snapshot_without_a_kind_of_file_has_no_own_lines_of_that_part() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));

@@ -27,7 +27,7 @@ type OptionName = (&'static str, &'static str);
 const DST_DIR: OptionName = ("pull", "dst-dir");
 const SRC_DIR: OptionName = ("process", "src-dir");
 
-/// Two directories that must be apart and are not, as said of the first.
+/// Two directories that overlap and must not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
     /// The directory of the option that has the fault, resolved.

@@ -267,7 +267,7 @@ mod tests {
         let reset = || Err(io::ErrorKind::ConnectionReset.into());
         let failure = turn(vec![Ok(INFO.to_vec()), reset()], false).unwrap_err();
         assert!(matches!(failure, Failure::Answer(Fault::Nothing(Part::Stat))), "{failure}");
-        // Within an answer, after both, and before any.
+        // A reset within an answer, after both answers, and before the first one.
         for sent in [b"Name: HAPr".to_vec(), [INFO, STAT].concat(), vec![]] {
             let pieces = if sent.is_empty() { vec![reset()] } else { vec![Ok(sent), reset()] };
             let failure = turn(pieces, false).unwrap_err();

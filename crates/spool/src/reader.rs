@@ -144,7 +144,7 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
         if is_hidden(&file_name) {
             continue;
         }
-        // A link to a directory is a stranger; an entry that vanished since is one for a moment.
+        // A link to a directory is a stranger; so is an entry that vanished since it was listed.
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         match file_name.to_str() {
             Some(name) if is_directory && name::is_snapshot(name) => {

@@ -293,7 +293,7 @@ impl Watch {
         // A link to a directory is no directory.
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
-            // Gone again: whoever moved it away has it.
+            // It was moved away or removed since the event.
             Err(_) => return,
         };
         match snapshot_name(path) {
@@ -411,7 +411,7 @@ impl Watch {
             if self.told.get(&name) == Some(&inode) {
                 told.insert(name, inode);
             } else if !self.settling.contains_key(&name) {
-                // What settles already goes on: its two seconds must not begin again.
+                // A directory that settles already goes on: its two seconds must not begin again.
                 self.let_settle(name, found, Some(inode));
             }
         }

@@ -1,5 +1,5 @@
-//! What a snapshot holds that an operator should know: damage, and what real HAProxies do that
-//! deserves a word.
+//! What a snapshot holds that an operator should know: damage, and oddities of real HAProxies that
+//! cost nothing.
 //!
 //! Nothing is logged here. A worker sees one snapshot of many, so only its parent can tell what is
 //! new. A finding therefore has a state without figures, by which the parent knows it again.

@@ -64,7 +64,7 @@ pub(crate) struct Answer {
 /// What several processes are together.
 #[derive(Debug, Default)]
 pub(crate) struct Family {
-    /// Endpoints that answer for a process which another endpoint answers for, too: that one.
+    /// The second endpoints of a process, each with the endpoint whose answers count.
     pub(crate) doubles: HashMap<String, String>,
     /// Processes that no endpoint answers for.
     pub(crate) missing: u64,

@@ -251,7 +251,7 @@ enum Lines {
 enum Joined {
     /// One row, which ends here.
     Row { end: usize, cells: usize },
-    /// That is known only with more lines.
+    /// More lines are needed to tell.
     NotYet,
     /// No row: the quote is not closed in time, or the number of cells is another one.
     Never,

@@ -175,7 +175,7 @@ impl Outcome {
         self.cells.get_or_insert_with(|| (0, first())).0 += 1;
     }
 
-    /// Whether the file tells something: also a header without rows does.
+    /// Whether a row could be used, or the file is a header without rows, which is sound too.
     pub(crate) const fn is_usable(&self) -> bool {
         self.is_used || !self.has_rows
     }

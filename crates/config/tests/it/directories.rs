@@ -31,7 +31,7 @@ fn with(changed: &[(&str, &str)]) -> String {
 #[test]
 fn directories_that_are_apart_are_no_fault() {
     assert_eq!(faults_of(&with(&[])), [""; 0]);
-    // The beginning of a name is no directory around it.
+    // `/s2` begins as `/s` does, and does not lie in it.
     assert_eq!(faults_of(&with(&[("local-store dir", "/s2")])), [""; 0]);
 }
 

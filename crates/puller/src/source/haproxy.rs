@@ -250,7 +250,7 @@ impl Answers {
                     return Ok(());
                 }
                 if self.held > 0 {
-                    // It was none: these bytes are of the answer at hand.
+                    // The header did not go on: the held bytes belong to the answer at hand.
                     let held = &HEADER[..mem::take(&mut self.held)];
                     self.add(part, held)?;
                     to(part, held, false)?;
@@ -324,7 +324,7 @@ impl Answers {
             Err(Fault::Refused { part: Part::Info, by_master: false, .. })
                 if self.seen.is_unknown() =>
             {
-                // All that came before this is in the head: it was not enough.
+                // The bytes before these are all in the head, which was too short to tell.
                 let mut list = List::new();
                 let (before, _) = self.seen.head.split_at(head_bytes);
                 let bytes = if before.is_empty() { without_empty_lines(bytes) } else { bytes };

@@ -146,7 +146,7 @@ proptest! {
         assert_eq!(fast(&text), slow(&text));
     }
 
-    /// Of rows of which little is wanted that little is the same.
+    /// A caller that looks at few cells gets the same ones as a caller that looks at all.
     #[test]
     fn what_is_not_looked_at_changes_nothing(
         text in long_rows(),

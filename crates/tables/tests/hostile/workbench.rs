@@ -107,7 +107,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// Who is odd, and in which way.
+    /// The oddities of both kinds of answers: endpoint or name, and kind of oddity.
     pub(crate) fn oddities(&self, config: &config::Tables) -> Vec<(String, &'static str)> {
         let mut tables = Tables::new(config.clone());
         let daemon = tables.daemon(&self.inputs).unwrap();

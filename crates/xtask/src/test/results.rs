@@ -2,8 +2,9 @@
 //!
 //! The exit status is the verdict; the text only tells what failed. The names come from the list
 //! that libtest prints before `test result: FAILED`, because a failing test may itself print lines
-//! that look like results. Cargo names the test binary after it: `to rerun pass …`. A binary that a
-//! signal kills has no such list, and cargo tells the signal. Lines and lists are bounded.
+//! that look like results. Cargo names the test binary after that list: `to rerun pass …`. A
+//! binary that a signal kills has no such list, and cargo tells the signal. Lines and lists are
+//! bounded.
 
 use std::process::ExitStatus;
 

@@ -24,7 +24,8 @@ pub(crate) fn run(directories: &[PathBuf], requests: &Receiver<()>, events: &Sen
                 }
                 // A directory that is not there holds nothing.
                 Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                // No message here: whoever works in this directory logs its error. The next round looks again.
+                // No message here: whoever works in this directory logs its error, and the next
+                // round looks again.
                 Err(_) => unread += 1,
             }
         }

@@ -1,8 +1,8 @@
 //! What haproxystats says about itself with each snapshot: how long the parts took and how many
 //! metrics they gave.
 //!
-//! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…`, `haproxystats.DamagedFiles`. A
-//! snapshot that holds a report of pull's cycle adds `haproxystats.MissingEndpoints` and
+//! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…` and `haproxystats.DamagedFiles`.
+//! A snapshot that holds a report of pull's cycle adds `haproxystats.MissingEndpoints` and
 //! `haproxystats.Pull…`. A part's count is one more than its lines, as the original counted; a
 //! line that goes out on two paths counts once. A part without any file has no lines here, as in
 //! the original.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use metric::catalog::{
+use model::catalog::{
     Choice, DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, Kind, names, nature,
 };
 

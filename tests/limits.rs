@@ -12,7 +12,7 @@ const PAGE: &str = "docs/configuration.md";
 const HEADING: &str = "## Limits that are no options";
 
 /// Crates that only developers run, or whose numbers are facts about HAProxy.
-const NOT_LOOKED_AT: [&str; 2] = ["metric", "xtask"];
+const NOT_LOOKED_AT: [&str; 2] = ["model", "xtask"];
 
 /// Words in the name of a constant that say that it is a bound.
 const BOUND_WORDS: [&str; 10] = [
@@ -27,8 +27,8 @@ const INTERNAL: &[(&str, &str)] = &[
     ("config::directories::LINKS_MAX", "the kernel has the same bound"),
     ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
-    ("dispatch::outbox::reader::LIMIT", "the length in a batch's name is its bound"),
-    ("dispatch::plaintext::WHOLE_MAX", "chooses the form of a number"),
+    ("receivers::outbox::reader::LIMIT", "the length in a batch's name is its bound"),
+    ("receivers::plaintext::WHOLE_MAX", "chooses the form of a number"),
     ("processor::FOUND_MAX", "names beyond it stay in the spool"),
     ("processor::outbound::CONDITIONS_MAX", "as many as there are kinds of states there"),
     ("processor::parent::ORDERS_MAX", "orders beyond it wait with their sender"),
@@ -41,10 +41,10 @@ const INTERNAL: &[(&str, &str)] = &[
     ("spool::cycle::LIMIT", "made of CYCLE_MAX_BYTES"),
     ("spool::writer::FILES_MAX", "is ENTRIES_MAX of the reader"),
     ("spool::watch::EVENTS_MAX", "events beyond it stay in the kernel's queue"),
-    ("tables::exclude::LIMIT", "made of EXCLUDE_MAX_BYTES"),
-    ("tables::process::INFO_MAX", "made of INFO_MAX_BYTES"),
-    ("tables::process::UPTIME_DIFFERENCE_MAX", "two answers of one cycle are no further apart"),
-    ("tables::process::NUMBER_MAX_DIGITS", "recognizes a process number"),
+    ("fold::exclude::LIMIT", "made of EXCLUDE_MAX_BYTES"),
+    ("fold::process::INFO_MAX", "made of INFO_MAX_BYTES"),
+    ("fold::process::UPTIME_DIFFERENCE_MAX", "two answers of one cycle are no further apart"),
+    ("fold::process::NUMBER_MAX_DIGITS", "recognizes a process number"),
 ];
 
 fn root() -> &'static Path {
@@ -198,13 +198,13 @@ fn every_bound_of_the_source_has_a_row_or_a_reason() {
     }
 }
 
-/// `config` and `dispatch` may not import each other, so each has its own constant.
+/// `config` and `receivers` may not import each other, so each has its own constant.
 #[test]
 fn a_part_of_a_path_has_one_bound() {
     let rows = rows();
     assert_eq!(
         rows["config::values::PART_MAX_BYTES"],
-        rows["dispatch::plaintext::part::PART_MAX_BYTES"]
+        rows["receivers::plaintext::part::PART_MAX_BYTES"]
     );
 }
 

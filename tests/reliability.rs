@@ -44,7 +44,7 @@ fn rows(text: &str, columns: usize) -> Vec<Vec<String>> {
         let line = line.strip_prefix("| ").unwrap().strip_suffix(" |").unwrap();
         line.split(" | ").map(str::to_owned).collect::<Vec<_>>()
     });
-    let headings = ["fault", "metric", "what happens"];
+    let headings = ["fault", "model", "what happens"];
     cells.filter(|row| row.len() == columns && !headings.contains(&row[0].as_str())).collect()
 }
 

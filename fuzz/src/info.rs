@@ -8,9 +8,9 @@ mod scratch;
 use std::collections::BTreeMap;
 
 use config::Selection;
+use fold::{Input, Tables};
 use libfuzzer_sys::fuzz_target;
-use metric::{Subject, Value};
-use tables::{Input, Tables};
+use model::{Subject, Value};
 
 const WHOLE: &str = "Name: HAProxy\nProcess_num: 1\nIdle_pct: 90\nCurrConns: 5\nMaxconn: 20\n\n";
 

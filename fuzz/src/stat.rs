@@ -6,15 +6,15 @@
 
 #[path = "scratch.rs"]
 mod scratch;
-#[path = "../../crates/tables/tests/hostile/twin.rs"]
+#[path = "../../crates/fold/tests/hostile/twin.rs"]
 mod twin;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use config::Selection;
+use fold::{Input, Tables};
 use libfuzzer_sys::fuzz_target;
-use tables::{Input, Tables};
 
 /// Has its columns in another order than HAProxy, so that files differ in them.
 const WHOLE: &str = "\

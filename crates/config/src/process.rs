@@ -142,7 +142,7 @@ fn rules(
             rules = Err(Recorded);
             continue;
         };
-        let compiled = metric::groups::Groups::compile([(entry.option.as_str(), &*text)]);
+        let compiled = model::groups::Groups::compile([(entry.option.as_str(), &*text)]);
         let problems =
             [values::group_name(&entry.option).err(), compiled.err().map(Problem::Pattern)];
         for problem in problems.into_iter().flatten() {

@@ -99,7 +99,7 @@ pub enum Selection {
     /// Every numeric column that can be folded (`all`).
     All,
     /// These in place of the default sums, each once, in the file's order, each known to
-    /// `metric::catalog`.
+    /// `model::catalog`.
     Named(Vec<String>),
 }
 

@@ -18,7 +18,7 @@ const LEAST_LIMIT: f64 = 0.001;
 /// Factors beyond this end at the longest pause at once.
 const MOST_FACTOR: f64 = 1000.0;
 /// Bytes of a part of a path: carbon makes a directory of each part, and a file system allows 255
-/// bytes for its name. `dispatch` shortens longer names of HAProxy to the same length.
+/// bytes for its name. `receivers` shortens longer names of HAProxy to the same length.
 const PART_MAX_BYTES: usize = 250;
 
 /// All that is wrong with one value; a list can have a fault per entry.
@@ -259,8 +259,8 @@ pub(crate) fn metrics(text: &str) -> Result<Selection, Problems> {
     for name in text.split_whitespace() {
         if name == "all" {
             all = true;
-        } else if !metric::catalog::is_field(name) {
-            let near = nearest(name, metric::catalog::names());
+        } else if !model::catalog::is_field(name) {
+            let near = nearest(name, model::catalog::names());
             let hint = near.map_or_else(
                 || "; write field names of its CSV statistics with blanks between".to_owned(),
                 |near| format!("; did you mean {near}?"),

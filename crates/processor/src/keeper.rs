@@ -18,7 +18,7 @@ use crossbeam_channel::{
     Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select,
 };
 use daemon::{Backoff, remedy};
-use dispatch::outbox::Entry;
+use receivers::outbox::Entry;
 use rustix::process::Signal;
 use spool::reader::{Leftovers, Removal};
 use tracing::{debug, error, info};

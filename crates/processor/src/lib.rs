@@ -62,7 +62,7 @@ pub enum Error {
     FailedDir(#[from] Unfit),
     /// The outbox cannot be used.
     #[error(transparent)]
-    Outbox(dispatch::outbox::Error),
+    Outbox(receivers::outbox::Error),
     /// A path cannot be made.
     #[error("metrics cannot be named: {0}")]
     Naming(String),

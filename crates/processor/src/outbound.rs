@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use daemon::{Clock, Conditions};
-use dispatch::outbox::{self, Entry, Limits, Outbox};
+use receivers::outbox::{self, Entry, Limits, Outbox};
 use tracing::{debug, error, info, warn};
 
 use crate::circuit::{Change, Circuit};

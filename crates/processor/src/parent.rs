@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick, unbounded};
 use daemon::{Clock, Service, remedy};
-use dispatch::outbox;
-use dispatch::plaintext::{self, Paths};
+use receivers::outbox;
+use receivers::plaintext::{self, Paths};
 use spool::reader::Leftovers;
 use tracing::{debug, info};
 

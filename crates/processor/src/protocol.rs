@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use dispatch::outbox::Entry;
+use receivers::outbox::Entry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 
 use crossbeam_channel::{Receiver, Sender};
 use daemon::Clock;
-use dispatch::outbox::{Entry, Stored};
-use dispatch::{Delivery, Dispatcher, Error, Graphite};
+use receivers::outbox::{Entry, Stored};
+use receivers::{Delivery, Dispatcher, Error, Graphite};
 
 use crate::keeper::Event;
 

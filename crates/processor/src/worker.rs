@@ -10,12 +10,12 @@ use std::path::Path;
 
 use config::PartialInput;
 use daemon::{Clock, remedy, shutdown};
-use dispatch::plaintext::{BatchLines, Paths, shortened_names};
-use dispatch::{Delivery, Dispatcher, outbox};
-use metric::Batch;
+use fold::{Damage, Input, Oddity, Tables};
+use model::Batch;
+use receivers::plaintext::{BatchLines, Paths, shortened_names};
+use receivers::{Delivery, Dispatcher, outbox};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use spool::cycle::Cycle;
-use tables::{Damage, Input, Oddity, Tables};
 use thiserror::Error;
 use tracing::{debug, info};
 
@@ -77,7 +77,7 @@ pub fn run(
     };
     start_logging(config.loglevel);
     // All of it, or each fold would wake another thread and wait for it.
-    tables::on_its_thread(move || serve(&config, &host, clock, &ending, orders, replies))
+    fold::on_its_thread(move || serve(&config, &host, clock, &ending, orders, replies))
 }
 
 fn serve(
@@ -94,7 +94,7 @@ fn serve(
         tables: Tables::new(config.tables.clone()),
         outbox: config.outbox.clone(),
         paths,
-        dispatchers: dispatch::all(config, clock),
+        dispatchers: receivers::all(config, clock),
         partial_input: config.partial_input,
         clock,
     };
@@ -294,11 +294,11 @@ fn cycle(path: &Path, findings: &mut Vec<Finding>) -> Option<Cycle> {
 }
 
 /// How a job ends whose fold cannot be made.
-fn ended(error: tables::Error) -> Outcome {
+fn ended(error: fold::Error) -> Outcome {
     let reason = error.to_string();
     match error {
-        tables::Error::Unreadable { .. } => Outcome::Unreadable { reason },
-        tables::Error::Fold { .. } => Outcome::Unusable { reason },
+        fold::Error::Unreadable { .. } => Outcome::Unreadable { reason },
+        fold::Error::Fold { .. } => Outcome::Unusable { reason },
     }
 }
 

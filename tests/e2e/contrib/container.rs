@@ -128,10 +128,10 @@ fn the_builder_sees_all_that_cargo_needs() {
         let named = format!("\"src_path\":\"{}\"", context.join(source).display());
         assert!(outcome.stdout.contains(&named) && context.join(source).is_file(), "{source}");
     }
-    fs::remove_dir_all(context.join("crates/tables")).unwrap();
+    fs::remove_dir_all(context.join("crates/fold")).unwrap();
     let outcome = metadata();
     assert_ne!(outcome.code, Some(0), "a crate is missing");
-    assert!(outcome.stderr.contains("crates/tables/Cargo.toml"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("crates/fold/Cargo.toml"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{Failure, cargo, find_program, stream};
 /// Where tests are built and which of them run: all whose names hold one of the words.
 const CHECKED: [(&str, &[&str]); 4] = [
     // Separators by SSE2, and who reads through them.
-    ("haproxystats_tables", &["separators::", "rows::", "cells::"]),
+    ("haproxystats_fold", &["separators::", "rows::", "cells::"]),
     // Folds, in which polars checks no bounds.
     ("fold", &[]),
     // What the kernel says of a connection.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use metric::catalog::{DAEMON_MEANS, DAEMON_SUMS, Nature, names, nature};
+use model::catalog::{DAEMON_MEANS, DAEMON_SUMS, Nature, names, nature};
 
 use crate::support::{installed, run};
 

@@ -1,0 +1,369 @@
+//! One HAProxy process as its answer to `show info` tells it: its figures, and who it is.
+//!
+//! A line is parted at its first `: `, because keys may hold blanks and values colons. HAProxy puts
+//! a value with line ends (a `description`) in quotes: what stands in them is text, even where it
+//! looks like a figure. Keys are ASCII and values can be any bytes.
+//!
+//! A process is known by its answer and never by its socket: HAProxy can have several sockets, and
+//! an operator can leave one out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
+use std::path::Path;
+
+use daemon::file::{self, Fault, Limit, Links};
+use model::catalog::{DAEMON_GAUGES, DAEMON_MEANS, DAEMON_SUMS};
+use model::clean;
+
+use crate::findings::Oddity;
+
+/// Bytes of an answer that are read; HAProxy writes some two thousand.
+const INFO_MAX_BYTES: u64 = 1024 * 1024;
+const INFO_MAX: Limit = Limit { bytes: INFO_MAX_BYTES, name: "the bound for show info" };
+/// Digits that a process's number can have.
+const NUMBER_MAX_DIGITS: usize = 10;
+/// Seconds by which the uptimes of one process can differ that was asked twice in a cycle.
+const UPTIME_DIFFERENCE_MAX: i128 = 5;
+/// The key whose mean is taken and from which the CPU usage comes.
+pub(crate) const IDLE: &str = "Idle_pct";
+
+/// One process's figures.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// `Process_num`, or the endpoint where it has none.
+    pub(crate) name: String,
+    pub(crate) endpoint: String,
+    /// By position in [`keys`]; an inner `None` is a value that is no integer.
+    pub(crate) values: Vec<Option<Option<i128>>>,
+    identity: Option<Identity>,
+    /// `Nbproc`: how many processes this HAProxy has.
+    siblings: Option<i128>,
+    number: Option<i128>,
+}
+
+/// What tells one process from all others.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    node: Vec<u8>,
+    pid: i128,
+    number: Option<i128>,
+    /// HAProxy 2.5 and later.
+    start: Option<i128>,
+    uptime: Option<i128>,
+}
+
+/// An answer that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) process: Process,
+    /// Which keys hold no number, and whether the last line is cut.
+    pub(crate) bad: Vec<&'static str>,
+    pub(crate) oddities: Vec<Oddity>,
+}
+
+/// What several processes are together.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    /// The second endpoints of a process, each with the endpoint whose answers count.
+    pub(crate) doubles: HashMap<String, String>,
+    /// Processes that no endpoint answers for.
+    pub(crate) missing: u64,
+    pub(crate) oddities: Vec<Oddity>,
+}
+
+/// The keys that are read.
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    DAEMON_SUMS.iter().chain(DAEMON_MEANS).copied()
+}
+
+/// Reads one answer.
+pub(crate) fn read(endpoint: &str, path: &Path, limit: u64) -> Result<Answer, Fault> {
+    let mut text = Vec::new();
+    let asked = Limit { bytes: limit, name: "file-limit" };
+    let limit = if limit < INFO_MAX.bytes { asked } else { INFO_MAX };
+    let mut file = file::open(path, limit, Links::Refused)?;
+    file.read_to_end(&mut text).map_err(file::unreadable)?;
+    Ok(parse(endpoint, &text)?)
+}
+
+fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if text.contains(&0) {
+        return Err("holds NUL bytes".to_owned());
+    }
+    // A line without its end may be cut in its number.
+    let complete = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let (complete, cut) = text.split_at(complete);
+    let found = figures(complete);
+    let whole = |key: &str| found.get(key.as_bytes()).map(|value| number(value));
+    let (mut values, mut bad, mut oddities) = (Vec::new(), Vec::new(), Vec::new());
+    for key in keys() {
+        let value = whole(key);
+        if value == Some(None) {
+            bad.push(key);
+        }
+        values.push(value.map(|value| plausible(endpoint, key, value?, &mut oddities)));
+    }
+    if values.iter().all(Option::is_none) {
+        let begin = String::from_utf8_lossy(&text[..text.len().min(60)]);
+        return Err(format!("holds no figure of HAProxy's but {begin:?}"));
+    }
+    if !cut.is_empty() {
+        bad.push("its last line, which is cut");
+    }
+    let digits = found.get(&b"Process_num"[..]).and_then(|digits| str::from_utf8(digits).ok());
+    let digits = digits.filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    let name = digits
+        .filter(|n| (1..=NUMBER_MAX_DIGITS).contains(&n.len()))
+        .map_or_else(|| clean::segment(endpoint), str::to_owned);
+    let number = whole("Process_num").flatten();
+    let identity = whole("Pid").flatten().map(|pid| Identity {
+        node: found.get(&b"node"[..]).map(|node| node.to_vec()).unwrap_or_default(),
+        pid,
+        number,
+        start: whole("Start_time_sec").flatten(),
+        uptime: whole("Uptime_sec").flatten(),
+    });
+    let siblings = whole("Nbproc").flatten();
+    let endpoint = endpoint.to_owned();
+    let process = Process { name, endpoint, values, identity, siblings, number };
+    Ok(Answer { process, bad, oddities })
+}
+
+/// The first value of each key. What stands in quotes is one value, however many lines it has.
+fn figures(text: &[u8]) -> HashMap<&[u8], &[u8]> {
+    let mut found: HashMap<&[u8], &[u8]> = HashMap::new();
+    let mut lines = text.split(|byte| *byte == b'\n');
+    while let Some(line) = lines.next() {
+        let Some(at) = line.windows(2).position(|pair| pair == b": ") else { continue };
+        let (key, value) = (&line[..at], &line[at + 2..]);
+        let value = value.strip_suffix(b"\r").unwrap_or(value);
+        found.entry(key).or_insert(value);
+        if value.starts_with(b"\"") && quotes_are_open(value) {
+            let mut rest = lines.clone();
+            // A quote that is never closed costs its line alone.
+            if rest.any(quotes_are_open) {
+                lines = rest;
+            }
+        }
+    }
+    found
+}
+
+/// Whether a text opens a quote that it does not close; a doubled quote does both.
+fn quotes_are_open(text: &[u8]) -> bool {
+    text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
+}
+
+/// A figure as HAProxy writes it: what fits 64 bits, with a sign or without, so that no sum or
+/// difference of figures can overflow later.
+fn number(value: &[u8]) -> Option<i128> {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = str::from_utf8(value).ok()?.parse().ok()?;
+    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
+}
+
+/// What a figure counts as. HAProxy calculates `Idle_pct` from clocks that do not quite agree, and
+/// gauges of some versions went below zero.
+fn plausible(endpoint: &str, key: &str, value: i128, oddities: &mut Vec<Oddity>) -> Option<i128> {
+    if key == IDLE {
+        let idle = idle(value);
+        if idle != value {
+            let text = format!("Idle_pct is {value} and counts as {idle}");
+            oddities.push(Oddity::lasting(endpoint, "Idle_pct out of range", text));
+        }
+        return Some(idle);
+    }
+    if DAEMON_GAUGES.contains(&key) && value > i128::from(i64::MAX) {
+        let text = format!("{key} is {value}: a gauge below zero, which counts as no value");
+        oddities.push(Oddity::lasting(endpoint, "gauge below zero", text));
+        return None;
+    }
+    Some(value)
+}
+
+/// A percentage within 0 and 100; what has the highest bit of 32 set was below zero.
+fn idle(value: i128) -> i128 {
+    let below_zero = (1 << 31..1 << 32).contains(&value);
+    if below_zero { 0 } else { value.clamp(0, 100) }
+}
+
+/// Finds what stands for one process twice and what no endpoint stands for.
+pub(crate) fn family(processes: &[Process]) -> Family {
+    let mut family = Family::default();
+    let mut known: HashMap<i128, Vec<&Process>> = HashMap::new();
+    for process in processes {
+        let Some(identity) = &process.identity else { continue };
+        let same_pid = known.entry(identity.pid).or_default();
+        let first = same_pid.iter().find(|other| {
+            other.identity.as_ref().is_some_and(|other| other.is_the_same_as(identity))
+        });
+        let Some(first) = first else {
+            same_pid.push(process);
+            continue;
+        };
+        family.doubles.insert(process.endpoint.clone(), first.endpoint.clone());
+        let text = format!(
+            "{} and {} are sockets of one process (pid {}), which counts once; if they are two \
+             processes, give each HAProxy its own node in its global section",
+            first.endpoint, process.endpoint, identity.pid
+        );
+        family.oddities.push(Oddity::lasting(&process.endpoint, "second socket", text));
+    }
+    family.find_missing(processes);
+    family
+}
+
+impl Family {
+    /// HAProxy says how many processes it has. Two HAProxies of one node can hide each other's
+    /// gaps, and are never taken for a gap.
+    fn find_missing(&mut self, processes: &[Process]) {
+        let mut numbers: BTreeMap<(&[u8], i128), BTreeSet<i128>> = BTreeMap::new();
+        for process in processes {
+            let (Some(identity), Some(siblings), Some(number)) =
+                (&process.identity, process.siblings, process.number)
+            else {
+                continue;
+            };
+            if siblings > 1 {
+                numbers.entry((&identity.node, siblings)).or_default().insert(number);
+            }
+        }
+        for ((node, siblings), numbers) in numbers {
+            let there = numbers.len() as i128;
+            let Some(missing) = u64::try_from(siblings - there).ok().filter(|it| *it > 0) else {
+                continue;
+            };
+            // A forged number must not make a sum wrap.
+            self.missing = self.missing.saturating_add(missing);
+            let node = String::from_utf8_lossy(node).into_owned();
+            let text = format!(
+                "HAProxy on node {node:?} has {siblings} processes (Nbproc) and {there} of them \
+                 answered; give each its stats socket"
+            );
+            self.oddities.push(Oddity::lasting(&node, "processes without a socket", text));
+        }
+    }
+}
+
+impl Identity {
+    fn is_the_same_as(&self, other: &Self) -> bool {
+        let same_start = match (self.start, other.start) {
+            (Some(start), Some(other)) => start == other,
+            _ => match (self.uptime, other.uptime) {
+                (Some(uptime), Some(other)) => (uptime - other).abs() <= UPTIME_DIFFERENCE_MAX,
+                _ => false,
+            },
+        };
+        same_start && (self.pid, self.number, &self.node) == (other.pid, other.number, &other.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(answer: &Answer, key: &str) -> Option<Option<i128>> {
+        answer.process.values[keys().position(|known| known == key).unwrap()]
+    }
+
+    fn process(endpoint: &str, text: &str) -> Process {
+        parse(endpoint, text.as_bytes()).unwrap().process
+    }
+
+    /// As HAProxy 2.6.12 writes it for `description "one\n\ntwo\nCumReq: 77\"…"`.
+    #[test]
+    fn figures_in_a_quoted_description_are_text() {
+        let text =
+            b"CumReq: 1\nnode: vm\ndescription: \"one\n\ntwo\nTasks: 77\nsay \"\"hi\"\"\nend\"\n\
+                     Tasks: 5\nStopping: 0\n\n";
+        let answer = parse("a", text).unwrap();
+        assert_eq!(
+            (value(&answer, "CumReq"), value(&answer, "Tasks")),
+            (Some(Some(1)), Some(Some(5)))
+        );
+        let open = b"description: \"never closed\nTasks: 5\nCumReq: 2\n\n";
+        let answer = parse("a", open).unwrap();
+        assert_eq!(
+            (value(&answer, "CumReq"), value(&answer, "Tasks")),
+            (Some(Some(2)), Some(Some(5)))
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_no_utf8_is_no_damage_and_a_figure_is_one() {
+        let answer = parse("a", b"node: k\xf6ln\ndescription: f\xfcr alle\nTasks: 5\n\n").unwrap();
+        assert_eq!((value(&answer, "Tasks"), answer.bad), (Some(Some(5)), vec![]));
+        let answer = parse("a", b"CumReq: 1\nTasks: 5\xb2\n\n").unwrap();
+        assert_eq!((value(&answer, "Tasks"), answer.bad), (Some(None), vec!["Tasks"]));
+    }
+
+    #[test]
+    fn idle_is_a_percentage_whatever_haproxy_calculates() {
+        for (written, counts) in
+            [("104", 100), ("-3", 0), ("4294967263", 0), ("100", 100), ("0", 0)]
+        {
+            let answer = parse("a", format!("Idle_pct: {written}\n\n").as_bytes()).unwrap();
+            assert_eq!(value(&answer, IDLE), Some(Some(counts)), "{written}");
+            assert_eq!(answer.oddities.len(), usize::from(written != counts.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_gauge_below_zero_is_no_value_and_counters_are_exact() {
+        let max = u64::MAX;
+        let text =
+            format!("CurrConns: {max}\nCumConns: {max}\nCumReq: -5\nPipesUsed: 4294967290\n");
+        let answer = parse("a", text.as_bytes()).unwrap();
+        assert_eq!(value(&answer, "CurrConns"), Some(None));
+        assert_eq!(value(&answer, "CumConns"), Some(Some(i128::from(max))));
+        assert_eq!(value(&answer, "CumReq"), Some(Some(-5)));
+        assert_eq!(value(&answer, "PipesUsed"), Some(Some(4_294_967_290)), "exact in 32 bits");
+        assert_eq!((answer.bad.len(), answer.oddities.len()), (0, 1));
+    }
+
+    #[test]
+    fn two_sockets_of_one_process_are_known_by_their_answers() {
+        let of = |pid: u32, rest: &str| format!("node: n\nPid: {pid}\nTasks: 1\n{rest}");
+        let doubles = |texts: &[String]| {
+            let named = texts.iter().enumerate();
+            let all: Vec<_> = named.map(|(at, text)| process(&format!("s{at}"), text)).collect();
+            let family = family(&all);
+            assert_eq!(family.oddities.len(), family.doubles.len());
+            let mut doubles: Vec<_> = family.doubles.into_keys().collect();
+            doubles.sort();
+            doubles
+        };
+        let start = "Start_time_sec: 1700000000\nUptime_sec: 5\n";
+        assert_eq!(doubles(&[of(7, start), of(7, start), of(7, start)]), ["s1", "s2"]);
+        assert_eq!(doubles(&[of(7, "Uptime_sec: 5\n"), of(7, "Uptime_sec: 6\n")]), ["s1"]);
+        let other = "Start_time_sec: 1700000001\nUptime_sec: 5\n";
+        let none: [String; 0] = [];
+        assert_eq!(doubles(&[of(7, start), of(8, start), of(7, other)]), none);
+        assert_eq!(doubles(&[of(7, "Uptime_sec: 5\n"), of(7, "Uptime_sec: 50\n")]), none);
+        assert_eq!(doubles(&[of(7, start), of(7, start).replace("node: n", "node: m")]), none);
+        let without = "Tasks: 1\nUptime_sec: 5\n".to_owned();
+        assert_eq!(doubles(&[without.clone(), without]), none, "who it is nobody knows");
+    }
+
+    #[test]
+    fn processes_without_a_socket_are_counted() {
+        let of = |node: &str, number: u32| {
+            let text = format!(
+                "node: {node}\nNbproc: 4\nProcess_num: {number}\nPid: {number}\nTasks: 1\n"
+            );
+            process(&format!("{node}{number}"), &text)
+        };
+        let missing = |processes: &[Process]| family(processes).missing;
+        assert_eq!(missing(&[of("n", 1), of("n", 2), of("n", 4)]), 1);
+        assert_eq!(missing(&[of("n", 1), of("n", 2), of("n", 3), of("n", 4)]), 0);
+        assert_eq!(missing(&[of("n", 1), of("m", 2)]), 6);
+        let forged = "Nbproc: 18446744073709551615\nProcess_num: 1\nPid: 1\nTasks: 1\n";
+        assert_eq!(missing(&[process("a", forged)]), u64::MAX - 1);
+    }
+}

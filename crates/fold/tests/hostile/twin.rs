@@ -1,0 +1,280 @@
+//! The slow twin of reader and folds: the csv crate, maps and 128-bit sums, from the rules alone.
+//!
+//! Fast and slow must give the same metrics. It takes apart lines, not files, since a quote that is never closed costs its own
+//! row; and it has no opinion (`None`) on quotes that HAProxy cannot have written, where csv and our reader may differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use config::{Selection, Tables};
+use model::catalog::{Choice, Fold, Kind, Nature, nature};
+use model::{Section, Subject, Value, clean};
+
+/// What a metric must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Whole(i128),
+    Mean { sum: i128, count: i128 },
+}
+
+const ROW_MAX_BYTES: usize = 256 * 1024;
+const CELLS_MAX: usize = 1024;
+const NAME_MAX_BYTES: usize = 4000;
+const JOINED_LINES_MAX: usize = 16;
+
+/// A row as the twin sees it.
+struct Row {
+    proxy: String,
+    server: String,
+    kind: Kind,
+    cells: BTreeMap<String, Option<i128>>,
+}
+
+/// Every metric of the stat files by its short path, as [`flat`] has them.
+pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, Expected>> {
+    let mut rows = Vec::new();
+    for file in files {
+        read(file, &mut rows)?;
+    }
+    let mut metrics = BTreeMap::new();
+    let plans = [
+        (Kind::Frontend, &config.frontend_metrics),
+        (Kind::Backend, &config.backend_metrics),
+        (Kind::Server, &config.server_metrics),
+    ];
+    for (kind, selection) in plans {
+        let plan = kind.plan(match selection {
+            Selection::Default => Choice::Default,
+            Selection::All => Choice::All,
+            Selection::Named(names) => Choice::Named(names),
+        });
+        let name = |row: &Row| match kind {
+            Kind::Frontend => format!("frontend {}", row.proxy),
+            Kind::Backend => format!("backend {}", row.proxy),
+            Kind::Server => format!("{}/{}", row.proxy, row.server),
+        };
+        fold(rows.iter().filter(|row| row.kind == kind), name, &plan, &mut metrics);
+    }
+    let servers = || rows.iter().filter(|row| row.kind == Kind::Server);
+    let different: BTreeSet<_> = servers().map(|row| (&row.proxy, &row.server)).collect();
+    for (proxy, _) in different {
+        let path = format!("backend {proxy} TotalServers");
+        let Expected::Whole(count) = metrics.entry(path).or_insert(Expected::Whole(0)) else {
+            continue;
+        };
+        *count += 1;
+    }
+    if config.aggr_server_metrics {
+        let plan = Kind::Server.plan(Choice::Default);
+        fold(servers(), |row| format!("server {}", row.server), &plan, &mut metrics);
+    }
+    Some(metrics)
+}
+
+fn read(file: &[u8], rows: &mut Vec<Row>) -> Option<()> {
+    let mut lines: Vec<&[u8]> = file.split(|byte| *byte == b'\n').collect();
+    // What stands behind the last line end is nothing, or cut.
+    lines.pop();
+    let Some((header, lines)) = lines.split_first() else { return Some(()) };
+    let quotes = |line: &[u8]| line.iter().filter(|byte| **byte == b'"').count();
+    if quotes(header) > 0 {
+        return None;
+    }
+    let commas = header.iter().filter(|byte| **byte == b',').count();
+    let Some(header) = std::str::from_utf8(header).ok().filter(|header| {
+        header.starts_with("# pxname,svname,") && header.len() < ROW_MAX_BYTES && commas < CELLS_MAX
+    }) else {
+        return Some(());
+    };
+    let header: Vec<&str> =
+        header.trim_start_matches("# ").trim_end_matches(',').split(',').collect();
+    let mut rest = lines;
+    while let Some(line) = rest.first() {
+        let is_open = quotes(line) % 2 == 1;
+        let joined = if is_open { joined(rest, header.len()) } else { None };
+        let line = rest[..joined.unwrap_or(1)].join(&b'\n');
+        rest = &rest[joined.unwrap_or(1)..];
+        if line.is_empty() || line.len() >= ROW_MAX_BYTES || quotes(&line) % 2 == 1 {
+            continue;
+        }
+        if !is_plain(&line) {
+            return None;
+        }
+        rows.extend(row(&line, &header));
+    }
+    Some(())
+}
+
+/// How many of these lines are one row of so many cells: as few as close the quote, and no others.
+fn joined(lines: &[&[u8]], width: usize) -> Option<usize> {
+    let is_closed = |count: &usize| {
+        lines[..*count].concat().iter().filter(|byte| **byte == b'"').count() % 2 == 0
+    };
+    let count = (2..=lines.len().min(JOINED_LINES_MAX)).find(is_closed)?;
+    let row = lines[..count].join(&b'\n');
+    let cells = cells(&row);
+    let empty_last = usize::from(row.ends_with(b","));
+    (cells.len() - empty_last == width && cells.iter().all(|cell| is_well_quoted(cell)))
+        .then_some(count)
+}
+
+fn row(line: &[u8], header: &[&str]) -> Option<Row> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_reader(line);
+    let record = reader.byte_records().next()?.ok()?;
+    let mut cells: Vec<&[u8]> = record.iter().collect();
+    if line.ends_with(b",") {
+        cells.pop();
+    }
+    if cells.len() != header.len() {
+        return None;
+    }
+    let named = |name: &str| {
+        header.iter().position(|field| *field == name).and_then(|at| cells.get(at).copied())
+    };
+    let kind = match (named("type"), cells.get(1).copied()?) {
+        (Some(b"0"), _) | (None, b"FRONTEND") => Kind::Frontend,
+        (Some(b"1"), _) | (None, b"BACKEND") => Kind::Backend,
+        (Some(b"2"), _) | (None, _) => Kind::Server,
+        _ => return None,
+    };
+    let text = |at: usize| std::str::from_utf8(cells.get(at)?).ok().filter(|t| !t.is_empty());
+    let (proxy, server) = (clean::segment(text(0)?), clean::segment(text(1)?));
+    let value = |name: &str| {
+        let value = named(name).and_then(number)?;
+        let is_gauge = nature(name).is_some_and(Nature::is_gauge);
+        (!is_gauge || value <= i128::from(i64::MAX)).then_some(value)
+    };
+    let values = header.iter().map(|name| ((*name).to_owned(), value(name)));
+    Some(Row { proxy, server, kind, cells: values.collect() })
+}
+
+fn number(cell: &[u8]) -> Option<i128> {
+    let text = std::str::from_utf8(cell).ok()?;
+    if text.is_empty() {
+        return Some(0);
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value = text.parse().ok()?;
+    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
+}
+
+/// Whether quotes stand only around a whole cell that needs them, and names are not too long for us.
+fn is_plain(line: &[u8]) -> bool {
+    let cells = cells(line);
+    let names = cells.iter().take(2).map(|cell| cell.len() + 1).sum::<usize>();
+    names <= NAME_MAX_BYTES && cells.iter().all(|cell| is_plain_cell(cell))
+}
+
+fn cells(line: &[u8]) -> Vec<Vec<u8>> {
+    let (mut cells, mut quoted) = (vec![Vec::new()], false);
+    for byte in line {
+        quoted ^= *byte == b'"';
+        match (byte, quoted, cells.last_mut()) {
+            (b',', false, _) => cells.push(Vec::new()),
+            (_, _, Some(cell)) => cell.push(*byte),
+            (_, _, None) => {}
+        }
+    }
+    cells
+}
+
+/// Whether a cell has no quotes, or quotes around it and only doubled ones in it.
+fn is_well_quoted(cell: &[u8]) -> bool {
+    if !cell.contains(&b'"') {
+        return true;
+    }
+    let inner = cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\""));
+    inner.is_some_and(|inner| !String::from_utf8_lossy(inner).replace("\"\"", "").contains('"'))
+}
+
+fn is_plain_cell(cell: &[u8]) -> bool {
+    let Some(inner) = cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")) else {
+        return !cell.contains(&b'"');
+    };
+    let is_mark = [&b"FRONTEND"[..], b"BACKEND"].contains(&inner);
+    is_well_quoted(cell) && !is_mark && number(inner).is_none()
+}
+
+fn fold<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    name: impl Fn(&Row) -> String,
+    plan: &[(&'static str, Fold)],
+    metrics: &mut BTreeMap<String, Expected>,
+) {
+    for row in rows {
+        let traffic = row.cells.get("lbtot").copied().flatten().is_some_and(|lbtot| lbtot > 0);
+        for (field, fold) in plan {
+            let Some(value) = row.cells.get(*field).copied().flatten() else { continue };
+            let first = match fold {
+                Fold::MeanWithTraffic if !traffic => continue,
+                Fold::Smallest if value < 0 => continue,
+                Fold::Mean | Fold::MeanWithTraffic => Expected::Mean { sum: value, count: 1 },
+                Fold::Sum | Fold::Largest | Fold::Smallest => Expected::Whole(value),
+            };
+            let path = format!("{} {field}", name(row));
+            let both = match (metrics.get(&path).copied(), fold) {
+                (Some(Expected::Mean { sum, count }), _) => {
+                    Expected::Mean { sum: sum + value, count: count + 1 }
+                }
+                (Some(Expected::Whole(sum)), Fold::Sum) => Expected::Whole(sum + value),
+                (Some(Expected::Whole(most)), Fold::Largest) => Expected::Whole(most.max(value)),
+                (Some(Expected::Whole(least)), _) => Expected::Whole(least.min(value)),
+                (None, _) => first,
+            };
+            metrics.insert(path, both);
+        }
+    }
+}
+
+/// Every metric of what was folded, by a short path; none twice. How wide its column is says nothing of a value.
+pub(crate) fn flat(sections: &[Section]) -> BTreeMap<String, Value> {
+    let mut metrics = BTreeMap::new();
+    for section in sections {
+        for (row, (first, second)) in section.names.iter().enumerate() {
+            let of = match section.subject {
+                Subject::Daemon => "daemon".to_owned(),
+                Subject::Process => format!("process {first}"),
+                Subject::Frontend => format!("frontend {first}"),
+                Subject::Backend => format!("backend {first}"),
+                Subject::BackendServer => format!("{first}/{second}"),
+                Subject::Server => format!("server {first}"),
+                Subject::Own => "own".to_owned(),
+            };
+            for column in &section.columns {
+                let Some(value) = column.get(row) else { continue };
+                let value = match value {
+                    Value::Wide(wide) => i64::try_from(wide).map_or(value, Value::Integer),
+                    _ => value,
+                };
+                let before = metrics.insert(format!("{of} {}", column.name), value);
+                assert!(before.is_none(), "{of} {} twice", column.name);
+            }
+        }
+    }
+    metrics
+}
+
+/// Fast and slow agree: whole numbers to the last digit, means to fifteen digits or so.
+pub(crate) fn assert_same(fast: &BTreeMap<String, Value>, slow: &BTreeMap<String, Expected>) {
+    let paths: BTreeSet<_> = fast.keys().chain(slow.keys()).collect();
+    for path in paths {
+        let same = match (fast.get(path), slow.get(path)) {
+            (Some(Value::Integer(value)), Some(Expected::Whole(expected))) => {
+                i128::from(*value) == *expected
+            }
+            (Some(Value::Wide(value)), Some(Expected::Whole(expected))) => value == expected,
+            (Some(Value::Decimal(value)), Some(Expected::Mean { sum, count })) => {
+                let expected = *sum as f64 / *count as f64;
+                (value - expected).abs() <= 1e-14 * expected.abs()
+            }
+            _ => false,
+        };
+        assert!(same, "{path}: fast {:?}, slow {:?}", fast.get(path), slow.get(path));
+    }
+}

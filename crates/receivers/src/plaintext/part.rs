@@ -1,0 +1,87 @@
+//! A part of a path that is too long for a file's name becomes a short one that is always the same.
+//!
+//! carbon makes a directory or a file of each part, and a file system takes 255 bytes: beyond that
+//! it fails at each write, for as long as the metric comes. So a longer part keeps its beginning,
+//! and a hash of the whole (XXH3, 64 bits) keeps it apart from others that begin alike. The form
+//! is stable: the same name has the same path after a restart, on every machine.
+
+use std::borrow::Cow;
+
+use model::Batch;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bytes of a part; `.wsp` comes behind the last one.
+pub const PART_MAX_BYTES: usize = 250;
+/// A hyphen and the hash in hexadecimal digits.
+const HASH_BYTES: usize = 17;
+
+/// The part as it stands in a path. `part` is a clean name, hence ASCII.
+pub(super) fn shortened(part: &str) -> Cow<'_, str> {
+    if part.len() <= PART_MAX_BYTES {
+        return Cow::Borrowed(part);
+    }
+    let begin = part.get(..PART_MAX_BYTES - HASH_BYTES).unwrap_or_default();
+    Cow::Owned(format!("{begin}-{:016x}", xxh3_64(part.as_bytes())))
+}
+
+/// The names of a batch that are shortened in its paths, each once, with what stands for them.
+#[must_use]
+pub fn shortened_names(batch: &Batch) -> Vec<(&str, String)> {
+    let mut found: Vec<(&str, String)> = Vec::new();
+    for (first, second) in batch.sections.iter().flat_map(|section| section.names.iter()) {
+        for name in [first, second] {
+            if name.len() > PART_MAX_BYTES && found.iter().all(|(known, _)| *known != name) {
+                found.push((name, shortened(name).into_owned()));
+                if found.len() == FOUND_MAX {
+                    return found;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Names that are found at once: each is compared with all.
+const FOUND_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use model::{Names, Part, Section, Subject};
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_250_bytes_stays_and_a_longer_one_has_a_form_that_never_changes() {
+        let long = "n".repeat(PART_MAX_BYTES);
+        assert_eq!(shortened(&long), long);
+        let longer = format!("{long}n");
+        let expected = format!("{}-2aa8fd9badaefe0f", "n".repeat(233));
+        assert_eq!(shortened(&longer), expected);
+    }
+
+    proptest! {
+        /// Names that begin alike stay apart, and none is too long for a file with `.wsp`.
+        #[test]
+        fn long_names_stay_apart(a in "[a-c]{0,300}", b in "[a-c]{0,300}") {
+            let prefix = "p".repeat(240);
+            let [a, b] = [a, b].map(|name| format!("{prefix}{name}"));
+            let (short_a, short_b) = (shortened(&a), shortened(&b));
+            prop_assert!(short_a.len() <= PART_MAX_BYTES && short_b.len() <= PART_MAX_BYTES);
+            prop_assert_eq!(a == b, short_a == short_b);
+        }
+    }
+
+    #[test]
+    fn each_name_is_found_once() {
+        let mut names = Names::default();
+        let long = "s".repeat(300);
+        names.push("be", &long);
+        names.push("be", &long);
+        names.push("be", "s");
+        let section =
+            Section { subject: Subject::BackendServer, part: Part::Server, names, columns: vec![] };
+        let batch = Batch { timestamp: "17".into(), sections: vec![section.clone(), section] };
+        assert_eq!(shortened_names(&batch), [(&*long, shortened(&long).into_owned())]);
+    }
+}

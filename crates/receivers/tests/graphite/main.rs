@@ -1,0 +1,75 @@
+//! Graphite's promise, held against receivers that break in every way we know: what counts as delivered was read whole, and
+//! what does not goes again as a whole on a new connection.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod close;
+mod lasting;
+mod receiver;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use config::{Confirm, Retries};
+use daemon::Clock;
+use haproxystats_receivers::{Delivery, Dispatcher, Error, Graphite};
+
+use receiver::{Heard, Receiver};
+
+/// More than two sockets of this machine hold together.
+const LARGE_BYTES: usize = 24 * 1024 * 1024;
+/// More than a receiver's kernel takes before anything is read, and no more than ours takes on top.
+const MIDDLING_BYTES: usize = 1024 * 1024;
+const SMALL_BYTES: usize = 60;
+
+const CLOCK: Clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+
+fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
+    config::Graphite {
+        server: address.ip().to_string(),
+        port: address.port(),
+        retries: Retries::Times(0),
+        interval: Duration::ZERO,
+        backoff: 1.0,
+        connect_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(30),
+        delay: Duration::ZERO,
+        confirm,
+        confirm_timeout: Duration::from_secs(30),
+    }
+}
+
+fn graphite(receiver: &Receiver, confirm: Confirm) -> Graphite {
+    Graphite::new(settings(receiver.address, confirm), CLOCK)
+}
+
+/// For receivers of which something is awaited that never comes.
+fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
+    let limit = Duration::from_millis(100);
+    let settings = settings(receiver.address, confirm);
+    let settings = config::Graphite { write_timeout: limit, confirm_timeout: limit, ..settings };
+    Graphite::new(settings, CLOCK)
+}
+
+fn deliver(graphite: &mut Graphite, lines: &[u8]) -> Result<(), Error> {
+    graphite.deliver(Delivery { timestamp: "17", lines: &lines })
+}
+
+/// Lines of which no two are the same, `bytes` in all.
+fn batch(bytes: usize) -> Vec<u8> {
+    let mut batch = Vec::with_capacity(bytes + 64);
+    for number in 0_u32.. {
+        if batch.len() >= bytes {
+            break;
+        }
+        writeln!(batch, "m.{number} {number} 17").unwrap();
+    }
+    batch.truncate(bytes - 1);
+    batch.push(b'\n');
+    batch
+}
+
+fn whole(bytes: &[u8]) -> Heard {
+    Heard { bytes: bytes.to_vec(), ended: true }
+}

@@ -5,6 +5,8 @@
 //! outbox holds; one deletes what is done. All of them meet in channels.
 
 mod circuit;
+pub mod core;
+pub mod entry;
 mod gate;
 mod housekeeping;
 mod keeper;

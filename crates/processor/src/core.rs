@@ -1,0 +1,519 @@
+//! The decisions of haproxystats-process: a pure state machine.
+//!
+//! [`Core::step`] takes one event and answers with actions. It has no clock, no descriptor, no disk
+//! and no network: the shell around it does all that, with one child process for each thing that
+//! can block, hang or crash. The same core runs in the simulator.
+//!
+//! A snapshot is folded once. Its batch is owed to every receiver until the receiver is settled:
+//! the batch is delivered, held in the receiver's outbox, or dropped and counted. When no receiver
+//! is owed anything, the snapshot is released.
+
+mod children;
+mod circuit;
+mod delivery;
+mod ending;
+mod fold;
+mod journal;
+mod notice;
+mod outbox;
+mod queue;
+mod receiver;
+mod report;
+mod spool;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use model::{SnapshotId, Timestamp};
+
+pub use children::{KILL_LIMIT, START_LIMIT};
+pub use circuit::CircuitSettings;
+pub use notice::{Level, Notice};
+pub use queue::{CRASHES_MAX, KILLS_MAX, UNREADABLE_MAX, WAITING_MAX};
+pub use receiver::{REJECTIONS_MAX, ReceiverSettings, SENDER_DEATHS_MAX};
+pub use types::{
+    Action, Cause, ChildId, Death, Descriptor, Event, FINDINGS_MAX, Failure, Finding, FindingKind,
+    Findings, Listed, Now, Order, OrderId, Reply, Role,
+};
+
+use crate::entry::EntryName;
+use children::{Children, State, Work};
+use ending::Phase;
+use journal::Journal;
+use outbox::Outbox;
+use queue::Queue;
+use receiver::Receiver;
+use report::Counts;
+use spool::Spool;
+
+/// What the core runs on.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Fold children.
+    pub workers: usize,
+    /// How long a fold may take.
+    pub fold_limit: Duration,
+    /// Time between two reports on itself.
+    pub look_interval: Duration,
+    /// At least one.
+    pub receivers: Vec<ReceiverSettings>,
+    /// For messages.
+    pub failed_dir: String,
+    /// For messages.
+    pub outbox_dir: String,
+    /// For the pauses of circuits.
+    pub seed: u64,
+}
+
+/// How long a batch may be owed before it is held.
+pub const HOLD_AFTER: Duration = Duration::from_secs(1);
+/// Bytes of batches in memory.
+pub const PENDING_BYTES_MAX: u64 = 64 << 20;
+/// Batches in memory, beside one for each fold child.
+pub const PENDING_MAX: usize = 8;
+/// Snapshots that stay in the spool because their batches can be neither delivered nor held.
+pub const PARKED_MAX: usize = 100;
+/// Snapshots that wait to be released.
+pub const RELEASES_MAX: usize = 1000;
+/// How long an order to a disk may take.
+pub const DISK_LIMIT: Duration = Duration::from_secs(30);
+/// How long an order may take before nothing more is expected of the outbox for now.
+pub const STALL_AFTER: Duration = Duration::from_secs(1);
+/// How long folds wait at the start for the list of the outbox.
+pub const LIST_LIMIT: Duration = Duration::from_secs(2);
+
+/// A folded batch in memory.
+#[derive(Debug)]
+struct Batch {
+    id: SnapshotId,
+    /// Its directory in the spool.
+    snapshot: Timestamp,
+    identity: u64,
+    points: u64,
+    bytes: u64,
+    descriptor: Descriptor,
+    since: Instant,
+    /// Receivers that are not settled.
+    owed: BTreeSet<usize>,
+    /// Receivers in whose new lane it waits or in whose flight it is.
+    in_lane: BTreeSet<usize>,
+    /// Its name in the outbox, once it is held.
+    entry: Option<EntryName>,
+    hold: Hold,
+    /// How often it killed a send child.
+    deaths: u32,
+    /// How often a receiver rejected it.
+    rejections: u32,
+    is_released: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Unwanted,
+    Wanted,
+    Ordered,
+}
+
+/// A snapshot whose batch could be neither delivered nor held.
+#[derive(Debug)]
+struct Parked {
+    id: SnapshotId,
+    identity: u64,
+    owed: BTreeSet<usize>,
+    points: u64,
+    /// It waits in the queue, or is being folded again.
+    is_folding: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Core {
+    settings: Settings,
+    now: Now,
+    actions: Vec<Action>,
+    last_id: u64,
+    random: fastrand::Rng,
+    children: Children,
+    queue: Queue,
+    batches: BTreeMap<u64, Batch>,
+    parked: BTreeMap<Timestamp, Parked>,
+    receivers: Vec<Receiver>,
+    outbox: Outbox,
+    spool: Spool,
+    journal: Journal,
+    counts: Counts,
+    phase: Phase,
+    begun: Instant,
+    next_look: Instant,
+    /// The last snapshot that was folded had been parked.
+    folded_parked: bool,
+}
+
+impl Core {
+    /// A core before its first step, which starts the children.
+    #[must_use]
+    pub fn new(settings: Settings, now: Now) -> Self {
+        let folds = (0..settings.workers).map(Role::Fold);
+        let sends = (0..settings.receivers.len()).map(Role::Send);
+        let roles = [Role::Spool, Role::Outbox].into_iter().chain(folds).chain(sends);
+        let at = now.monotonic;
+        let receivers = settings.receivers.iter();
+        Self {
+            children: Children::new(roles, at),
+            receivers: receivers.map(|receiver| Receiver::new(receiver, at)).collect(),
+            random: fastrand::Rng::with_seed(settings.seed),
+            next_look: at + settings.look_interval,
+            settings,
+            now,
+            actions: Vec::new(),
+            last_id: 0,
+            queue: Queue::default(),
+            batches: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            outbox: Outbox::new(),
+            spool: Spool::default(),
+            journal: Journal::new(),
+            counts: Counts::default(),
+            phase: Phase::Running,
+            begun: at,
+            folded_parked: false,
+        }
+    }
+
+    /// Takes an event and tells what is to be done.
+    pub fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
+        self.now = now;
+        match event {
+            Event::Tick => {}
+            Event::Started { child, pid } => self.started(child, pid),
+            Event::Unstarted { child, reason } => self.unstarted(child, &reason),
+            Event::Reply { child, order, reply, descriptor } => {
+                self.reply(child, order, reply, descriptor);
+            }
+            Event::Ended { child, death } => self.ended(child, death),
+            Event::Shutdown { signal } => self.shutdown(signal),
+        }
+        self.look_at_limits();
+        self.schedule();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When the core wants a [`Event::Tick`] if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let mut moments = vec![self.children.deadline(self.phase.is_running())];
+        match &self.phase {
+            Phase::Running => moments.push(Some(self.next_look)),
+            phase => moments.push(phase.deadline()),
+        }
+        for batch in self.batches.values() {
+            if batch.hold == Hold::Unwanted && !batch.owed.is_empty() {
+                moments.push(Some(batch.since + HOLD_AFTER));
+            }
+        }
+        if self.phase.is_running() {
+            if !self.outbox.is_ready() {
+                moments.push(Some(self.begun + LIST_LIMIT));
+            }
+            moments.push(self.outbox.retry_at());
+            let busy_since = self.children.busy_since(Role::Outbox);
+            moments.push(busy_since.map(|since| since + STALL_AFTER));
+            for receiver in &self.receivers {
+                moments.push(receiver.circuit.retry_at());
+                if !receiver.is_empty() {
+                    moments.push(Some(receiver.replay_at));
+                    moments.push(receiver.reread_at());
+                }
+            }
+        }
+        // What is past has had its chance in the last step: only an event can change it.
+        let now = self.now.monotonic;
+        moments.into_iter().flatten().filter(|moment| *moment > now).min()
+    }
+
+    const fn now(&self) -> Instant {
+        self.now.monotonic
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn log(&mut self, notice: impl Into<Option<Notice>>) {
+        if let Some(notice) = notice.into() {
+            self.act(Action::Log(notice));
+        }
+    }
+
+    const fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn close(&mut self, descriptor: Descriptor) {
+        self.act(Action::Close(descriptor));
+    }
+
+    /// Gives an order to a child that is idle.
+    fn order(
+        &mut self,
+        child: ChildId,
+        order: Order,
+        work: Work,
+        descriptor: Option<Descriptor>,
+        limit: Duration,
+    ) {
+        let id = OrderId(self.new_id());
+        let (now, limit) = (self.now(), self.now() + limit);
+        let Some(child_state) = self.children.get_mut(child) else { return };
+        debug_assert!(child_state.job.is_none(), "{child_state:?} is busy");
+        child_state.job = Some((id, work));
+        (child_state.ordered_at, child_state.limit) = (now, Some(limit));
+        self.act(Action::Order { child, id, order, descriptor });
+    }
+
+    fn started(&mut self, id: ChildId, pid: u32) {
+        if let Some(child) = self.children.get_mut(id) {
+            child.pid = pid;
+        }
+    }
+
+    fn unstarted(&mut self, id: ChildId, reason: &str) {
+        let Some(child) = self.children.remove(id, self.now()) else { return };
+        self.counts.restarts += 1;
+        let notice = self.journal.unstarted(&self.name_of(child.role), reason, self.now.monotonic);
+        self.log(notice);
+    }
+
+    /// What a role is called in the log.
+    fn name_of(&self, role: Role) -> String {
+        match role {
+            Role::Fold(index) => format!("fold {index}"),
+            Role::Send(index) => {
+                let receiver = self.receivers.get(index);
+                format!("send {}", receiver.map_or("", |receiver| &receiver.settings.name))
+            }
+            Role::Outbox => "outbox".to_owned(),
+            Role::Spool => "spool".to_owned(),
+        }
+    }
+
+    fn reply(
+        &mut self,
+        id: ChildId,
+        order: Option<OrderId>,
+        reply: Reply,
+        descriptor: Option<Descriptor>,
+    ) {
+        let Some(child) = self.children.get_mut(id) else {
+            // It was reaped, or abandoned and replaced: its answer comes too late.
+            return descriptor.into_iter().for_each(|descriptor| self.close(descriptor));
+        };
+        let role = child.role;
+        let is_alive = matches!(child.state, State::Starting | State::Running);
+        match order {
+            None if is_alive => self.spoke(id, role, reply),
+            Some(order) if is_alive && child.job.as_ref().is_some_and(|job| job.0 == order) => {
+                child.limit = None;
+                let Some((_, work)) = child.job.take() else { return };
+                self.children.has_worked(role);
+                self.finished(role, work, reply, descriptor);
+                return;
+            }
+            _ => {}
+        }
+        descriptor.into_iter().for_each(|descriptor| self.close(descriptor));
+    }
+
+    /// A child said something that no order asked for.
+    fn spoke(&mut self, id: ChildId, role: Role, reply: Reply) {
+        match (role, reply) {
+            (_, Reply::Ready) => self.is_ready(id, role),
+            (_, Reply::Unfit { reason, is_configuration }) => {
+                self.unfit(role, reason, is_configuration);
+            }
+            (Role::Outbox, Reply::Listed { folder, entries }) => self.outbox.list(folder, entries),
+            (Role::Spool, Reply::Found { snapshots }) => self.found(snapshots),
+            (_, reply) => {
+                let name = self.name_of(role);
+                self.log(
+                    Notice::error("a child said what it must not")
+                        .text("child", name)
+                        .text("reply", format!("{reply:?}").chars().take(200).collect::<String>()),
+                );
+            }
+        }
+    }
+
+    fn is_ready(&mut self, id: ChildId, role: Role) {
+        let Some(child) = self.children.get_mut(id) else { return };
+        if child.state != State::Starting {
+            return;
+        }
+        (child.state, child.limit) = (State::Running, None);
+        let pid = child.pid;
+        let name = self.name_of(role);
+        self.log(Notice::debug("a child is ready").text("child", &name).field("pid", pid));
+        let notice = self.journal.is_running(&name, self.now.monotonic);
+        self.log(notice);
+        match role {
+            Role::Outbox => self.outbox_is_ready(),
+            Role::Spool => self.spool_is_ready(),
+            Role::Fold(_) | Role::Send(_) => {}
+        }
+    }
+
+    /// A child that can never start ends the program, unless the program ran already: then the
+    /// child is tried again, and everything else goes on.
+    fn unfit(&mut self, role: Role, reason: String, is_configuration: bool) {
+        let was_ready = match role {
+            Role::Outbox => self.outbox.was_ready(),
+            Role::Spool => self.spool.was_ready,
+            Role::Fold(_) | Role::Send(_) => false,
+        };
+        if was_ready {
+            let name = self.name_of(role);
+            let notice = self.journal.unstarted(&name, &reason, self.now.monotonic);
+            self.log(notice);
+        } else {
+            self.fail(Failure { reason, is_configuration });
+        }
+    }
+
+    /// A child did what it was ordered.
+    fn finished(&mut self, role: Role, work: Work, reply: Reply, descriptor: Option<Descriptor>) {
+        match (role, work) {
+            (_, Work::Fold(snapshot)) => self.fold_ended(snapshot, reply, descriptor),
+            (Role::Send(receiver), Work::Send(flight)) => {
+                self.send_ended(receiver, flight, reply);
+            }
+            (_, Work::Hold { batch, entry, receivers }) => {
+                self.hold_ended(batch, entry, receivers, reply);
+            }
+            (_, Work::Load { receiver, entry }) => {
+                self.load_ended(receiver, entry, reply, descriptor);
+            }
+            (_, Work::Drop { receiver, entries }) => self.drop_ended(receiver, entries, reply),
+            (_, Work::Quarantine { receiver, entry }) => {
+                self.quarantine_ended(receiver, entry, reply);
+            }
+            (_, Work::Release { snapshot, identity }) => {
+                self.release_ended(snapshot, identity, reply);
+            }
+            (_, Work::GiveUp { snapshot, reason }) => self.give_up_ended(snapshot, reason, reply),
+            (_, Work::Inspect) => self.inspect_ended(reply),
+            (_, Work::Send(_)) => {}
+        }
+    }
+
+    /// The system has reaped a child.
+    fn ended(&mut self, id: ChildId, death: Death) {
+        let Some(child) = self.children.remove(id, self.now()) else { return };
+        match child.role {
+            Role::Outbox => self.outbox.is_gone(),
+            Role::Spool => self.spool.is_gone(),
+            Role::Fold(_) | Role::Send(_) => {}
+        }
+        if !self.phase.expects_ends() {
+            self.counts.restarts += 1;
+            let death = if child.state == State::Killed { Death::Overdue } else { death };
+            let snapshot = match &child.job {
+                Some((_, Work::Fold(snapshot))) => Some(snapshot.to_string()),
+                _ => None,
+            };
+            let name = self.name_of(child.role);
+            let now = self.now.monotonic;
+            let notice = if child.state == State::Abandoned {
+                Some(Notice::info("a child that hung has ended, replacing it").text("child", &name))
+            } else {
+                self.journal.died(&name, child.pid, death, snapshot.as_deref(), now)
+            };
+            self.log(notice);
+            if let Some((_, work)) = child.job {
+                self.lost(child.role, work, death);
+            }
+        } else if let Some((_, work)) = child.job {
+            self.lost(child.role, work, Death::Asked);
+        }
+    }
+
+    /// The child that did this work is gone, or will never answer.
+    fn lost(&mut self, role: Role, work: Work, death: Death) {
+        match (role, work) {
+            (_, Work::Fold(snapshot)) => self.fold_lost(snapshot, death),
+            (Role::Send(receiver), Work::Send(flight)) => self.send_lost(receiver, flight, death),
+            (_, Work::Hold { batch, .. }) => self.hold_lost(batch),
+            (_, Work::Load { receiver, entry }) => self.load_lost(receiver, &entry),
+            (_, Work::Drop { receiver, entries }) => self.drop_lost(receiver, entries),
+            (_, Work::Quarantine { receiver, entry }) => self.quarantine_lost(receiver, entry),
+            (_, Work::Release { snapshot, identity }) => {
+                self.spool.release_again(snapshot, identity);
+            }
+            (_, Work::GiveUp { snapshot, reason }) => self.spool.give_up_again(snapshot, reason),
+            (_, Work::Inspect | Work::Send(_)) => {}
+        }
+    }
+
+    /// Kills what is overdue, and abandons what cannot be killed.
+    fn look_at_limits(&mut self) {
+        let now = self.now();
+        for id in self.children.overdue(now) {
+            let Some(child) = self.children.get_mut(id) else { continue };
+            match child.state {
+                State::Starting | State::Running => {
+                    (child.state, child.limit) = (State::Killed, Some(now + KILL_LIMIT));
+                    self.act(Action::Kill(id));
+                }
+                State::Killed => {
+                    (child.state, child.limit) = (State::Abandoned, None);
+                    let (role, pid, job) = (child.role, child.pid, child.job.take());
+                    let name = self.name_of(role);
+                    self.log(
+                        Notice::error(
+                            "a child hangs in the kernel and cannot be killed, going on without \
+                             it until it ends; look at the disk that it uses",
+                        )
+                        .text("child", name)
+                        .field("pid", pid),
+                    );
+                    match role {
+                        Role::Outbox => self.outbox.is_gone(),
+                        Role::Spool => self.spool.is_gone(),
+                        Role::Fold(_) | Role::Send(_) => {}
+                    }
+                    if let Some((_, work)) = job {
+                        self.lost(role, work, Death::Overdue);
+                    }
+                }
+                State::Abandoned => child.limit = None,
+            }
+        }
+    }
+
+    /// Gives orders to all that are idle.
+    fn schedule(&mut self) {
+        if self.phase.is_over() {
+            return;
+        }
+        if self.phase.is_running() {
+            for role in self.children.vacant(self.now()) {
+                let child = ChildId(self.new_id());
+                self.children.start(child, role, self.now.monotonic);
+                self.act(Action::Start { child, role });
+            }
+            self.look();
+        }
+        if self.phase.expects_ends() {
+            return self.look_at_end();
+        }
+        self.assign();
+        self.evict();
+        self.schedule_folds();
+        self.schedule_sends();
+        self.schedule_outbox();
+        self.park();
+        self.schedule_spool();
+        self.look_at_end();
+    }
+}

@@ -1,0 +1,177 @@
+//! The children: who runs, what each does, and until when.
+//!
+//! A seat is a role that must be filled; its child is replaced with growing pauses. A child that
+//! overruns a limit is killed. If the system cannot reap a killed child within [`KILL_LIMIT`], it
+//! hangs in the kernel, mostly on a disk: it is abandoned, its order counts as failed, and its seat
+//! stays empty until the system reaps it, because a replacement would hang at the same place.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use daemon::Backoff;
+use model::Timestamp;
+
+use super::types::{ChildId, Descriptor, OrderId, Role};
+use crate::entry::EntryName;
+
+/// How long a child may take to be ready, which takes milliseconds.
+pub const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long the system may take to reap a killed child.
+pub const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// Pauses before a child is replaced.
+const REPLACE_FIRST: Duration = Duration::from_millis(50);
+const REPLACE_LONGEST: Duration = Duration::from_secs(10);
+
+/// What a child has been ordered to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Work {
+    Fold(Timestamp),
+    Send(Flight),
+    Hold { batch: u64, entry: EntryName, receivers: Vec<usize> },
+    Load { receiver: usize, entry: EntryName },
+    Drop { receiver: usize, entries: Vec<EntryName> },
+    Quarantine { receiver: usize, entry: EntryName },
+    Release { snapshot: Timestamp, identity: u64 },
+    GiveUp { snapshot: Timestamp, reason: String },
+    Inspect,
+}
+
+/// What a send child has in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Flight {
+    /// A batch of the new lane.
+    New(u64),
+    /// A held batch, with the descriptor that it was read into.
+    Held(EntryName, Descriptor),
+    /// Figures about the program itself.
+    Own,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Starting,
+    Running,
+    Killed,
+    Abandoned,
+}
+
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) role: Role,
+    pub(crate) pid: u32,
+    pub(crate) state: State,
+    pub(crate) job: Option<(OrderId, Work)>,
+    pub(crate) ordered_at: Instant,
+    /// When its start, its order or its end is overdue.
+    pub(crate) limit: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    child: Option<ChildId>,
+    start_at: Instant,
+    backoff: Backoff,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Children {
+    seats: BTreeMap<Role, Seat>,
+    children: BTreeMap<ChildId, Child>,
+}
+
+impl Children {
+    pub(crate) fn new(roles: impl IntoIterator<Item = Role>, now: Instant) -> Self {
+        let seat = |role| {
+            let backoff = Backoff::new(REPLACE_FIRST, 2.0, REPLACE_LONGEST);
+            (role, Seat { child: None, start_at: now, backoff })
+        };
+        Self { seats: roles.into_iter().map(seat).collect(), children: BTreeMap::new() }
+    }
+
+    /// Roles whose child is to be started now.
+    pub(crate) fn vacant(&self, now: Instant) -> Vec<Role> {
+        let is_vacant = |seat: &Seat| seat.child.is_none() && now >= seat.start_at;
+        self.seats.iter().filter(|(_, seat)| is_vacant(seat)).map(|(role, _)| *role).collect()
+    }
+
+    pub(crate) fn start(&mut self, id: ChildId, role: Role, now: Instant) {
+        let limit = Some(now + START_LIMIT);
+        let child =
+            Child { role, pid: 0, state: State::Starting, job: None, ordered_at: now, limit };
+        self.children.insert(id, child);
+        if let Some(seat) = self.seats.get_mut(&role) {
+            seat.child = Some(id);
+        }
+    }
+
+    pub(crate) fn get(&self, id: ChildId) -> Option<&Child> {
+        self.children.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ChildId) -> Option<&mut Child> {
+        self.children.get_mut(&id)
+    }
+
+    /// The child of a role, if it runs and has nothing to do.
+    pub(crate) fn idle(&self, role: Role) -> Option<ChildId> {
+        let id = self.seats.get(&role)?.child?;
+        let child = self.children.get(&id)?;
+        (child.state == State::Running && child.job.is_none()).then_some(id)
+    }
+
+    /// The child of a role, if it runs.
+    pub(crate) fn running(&self, role: Role) -> Option<ChildId> {
+        let id = self.seats.get(&role)?.child?;
+        let child = self.children.get(&id)?;
+        (child.state == State::Running).then_some(id)
+    }
+
+    /// Since when the child of a role is busy, if it runs and is.
+    pub(crate) fn busy_since(&self, role: Role) -> Option<Instant> {
+        let id = self.seats.get(&role)?.child?;
+        let child = self.children.get(&id)?;
+        let is_busy = child.state == State::Running && child.job.is_some();
+        is_busy.then_some(child.ordered_at)
+    }
+
+    /// It has done something: the next pause before a replacement is the first again.
+    pub(crate) fn has_worked(&mut self, role: Role) {
+        if let Some(seat) = self.seats.get_mut(&role) {
+            seat.backoff.reset();
+        }
+    }
+
+    /// The system has reaped it. Its seat is to be filled after a pause.
+    pub(crate) fn remove(&mut self, id: ChildId, now: Instant) -> Option<Child> {
+        let child = self.children.remove(&id)?;
+        if let Some(seat) = self.seats.get_mut(&child.role)
+            && seat.child == Some(id)
+        {
+            seat.child = None;
+            seat.start_at = now + seat.backoff.pause();
+        }
+        Some(child)
+    }
+
+    /// Those whose limit is over.
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<ChildId> {
+        let is_overdue = |child: &Child| child.limit.is_some_and(|limit| now >= limit);
+        self.children.iter().filter(|(_, child)| is_overdue(child)).map(|(id, _)| *id).collect()
+    }
+
+    /// When something here is due next.
+    pub(crate) fn deadline(&self, fills_seats: bool) -> Option<Instant> {
+        let limits = self.children.values().filter_map(|child| child.limit);
+        let vacant = self.seats.values().filter(|seat| fills_seats && seat.child.is_none());
+        limits.chain(vacant.map(|seat| seat.start_at)).min()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ChildId> {
+        self.children.keys().copied().collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Child> {
+        self.children.values()
+    }
+}

@@ -1,0 +1,130 @@
+//! The end: what is folded is delivered or held, within a limit; what is not begun stays in the
+//! spool.
+
+use std::time::{Duration, Instant};
+
+use super::children::Work;
+use super::notice::Notice;
+use super::types::{Action, Failure, Role};
+use super::{ChildId, Core};
+
+/// How long folds in hand may go on.
+pub(crate) const FOLD_GRACE: Duration = Duration::from_secs(5);
+/// How long idle children have to end.
+const CHILD_GRACE: Duration = Duration::from_secs(1);
+
+/// Where the program stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// Batches in memory are delivered or held.
+    Draining {
+        folds_until: Instant,
+        until: Instant,
+    },
+    /// The children end.
+    Closing {
+        until: Instant,
+    },
+    Over,
+}
+
+impl Phase {
+    pub(super) const fn is_running(self) -> bool {
+        matches!(self, Self::Running)
+    }
+
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    pub(super) const fn expects_ends(self) -> bool {
+        matches!(self, Self::Closing { .. } | Self::Over)
+    }
+
+    pub(super) const fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Running | Self::Over => None,
+            Self::Draining { folds_until, .. } => Some(folds_until),
+            Self::Closing { until } => Some(until),
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn shutdown(&mut self, signal: &'static str) {
+        if !self.phase.is_running() {
+            return;
+        }
+        let waiting = self.queue.len();
+        let notice = Notice::info("ending: finishing what the workers hold");
+        self.log(notice.text("signal", signal).field("waiting", waiting));
+        self.act(Action::Stopping);
+        let folds_until = self.now() + FOLD_GRACE.min(self.settings.fold_limit);
+        let graces = self.receivers.iter().map(|receiver| receiver.settings.end_grace);
+        let until = folds_until + graces.max().unwrap_or_default();
+        self.phase = Phase::Draining { folds_until, until };
+    }
+
+    /// Ends the program because a child can never start.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        for child in self.children.ids() {
+            self.act(Action::Kill(child));
+        }
+        self.act(Action::End(Err(failure)));
+        self.phase = Phase::Over;
+    }
+
+    pub(super) fn look_at_end(&mut self) {
+        let now = self.now();
+        match self.phase {
+            Phase::Running | Phase::Over => {}
+            Phase::Draining { folds_until, until } => {
+                let is_folding = self.queue.folding() > 0 && now < folds_until;
+                let is_owing = self.batches.values().any(|batch| !batch.owed.is_empty());
+                let is_busy = is_folding || is_owing || self.is_disk_busy();
+                if is_busy && now < until {
+                    if now >= folds_until {
+                        self.phase = Phase::Draining { folds_until: until, until };
+                    }
+                    return;
+                }
+                for child in self.children.ids() {
+                    self.hang_up(child);
+                }
+                self.phase = Phase::Closing { until: now + CHILD_GRACE };
+            }
+            Phase::Closing { until } => {
+                let is_done = self.children.iter().next().is_none();
+                if !is_done && now < until {
+                    return;
+                }
+                for child in self.children.ids() {
+                    self.act(Action::Kill(child));
+                }
+                let waiting = self.queue.len();
+                self.log(Notice::info("ended").field("waiting", waiting));
+                self.act(Action::End(Ok(())));
+                self.phase = Phase::Over;
+            }
+        }
+    }
+
+    /// A child with an order is not waited for: what it holds is held on the disk, or comes again.
+    fn hang_up(&mut self, child: ChildId) {
+        let is_idle = self.children.get(child).is_some_and(|child| child.job.is_none());
+        self.act(if is_idle { Action::Hangup(child) } else { Action::Kill(child) });
+    }
+
+    /// Whether a snapshot is still to be released, or a settled batch to be dropped.
+    fn is_disk_busy(&self) -> bool {
+        let is_at_work = self.children.iter().any(|child| {
+            let work = child.job.as_ref().map(|(_, work)| work);
+            matches!(work, Some(Work::Release { .. } | Work::Drop { .. } | Work::Hold { .. }))
+        });
+        let has_spool = self.children.running(Role::Spool).is_some();
+        is_at_work
+            || (has_spool && self.spool.releases() > 0 && !self.spool.is_stuck())
+            || self.outbox.has_drops() && self.children.running(Role::Outbox).is_some()
+    }
+}

@@ -1,0 +1,241 @@
+//! Which snapshot is folded next.
+//!
+//! Snapshots go oldest first, each once, however often the feed names them. A snapshot whose fold
+//! child died is folded again alone, so that it takes no others with it and is not blamed for them.
+//! One that ends its child again and again, or can never be folded, is given up.
+
+use std::collections::{BTreeSet, HashMap};
+
+use model::Timestamp;
+
+use super::types::Death;
+
+/// Snapshots that may wait here; the feed keeps further names back.
+pub const WAITING_MAX: usize = 1024;
+/// How often a snapshot is begun whose fold child crashed or hung.
+pub const CRASHES_MAX: u32 = 2;
+/// How often a snapshot is begun whose fold child was killed from outside.
+pub const KILLS_MAX: u32 = 5;
+/// How often a snapshot is begun that cannot be read.
+pub const UNREADABLE_MAX: u32 = 10;
+
+/// What becomes of a snapshot that was not folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Retry,
+    GiveUp,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    crashes: u32,
+    kills: u32,
+    unreadable: u32,
+}
+
+impl Attempts {
+    const fn ended_a_child(&self) -> bool {
+        self.crashes + self.kills > 0
+    }
+}
+
+/// The snapshots that the core knows.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: BTreeSet<Timestamp>,
+    /// Every known snapshot: waiting, being folded, or folded and still in the spool.
+    known: HashMap<Timestamp, Attempts>,
+    folding: BTreeSet<Timestamp>,
+    /// A snapshot that is folded alone.
+    alone: Option<Timestamp>,
+}
+
+impl Queue {
+    /// Whether the feed may name more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.len() < WAITING_MAX
+    }
+
+    /// How many wait or are being folded.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.folding.len()
+    }
+
+    pub(crate) fn folding(&self) -> usize {
+        self.folding.len()
+    }
+
+    /// Adds a snapshot; false if it is known already.
+    pub(crate) fn add(&mut self, snapshot: Timestamp) -> bool {
+        if self.known.contains_key(&snapshot) {
+            return false;
+        }
+        self.known.insert(snapshot.clone(), Attempts::default());
+        self.waiting.insert(snapshot)
+    }
+
+    /// The oldest that waits and for which `may` holds, if it may begin beside those that are
+    /// being folded.
+    pub(crate) fn next(&self, may: impl Fn(&Timestamp) -> bool) -> Option<&Timestamp> {
+        if self.alone.is_some() {
+            return None;
+        }
+        let oldest = self.waiting.iter().find(|snapshot| may(snapshot))?;
+        let ended_a_child = self.known.get(oldest).is_some_and(Attempts::ended_a_child);
+        (!ended_a_child || self.folding.is_empty()).then_some(oldest)
+    }
+
+    pub(crate) fn begin(&mut self, snapshot: &Timestamp) {
+        self.waiting.remove(snapshot);
+        self.folding.insert(snapshot.clone());
+        if self.known.get(snapshot).is_some_and(Attempts::ended_a_child) {
+            self.alone = Some(snapshot.clone());
+        }
+    }
+
+    /// It is folded, or stays in the spool for another reason: it is known and does not wait.
+    pub(crate) fn leave(&mut self, snapshot: &Timestamp) {
+        self.folding.remove(snapshot);
+        if self.alone.as_ref() == Some(snapshot) {
+            self.alone = None;
+        }
+    }
+
+    /// One that was left waits again.
+    pub(crate) fn requeue(&mut self, snapshot: &Timestamp) {
+        self.leave(snapshot);
+        if self.known.contains_key(snapshot) {
+            self.waiting.insert(snapshot.clone());
+        }
+    }
+
+    /// It is in the spool no more.
+    pub(crate) fn forget(&mut self, snapshot: &Timestamp) {
+        self.leave(snapshot);
+        self.waiting.remove(snapshot);
+        self.known.remove(snapshot);
+    }
+
+    /// It could not be read.
+    pub(crate) fn unreadable(&mut self, snapshot: &Timestamp) -> Verdict {
+        self.leave(snapshot);
+        let attempts = self.known.entry(snapshot.clone()).or_default();
+        attempts.unreadable += 1;
+        if attempts.unreadable >= UNREADABLE_MAX { Verdict::GiveUp } else { Verdict::Retry }
+    }
+
+    /// Its fold child died. It waits again unless it is to be given up.
+    pub(crate) fn died(&mut self, snapshot: &Timestamp, death: Death) -> Verdict {
+        self.leave(snapshot);
+        let attempts = self.known.entry(snapshot.clone()).or_default();
+        let is_last = match death {
+            Death::Crashed | Death::Overdue => {
+                attempts.crashes += 1;
+                attempts.crashes >= CRASHES_MAX
+            }
+            Death::Killed => {
+                attempts.kills += 1;
+                attempts.kills >= KILLS_MAX
+            }
+            // It had not begun the snapshot.
+            Death::Asked => false,
+        };
+        if is_last {
+            return Verdict::GiveUp;
+        }
+        self.waiting.insert(snapshot.clone());
+        Verdict::Retry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::of_seconds(seconds)
+    }
+
+    fn queue(seconds: &[u64]) -> Queue {
+        let mut queue = Queue::default();
+        for second in seconds {
+            queue.add(at(*second));
+        }
+        queue
+    }
+
+    fn begin(queue: &mut Queue) -> u64 {
+        let snapshot = queue.next(|_| true).unwrap().clone();
+        queue.begin(&snapshot);
+        snapshot.seconds()
+    }
+
+    #[test]
+    fn oldest_first_and_each_once() {
+        let mut queue = queue(&[10, 9, 100, 9]);
+        assert_eq!([begin(&mut queue), begin(&mut queue)], [9, 10]);
+        assert!(!queue.add(at(9)), "it is being folded");
+        queue.forget(&at(9));
+        assert!(queue.add(at(9)), "it came again after it had left the spool");
+        assert_eq!(queue.len(), 3);
+    }
+
+    #[test]
+    fn one_that_may_not_begin_lets_others_pass() {
+        let queue = queue(&[1, 2]);
+        assert_eq!(queue.next(|snapshot| *snapshot != at(1)), Some(&at(2)));
+    }
+
+    #[test]
+    fn a_snapshot_whose_child_crashed_is_folded_alone_and_then_given_up() {
+        let mut queue = queue(&[1, 2, 3]);
+        begin(&mut queue);
+        begin(&mut queue);
+        assert_eq!(queue.died(&at(1), Death::Crashed), Verdict::Retry);
+        assert_eq!(queue.next(|_| true), None, "2 is still being folded");
+        queue.forget(&at(2));
+        assert_eq!(begin(&mut queue), 1);
+        assert_eq!(queue.next(|_| true), None, "1 is folded alone");
+        assert_eq!(queue.died(&at(1), Death::Overdue), Verdict::GiveUp);
+        assert_eq!(begin(&mut queue), 3);
+    }
+
+    #[test]
+    fn a_child_killed_from_outside_says_little_and_one_that_was_asked_to_end_nothing() {
+        let mut queue = queue(&[1]);
+        for _ in 1..KILLS_MAX {
+            begin(&mut queue);
+            assert_eq!(queue.died(&at(1), Death::Killed), Verdict::Retry);
+            begin(&mut queue);
+            assert_eq!(queue.died(&at(1), Death::Asked), Verdict::Retry);
+        }
+        begin(&mut queue);
+        assert_eq!(queue.died(&at(1), Death::Killed), Verdict::GiveUp);
+        assert!(!queue.add(at(1)), "a list of the spool does not bring it back");
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_holds_nobody_up_and_is_given_up_after_some_tries() {
+        let mut queue = queue(&[1, 2]);
+        for _ in 1..UNREADABLE_MAX {
+            assert_eq!(begin(&mut queue), 1);
+            assert_eq!(queue.unreadable(&at(1)), Verdict::Retry);
+            assert_eq!(queue.next(|_| true), Some(&at(2)), "1 does not wait");
+            queue.requeue(&at(1));
+        }
+        begin(&mut queue);
+        assert_eq!(queue.unreadable(&at(1)), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let mut queue = Queue::default();
+        for second in 0..WAITING_MAX as u64 {
+            assert!(queue.has_room());
+            queue.add(at(second));
+        }
+        assert!(!queue.has_room());
+        begin(&mut queue);
+        assert!(queue.has_room());
+    }
+}

@@ -1,0 +1,296 @@
+//! One receiver as the core sees it: its circuit, its two lanes, and the index of its outbox.
+//!
+//! The new lane has batches in memory, the backlog has held ones. A batch can be in both: it was
+//! held while it waited in the new lane. Then the new lane sends it, and the backlog skips it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use model::{SnapshotId, Timestamp};
+
+use super::children::Flight;
+use super::circuit::{Circuit, CircuitSettings};
+use super::types::Descriptor;
+use crate::entry::EntryName;
+
+/// What the core needs to know of a receiver.
+#[derive(Debug, Clone)]
+pub struct ReceiverSettings {
+    /// Its section, which is its folder in the outbox too.
+    pub name: String,
+    /// What its own statistics begin with.
+    pub prefix: String,
+    /// When it is tried again.
+    pub circuit: CircuitSettings,
+    /// Bytes that its outbox may take.
+    pub outbox_bytes: u64,
+    /// Points that its outbox may hold.
+    pub outbox_points: Option<u64>,
+    /// Points per second that leave its outbox; 0 is no limit.
+    pub replay_rate: u64,
+    /// Whether a batch that is held for it must outlive a power cut.
+    pub sync: bool,
+    /// How long one batch may be in flight.
+    pub send_limit: Duration,
+    /// How long a batch in flight is waited for when the program ends.
+    pub end_grace: Duration,
+}
+
+/// How often a batch may kill its sender before it is set aside.
+pub const SENDER_DEATHS_MAX: u32 = 2;
+/// How often a receiver may reject a batch before it is set aside.
+pub const REJECTIONS_MAX: u32 = 3;
+/// Pause before a held batch that cannot be read is read again.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A held batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) size_bytes: u64,
+    /// The new lane has the batch too.
+    pub(crate) is_in_memory: bool,
+    pub(crate) deaths: u32,
+    pub(crate) rejections: u32,
+}
+
+impl Entry {
+    pub(crate) const fn new(size_bytes: u64, is_in_memory: bool) -> Self {
+        Self { size_bytes, is_in_memory, deaths: 0, rejections: 0 }
+    }
+}
+
+/// A held batch on its way to the send child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Empty,
+    Loading(EntryName),
+    Loaded(EntryName, Descriptor),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) settings: ReceiverSettings,
+    pub(crate) circuit: Circuit,
+    pub(crate) lane: VecDeque<u64>,
+    index: BTreeMap<EntryName, Entry>,
+    bytes: u64,
+    points: u64,
+    /// Held batches that could not be read, and when they are read again.
+    unreadable: BTreeMap<EntryName, Instant>,
+    pub(crate) flight: Option<Flight>,
+    pub(crate) stage: Stage,
+    /// The last batch that was sent came from the backlog.
+    pub(crate) sent_backlog: bool,
+    /// When replay-rate allows the next held batch.
+    pub(crate) replay_at: Instant,
+    pub(crate) own: Option<(Timestamp, Vec<(String, u64)>)>,
+    pub(crate) down_since: Option<Instant>,
+    pub(crate) dropped_points: u64,
+    pub(crate) failures: u64,
+}
+
+impl Receiver {
+    pub(crate) fn new(settings: &ReceiverSettings, now: Instant) -> Self {
+        Self {
+            circuit: Circuit::new(&settings.circuit),
+            settings: settings.clone(),
+            lane: VecDeque::new(),
+            index: BTreeMap::new(),
+            bytes: 0,
+            points: 0,
+            unreadable: BTreeMap::new(),
+            flight: None,
+            stage: Stage::Empty,
+            sent_backlog: false,
+            replay_at: now,
+            own: None,
+            down_since: None,
+            dropped_points: 0,
+            failures: 0,
+        }
+    }
+
+    /// Whether a new batch may go to it: it is up, or a probe is due for which it has no held
+    /// batch.
+    pub(crate) fn may_take_new(&self, now: Instant, is_outbox_running: bool) -> bool {
+        if !self.circuit.is_down() {
+            return true;
+        }
+        let has_probe =
+            self.stage != Stage::Empty || (is_outbox_running && self.next_held(now).is_some());
+        self.circuit.allows(now) && self.flight.is_none() && self.lane.is_empty() && !has_probe
+    }
+
+    /// Whether a held batch is to be read for it now.
+    pub(crate) fn wants_held(&self, now: Instant) -> bool {
+        let is_busy = matches!(self.flight, Some(Flight::Held(..)));
+        self.stage == Stage::Empty && !is_busy && now >= self.replay_at && self.circuit.allows(now)
+    }
+
+    /// The batch of the new lane that is in flight.
+    pub(crate) const fn flying(&self) -> Option<u64> {
+        match self.flight {
+            Some(Flight::New(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Whether it has nothing in memory.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lane.is_empty() && self.flight.is_none()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) const fn points(&self) -> u64 {
+        self.points
+    }
+
+    pub(crate) fn oldest(&self) -> Option<&EntryName> {
+        self.index.keys().next()
+    }
+
+    pub(crate) fn insert(&mut self, name: EntryName, entry: Entry) {
+        self.bytes += entry.size_bytes;
+        self.points = self.points.saturating_add(name.points);
+        if let Some(before) = self.index.insert(name.clone(), entry) {
+            self.subtract(&name, &before);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, name: &EntryName) -> Option<Entry> {
+        let entry = self.index.remove(name)?;
+        self.unreadable.remove(name);
+        self.subtract(name, &entry);
+        Some(entry)
+    }
+
+    fn subtract(&mut self, name: &EntryName, entry: &Entry) {
+        self.bytes = self.bytes.saturating_sub(entry.size_bytes);
+        self.points = self.points.saturating_sub(name.points);
+    }
+
+    pub(crate) fn entry_mut(&mut self, name: &EntryName) -> Option<&mut Entry> {
+        self.index.get_mut(name)
+    }
+
+    /// Forgets the index, to be filled anew from a list of the outbox.
+    pub(crate) fn clear_index(&mut self) {
+        self.index.clear();
+        self.unreadable.clear();
+        (self.bytes, self.points) = (0, 0);
+    }
+
+    /// The largest number of a batch of this second; 0 if there is none.
+    pub(crate) fn last_number(&self, seconds: u64) -> u32 {
+        let of_second = self.of_second(seconds);
+        of_second.map(|(name, _)| name.number).max().unwrap_or(0)
+    }
+
+    fn of_second(&self, seconds: u64) -> impl Iterator<Item = (&EntryName, &Entry)> {
+        // The order is by seconds first, so a name without a number begins the second.
+        let begin = EntryName {
+            timestamp: Timestamp::of_seconds(seconds),
+            origin: 0,
+            serial: 0,
+            number: 0,
+            points: 0,
+        };
+        self.index.range(begin..).take_while(move |(name, _)| name.timestamp.seconds() == seconds)
+    }
+
+    /// Whether a held batch of the same origin and second must go before this one.
+    pub(crate) fn has_predecessor(&self, id: &SnapshotId, own: Option<&EntryName>) -> bool {
+        let mut of_second = self.of_second(id.timestamp.seconds());
+        of_second
+            .any(|(name, entry)| name.shares_second(id) && Some(name) != own && !entry.is_in_memory)
+    }
+
+    /// Held batches of the same snapshot that nothing has in its hands: a newer one replaces them.
+    pub(crate) fn replaced_by(&self, id: &SnapshotId, newer: &EntryName) -> Vec<EntryName> {
+        let of_second = self.of_second(id.timestamp.seconds());
+        let is_replaced = |name: &EntryName, entry: &Entry| {
+            name.is_of(id) && name < newer && !entry.is_in_memory && !self.is_in_hand(name)
+        };
+        of_second.filter(|(n, e)| is_replaced(n, e)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether the send child has it, or it is being read for the send child.
+    pub(crate) fn is_in_hand(&self, name: &EntryName) -> bool {
+        let in_flight = matches!(&self.flight, Some(Flight::Held(held, _)) if held == name);
+        in_flight
+            || match &self.stage {
+                Stage::Empty => false,
+                Stage::Loading(staged) | Stage::Loaded(staged, _) => staged == name,
+            }
+    }
+
+    /// The held batch that is to be sent next: the oldest that can be read, in the order of its
+    /// second.
+    pub(crate) fn next_held(&self, now: Instant) -> Option<&EntryName> {
+        let mut blocked: Option<(u64, u32)> = None;
+        for (name, entry) in &self.index {
+            let key = (name.timestamp.seconds(), name.origin);
+            if blocked == Some(key) {
+                continue;
+            }
+            let is_waiting = self.unreadable.get(name).is_some_and(|at| now < *at);
+            if !is_waiting && !entry.is_in_memory && !self.is_in_hand(name) {
+                return Some(name);
+            }
+            blocked = Some(key);
+        }
+        None
+    }
+
+    /// When a held batch that cannot be read now is read again.
+    pub(crate) fn reread_at(&self) -> Option<Instant> {
+        self.unreadable.values().min().copied()
+    }
+
+    pub(crate) fn unreadable(&mut self, name: &EntryName, now: Instant) {
+        if self.index.contains_key(name) {
+            self.unreadable.insert(name.clone(), now + UNREADABLE_PAUSE);
+        }
+    }
+
+    /// Takes the oldest held batches out of the index until it keeps to its bounds. One batch
+    /// always stays, because a bound below the size of a batch would keep nothing at all.
+    pub(crate) fn trim(&mut self) -> Vec<EntryName> {
+        let mut trimmed = Vec::new();
+        while self.index.len() > 1 && self.is_over_bound() {
+            let is_free =
+                |name: &EntryName, entry: &Entry| !entry.is_in_memory && !self.is_in_hand(name);
+            let mut free = self.index.iter().filter(|(name, entry)| is_free(name, entry));
+            let Some(oldest) = free.next().map(|(name, _)| name.clone()) else { break };
+            self.remove(&oldest);
+            trimmed.push(oldest);
+        }
+        trimmed
+    }
+
+    fn is_over_bound(&self) -> bool {
+        self.bytes > self.settings.outbox_bytes
+            || self.settings.outbox_points.is_some_and(|most| self.points > most)
+    }
+
+    /// A held batch has left the outbox: replay-rate sets the time of the next one.
+    pub(crate) fn pace(&mut self, points: u64, now: Instant) {
+        if self.settings.replay_rate > 0 {
+            let seconds = points as f64 / self.settings.replay_rate as f64;
+            let pause = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(3600));
+            self.replay_at = now + pause;
+        }
+    }
+}

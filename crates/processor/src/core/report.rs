@@ -1,0 +1,99 @@
+//! What the program says about itself: everything that is lost, refused, waiting or late.
+//!
+//! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,WorkerRestarts,
+//! FailedSnapshots}` and, for each receiver under its prefix, `{OutboxMetrics,OutboxBytes,
+//! OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`. The last two and the first two
+//! of the others count from the start. These figures have no snapshot: only the newest are sent,
+//! and none are ever held.
+
+use model::Timestamp;
+
+use super::Core;
+use super::types::Action;
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Children that died or were killed and were replaced.
+    pub(super) restarts: u64,
+    pub(super) failed_snapshots: u64,
+}
+
+impl Core {
+    /// Does what is due each look-interval.
+    pub(super) fn look(&mut self) {
+        let now = self.now();
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + self.settings.look_interval;
+        self.retry_lingering();
+        self.spool.wants_inspection = true;
+        self.report();
+    }
+
+    fn report(&mut self) {
+        let figures = self.figures();
+        let timestamp = Timestamp::of_seconds(self.now.epoch_seconds);
+        for receiver in &mut self.receivers {
+            receiver.own = Some((timestamp.clone(), figures.clone()));
+        }
+        let points: u64 = self.receivers.iter().map(super::Receiver::points).sum();
+        let down: Vec<_> = self.receivers.iter().filter(|r| r.circuit.is_down()).collect();
+        let state = match down.as_slice() {
+            [] => "all receivers are up".to_owned(),
+            down => {
+                let names: Vec<_> = down.iter().map(|r| r.settings.name.as_str()).collect();
+                format!("down: {}", names.join(", "))
+            }
+        };
+        let waiting = self.spool.waiting;
+        let status = format!("{waiting} snapshots wait, {points} metrics in the outbox, {state}");
+        self.act(Action::Status(status));
+    }
+
+    fn figures(&self) -> Vec<(String, u64)> {
+        let now = self.now.epoch_seconds;
+        let age = |timestamp: Option<&Timestamp>| {
+            timestamp.map_or(0, |timestamp| now.saturating_sub(timestamp.seconds()))
+        };
+        let mut figures: Vec<(String, u64)> = [
+            ("SpoolSize", self.spool.waiting),
+            ("SnapshotAgeSeconds", age(self.spool.oldest.as_ref())),
+            ("UndeletedSnapshots", self.spool.undeleted),
+            ("WorkerRestarts", self.counts.restarts),
+            ("FailedSnapshots", self.counts.failed_snapshots),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        for receiver in &self.receivers {
+            let oldest = receiver.oldest().map(|entry| &entry.timestamp);
+            let of_receiver = [
+                ("OutboxMetrics", receiver.points()),
+                ("OutboxBytes", receiver.bytes()),
+                ("OutboxAgeSeconds", age(oldest)),
+                ("ReceiverUp", u64::from(!receiver.circuit.is_down())),
+                ("DroppedMetrics", receiver.dropped_points),
+                ("DeliveryFailures", receiver.failures),
+            ];
+            let prefix = &receiver.settings.prefix;
+            figures.extend(of_receiver.map(|(name, value)| (format!("{prefix}{name}"), value)));
+        }
+        figures
+    }
+
+    /// Points that a receiver never gets, since the start.
+    #[must_use]
+    pub fn dropped_points(&self, receiver: usize) -> u64 {
+        self.receivers.get(receiver).map_or(0, |receiver| receiver.dropped_points)
+    }
+}
+
+impl Core {
+    /// How things stand, for a simulator that is not at rest.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Self { queue, batches, parked, spool, outbox, phase, .. } = self;
+        format!("{phase:?} {queue:?} {batches:?} {parked:?} {spool:?} {outbox:?}")
+    }
+}

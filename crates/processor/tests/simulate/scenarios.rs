@@ -1,0 +1,51 @@
+//! Runs with faults that are chosen and not drawn.
+
+use std::time::Duration;
+
+use crate::faults::Fault;
+use crate::world::{Plan, World};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A plan without chance faults and with snapshots that can all be folded.
+fn calm(seed: u64, faults: Vec<(Duration, Fault)>) -> Plan {
+    Plan {
+        receivers: 3,
+        workers: 2,
+        interval: seconds(1),
+        outbox_bytes: u64::MAX,
+        trouble: 0,
+        faults,
+        prompt: Some(0),
+        ..Plan::random(seed)
+    }
+}
+
+/// A healthy receiver has each snapshot within a second, whatever the others and the disk do.
+#[test]
+fn a_healthy_receiver_waits_for_nobody() {
+    let down = Fault::ReceiverDown(1);
+    let slow = Fault::ReceiverSlow(2);
+    for disk in [Fault::OutboxWorks, Fault::OutboxFull, Fault::OutboxHangs] {
+        let faults = vec![(seconds(5), down), (seconds(10), slow), (seconds(15), disk)];
+        for seed in 1..40 {
+            let verdict = World::run(&calm(seed, faults.clone()));
+            assert_eq!(verdict, Ok(()), "{disk:?}, seed {seed}");
+        }
+    }
+}
+
+/// A clock that is set back while a receiver is down: both snapshots of a second arrive, in order.
+#[test]
+fn two_snapshots_of_one_second_both_arrive() {
+    let faults = vec![
+        (seconds(5), Fault::ReceiverDown(1)),
+        (seconds(30), Fault::ClockBack { seconds: 20 }),
+        (seconds(90), Fault::ReceiverUp(1)),
+    ];
+    for seed in 1..40 {
+        assert_eq!(World::run(&calm(seed, faults.clone())), Ok(()), "seed {seed}");
+    }
+}

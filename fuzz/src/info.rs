@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use config::Selection;
 use fold::{Input, Tables};
 use libfuzzer_sys::fuzz_target;
-use model::{Subject, Value};
+use model::section::{Subject, Value};
 
 const WHOLE: &str = "Name: HAProxy\nProcess_num: 1\nIdle_pct: 90\nCurrConns: 5\nMaxconn: 20\n\n";
 

@@ -5,7 +5,7 @@
 //! of 64-bit counters do not wrap: a column in which they might is folded by hand, in 128 bits.
 
 use model::catalog::Fold;
-use model::{Column, Values};
+use model::section::{Column, Values};
 use polars::frame::group_by::{GroupsIdx, GroupsType};
 use polars::polars_utils::idx_vec::IdxVec;
 use polars::prelude::{Column as Series, Int64Chunked, IntoColumn, PolarsError};

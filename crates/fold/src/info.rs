@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use model::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold};
-use model::{Column, Names, Part, Section, Subject, clean};
+use model::section::{Column, Names, Part, Section, Subject, clean};
 
 use crate::cells::Cells;
 use crate::fold::{Refused, Table};
@@ -129,9 +129,9 @@ fn percentage_columns(
 
 fn value_of(columns: &[Column], key: &str, row: usize) -> Option<i128> {
     match columns.iter().find(|column| column.name == key)?.get(row)? {
-        model::Value::Integer(value) => Some(value.into()),
-        model::Value::Wide(value) => Some(value),
-        model::Value::Decimal(_) | model::Value::Milliseconds(_) => None,
+        model::section::Value::Integer(value) => Some(value.into()),
+        model::section::Value::Wide(value) => Some(value),
+        model::section::Value::Decimal(_) | model::section::Value::Milliseconds(_) => None,
     }
 }
 

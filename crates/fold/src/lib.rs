@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use daemon::file::Fault;
 use model::catalog::{Choice, Fold, Kind};
-use model::{Column, Names, Part, Section, Subject};
+use model::section::{Column, Names, Part, Section, Subject};
 use thiserror::Error;
 
 use crate::codes::Codes;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use haproxystats_fold::{Damage, Input, Tables};
 use model::catalog::{Choice, Fold, Kind};
-use model::{Section, Subject, Value};
+use model::section::{Section, Subject, Value};
 
 use tempfile::TempDir;
 

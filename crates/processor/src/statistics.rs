@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use daemon::Clock;
-use model::{Batch, Column, Part, Section, Subject, Values};
+use model::section::{Batch, Column, Part, Section, Subject, Values};
 use spool::cycle::Cycle;
 
 /// A stopwatch over the parts of a snapshot.

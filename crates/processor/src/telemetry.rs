@@ -6,7 +6,7 @@
 //! LocalStoreFailures}`, which count from the start of the program. While a receiver is down
 //! nothing is sent: the counts follow when it is back.
 
-use model::{Column, Part, Section, Subject};
+use model::section::{Column, Part, Section, Subject};
 
 /// Counts since the start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +79,8 @@ mod tests {
         assert_eq!((section.count(), section.names.len()), (12, 1));
         let value =
             |name: &str| section.columns.iter().find(|c| c.name == name).and_then(|c| c.get(0));
-        assert_eq!(value("DroppedMetrics"), Some(model::Value::Integer(7)));
-        assert_eq!(value("ReceiverUp"), Some(model::Value::Integer(1)));
+        assert_eq!(value("DroppedMetrics"), Some(model::section::Value::Integer(7)));
+        assert_eq!(value("ReceiverUp"), Some(model::section::Value::Integer(1)));
     }
 
     #[test]

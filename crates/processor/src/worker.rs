@@ -11,7 +11,7 @@ use std::path::Path;
 use config::PartialInput;
 use daemon::{Clock, remedy, shutdown};
 use fold::{Damage, Input, Oddity, Tables};
-use model::Batch;
+use model::section::Batch;
 use receivers::plaintext::{BatchLines, Paths, shortened_names};
 use receivers::{Delivery, Dispatcher, outbox};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};

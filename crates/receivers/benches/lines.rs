@@ -9,7 +9,7 @@ use std::io::BufRead;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use haproxystats_receivers::plaintext::{BatchLines, Paths};
 use haproxystats_receivers::{Lines, outbox};
-use model::{Batch, Column, Names, Part, Section, Subject, Values};
+use model::section::{Batch, Column, Names, Part, Section, Subject, Values};
 
 const SERVERS: usize = 2_000;
 const COLUMNS: usize = 30;

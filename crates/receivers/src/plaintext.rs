@@ -9,7 +9,7 @@ mod part;
 use std::io::Write;
 
 use model::groups::Groups;
-use model::{Section, Subject, Values, clean, groups};
+use model::section::{Section, Subject, Values, clean, groups};
 
 pub use batch::BatchLines;
 pub use part::{PART_MAX_BYTES, shortened_names};
@@ -272,7 +272,7 @@ fn push_decimal(value: f64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use model::{Column, Names, Part};
+    use model::section::{Column, Names, Part};
     use proptest::prelude::{any, proptest};
 
     use super::*;

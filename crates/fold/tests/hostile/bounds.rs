@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
-use model::Value;
+use model::section::Value;
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::workbench::{HEADER, Metrics, Snapshot, config};

@@ -1,6 +1,6 @@
 //! Answers to `show info` that are none, or only in part.
 
-use model::Value;
+use model::section::Value;
 
 use crate::workbench::{Snapshot, VERSIONS, everything, info_dump};
 

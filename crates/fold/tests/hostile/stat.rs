@@ -1,6 +1,6 @@
 //! Answers to `show stat` that are none, or only in part.
 
-use model::Value;
+use model::section::Value;
 
 use crate::twin;
 use crate::workbench::{HEADER, Snapshot, VERSIONS, config, everything, stat_dump};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Selection, Tables};
 use model::catalog::{Choice, Fold, Kind, Nature, nature};
-use model::{Section, Subject, Value, clean};
+use model::section::{Section, Subject, Value, clean};
 
 /// What a metric must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use haproxystats_fold::{Damage, Input, Tables};
-use model::Value;
+use model::section::Value;
 use tempfile::TempDir;
 
 use crate::twin;

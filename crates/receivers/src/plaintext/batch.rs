@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use model::Batch;
+use model::section::Batch;
 
 use super::{Paths, SectionLines};
 use crate::Lines;
@@ -102,7 +102,7 @@ impl<'a, I: Iterator<Item = SectionLines<'a>>> Read for Chunks<'a, I> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Column, Names, Section, Values};
+    use model::section::{Column, Names, Section, Values};
 
     use super::*;
     use crate::plaintext::encode;

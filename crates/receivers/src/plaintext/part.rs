@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use model::Batch;
+use model::section::Batch;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of a part; `.wsp` comes behind the last one.
@@ -46,7 +46,7 @@ const FOUND_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use model::{Names, Part, Section, Subject};
+    use model::section::{Names, Part, Section, Subject};
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     use super::*;

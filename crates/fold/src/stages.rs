@@ -5,7 +5,7 @@
 use model::catalog::{Choice, Kind};
 
 use crate::codes::{Codes, Key};
-use crate::fold::Table;
+use crate::fold::Frame;
 use crate::rows::{Buffer, Wanted};
 use crate::stat::{AllCodes, AllRows, Rows};
 
@@ -84,8 +84,8 @@ pub fn codes(keys: &[Vec<u8>], rounds: usize) -> u32 {
 #[must_use]
 pub fn fold(Read(rows): Read) -> usize {
     let plan = rows.servers.plan.clone();
-    let table = Table::new(rows.servers);
-    let folded = table.fold(&table.codes, &plan);
+    let frame = Frame::new(rows.servers);
+    let folded = frame.fold(&frame.codes, &plan);
     assert!(folded.is_ok(), "{folded:?}");
     folded.map_or(0, |folded| folded.codes.len() * folded.columns.len())
 }

@@ -219,6 +219,40 @@ pub const DAEMON_GAUGES: &[&str] = &[
     "ZlibMemUsage",
 ];
 
+/// Keys of `show info` that only grow.
+const DAEMON_COUNTERS: &[&str] =
+    &["CumConns", "CumReq", "CumSslConns", "SslCacheLookups", "SslCacheMisses"];
+
+/// Keys of `show info` that are a highest value so far.
+const DAEMON_MAXIMA: &[&str] =
+    &["MaxConnRate", "MaxSessRate", "MaxSslRate", "SslBackendMaxKeyRate", "SslFrontendMaxKeyRate"];
+
+/// What a key of `show info` is, as `show info typed` tells it, of those that are read.
+///
+/// ```
+/// use haproxystats_model::Nature;
+/// use haproxystats_model::catalog::daemon_nature;
+///
+/// assert_eq!(daemon_nature("ConnRate"), Nature::Rate);
+/// assert_eq!(daemon_nature("Maxconn"), Nature::Limit);
+/// ```
+#[must_use]
+pub fn daemon_nature(key: &str) -> Nature {
+    if DAEMON_COUNTERS.contains(&key) {
+        Nature::Counter
+    } else if DAEMON_MAXIMA.contains(&key) {
+        Nature::Maximum
+    } else if DAEMON_GAUGES.contains(&key) {
+        if key.contains("Rate") || key.contains("Bps") { Nature::Rate } else { Nature::Gauge }
+    } else if key == "Uptime_sec" {
+        Nature::Duration
+    } else if key.ends_with("_pct") {
+        Nature::Gauge
+    } else {
+        Nature::Limit
+    }
+}
+
 /// Percentages: name, the key that is used, the key that limits it.
 pub const DAEMON_PERCENTAGES: &[(&str, &str, &str)] = &[
     ("ConnPercentage", "CurrConns", "Maxconn"),
@@ -335,6 +369,17 @@ mod tests {
     #[test]
     fn every_gauge_of_the_daemon_is_one_of_its_keys() {
         assert!(DAEMON_GAUGES.iter().all(|key| DAEMON_SUMS.contains(key)));
+    }
+
+    #[test]
+    fn counters_and_maxima_of_the_daemon_are_its_keys() {
+        let named = DAEMON_COUNTERS.iter().chain(DAEMON_MAXIMA);
+        assert!(named.clone().all(|key| DAEMON_SUMS.contains(key)));
+        assert!(named.clone().all(|key| !DAEMON_GAUGES.contains(key)));
+        assert_eq!(daemon_nature("Tasks"), Nature::Gauge);
+        assert_eq!(daemon_nature("CumReq"), Nature::Counter);
+        assert_eq!(daemon_nature("Idle_pct"), Nature::Gauge);
+        assert_eq!(daemon_nature("Ulimit-n"), Nature::Limit);
     }
 
     #[test]

@@ -10,8 +10,6 @@ pub mod clean;
 pub mod column;
 pub mod cursor;
 pub mod form;
-pub mod groups;
-pub mod section;
 pub mod snapshot;
 pub mod texts;
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
-use model::section::Value;
+use model::Value;
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::workbench::{HEADER, Metrics, Snapshot, config};
@@ -118,23 +118,6 @@ fn a_file_with_names_without_end_is_left_out_whole() {
         damages[0].1.starts_with("left out: it brings the snapshot to more than 262144 names"),
         "{damages:?}"
     );
-}
-
-/// Each name alike after cleaning: once the search for the first of them made this quadratic.
-#[test]
-fn names_that_all_become_one_cost_no_more_than_others() {
-    let mut text = format!("{HEADER}\n");
-    for number in 0..50_000 {
-        text.push_str(&format!("a,{number},1,,,,,2,\n"));
-    }
-    for number in 0..50_000_u32 {
-        let name: String =
-            (0..16).map(|bit| if number >> bit & 1 == 0 { '.' } else { ' ' }).collect();
-        text.push_str(&format!("b,{name},1,,,,,2,\n"));
-    }
-    let (metrics, damages) = Snapshot::new().stat(text).fold(&config());
-    assert_eq!(damages, []);
-    assert_eq!(metrics.get("b/________________ scur"), Some(&Value::Integer(50_000)));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use haproxystats_fold::Tables;
-use model::clean;
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest,
@@ -142,7 +141,7 @@ fn names_of(line: &[u8]) -> Vec<String> {
     let cell = text.split(',').next().unwrap_or_default();
     let whole = [cell, cell.trim_matches('"')].map(str::to_owned);
     let single = whole.clone().map(|name| name.replace("\"\"", "\""));
-    whole.iter().chain(&single).map(|name| clean::segment(name)).collect()
+    whole.iter().chain(&single).map(|name| twin::in_path(name)).collect()
 }
 
 /// The proxy that a metric speaks of.

@@ -150,6 +150,11 @@ impl Names {
         (0..self.labels).filter_map(move |label| self.label(row, label))
     }
 
+    /// The names of all rows, row by row.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter()
+    }
+
     /// Bytes of the names of the rows from one up to another.
     #[must_use]
     pub fn bytes(&self, from: usize, to: usize) -> usize {

@@ -161,20 +161,12 @@ fn push_value(values: &Values, row: usize, out: &mut Vec<u8>) {
         Values::Integers(Integers::Narrow(values)) => push_integer(values[row], out),
         Values::Integers(Integers::Wide(values)) => push_integer(values[row], out),
         Values::Means { sums: Integers::Narrow(sums), counts } => {
-            let (sum, count) = (sums[row], i64::from(counts[row].max(1)));
-            if sum % count == 0 {
-                push_integer(sum / count, out);
-            } else {
-                push_decimal(sum as f64 / count as f64, out);
-            }
+            let (sum, count) = (sums[row], counts[row].max(1));
+            push_mean(sum as f64 / f64::from(count), sum.into(), count, out);
         }
         Values::Means { sums: Integers::Wide(sums), counts } => {
-            let (sum, count) = (sums[row], i128::from(counts[row].max(1)));
-            if sum % count == 0 {
-                push_integer(sum / count, out);
-            } else {
-                push_decimal(sum as f64 / count as f64, out);
-            }
+            let (sum, count) = (sums[row], counts[row].max(1));
+            push_mean(sum as f64 / f64::from(count), sum, count, out);
         }
         Values::Decimals(values) => push_decimal(values[row], out),
         Values::Milliseconds(values) => {
@@ -191,6 +183,16 @@ fn push_value(values: &Values, row: usize, out: &mut Vec<u8>) {
 
 fn push_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A mean that is whole is exact, however large it is.
+#[inline]
+fn push_mean(mean: f64, sum: i128, count: u32, out: &mut Vec<u8>) {
+    if mean.abs() > WHOLE_MAX && sum % i128::from(count) == 0 {
+        push_integer(sum / i128::from(count), out);
+    } else {
+        push_decimal(mean, out);
+    }
 }
 
 /// Up to this magnitude every whole number is exact in both forms.

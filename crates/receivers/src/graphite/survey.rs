@@ -33,8 +33,6 @@ pub(super) struct Survey {
     /// For each row that has names, the hash of its path; and for a server that of its backend's
     /// row in the table of server counts.
     rows: Vec<(u64, u64)>,
-    /// Whether cleaning changes any name. Else no two rows have one path.
-    has_changes: bool,
     /// Long names, as HAProxy spells them and as they stand in paths.
     long: Vec<(String, String)>,
 }
@@ -47,6 +45,15 @@ impl Survey {
     /// The batch is damaged or cannot be read.
     pub(super) fn of(cursor: &mut impl Cursor) -> Result<Self, form::Error> {
         let mut survey = Self::default();
+        // Most batches have plain names only; then no two rows have one path.
+        let mut are_plain = true;
+        while are_plain && cursor.advance()? {
+            are_plain = cursor.current().is_none_or(has_plain_names);
+        }
+        if are_plain {
+            return Ok(survey);
+        }
+        cursor.rewind()?;
         let mut names = Names::default();
         while cursor.advance()? {
             if let Some(table) = cursor.current() {
@@ -62,7 +69,7 @@ impl Survey {
         }
         self.rows.reserve(table.names.len());
         for row in 0..table.names.len() {
-            self.has_changes |= names.take(table, row);
+            names.take(table, row);
             let hash = names.hash(table.kind);
             let count = match table.kind {
                 TableKind::BackendServer => names.hash_of_server_count(),
@@ -98,9 +105,6 @@ impl Survey {
     }
 
     pub(super) fn into_collisions(self) -> Collisions {
-        if !self.has_changes {
-            return Collisions::default();
-        }
         let mut rows = self.rows;
         rows.sort_unstable();
         let mut shared = Vec::new();
@@ -120,6 +124,11 @@ impl Survey {
         shared.dedup();
         Collisions::new(shared, surplus_servers)
     }
+}
+
+/// Whether all names stand in paths as HAProxy spells them.
+fn has_plain_names(table: &Table) -> bool {
+    table.names.iter().all(|name| name.len() <= PART_MAX_BYTES && clean::is_segment(name))
 }
 
 /// How many lines each kind of table gives; a line that double writes send on two paths counts once.
@@ -199,16 +208,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Takes the names of a row, and tells whether cleaning changed one of them.
-    pub(super) fn take(&mut self, table: &Table, row: usize) -> bool {
+    /// Takes the names of a row.
+    pub(super) fn take(&mut self, table: &Table, row: usize) {
         self.clean.resize(table.names.labels(), String::new());
-        let mut is_changed = false;
         for (name, clean) in table.names.row(row).zip(&mut self.clean) {
             clean.clear();
             clean::push_segment(name, clean);
-            is_changed |= name != clean;
         }
-        is_changed
     }
 
     pub(super) fn clean(&self) -> &[String] {

@@ -64,6 +64,7 @@ fn lines(criterion: &mut Criterion) {
         });
     });
     let mut bytes = Vec::new();
+    form::write(&batch, &mut bytes).unwrap();
     group.bench_function("write form", |bencher| {
         bencher.iter(|| {
             bytes.clear();

@@ -20,7 +20,8 @@ pub(super) struct RowLines<'a> {
     kind: TableKind,
     /// The servers of a backend follow each other, and their group is the backend's.
     last_group: Option<(String, Option<&'a str>)>,
-    columns: Vec<Name>,
+    /// The columns' names; a column of states has no lines.
+    columns: Vec<Option<Name>>,
     /// What stands between the values of a row: the end of a line, then the path of the next.
     between: Vec<u8>,
     /// Bytes of a line's end, and of it with the prefix of all paths behind it.
@@ -51,7 +52,9 @@ impl<'a> RowLines<'a> {
         self.groups = self.paths.groups_of(table.kind);
         self.last_group = None;
         self.columns.clear();
-        self.columns.extend(table.columns.iter().map(|column| Name::new(&column.name)));
+        let has_lines = |column: &&Column| has_lines(column);
+        let name = |column| Some(column).filter(has_lines).map(|column| Name::new(&column.name));
+        self.columns.extend(table.columns.iter().map(name));
     }
 
     /// Appends the lines of a row. `names` are its clean names.
@@ -81,7 +84,8 @@ impl<'a> RowLines<'a> {
         self.paths.push_row(self.kind, names, group, &mut self.between);
         let (tail, mut before) = self.between.split_at(self.tail_bytes);
         for (column, name) in table.columns.iter().zip(&self.columns) {
-            if !has_line(column, row) {
+            let Some(name) = name else { continue };
+            if !column.has(row) {
                 continue;
             }
             out.extend_from_slice(before);
@@ -108,10 +112,9 @@ impl<'a> RowLines<'a> {
     }
 }
 
-/// Whether a column gives a line for a row.
-#[inline]
-pub(super) fn has_line(column: &Column, row: usize) -> bool {
-    column.has(row) && !matches!(column.values, Values::States(_))
+/// Whether the values of a column are numbers.
+pub(super) const fn has_lines(column: &Column) -> bool {
+    !matches!(column.values, Values::States(_))
 }
 
 /// A metric's name with the blank that follows it.

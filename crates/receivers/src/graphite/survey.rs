@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{BatchCursor, Column, Cursor, Table, TableKind, Values, clean, form};
+use model::{BatchCursor, Column, Cursor, Table, TableKind, clean, form};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::collisions::Collisions;
-use super::lines::has_line;
+use super::lines::has_lines;
 use super::part::{PART_MAX_BYTES, shortened};
 
 /// Something about names that an operator should know.
@@ -179,9 +179,8 @@ pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
                 let hash = names.hash(table.kind);
                 if collisions.is_shared_now(hash) {
                     collisions.join(table, row, hash, &names);
-                    let columns = table.columns.iter();
-                    let lines = columns.filter(|column| has_line(column, row)).count();
-                    counts.subtract(table.kind, lines);
+                    let columns = table.columns.iter().filter(|column| has_lines(column));
+                    counts.subtract(table.kind, columns.filter(|column| column.has(row)).count());
                 }
             }
         }
@@ -195,9 +194,7 @@ pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
 }
 
 fn lines_of(table: &Table) -> usize {
-    let columns = table.columns.iter();
-    let columns = columns.filter(|column| !matches!(column.values, Values::States(_)));
-    columns.map(Column::count).sum()
+    table.columns.iter().filter(|column| has_lines(column)).map(Column::count).sum()
 }
 
 /// The clean names of one row, in memory that serves all rows.

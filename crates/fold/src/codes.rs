@@ -5,8 +5,8 @@
 //! is most likely the one that came next before, and one comparison of bytes settles it. Else a
 //! hash does. Names are those of HAProxy, letter by letter.
 //!
-//! A forged dump can make up names without end; so a snapshot may bring only so many new ones, and what a file brought that is
-//! left out is forgotten.
+//! A forged dump can hold any number of names. So a snapshot may add only [`NAMES_MAX`] of them, and
+//! the names of a file that is left out are forgotten.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -75,8 +75,8 @@ impl Codes {
         self.next = 0;
     }
 
-    /// A new snapshot begins. Codes that most likely nobody uses any more are forgotten, so that memory does not grow with every
-    /// server that ever was.
+    /// A new snapshot begins. If most codes were not used in the last one, all are forgotten, so
+    /// that memory does not grow with every server that ever existed.
     pub(crate) fn begin_snapshot(&mut self) {
         if self.entries.len() > (4 * self.used + 1024).min(NAMES_MAX) {
             *self = Self::default();
@@ -164,7 +164,8 @@ fn joined(proxy: &str, server: &str) -> String {
     format!("{}:{proxy}{server}", proxy.len())
 }
 
-/// The two cells of a key, without their quotes; they are parted where the rows' reader parted them.
+/// The two cells of a key, without their quotes; split at the comma at which the reader of rows
+/// splits.
 fn split(key: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let mut quoted = false;
     let at = key.bytes().position(|byte| {

@@ -53,15 +53,16 @@ enum Data {
     Wide { halves: Halves, valid: Option<Bitmap> },
 }
 
-/// Runs `work` on polars' own thread, where all that it asks of polars is done on the spot. From any other thread each fold of a
-/// column would go there and come back, which costs a small snapshot more than its sums.
+/// Runs `work` on polars' own thread. From any other thread polars would hand each fold of a column
+/// to that thread and wait, which costs a small snapshot more time than its sums.
 pub fn on_its_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     RAYON.install(work)
 }
 
 impl Frame {
-    /// Takes the columns that any file had. A sum and a largest value can be had of the same column, whichever of the two the
-    /// rows were read for; other folds leave out rows of their own.
+    /// Takes the columns that any file had. A sum and a largest value can be had of the same
+    /// column, whichever of the two the rows were read for; other folds leave out rows of their
+    /// own.
     pub(crate) fn new(rows: Rows) -> Self {
         let height = rows.codes.len();
         let mut fields = Vec::with_capacity(rows.columns.len());

@@ -93,8 +93,9 @@ fn cpu_usage(process: &Process) -> Option<i128> {
 
 /// Percentiles and the standard deviation over two processes or more.
 ///
-/// The q-th percentile of n sorted values is the one at index (n - 1) * q, rounded half to even, as pandas' `nearest` has it;
-/// polars' rounds halves away from zero. The deviation is that of a sample: its divisor is n - 1.
+/// The q-th percentile of n sorted values is the one at index (n - 1) * q, rounded half to even, as
+/// pandas' `nearest` has it; polars' rounds halves away from zero. The deviation is that of a
+/// sample: its divisor is n - 1.
 fn cpu_statistics(processes: &[Process]) -> Vec<Column> {
     let mut usage: Vec<i128> = processes.iter().filter_map(cpu_usage).collect();
     if usage.len() < 2 {

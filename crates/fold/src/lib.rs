@@ -70,7 +70,8 @@ pub struct Tables {
     config: config::Tables,
     buffer: rows::Buffer,
     codes: AllCodes,
-    /// How many frontends, backends and servers the last snapshot had: most likely the next one has as many.
+    /// How many frontends, backends and servers the last snapshot had, as the capacity for the next
+    /// one.
     rows_before: [usize; 3],
     frontend_plan: Vec<(&'static str, Fold)>,
     backend_plan: Vec<(&'static str, Fold)>,
@@ -279,7 +280,8 @@ impl Tables {
         Ok(table(TableKind::Backend, folded, &self.codes.backends, excluded))
     }
 
-    /// Folds the servers: within their backends, how many each backend has, and over all backends where that is wanted.
+    /// Folds the servers: within their backends, how many each backend has, and over all backends
+    /// where that is wanted.
     ///
     /// # Errors
     ///

@@ -1,6 +1,8 @@
-//! The stages of reading and folding, one by one, for the benchmarks alone: no program is built with this.
+//! The stages of reading and folding, one by one, for the benchmarks alone: no program is built
+//! with this.
 //!
-//! Each takes what the one before it made, so that a benchmark times one stage and not the road to it.
+//! Each takes what the one before it made, so that a benchmark times that stage
+//! alone.
 
 use model::catalog::{Choice, Kind};
 

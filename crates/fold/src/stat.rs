@@ -20,7 +20,8 @@ use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault, Wanted};
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
 
-/// After so many rows their cells are looked at: the columns of so many are in the second-level cache, whoever has one.
+/// The magnitudes of cells are noted after so many rows: their columns still fit the second-level
+/// cache of common processors.
 const LOOK_ROWS: usize = 256;
 
 /// The wanted columns of one kind of proxy and the rows that were found.
@@ -84,7 +85,7 @@ impl Rows {
             if let Some(cell) = cell(name) {
                 self.targets.push((cell, column));
                 self.seen[column] = true;
-                // Files before this one can have lacked the column. One that lacks it costs it nothing until it comes again.
+                // Earlier files can have lacked the column: their rows have no value in it.
                 self.columns[column].pad(self.codes.len());
             }
         }
@@ -134,8 +135,8 @@ impl Rows {
     }
 }
 
-/// A cell that is not up to 16 plain digits: a number all the same, or none. A gauge goes below zero
-/// only by a fault of HAProxy's.
+/// A cell that is not up to 16 plain digits: a number all the same, or none. A gauge goes below
+/// zero only by a fault of HAProxy's.
 #[cold]
 fn push_other(
     cells: &mut Cells,

@@ -207,8 +207,8 @@ fn a_damaged_row_or_cell_costs_itself() {
     assert_eq!(file, "admin1.sock_stat");
     assert_eq!(
         reason,
-        "4 rows left out, the first since it has 10 cells and the header 8; 1 cells are no numbers, the first: \
-         stot is \"x\""
+        "4 rows left out, the first since it has 10 cells and the header 8; 1 cells are no \
+         numbers, the first: stot is \"x\""
     );
 }
 
@@ -351,7 +351,8 @@ fn servers_over_all_backends_are_summed_where_all_is_asked_too() {
     assert_eq!(get("server s qtime"), mean(6, 4));
 }
 
-/// Servers are read once for both of their plans: where these fold a field in two ways, both must go over the same rows.
+/// Servers are read once for both of their plans: where these fold a field in two ways, both must
+/// go over the same rows.
 #[test]
 fn plans_differ_only_between_sum_and_largest() {
     let default = Kind::Server.plan(Choice::Default);

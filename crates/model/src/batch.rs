@@ -16,7 +16,7 @@ use crate::{Column, Names, SnapshotId};
 /// names.push(&["www.example.com"]);
 /// let sessions = Column::integers("stot", Nature::Counter, Some(Fold::Sum), [Some(42)]);
 /// let batch = Batch {
-///     id: SnapshotId { origin: "lb1".into(), timestamp: Timestamp::of_seconds(1_700_000_000), serial: 0 },
+///     id: SnapshotId { origin: "lb1".into(), timestamp: Timestamp::of_seconds(17), serial: 0 },
 ///     tables: vec![Table { kind: TableKind::Frontend, names, columns: vec![sessions] }],
 /// };
 /// assert_eq!(batch.points(), 1);

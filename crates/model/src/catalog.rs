@@ -1,8 +1,10 @@
-//! The catalogue of HAProxy's fields: which there are, and how each folds when several processes become one.
+//! The catalogue of HAProxy's fields: which there are, and how each folds when several processes
+//! become one.
 //!
-//! Names and natures are those of `show stat typed` (HAProxy 2.2 to 3.4; management.txt, "show stat"); a field that only older
-//! or differently built versions fill has the nature that HAProxy's source gives it. What is summed by default is the
-//! original's choice, maxima and limits included, since dashboards have been built on those sums.
+//! Names and natures are those of `show stat typed` (HAProxy 2.2 to 3.4; management.txt, "show
+//! stat"); a field that only older or differently built versions fill has the nature that HAProxy's
+//! source gives it. What is summed by default is the original's choice, maxima and limits included,
+//! since dashboards have been built on those sums.
 
 mod fields;
 
@@ -69,6 +71,10 @@ pub enum Choice<'a> {
 }
 
 /// Whether HAProxy has a field of that name.
+///
+/// ```
+/// assert!(haproxystats_model::catalog::is_field("scur"));
+/// ```
 #[must_use]
 pub fn is_field(name: &str) -> bool {
     nature(name).is_some()
@@ -80,6 +86,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// What a field is; `None` if HAProxy has none of that name.
+///
+/// ```
+/// use haproxystats_model::catalog::{Nature, nature};
+///
+/// assert_eq!(nature("stot"), Some(Nature::Counter));
+/// ```
 #[must_use]
 pub fn nature(name: &str) -> Option<Nature> {
     FIELDS.iter().find(|(field, _)| *field == name).map(|(_, nature)| *nature)
@@ -94,6 +106,12 @@ impl Nature {
     }
 
     /// How fields of this nature fold; `None` if they cannot.
+    ///
+    /// ```
+    /// use haproxystats_model::catalog::{Fold, Nature};
+    ///
+    /// assert_eq!(Nature::Maximum.fold(), Some(Fold::Largest));
+    /// ```
     #[must_use]
     pub const fn fold(self) -> Option<Fold> {
         match self {
@@ -128,6 +146,12 @@ impl Kind {
     }
 
     /// What is folded and how, each field once. Fields that cannot be folded are left out.
+    ///
+    /// ```
+    /// use haproxystats_model::catalog::{Choice, Fold, Kind};
+    ///
+    /// assert!(Kind::Frontend.plan(Choice::Default).contains(&("stot", Fold::Sum)));
+    /// ```
     #[must_use]
     pub fn plan(self, choice: Choice<'_>) -> Vec<(&'static str, Fold)> {
         let by_nature = |name: &str| {

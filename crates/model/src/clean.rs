@@ -1,9 +1,9 @@
-//! Names become path segments: what HAProxy allows in a name stays, a dot and everything else becomes
-//! `_`.
+//! Names become path segments: what HAProxy allows in a name stays, a dot and everything else
+//! becomes `_`.
 //!
-//! A dot parts segments in Graphite, a blank and a newline part fields and lines; so no name, forged
-//! or real, can break a line or stand for another metric's. `a.b` and `a_b` become one, as they did
-//! in the original. Exclude files name proxies in this spelling too.
+//! A dot parts segments in Graphite, a blank and a newline part fields and lines; so no name,
+//! forged or real, can break a line or stand for another metric's. `a.b` and `a_b` become one, as
+//! they did in the original. Exclude files name proxies in this spelling too.
 
 /// Whether a character of a name stays as it is in a path segment.
 const fn stays(c: char) -> bool {
@@ -81,8 +81,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
-        /// No name leaves a blank, a dot, a line end or anything beyond ASCII in a segment, and none
-        /// gets longer or shorter.
+        /// No name leaves a blank, a dot, a line end or anything beyond ASCII in a segment, and
+        /// none gets longer or shorter.
         #[test]
         fn a_segment_never_breaks_a_line(name in any::<String>()) {
             let segment = segment(&name);

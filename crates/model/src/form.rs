@@ -4,9 +4,9 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | prelude | magic (8), version (4), length of the header (4), CRC of the header (4), CRC of the prelude so far (4) |
+//! | prelude | magic (8), version (4), length (4) and CRC (4) of the header, CRC of all that (4) |
 //! | header | JSON: the [`SnapshotId`], how many values are present, how many row groups follow |
-//! | row group | length of its body (4), CRC of its body (4), CRC of its number and those two (4), body |
+//! | row group | length (4) and CRC (4) of its body, CRC of its number and those two (4), body |
 //!
 //! A row group holds some rows of one table with all of its columns, so that it can be used without
 //! any other. Its body has the kind of the table, the numbers of rows and columns, then the names
@@ -15,9 +15,9 @@
 //! whichever the largest needs.
 //!
 //! **Checks.** A CRC (32 bits, that of gzip) covers every byte. A group is verified before anything
-//! in it is used, so no byte of a damaged group leaves. The number of a group is covered too: groups
-//! that were swapped are damage. After the last group the file must end, and as many values must
-//! have come as the header says.
+//! in it is used, so no byte of a damaged group leaves. The number of a group is covered too:
+//! groups that were swapped are damage. After the last group the file must end, and as many values
+//! must have come as the header says.
 //!
 //! **Bounds.** A group takes at most [`GROUP_MAX_BYTES`], also in memory. A reader therefore needs
 //! little memory whatever the batch's size, and a file that lies about its lengths is refused

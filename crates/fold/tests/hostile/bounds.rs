@@ -1,4 +1,5 @@
-//! What is too large, never ends or blocks: refused in bounded time and memory, and nothing beside it suffers.
+//! What is too large, never ends or blocks: refused in bounded time and memory, and nothing beside
+//! it suffers.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -49,7 +50,8 @@ fn what_is_no_regular_file_is_never_opened() {
     assert_eq!(damages.len(), 8, "{damages:?}");
 }
 
-/// A file with a hole of 2 GiB: over the limit it is not read, under the limit it is read through one small buffer.
+/// A file with a hole of 2 GiB: over the limit it is not read, under the limit it is read through
+/// one small buffer.
 #[test]
 fn a_file_of_2_gib_is_refused_or_passed_over() {
     let sparse = |begin: &str| {
@@ -94,7 +96,8 @@ fn a_row_without_an_end_costs_itself() {
     assert_eq!(damages[0].1, "2 rows left out, the first since it is longer than 262144 bytes");
 }
 
-/// The shortest rows that there can be, more of them than any HAProxy has: the file goes, as if it had never been there.
+/// The shortest rows that there can be, more of them than any HAProxy has: the file goes, as if it
+/// had never been there.
 #[test]
 fn a_file_with_rows_without_end_is_left_out_whole() {
     let text = format!("# pxname,svname,type\nx,FRONTEND,0\n{}", "a,b,2\n".repeat(2_000_001));

@@ -43,7 +43,8 @@ fn a_key_that_one_or_all_lack_costs_itself() {
     assert_eq!(get("daemon Tasks"), None);
 }
 
-/// A figure beyond 64 bits counts as none: calculating with it must neither end us nor give nonsense.
+/// A figure beyond 64 bits counts as none: calculating with it must neither end us nor give
+/// nonsense.
 #[test]
 fn figures_beyond_64_bits_are_none() {
     for figure in [i128::MIN.to_string(), i128::MAX.to_string(), "1".repeat(60), "+5".to_owned()] {

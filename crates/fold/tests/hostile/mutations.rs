@@ -1,4 +1,5 @@
-//! Real and generated dumps, changed at random: fast and slow reader agree, and what was not touched keeps its values.
+//! Real and generated dumps, changed at random: fast and slow reader agree, and what was not
+//! touched keeps its values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -216,7 +217,8 @@ proptest! {
         prop_assert_eq!(of(&before, others), of(&after, others));
     }
 
-    /// Whatever becomes of one answer to `show info`, each other process keeps its figures, and nobody panics.
+    /// Whatever becomes of one answer to `show info`, each other process keeps its figures, and
+    /// nobody panics.
     #[test]
     fn a_damaged_answer_to_show_info_costs_itself(
         version in select(&VERSIONS[..]),

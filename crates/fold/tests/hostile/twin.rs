@@ -1,7 +1,8 @@
 //! The slow twin of reader and folds: the csv crate, maps and 128-bit sums, from the rules alone.
 //!
-//! Fast and slow must give the same metrics. It takes apart lines, not files, since a quote that is never closed costs its own
-//! row; and it has no opinion (`None`) on quotes that HAProxy cannot have written, where csv and our reader may differ.
+//! Fast and slow must give the same metrics. It takes apart lines, not files, since a quote that is
+//! never closed costs its own row; and it has no opinion (`None`) on quotes that HAProxy cannot
+//! have written, where csv and our reader may differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -164,7 +165,8 @@ fn number(cell: &[u8]) -> Option<i128> {
     (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
 }
 
-/// Whether quotes stand only around a whole cell that needs them, and names are not too long for us.
+/// Whether quotes stand only around a whole cell that needs them, and names are not too long for
+/// us.
 fn is_plain(line: &[u8]) -> bool {
     let cells = cells(line);
     let names = cells.iter().take(2).map(|cell| cell.len() + 1).sum::<usize>();

@@ -13,11 +13,11 @@ use crate::{Cursor, Table};
 /// Reads a batch, one verified row group at a time.
 ///
 /// The header's points tell how large the batch is; a batch is whole once
-/// [`advance`](Cursor::advance) has returned false.
+/// [`advance`](Self::advance) has returned false.
 ///
 /// ```
 /// use haproxystats_model::form::{self, Reader};
-/// use haproxystats_model::{Batch, Column, Cursor, Nature, SnapshotId, Table, TableKind, Timestamp};
+/// use haproxystats_model::{Batch, Column, Nature, SnapshotId, Table, TableKind, Timestamp};
 ///
 /// let tasks = Column::integers("Tasks", Nature::Gauge, None, [Some(3)]);
 /// let batch = Batch {

@@ -148,7 +148,10 @@ proptest! {
 
     /// Bodies that nobody wrote, with the right checksum, are read or refused and never panic.
     #[test]
-    fn any_body_is_read_or_refused(batch in batch(), noise in proptest::collection::vec(any::<(u16, u8)>(), 1..9)) {
+    fn any_body_is_read_or_refused(
+        batch in batch(),
+        noise in proptest::collection::vec(any::<(u16, u8)>(), 1..9),
+    ) {
         for table in batch.tables.iter().filter(|table| !table.names.is_empty()) {
             let mut body = Vec::new();
             super::group::write(table, 0, table.names.len(), &mut body);
@@ -179,7 +182,11 @@ fn small() -> Batch {
 /// The bytes of version 1: a change here is a new version.
 #[test]
 fn the_bytes_of_a_small_batch_are_these() {
-    let json = br#"{"id":{"origin":"lb1.example.com","timestamp":"1700000000","serial":65261},"points":3,"groups":1}"#;
+    let json = [
+        &br#"{"id":{"origin":"lb1.example.com","timestamp":"1700000000","serial":65261},"#[..],
+        br#""points":3,"groups":1}"#,
+    ]
+    .concat();
     let body = [
         &b"\x05\x02\0\0\0\x02\0\0\0"[..],
         b"\x0c\0\0\0\x04\0\0\0\x06\0\0\0\x0a\0\0\0\x0c\0\0\0be.1s1be.1s2",

@@ -93,7 +93,8 @@ impl Collisions {
         self.done = self.done.saturating_add(JOINED_MAX);
     }
 
-    /// Must be called before the rows of a table: a piece of a table has the same columns as the pieces before it.
+    /// Must be called before the rows of a table: a piece of a table has the same columns as the
+    /// pieces before it.
     pub(super) fn begin_table(&mut self, table: &Table) {
         if self.is_empty() || table.names.labels() == 0 {
             return;

@@ -1,5 +1,5 @@
-//! A whole batch as lines, made when they are read and as they are read: they are ten times the size
-//! of the batch, so that nobody should hold them all.
+//! A whole batch as lines, made when they are read and as they are read: they are ten times the
+//! size of the batch, so that nobody should hold them all.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};

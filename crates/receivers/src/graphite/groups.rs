@@ -1,6 +1,7 @@
 //! Groups: the first pattern that is found in a name decides, in the order of the file.
 //!
-//! The patterns are Python's (`re.search`), where look-around is in use; hence fancy-regex and not regex.
+//! The patterns are Python's (`re.search`), where look-around is in use; hence fancy-regex and not
+//! regex.
 
 use thiserror::Error;
 

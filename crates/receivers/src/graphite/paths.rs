@@ -45,8 +45,8 @@ impl Paths {
         Ok(Self { namespace: naming.namespace.clone(), host: naming.host, grouping })
     }
 
-    /// The first parts of all paths of a snapshot: `<namespace>[.<host>].haproxy`, where the host is
-    /// the snapshot's origin.
+    /// The first parts of all paths of a snapshot: `<namespace>[.<host>].haproxy`, where the host
+    /// is the snapshot's origin.
     pub(super) fn prefix(&self, id: &SnapshotId) -> String {
         let namespace = &self.namespace;
         let host = match self.host {

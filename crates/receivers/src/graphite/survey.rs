@@ -131,7 +131,8 @@ fn has_plain_names(table: &Table) -> bool {
     table.names.iter().all(|name| name.len() <= PART_MAX_BYTES && clean::is_segment(name))
 }
 
-/// How many lines each kind of table gives; a line that double writes send on two paths counts once.
+/// How many lines each kind of table gives; a line that double writes send on two paths counts
+/// once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineCounts(BTreeMap<TableKind, u64>);
 

@@ -28,7 +28,8 @@ const CHATTER_MAX_BYTES: usize = 64 * 1024;
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the server's name is looked up while a lasting connection works.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
-/// First and longest pause between two looks at what is unacknowledged; the kernel has no event for it.
+/// First and longest pause between two looks at what is unacknowledged; the kernel has no event for
+/// it.
 const LOOK_FIRST: Duration = Duration::from_micros(50);
 const LOOK_LONGEST: Duration = Duration::from_millis(20);
 
@@ -76,7 +77,8 @@ impl Graphite {
                 &address,
                 at_least_a_millisecond(self.config.connect_timeout),
             ) {
-                // Nobody listens there, and the system gave us the very port as our own: the batch would come back to us.
+                // Nobody listens there, and the system gave us the very port as our own: the batch
+                // would come back to us.
                 Ok(stream) if stream.local_addr().ok() == Some(address) => {
                     last = ErrorKind::ConnectionRefused.into();
                 }
@@ -137,7 +139,8 @@ impl Graphite {
         }
         stream.shutdown(Shutdown::Write).map_err(broken)?;
         self.await_close(&mut stream, heard, total)?;
-        // A close that crossed our half-close has not acknowledged it yet, and one that a reset follows never does.
+        // A close that crossed our half-close has not acknowledged it yet, and one that a reset
+        // follows never does.
         match self.unacknowledged(&stream, total)? {
             0 => Ok(()),
             bytes => Err(Error::Unacknowledged { address: self.address.clone(), bytes }),
@@ -178,7 +181,8 @@ impl Graphite {
         }
         if let Some(stream) = self.lasting.take().and_then(still_open) {
             match self.deliver_on(stream, lines) {
-                // The peer ended the lasting connection since the last batch: that says nothing about it now.
+                // The peer ended the lasting connection since the last batch: that says nothing
+                // about it now.
                 Err(Error::Broken { .. }) => {}
                 outcome => return outcome,
             }
@@ -214,7 +218,8 @@ impl Graphite {
         }
     }
 
-    /// Keeps the connection only when the batch is delivered: after a fault nobody knows where in a line it stands.
+    /// Keeps the connection only when the batch is delivered: after a fault nobody knows where in a
+    /// line it stands.
     fn deliver_on(&mut self, mut stream: TcpStream, lines: &dyn Lines) -> Result<(), Error> {
         let total = self.write(&mut stream, lines)?;
         if self.config.confirm == Confirm::Tcp {
@@ -291,8 +296,8 @@ fn still_open(mut stream: TcpStream) -> Option<TcpStream> {
     (!closed && heard <= CHATTER_MAX_BYTES).then_some(stream)
 }
 
-/// Whether the peer has closed its side already. What it says is of no interest, but it stands before its close: a peek at
-/// the first byte would not see that.
+/// Whether the peer has closed its side already. What it says is of no interest, but it stands
+/// before its close: a peek at the first byte would not see that.
 fn has_closed(stream: &mut TcpStream, heard: &mut usize) -> io::Result<bool> {
     stream.set_nonblocking(true)?;
     let mut said = [0; READ_BYTES];

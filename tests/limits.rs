@@ -28,7 +28,8 @@ const INTERNAL: &[(&str, &str)] = &[
     ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
     ("receivers::outbox::reader::LIMIT", "the length in a batch's name is its bound"),
-    ("receivers::plaintext::WHOLE_MAX", "chooses the form of a number"),
+    ("receivers::graphite::collisions::JOINED_MAX", "further ones are joined in a further pass"),
+    ("receivers::graphite::lines::WHOLE_MAX", "chooses the form of a number"),
     ("processor::FOUND_MAX", "names beyond it stay in the spool"),
     ("processor::outbound::CONDITIONS_MAX", "as many as there are kinds of states there"),
     ("processor::parent::ORDERS_MAX", "orders beyond it wait with their sender"),
@@ -204,7 +205,7 @@ fn a_part_of_a_path_has_one_bound() {
     let rows = rows();
     assert_eq!(
         rows["config::values::PART_MAX_BYTES"],
-        rows["receivers::plaintext::part::PART_MAX_BYTES"]
+        rows["receivers::graphite::part::PART_MAX_BYTES"]
     );
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use config::Selection;
 use fold::{Input, Tables};
 use libfuzzer_sys::fuzz_target;
-use model::{Subject, Value};
+use model::{TableKind, Value};
 
 const WHOLE: &str = "Name: HAProxy\nProcess_num: 1\nIdle_pct: 90\nCurrConns: 5\nMaxconn: 20\n\n";
 
@@ -42,11 +42,12 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(of_ours, "{}: {}", damage.path.display(), damage.reason);
     }
     let mut processes = BTreeMap::new();
-    for section in daemon.sections.iter().filter(|section| section.subject == Subject::Process) {
-        for (row, (name, _)) in section.names.iter().enumerate() {
-            let legal = |c: char| c.is_ascii_alphanumeric() || "_:-".contains(c);
+    for table in daemon.tables.iter().filter(|table| table.kind == TableKind::Process) {
+        for row in 0..table.names.len() {
+            let name = table.names.label(row, 0).unwrap_or_default();
+            let legal = |c: char| c.is_ascii_alphanumeric() || "_:-.".contains(c);
             assert!(!name.is_empty() && name.len() <= 20 && name.chars().all(legal), "{name:?}");
-            let connections = section.columns.iter().find(|column| column.name == "CurrConns");
+            let connections = table.columns.iter().find(|column| column.name == "CurrConns");
             let before = processes.insert(name, connections.and_then(|column| column.get(row)));
             assert!(before.is_none(), "{name} twice");
         }

@@ -75,10 +75,10 @@ fuzz_target!(|bytes: &[u8]| {
         for damage in &proxies.damages {
             assert_eq!(Some(&damage.path), inputs[1].stat.as_ref(), "{}", damage.reason);
         }
-        let mut sections = tables.frontends(&mut proxies).expect("frontends fold");
-        sections.extend(tables.backends(&mut proxies).expect("backends fold"));
-        sections.extend(tables.servers(&mut proxies).expect("servers fold"));
-        twin::flat(&sections)
+        let mut folded = vec![tables.frontends(&mut proxies).expect("frontends fold")];
+        folded.push(tables.backends(&mut proxies).expect("backends fold"));
+        folded.extend(tables.servers(&mut proxies).expect("servers fold"));
+        twin::flat(&folded)
     });
     if let Some(slow) = twin::slow(&files, &config) {
         twin::assert_same(&metrics, &slow);

@@ -176,7 +176,7 @@ pub enum Problem {
     },
     /// A pattern of a group that does not compile.
     #[error("the pattern does not compile: {0}; write a Python regular expression")]
-    Pattern(#[source] model::groups::Error),
+    Pattern(#[source] Box<fancy_regex::Error>),
     /// An option that something else asks for.
     #[error("is not set, is needed here and has no default; set it")]
     Unset,

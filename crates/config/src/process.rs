@@ -142,7 +142,7 @@ fn rules(
             rules = Err(Recorded);
             continue;
         };
-        let compiled = model::groups::Groups::compile([(entry.option.as_str(), &*text)]);
+        let compiled = fancy_regex::Regex::new(&text).map_err(Box::new);
         let problems =
             [values::group_name(&entry.option).err(), compiled.err().map(Problem::Pattern)];
         for problem in problems.into_iter().flatten() {

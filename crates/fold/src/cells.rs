@@ -1,7 +1,9 @@
-//! Cells become integers, integers become columns; eight digits at a time, because this is where most of the time goes.
+//! Cells become integers, integers become columns; eight digits at a time, because this is where
+//! most of the time goes.
 //!
-//! An empty cell is 0. A cell that is no integer is null: it is left out of its sum, and the metric lives on for all others.
-//! Counters of 64 bits are kept exactly: a column with a value beyond `i64` is folded in halves, which add up without overflow.
+//! An empty cell is 0. A cell that is no integer is null: it is left out of its sum, and the metric
+//! lives on for all others. Counters of 64 bits are kept exactly: a column with a value beyond
+//! `i64` is folded in halves, which add up without overflow.
 
 /// A column of cells.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +14,8 @@ pub(crate) struct Cells {
     beyond: Vec<(u32, u64)>,
     /// Rows without a value, ascending: from, and up to but not including.
     pub(crate) nulls: Vec<(u32, u32)>,
-    /// The magnitudes of the first `looked_at` values joined, and of some that were forgotten: less than twice the largest.
+    /// The magnitudes of the first `looked_at` values joined, and of some that were forgotten: less
+    /// than twice the largest.
     magnitude: u64,
     looked_at: usize,
 }
@@ -55,15 +58,16 @@ impl Cells {
         self.values.resize(rows, 0);
     }
 
-    /// Looks at the magnitudes of the values that came since the last time, while they are in a cache near by: to get all of them
-    /// back from memory at the end was seen to take a twentieth of a large snapshot.
+    /// Notes the magnitudes of the values since the last call, while these are in the cache. Reading
+    /// all of them from memory at the end took a twentieth of a large snapshot's time.
     pub(crate) fn look(&mut self) {
         let new = self.values.get(self.looked_at..).unwrap_or_default();
         self.magnitude = new.iter().fold(self.magnitude, |most, value| most | value.unsigned_abs());
         self.looked_at = self.values.len();
     }
 
-    /// Forgets the rows from `rows` on. Their magnitudes stay, and can at worst make a sum wider than it must be.
+    /// Forgets the rows from `rows` on. Their magnitudes stay, so that a sum can at
+    /// worst be wider than necessary.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
         self.looked_at = self.looked_at.min(rows);
@@ -97,7 +101,8 @@ impl Cells {
         beyond.map(|(_, value)| (*value).into()).or(self.values.get(row).map(|v| (*v).into()))
     }
 
-    /// The column in halves, where it has values beyond `i64` or is to be summed and that might not fit.
+    /// The column in halves, where it has values beyond `i64` or is to be summed and that might not
+    /// fit.
     pub(crate) fn halves(&mut self, summed: bool) -> Option<Halves> {
         if self.beyond.is_empty() && !(summed && self.might_overflow()) {
             return None;
@@ -119,13 +124,15 @@ impl Cells {
     }
 }
 
-/// The cell that ends at `end`, if it has up to 16 digits and nothing else. At least eight bytes stand before `end` in `text`.
+/// The cell that ends at `end`, if it has up to 16 digits and nothing else. At least eight bytes
+/// stand before `end` in `text`.
 ///
-/// Always inlined and small in what it returns: a larger result would go through memory, which was seen to cost more than the
-/// digits do.
+/// Always inlined, with a small result: a larger one would be returned through memory, which costs
+/// more than reading the digits.
 #[inline(always)]
 pub(crate) fn digits(text: &[u8], begin: usize, end: usize) -> Option<u64> {
-    // How long a cell is nobody can foretell, so that a branch for each length would cost more than the work.
+    // The lengths of cells are irregular: a branch for each length would be mispredicted, which
+    // costs more than the work.
     match end - begin {
         length @ 0..=8 => eight_digits(text, end, length),
         length @ 9..=16 => {
@@ -147,8 +154,8 @@ const INSIDE: [u64; 9] = {
     masks
 };
 
-/// The last `length` (0 to 8) of the eight bytes before `end`, as decimal digits: all eight are tested and multiplied together
-/// in one register, the bytes before the cell counting as 0.
+/// The last `length` (0 to 8) of the eight bytes before `end`, as decimal digits: all eight are
+/// tested and multiplied together in one register, the bytes before the cell counting as 0.
 #[inline(always)]
 fn eight_digits(text: &[u8], end: usize, length: usize) -> Option<u64> {
     let bytes = text.get(end.checked_sub(8)?..end)?.first_chunk::<8>()?;
@@ -248,7 +255,10 @@ mod tests {
     proptest! {
         /// Every number reads as the standard library reads it, with whatever stands before it.
         #[test]
-        fn every_number_reads_as_the_standard_library_reads_it(number in any::<u64>(), shift in 0..64) {
+        fn every_number_reads_as_the_standard_library_reads_it(
+            number in any::<u64>(),
+            shift in 0..64,
+        ) {
             let number: u64 = number >> shift;
             assert_eq!(parse(&number.to_string()), Some(number.into()));
         }

@@ -1,18 +1,15 @@
-//! Rows that are the same thing in several processes get the same number, their code: what the fold groups by.
+//! Rows that are the same thing in several processes get the same number, their code: what the
+//! fold groups by.
 //!
-//! Processes list their proxies in the same order, and snapshots follow each other; so the next row is most likely the one that
-//! came next before, and one comparison of bytes settles it. Else a hash does. Names that become one by cleaning (`a.b`, `a_b`)
-//! share a code: their values are summed, as the original did, and a warning names both, once.
+//! Processes list their proxies in the same order, and snapshots follow each other; so the next row
+//! is most likely the one that came next before, and one comparison of bytes settles it. Else a
+//! hash does. Names are those of HAProxy, letter by letter.
 //!
-//! A forged dump can make up names without end; so a snapshot may bring only so many new ones, and what a file brought that is
-//! left out is forgotten.
+//! A forged dump can hold any number of names. So a snapshot may add only [`NAMES_MAX`] of them, and
+//! the names of a file that is left out are forgotten.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-
-use model::clean;
-
-use crate::findings::Oddity;
 
 /// The codes of one kind of proxy, kept from snapshot to snapshot.
 #[derive(Debug, Default)]
@@ -21,20 +18,15 @@ pub(crate) struct Codes {
     text: Vec<u8>,
     entries: Vec<Entry>,
     lookup: HashMap<Box<[u8]>, usize>,
-    by_clean: HashMap<String, u32>,
-    /// Clean names by code.
+    /// Codes by proxy and server: one name can be spelled with quotes and without.
+    by_name: HashMap<String, u32>,
+    /// Proxy and server by code.
     names: Vec<(String, String)>,
-    /// The first entry of each code.
-    firsts: Vec<usize>,
     next: usize,
     /// Used codes of the current snapshot, for knowing when too many are kept.
     used: usize,
     /// Where the current snapshot began.
     at_begin: Mark,
-    /// How many names were found to share a code.
-    merges: usize,
-    /// Those of them that nobody has taken yet.
-    oddities: Vec<Oddity>,
 }
 
 /// How much is known at some moment.
@@ -51,8 +43,6 @@ pub(crate) const NAMES_MAX: usize = 262_144;
 pub(crate) const NAMES_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of a row's two names together; a line of HAProxy's configuration has 2048.
 pub(crate) const NAME_MAX_BYTES: usize = 4096;
-/// Names that share a code are told one by one up to this many.
-const MERGES_MAX: usize = 20;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -85,8 +75,8 @@ impl Codes {
         self.next = 0;
     }
 
-    /// A new snapshot begins. Codes that most likely nobody uses any more are forgotten, so that memory does not grow with every
-    /// server that ever was.
+    /// A new snapshot begins. If most codes were not used in the last one, all are forgotten, so
+    /// that memory does not grow with every server that ever existed.
     pub(crate) fn begin_snapshot(&mut self) {
         if self.entries.len() > (4 * self.used + 1024).min(NAMES_MAX) {
             *self = Self::default();
@@ -106,9 +96,8 @@ impl Codes {
             self.lookup.remove(self.text.get(entry.begin..entry.end).unwrap_or_default());
         }
         for (proxy, server) in self.names.drain(mark.names..) {
-            self.by_clean.remove(&joined(&proxy, &server));
+            self.by_name.remove(&joined(&proxy, &server));
         }
-        self.firsts.truncate(mark.names);
         self.text.truncate(mark.text);
         self.next = 0;
     }
@@ -126,7 +115,7 @@ impl Codes {
         self.look_up(key, made_of)
     }
 
-    /// Clean names by code: proxy and server, or the proxy alone.
+    /// Names by code: proxy and server, or the proxy alone.
     pub(crate) fn names(&self) -> &[(String, String)] {
         &self.names
     }
@@ -157,22 +146,10 @@ impl Codes {
         {
             return Err(Refused::TooMany);
         }
-        let names = (clean::segment(&proxy), clean::segment(&server));
-        let cleaned = joined(&names.0, &names.1);
-        let code = match self.by_clean.get(&cleaned) {
-            Some(code) => {
-                let code = *code;
-                self.note_merge(code, text, &cleaned);
-                code
-            }
-            None => {
-                let code = self.names.len() as u32;
-                self.names.push(names);
-                self.firsts.push(self.entries.len());
-                self.by_clean.insert(cleaned, code);
-                code
-            }
-        };
+        let code = *self.by_name.entry(joined(&proxy, &server)).or_insert_with(|| {
+            self.names.push((proxy.into_owned(), server.into_owned()));
+            self.names.len() as u32 - 1
+        });
         let begin = self.text.len();
         self.text.extend_from_slice(key);
         let index = self.entries.len();
@@ -180,39 +157,15 @@ impl Codes {
         self.lookup.insert(key.into(), index);
         Ok(index)
     }
-
-    /// What was odd about names since the last call.
-    pub(crate) fn take_oddities(&mut self) -> Vec<Oddity> {
-        std::mem::take(&mut self.oddities)
-    }
-
-    fn note_merge(&mut self, code: u32, text: &str, cleaned: &str) {
-        self.merges += 1;
-        let both = cleaned.trim_end_matches('.');
-        let text = if self.merges <= MERGES_MAX {
-            let first = self.firsts.get(code as usize).and_then(|first| self.entries.get(*first));
-            let first = first.and_then(|entry| self.text.get(entry.begin..entry.end));
-            let first = String::from_utf8_lossy(first.unwrap_or_default());
-            format!(
-                "{first:?} and {text:?} become one path: their values are summed; rename one in \
-                 HAProxy to part them"
-            )
-        } else if self.merges == MERGES_MAX + 1 {
-            "more names become one path than are told one by one".to_owned()
-        } else {
-            return;
-        };
-        let subject = both.to_owned();
-        self.oddities.push(Oddity { subject, state: "names", text, lasts: false });
-    }
 }
 
-/// What [`Codes::by_clean`] knows names by; no clean name has a dot.
+/// What [`Codes::by_name`] knows names by: no two pairs of names give the same text.
 fn joined(proxy: &str, server: &str) -> String {
-    format!("{proxy}.{server}")
+    format!("{}:{proxy}{server}", proxy.len())
 }
 
-/// The two cells of a key, without their quotes; they are parted where the rows' reader parted them.
+/// The two cells of a key, without their quotes; split at the comma at which the reader of rows
+/// splits.
 fn split(key: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let mut quoted = false;
     let at = key.bytes().position(|byte| {
@@ -250,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn names_that_clean_to_one_share_a_code_and_other_pairs_do_not() {
+    fn names_are_known_letter_by_letter_whatever_quotes_are_around_them() {
         let mut codes = Codes::default();
-        assert_eq!(server(&mut codes, "a.b,c"), Ok(0));
-        assert_eq!(server(&mut codes, "a_b,c"), Ok(0));
-        assert_eq!(server(&mut codes, "a,b_c"), Ok(1));
-        assert_eq!(codes.names()[0], ("a_b".to_owned(), "c".to_owned()));
+        let keys = ["a.b,c", "a_b,c", "\"a.b\",\"c\"", "a.bc,\"\"\"\"", "a.b,c\"\""];
+        let codes_of: Vec<_> = keys.map(|key| server(&mut codes, key)).into();
+        assert_eq!(codes_of, [Ok(0), Ok(1), Ok(0), Ok(2), Ok(3)]);
+        assert_eq!(codes.names()[0], ("a.b".to_owned(), "c".to_owned()));
     }
 
     #[test]
@@ -292,13 +245,13 @@ mod tests {
         codes.begin_snapshot();
         server(&mut codes, "a,1").unwrap();
         let mark = codes.mark();
-        let new: Vec<_> = ["b.c,1", "b_c,1", "a,2"].map(|key| server(&mut codes, key)).into();
+        let new: Vec<_> = ["b.c,1", "\"b.c\",1", "a,2"].map(|key| server(&mut codes, key)).into();
         assert_eq!(new, [Ok(1), Ok(1), Ok(2)]);
         codes.roll_back(mark);
-        let again: Vec<_> = ["a,2", "a,1", "b_c,1"].map(|key| server(&mut codes, key)).into();
+        let again: Vec<_> = ["a,2", "a,1", "b.c,1"].map(|key| server(&mut codes, key)).into();
         assert_eq!(again, [Ok(1), Ok(0), Ok(2)]);
-        assert_eq!(codes.names()[2], ("b_c".to_owned(), "1".to_owned()));
-        assert_eq!((codes.names().len(), codes.firsts.len(), codes.by_clean.len()), (3, 3, 3));
+        assert_eq!(codes.names()[2], ("b.c".to_owned(), "1".to_owned()));
+        assert_eq!((codes.names().len(), codes.by_name.len()), (3, 3));
     }
 
     #[test]

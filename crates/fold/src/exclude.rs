@@ -31,7 +31,7 @@ pub(crate) fn names(path: Option<&PathBuf>, oddities: &mut Vec<Oddity>) -> HashS
         Err(reason) => {
             let subject = path.display().to_string();
             let text = format!("the exclude file cannot be used: it {reason}; nothing is left out");
-            oddities.push(Oddity::lasting(&subject, "exclude file", text));
+            oddities.push(Oddity::new(&subject, "exclude file", text));
             HashSet::new()
         }
     }

@@ -17,7 +17,7 @@ pub struct Damage {
     pub reason: String,
 }
 
-/// Something odd that costs nothing.
+/// Something odd that costs nothing. Each snapshot finds it again until it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oddity {
     /// The endpoint, file or name that it is about.
@@ -26,8 +26,6 @@ pub struct Oddity {
     pub state: &'static str,
     /// What is odd, and what follows from it.
     pub text: String,
-    /// Whether each snapshot finds it again, so that a snapshot without it says that it is over.
-    pub lasts: bool,
 }
 
 /// The kinds of damage.
@@ -38,8 +36,7 @@ pub(crate) const OF_CELLS: &str = "cells";
 pub(crate) const OF_ROWS_AND_CELLS: &str = "rows and cells";
 
 impl Oddity {
-    /// One that each snapshot finds again.
-    pub(crate) fn lasting(subject: &str, state: &'static str, text: impl Into<String>) -> Self {
-        Self { subject: subject.to_owned(), state, text: text.into(), lasts: true }
+    pub(crate) fn new(subject: &str, state: &'static str, text: impl Into<String>) -> Self {
+        Self { subject: subject.to_owned(), state, text: text.into() }
     }
 }

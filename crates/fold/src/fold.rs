@@ -1,11 +1,13 @@
-//! Rows with the same code become one, by polars' aggregations: the only place where a column of polars exists.
+//! Rows with the same code become one, by polars' aggregations: the only place where a column of
+//! polars exists.
 //!
-//! Which rows belong together is known already, by their codes; so polars is told, and neither plans a query nor hashes a key. A
-//! value is there only where at least one row had one: a sum over nothing is not 0, and a mean over nothing is no number. Sums
-//! of 64-bit counters do not wrap: a column in which they might is folded by hand, in 128 bits.
+//! Which rows belong together is known already, by their codes; so polars is told, and neither
+//! plans a query nor hashes a key. A value is present only where at least one row had one: a sum
+//! over nothing is not 0, and a mean over nothing is no number. A mean comes out as its sum and
+//! the number of its rows. Sums of 64-bit counters do not wrap: a column in which they might is
+//! folded by hand, in 128 bits.
 
-use model::catalog::Fold;
-use model::{Column, Values};
+use model::{Column, Fold, Integers, Nature, Values};
 use polars::frame::group_by::{GroupsIdx, GroupsType};
 use polars::polars_utils::idx_vec::IdxVec;
 use polars::prelude::{Column as Series, Int64Chunked, IntoColumn, PolarsError};
@@ -29,7 +31,7 @@ pub(crate) struct Refused(#[from] PolarsError);
 
 /// One kind's cells, which can be folded by more than one code.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct Frame {
     fields: Vec<Field>,
     /// The code of each row.
     pub(crate) codes: Vec<u32>,
@@ -38,6 +40,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 struct Field {
     name: &'static str,
+    nature: Nature,
     cells: Data,
 }
 
@@ -50,33 +53,35 @@ enum Data {
     Wide { halves: Halves, valid: Option<Bitmap> },
 }
 
-/// Runs `work` on polars' own thread, where all that it asks of polars is done on the spot. From any other thread each fold of a
-/// column would go there and come back, which costs a small snapshot more than its sums.
+/// Runs `work` on polars' own thread. From any other thread polars would hand each fold of a column
+/// to that thread and wait, which costs a small snapshot more time than its sums.
 pub fn on_its_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     RAYON.install(work)
 }
 
-impl Table {
-    /// Takes the columns that any file had. A sum and a largest value can be had of the same column, whichever of the two the
-    /// rows were read for; other folds leave out rows of their own.
+impl Frame {
+    /// Takes the columns that any file had. A sum and a largest value can be had of the same
+    /// column, whichever of the two the rows were read for; other folds leave out rows of their
+    /// own.
     pub(crate) fn new(rows: Rows) -> Self {
         let height = rows.codes.len();
         let mut fields = Vec::with_capacity(rows.columns.len());
-        for (((name, fold), mut cells), seen) in
-            rows.plan.into_iter().zip(rows.columns).zip(rows.seen)
+        let natures = rows.natures.into_iter();
+        for ((((name, fold), mut cells), seen), nature) in
+            rows.plan.into_iter().zip(rows.columns).zip(rows.seen).zip(natures)
         {
             if !seen {
                 continue;
             }
             cells.pad(height);
             let valid = validity(&cells, fold, &rows.idle);
-            let cells = match cells.halves(matches!(fold, Fold::Sum | Fold::Largest)) {
+            let cells = match cells.halves(fold != Fold::Smallest) {
                 Some(halves) => Data::Wide { halves, valid },
                 None => Data::Narrow(
                     Int64Chunked::from_vec_validity(name.into(), cells.values, valid).into_column(),
                 ),
             };
-            fields.push(Field { name, cells });
+            fields.push(Field { name, nature, cells });
         }
         Self { fields, codes: rows.codes }
     }
@@ -91,13 +96,13 @@ impl Table {
         let fold_of = |field: &Field| plan.iter().find(|(name, _)| *name == field.name);
         let fields = self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1)));
         let columns = fields.map(|(field, fold)| match &field.cells {
-            Data::Narrow(series) => narrow(field.name, series, fold, &groups),
+            Data::Narrow(series) => narrow(field, series, fold, &groups),
             Data::Wide { halves: Halves { lower, upper }, valid } => {
                 let value = |row: usize| {
                     let there = valid.as_ref().is_none_or(|valid| valid.get(row) == Some(true));
                     there.then(|| (i128::from(upper[row]) << 32) + i128::from(lower[row]))
                 };
-                Ok(wide(field.name, value, fold, &groups))
+                Ok(wide(field, value, fold, &groups))
             }
         });
         let columns = on_its_thread(|| columns.collect::<Result<_, _>>())?;
@@ -162,56 +167,82 @@ impl Groups {
     }
 }
 
-#[expect(unsafe_code, reason = "polars checks no bounds in its aggregations")]
-fn narrow(name: &str, series: &Series, fold: Fold, groups: &Groups) -> Result<Column, Refused> {
-    assert!(groups.height <= series.len(), "a code without its row");
-    let rows = &groups.positions;
-    // SAFETY: the groups hold positions below their height, each made by counting through the codes, and the series is no
-    // shorter than that.
-    let folded = unsafe {
-        match fold {
-            Fold::Sum => series.agg_sum(rows),
-            Fold::Mean | Fold::MeanWithTraffic => series.agg_mean(rows),
-            Fold::Largest => series.agg_max(rows),
-            Fold::Smallest => series.agg_min(rows),
-        }
-    };
+fn narrow(field: &Field, series: &Series, fold: Fold, groups: &Groups) -> Result<Column, Refused> {
+    let (folded, valid) = aggregate(series, fold, groups);
     let folded = folded.as_materialized_series();
-    if matches!(fold, Fold::Mean | Fold::MeanWithTraffic) {
-        return Ok(Column::decimals(name, folded.f64()?.iter()));
-    }
     let integers = folded.i64()?;
-    if fold == Fold::Sum && series.has_nulls() {
-        let counts = series.agg_valid_count(rows);
-        let counts = counts.as_materialized_series().u32()?;
-        let there = counts.iter().map(|count| count > Some(0));
-        let sums = integers.iter().zip(there);
-        return Ok(Column::integers(
-            name,
-            sums.map(|(sum, there)| sum.filter(|_| there).map(i128::from)),
-        ));
-    }
-    if let Ok(values) = integers.cont_slice() {
-        return Ok(Column::full(name, Values::Integers(values.to_vec())));
-    }
-    Ok(Column::integers(name, integers.iter().map(|value| value.map(i128::from))))
+    let values = match integers.cont_slice() {
+        Ok(values) => values.to_vec(),
+        Err(_) => integers.iter().map(Option::unwrap_or_default).collect(),
+    };
+    let values = Integers::Narrow(values);
+    // How many rows of each group have a value, where some have none.
+    let counts = match &valid {
+        Some(valid) => {
+            let counts = valid.as_materialized_series().u32()?;
+            Some(counts.iter().map(Option::unwrap_or_default).collect::<Vec<u32>>())
+        }
+        None => None,
+    };
+    let present = match &counts {
+        Some(counts) if counts.contains(&0) => Some(counts.iter().map(|it| *it > 0).collect()),
+        _ => None,
+    };
+    let values = if is_mean(fold) {
+        let counts =
+            counts.unwrap_or_else(|| groups.iter().map(|rows| rows.len() as u32).collect());
+        Values::Means { sums: values, counts }
+    } else {
+        Values::Integers(values)
+    };
+    let Field { name, nature, .. } = field;
+    Ok(Column { name: (*name).to_owned(), nature: *nature, fold: Some(fold), values, present })
 }
 
-fn wide(name: &str, value: impl Fn(usize) -> Option<i128>, fold: Fold, groups: &Groups) -> Column {
-    let values =
-        |rows: &[u32]| rows.iter().filter_map(|row| value(*row as usize)).collect::<Vec<_>>();
-    let sum = |rows: &[u32]| {
-        let values = values(rows);
-        (!values.is_empty()).then(|| (values.iter().sum::<i128>(), values.len()))
+/// The aggregation of each group, a sum for a mean; and where a row has no value, how many of each
+/// group have one.
+#[expect(unsafe_code, reason = "polars checks no bounds in its aggregations")]
+fn aggregate(series: &Series, fold: Fold, groups: &Groups) -> (Series, Option<Series>) {
+    assert!(groups.height <= series.len(), "a code without its row");
+    let rows = &groups.positions;
+    // SAFETY: the groups hold positions below their height, each made by counting through the
+    // codes, and the series is no shorter than that.
+    unsafe {
+        let folded = match fold {
+            Fold::Sum | Fold::Mean | Fold::MeanWithTraffic => series.agg_sum(rows),
+            Fold::Largest => series.agg_max(rows),
+            Fold::Smallest => series.agg_min(rows),
+        };
+        (folded, series.has_nulls().then(|| series.agg_valid_count(rows)))
+    }
+}
+
+const fn is_mean(fold: Fold) -> bool {
+    matches!(fold, Fold::Mean | Fold::MeanWithTraffic)
+}
+
+fn wide(
+    field: &Field,
+    value: impl Fn(usize) -> Option<i128>,
+    fold: Fold,
+    groups: &Groups,
+) -> Column {
+    let groups = groups.iter().map(|rows| {
+        let values: Vec<i128> = rows.iter().filter_map(|row| value(*row as usize)).collect();
+        values
+    });
+    let sum = |values: &[i128]| (!values.is_empty()).then(|| values.iter().sum::<i128>());
+    let Field { name, nature, .. } = field;
+    let integers = |values: &mut dyn Iterator<Item = Option<i128>>| {
+        Column::integers(*name, *nature, Some(fold), values)
     };
-    let groups = groups.iter();
     match fold {
-        Fold::Sum => Column::integers(name, groups.map(|rows| sum(rows).map(|(sum, _)| sum))),
+        Fold::Sum => integers(&mut groups.map(|values| sum(&values))),
+        Fold::Largest => integers(&mut groups.map(|values| values.into_iter().max())),
+        Fold::Smallest => integers(&mut groups.map(|values| values.into_iter().min())),
         Fold::Mean | Fold::MeanWithTraffic => {
-            let mean = |rows| sum(rows).map(|(sum, count)| sum as f64 / count as f64);
-            Column::decimals(name, groups.map(mean))
+            let mean = |values: Vec<i128>| Some((sum(&values)?, values.len() as u32));
+            Column::means(*name, *nature, Some(fold), groups.map(mean))
         }
-        Fold::Largest => Column::integers(name, groups.map(|rows| values(rows).into_iter().max())),
-        Fold::Smallest => Column::integers(name, groups.map(|rows| values(rows).into_iter().min())),
     }
 }

@@ -4,58 +4,59 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold};
-use model::{Column, Names, Part, Section, Subject, clean};
+use model::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, daemon_nature};
+use model::{Column, Names, Nature, Table, TableKind, Value, clean};
 
 use crate::cells::Cells;
-use crate::fold::{Refused, Table};
+use crate::fold::{Frame, Refused};
 use crate::process::{IDLE, Process, keys};
 use crate::stat::Rows;
 
-/// Sections of the daemon: all processes together, then each by itself where that is wanted.
-pub(crate) fn sections(
+/// Tables of the daemon: all processes together, then each by itself where that is wanted.
+pub(crate) fn tables(
     mut processes: Vec<Process>,
     per_process: bool,
     percentages: bool,
-) -> Result<Vec<Section>, Refused> {
+) -> Result<Vec<Table>, Refused> {
     if processes.is_empty() {
         return Ok(Vec::new());
     }
     name_apart(&mut processes);
     let rows = rows(&processes);
     let plan = rows.plan.clone();
-    let table = Table::new(rows);
-    let mut columns = table.fold(&table.codes, &plan)?.columns;
+    let frame = Frame::new(rows);
+    let mut columns = frame.fold(&frame.codes, &plan)?.columns;
     columns.extend(cpu_statistics(&processes));
     if percentages {
         let totals = columns.clone();
         columns.extend(percentage_columns(1, |key, row| value_of(&totals, key, row)));
     }
-    let mut sections = vec![Section::of_one(Subject::Daemon, Part::HAProxy, columns)];
+    let mut tables = vec![Table::of_one_row(TableKind::Daemon, columns)];
     if per_process {
-        sections.push(each_process(&processes, percentages));
+        tables.push(each_process(&processes, percentages));
     }
-    Ok(sections)
+    Ok(tables)
 }
 
-/// Where two processes bear one number, as independent HAProxies do, the endpoints' names stand in; where even these become
-/// one, as `a.b` and `a_b` do, the later ones are counted through.
+/// Where two processes bear one number, as independent HAProxies do, the endpoints' names stand in.
+/// Some receivers cannot tell `a.b` from `a_b`, and the figures of two processes must not be
+/// summed: of such names the later ones are counted through.
 fn name_apart(processes: &mut [Process]) {
     let mut times: HashMap<String, usize> = HashMap::new();
     for process in processes.iter() {
-        *times.entry(process.name.clone()).or_default() += 1;
+        *times.entry(clean::segment(&process.name)).or_default() += 1;
     }
     for process in processes.iter_mut() {
-        if times.get(&process.name).is_some_and(|times| *times > 1) {
-            process.name = clean::segment(&process.endpoint);
+        if times.get(&clean::segment(&process.name)).is_some_and(|times| *times > 1) {
+            process.name.clone_from(&process.endpoint);
         }
     }
     let mut taken: HashSet<String> = HashSet::new();
     let mut numbers: HashMap<String, usize> = HashMap::new();
     for process in processes {
         let name = process.name.clone();
-        while !taken.insert(process.name.clone()) {
-            let number = numbers.entry(name.clone()).or_insert(1);
+        while !taken.insert(clean::segment(&process.name)) {
+            let number = numbers.entry(clean::segment(&name)).or_insert(1);
             *number += 1;
             process.name = format!("{name}_{number}");
         }
@@ -92,8 +93,9 @@ fn cpu_usage(process: &Process) -> Option<i128> {
 
 /// Percentiles and the standard deviation over two processes or more.
 ///
-/// The q-th percentile of n sorted values is the one at index (n - 1) * q, rounded half to even, as pandas' `nearest` has it;
-/// polars' rounds halves away from zero. The deviation is that of a sample: its divisor is n - 1.
+/// The q-th percentile of n sorted values is the one at index (n - 1) * q, rounded half to even, as
+/// pandas' `nearest` has it; polars' rounds halves away from zero. The deviation is that of a
+/// sample: its divisor is n - 1.
 fn cpu_statistics(processes: &[Process]) -> Vec<Column> {
     let mut usage: Vec<i128> = processes.iter().filter_map(cpu_usage).collect();
     if usage.len() < 2 {
@@ -103,12 +105,17 @@ fn cpu_statistics(processes: &[Process]) -> Vec<Column> {
     let last = (usage.len() - 1) as f64;
     let percentile = |percent: u32| {
         let index = (last * f64::from(percent) / 100.0).round_ties_even() as usize;
-        Column::integers(format!("{percent}PercentileCpuUsagePct"), [usage.get(index).copied()])
+        let name = format!("{percent}PercentileCpuUsagePct");
+        Column::integers(name, Nature::Gauge, None, [usage.get(index).copied()])
     };
     let mean = usage.iter().map(|value| *value as f64).sum::<f64>() / usage.len() as f64;
     let squares: f64 = usage.iter().map(|value| (*value as f64 - mean).powi(2)).sum();
     let mut columns: Vec<_> = [25, 50, 75, 95, 99].into_iter().map(percentile).collect();
-    columns.push(Column::decimals("StdCpuUsagePct", [Some((squares / last).sqrt())]));
+    columns.push(Column::decimals(
+        "StdCpuUsagePct",
+        Nature::Gauge,
+        [Some((squares / last).sqrt())],
+    ));
     columns
 }
 
@@ -123,33 +130,47 @@ fn percentage_columns(
             if limit == 0 { Some(0) } else { used.checked_mul(100).map(|used| used / limit) }
         };
         let values: Vec<_> = (0..rows).map(percent).collect();
-        values.iter().any(Option::is_some).then(|| Column::integers(*name, values))
+        let column = || Column::integers(*name, Nature::Gauge, None, values.iter().copied());
+        values.iter().any(Option::is_some).then(column)
     })
 }
 
 fn value_of(columns: &[Column], key: &str, row: usize) -> Option<i128> {
     match columns.iter().find(|column| column.name == key)?.get(row)? {
-        model::Value::Integer(value) => Some(value.into()),
-        model::Value::Wide(value) => Some(value),
-        model::Value::Decimal(_) | model::Value::Milliseconds(_) => None,
+        Value::Integer(value) => Some(value),
+        _ => None,
     }
 }
 
-fn each_process(processes: &[Process], percentages: bool) -> Section {
-    let mut names = Names::default();
+fn each_process(processes: &[Process], percentages: bool) -> Table {
+    let mut names = Names::new(TableKind::Process);
     for process in processes {
-        names.push(&process.name, "");
+        names.push(&[&process.name]);
     }
-    let mut columns: Vec<_> = keys()
-        .enumerate()
-        .map(|(at, key)| Column::integers(key, processes.iter().map(|p| p.values[at].flatten())))
-        .collect();
-    columns.push(Column::integers("CpuUsagePct", processes.iter().map(cpu_usage)));
+    let mut columns: Vec<_> =
+        keys().enumerate().map(|(at, key)| figure(at, key, processes)).collect();
+    columns.push(Column::integers(
+        "CpuUsagePct",
+        Nature::Gauge,
+        None,
+        processes.iter().map(cpu_usage),
+    ));
     if percentages {
         let own = columns.clone();
         let of_process = |key: &str, row| value_of(&own, key, row);
         columns.extend(percentage_columns(processes.len(), of_process));
     }
     columns.retain(|column| column.count() > 0);
-    Section { subject: Subject::Process, part: Part::HAProxy, names, columns }
+    Table { kind: TableKind::Process, names, columns }
+}
+
+/// A key of each process by itself; one of which the mean is taken is a mean over one.
+fn figure(at: usize, key: &str, processes: &[Process]) -> Column {
+    let values = processes.iter().map(|process| process.values[at].flatten());
+    let nature = daemon_nature(key);
+    if DAEMON_MEANS.contains(&key) {
+        let means = values.map(|value| value.map(|value| (value, 1)));
+        return Column::means(key, nature, Some(Fold::Mean), means);
+    }
+    Column::integers(key, nature, Some(Fold::Sum), values)
 }

@@ -1,6 +1,6 @@
 //! HAProxy's answers as typed columns, folded over its processes.
 //!
-//! Files go in, sections of a [`model::Batch`] come out; in between stand a reader of our own and
+//! Files go in, tables of a [`model::Batch`] come out; in between stand a reader of our own and
 //! polars, which no other crate sees. A damaged file costs itself: it is left out, reported as
 //! [`Damage`], and the rest is folded.
 
@@ -22,11 +22,11 @@ use std::path::PathBuf;
 
 use daemon::file::Fault;
 use model::catalog::{Choice, Fold, Kind};
-use model::{Column, Names, Part, Section, Subject};
+use model::{Column, Names, Nature, Table, TableKind, clean};
 use thiserror::Error;
 
 use crate::codes::Codes;
-use crate::fold::{Folded, Table};
+use crate::fold::{Folded, Frame};
 use crate::stat::{AllCodes, AllRows, Rows};
 
 pub use crate::findings::{Damage, Oddity};
@@ -70,7 +70,8 @@ pub struct Tables {
     config: config::Tables,
     buffer: rows::Buffer,
     codes: AllCodes,
-    /// How many frontends, backends and servers the last snapshot had: most likely the next one has as many.
+    /// How many frontends, backends and servers the last snapshot had, as the capacity for the next
+    /// one.
     rows_before: [usize; 3],
     frontend_plan: Vec<(&'static str, Fold)>,
     backend_plan: Vec<(&'static str, Fold)>,
@@ -102,8 +103,8 @@ struct Found {
 /// The daemon of one snapshot.
 #[derive(Debug)]
 pub struct Daemon {
-    /// Its sections.
-    pub sections: Vec<Section>,
+    /// Its tables.
+    pub tables: Vec<Table>,
     /// How many files could be used, at least in part.
     pub usable: usize,
     /// Files of which something could not be used.
@@ -179,10 +180,10 @@ impl Tables {
         processes.retain(|process| !family.doubles.contains_key(&process.endpoint));
         oddities.extend(family.oddities);
         let wanted = (self.config.per_process_metrics, self.config.calculate_percentages);
-        let sections = info::sections(processes, wanted.0, wanted.1)
+        let tables = info::tables(processes, wanted.0, wanted.1)
             .map_err(|error| fault("the daemon", error))?;
         let (doubles, missing) = (family.doubles, family.missing);
-        Ok(Daemon { sections, usable, damages, oddities, doubles, missing })
+        Ok(Daemon { tables, usable, damages, oddities, doubles, missing })
     }
 
     /// Reads the answers to `show stat`. Those of `doubles` stand in where the endpoint that counts
@@ -220,7 +221,6 @@ impl Tables {
         let Found { damages, mut oddities } = found;
         self.rows_before =
             [&rows.frontends, &rows.backends, &rows.servers].map(|rows| rows.codes.len());
-        oddities.extend(self.codes.take_oddities());
         let config = &self.config;
         Ok(Proxies {
             rows,
@@ -261,17 +261,11 @@ impl Tables {
     /// # Errors
     ///
     /// Only a fault of ours.
-    pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
+    pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_frontends;
         let rows = std::mem::take(&mut proxies.rows.frontends);
-        let mut folded = fold_once(rows, &self.frontend_plan, "frontends")?;
-        let names = kept(&mut folded, &self.codes.frontends, |(name, _)| !excluded.contains(name));
-        Ok(vec![Section {
-            subject: Subject::Frontend,
-            part: Part::Frontend,
-            names,
-            columns: folded.columns,
-        }])
+        let folded = fold_once(rows, &self.frontend_plan, "frontends")?;
+        Ok(table(TableKind::Frontend, folded, &self.codes.frontends, excluded))
     }
 
     /// Folds the backends.
@@ -279,48 +273,38 @@ impl Tables {
     /// # Errors
     ///
     /// Only a fault of ours.
-    pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
+    pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.backends);
-        let mut folded = fold_once(rows, &self.backend_plan, "backends")?;
-        let names = kept(&mut folded, &self.codes.backends, |(name, _)| !excluded.contains(name));
-        Ok(vec![Section {
-            subject: Subject::Backend,
-            part: Part::Backend,
-            names,
-            columns: folded.columns,
-        }])
+        let folded = fold_once(rows, &self.backend_plan, "backends")?;
+        Ok(table(TableKind::Backend, folded, &self.codes.backends, excluded))
     }
 
-    /// Folds the servers: within their backends, how many each backend has, and over all backends where that is wanted.
+    /// Folds the servers: within their backends, how many each backend has, and over all backends
+    /// where that is wanted.
     ///
     /// # Errors
     ///
     /// Only a fault of ours.
-    pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Section>, Error> {
+    pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Table>, Error> {
         let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.servers);
-        let table = Table::new(rows);
-        let mut sections = Vec::new();
+        let frame = Frame::new(rows);
+        let mut tables = Vec::new();
         if self.config.aggr_server_metrics {
-            sections.push(self.over_all_backends(&table)?);
+            tables.push(self.over_all_backends(&frame)?);
         }
         let plan = &self.server_plan;
-        let mut folded = table.fold(&table.codes, plan).map_err(|error| fault("servers", error))?;
-        drop(table);
-        let names = kept(&mut folded, &self.codes.servers, |(name, _)| !excluded.contains(name));
-        sections.push(server_counts(&names));
-        sections.push(Section {
-            subject: Subject::BackendServer,
-            part: Part::Server,
-            names,
-            columns: folded.columns,
-        });
-        Ok(sections)
+        let folded = frame.fold(&frame.codes, plan).map_err(|error| fault("servers", error))?;
+        drop(frame);
+        let servers = table(TableKind::BackendServer, folded, &self.codes.servers, excluded);
+        tables.push(server_counts(&servers.names));
+        tables.push(servers);
+        Ok(tables)
     }
 
     /// Servers by their own names; excluded backends count too.
-    fn over_all_backends(&self, table: &Table) -> Result<Section, Error> {
+    fn over_all_backends(&self, frame: &Frame) -> Result<Table, Error> {
         let mut names = Vec::new();
         let mut by_name: HashMap<&str, u32> = HashMap::new();
         let by_code: Vec<u32> = self
@@ -335,20 +319,15 @@ impl Tables {
                 })
             })
             .collect();
-        let codes: Vec<u32> = table.codes.iter().map(|&code| by_code[code as usize]).collect();
+        let codes: Vec<u32> = frame.codes.iter().map(|&code| by_code[code as usize]).collect();
         let plan = &self.aggregate_plan;
         let folded =
-            table.fold(&codes, plan).map_err(|error| fault("servers over all backends", error))?;
-        let mut section_names = Names::default();
+            frame.fold(&codes, plan).map_err(|error| fault("servers over all backends", error))?;
+        let mut rows = Names::new(TableKind::Server);
         for &code in &folded.codes {
-            section_names.push(names[code as usize], "");
+            rows.push(&[names[code as usize]]);
         }
-        Ok(Section {
-            subject: Subject::Server,
-            part: Part::Server,
-            names: section_names,
-            columns: folded.columns,
-        })
+        Ok(Table { kind: TableKind::Server, names: rows, columns: folded.columns })
     }
 
     /// What is read of servers: what is asked of them in their backends and over all of them.
@@ -372,19 +351,20 @@ fn fold_once(
     plan: &[(&'static str, Fold)],
     what: &'static str,
 ) -> Result<Folded, Error> {
-    let table = Table::new(rows);
-    table.fold(&table.codes, plan).map_err(|error| fault(what, error))
+    let frame = Frame::new(rows);
+    frame.fold(&frame.codes, plan).map_err(|error| fault(what, error))
 }
 
-/// The names of what was folded, without what is excluded, which leaves the columns too.
-fn kept(folded: &mut Folded, codes: &Codes, keep: impl Fn(&(String, String)) -> bool) -> Names {
-    let mut names = Names::default();
+/// What was folded, without the proxies whose names are excluded.
+fn table(kind: TableKind, mut folded: Folded, codes: &Codes, excluded: &HashSet<String>) -> Table {
+    let mut names = Names::new(kind);
     let mut kept = Vec::with_capacity(folded.codes.len());
     for &code in &folded.codes {
-        let name = &codes.names()[code as usize];
-        kept.push(keep(name));
-        if keep(name) {
-            names.push(&name.0, &name.1);
+        let (proxy, server) = &codes.names()[code as usize];
+        let keep = excluded.is_empty() || !excluded.contains(&clean::segment(proxy));
+        kept.push(keep);
+        if keep {
+            names.push(&[proxy.as_str(), server.as_str()][..kind.labels().len()]);
         }
     }
     if kept.contains(&false) {
@@ -392,15 +372,16 @@ fn kept(folded: &mut Folded, codes: &Codes, keep: impl Fn(&(String, String)) -> 
             column.keep_rows(&kept);
         }
     }
-    names
+    Table { kind, names, columns: folded.columns }
 }
 
 /// `TotalServers`: how many different servers each backend has.
-fn server_counts(servers: &Names) -> Section {
+fn server_counts(servers: &Names) -> Table {
     let mut counts: Vec<(&str, i128)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut last = None;
-    for (backend, _) in servers.iter() {
+    let backends = (0..servers.len()).filter_map(|row| servers.label(row, 0));
+    for backend in backends {
         // The servers of a backend follow each other.
         let place = match last {
             Some((name, place)) if name == backend => place,
@@ -412,15 +393,11 @@ fn server_counts(servers: &Names) -> Section {
         last = Some((backend, place));
         counts[place].1 += 1;
     }
-    let mut names = Names::default();
+    let mut names = Names::new(TableKind::ServerCount);
     for (backend, _) in &counts {
-        names.push(backend, "");
+        names.push(&[backend]);
     }
     let values = counts.iter().map(|(_, count)| Some(*count));
-    Section {
-        subject: Subject::Backend,
-        part: Part::Server,
-        columns: vec![Column::integers("TotalServers", values)],
-        names,
-    }
+    let column = Column::integers("TotalServers", Nature::Gauge, Some(Fold::Sum), values);
+    Table { kind: TableKind::ServerCount, columns: vec![column], names }
 }

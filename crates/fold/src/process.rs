@@ -13,7 +13,6 @@ use std::path::Path;
 
 use daemon::file::{self, Fault, Limit, Links};
 use model::catalog::{DAEMON_GAUGES, DAEMON_MEANS, DAEMON_SUMS};
-use model::clean;
 
 use crate::findings::Oddity;
 
@@ -117,7 +116,8 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
     let digits = digits.filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
     let name = digits
         .filter(|n| (1..=NUMBER_MAX_DIGITS).contains(&n.len()))
-        .map_or_else(|| clean::segment(endpoint), str::to_owned);
+        .unwrap_or(endpoint)
+        .to_owned();
     let number = whole("Process_num").flatten();
     let identity = whole("Pid").flatten().map(|pid| Identity {
         node: found.get(&b"node"[..]).map(|node| node.to_vec()).unwrap_or_default(),
@@ -175,13 +175,13 @@ fn plausible(endpoint: &str, key: &str, value: i128, oddities: &mut Vec<Oddity>)
         let idle = idle(value);
         if idle != value {
             let text = format!("Idle_pct is {value} and counts as {idle}");
-            oddities.push(Oddity::lasting(endpoint, "Idle_pct out of range", text));
+            oddities.push(Oddity::new(endpoint, "Idle_pct out of range", text));
         }
         return Some(idle);
     }
     if DAEMON_GAUGES.contains(&key) && value > i128::from(i64::MAX) {
         let text = format!("{key} is {value}: a gauge below zero, which counts as no value");
-        oddities.push(Oddity::lasting(endpoint, "gauge below zero", text));
+        oddities.push(Oddity::new(endpoint, "gauge below zero", text));
         return None;
     }
     Some(value)
@@ -213,7 +213,7 @@ pub(crate) fn family(processes: &[Process]) -> Family {
              processes, give each HAProxy its own node in its global section",
             first.endpoint, process.endpoint, identity.pid
         );
-        family.oddities.push(Oddity::lasting(&process.endpoint, "second socket", text));
+        family.oddities.push(Oddity::new(&process.endpoint, "second socket", text));
     }
     family.find_missing(processes);
     family
@@ -246,7 +246,7 @@ impl Family {
                 "HAProxy on node {node:?} has {siblings} processes (Nbproc) and {there} of them \
                  answered; give each its stats socket"
             );
-            self.oddities.push(Oddity::lasting(&node, "processes without a socket", text));
+            self.oddities.push(Oddity::new(&node, "processes without a socket", text));
         }
     }
 }

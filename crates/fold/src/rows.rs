@@ -308,8 +308,8 @@ fn join(text: &[u8], begin: usize, wanted: Wanted, ends: &mut [u32]) -> Joined {
     Joined::NotYet
 }
 
-/// Writes where the bits are, counted from `at`. Four go at a time, the last of them perhaps for nothing: a test after each would
-/// cost more.
+/// Writes where the bits are, counted from `at`. Four go at a time, the last of them perhaps for
+/// nothing: a test after each would cost more.
 #[inline(always)]
 fn write_positions(mut bits: u64, at: usize, ends: &mut [u32; ROOM]) {
     let found = bits.count_ones() as usize;
@@ -322,7 +322,8 @@ fn write_positions(mut bits: u64, at: usize, ends: &mut [u32; ROOM]) {
     }
 }
 
-/// The commas that part cells, the line ends that cut a quote short, and whether a quote is open at the end of the block.
+/// The commas that part cells, the line ends that cut a quote short, and whether a quote is open at
+/// the end of the block.
 fn outside_quotes(masks: Masks, mut quoted: bool) -> (u64, u64, bool) {
     let (mut commas, mut open) = (0, 0);
     let mut bits = masks.commas | masks.line_ends | masks.quotes;

@@ -1,8 +1,8 @@
-//! Where commas, line ends and quotes stand in 64 bytes of text, as bits: the first step of reading, and the only one that
-//! looks at every byte.
+//! Where commas, line ends and quotes stand in 64 bytes of text, as bits: the first step of
+//! reading, and the only one that looks at every byte.
 //!
-//! On x86-64 sixteen bytes are compared at once (SSE2, which every such processor has); elsewhere a scalar twin does the same,
-//! and a property test holds the two together.
+//! On x86-64 sixteen bytes are compared at once (SSE2, which every such processor has); elsewhere a
+//! scalar twin does the same, and a property test holds the two together.
 
 /// One bit for each byte of a block; the lowest is the first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,9 @@ pub(crate) fn masks(block: &[u8; BLOCK]) -> Masks {
     };
 
     let (quarters, _) = block.as_chunks::<16>();
-    // SAFETY: SSE2, of which all of these are, belongs to x86-64: there is no such processor without it. A function that asks
-    // for the feature would make them safe, and would be called for each block: it cannot be inlined at will.
+    // SAFETY: SSE2, of which all of these are, belongs to x86-64: there is no such processor
+    // without it. A function that asks for the feature would make them safe, and would be called
+    // for each block: it cannot be inlined at will.
     unsafe {
         let lanes = [0, 1, 2, 3].map(|quarter: usize| {
             let both = u128::from_le_bytes(quarters[quarter]);

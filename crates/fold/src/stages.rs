@@ -1,11 +1,13 @@
-//! The stages of reading and folding, one by one, for the benchmarks alone: no program is built with this.
+//! The stages of reading and folding, one by one, for the benchmarks alone: no program is built
+//! with this.
 //!
-//! Each takes what the one before it made, so that a benchmark times one stage and not the road to it.
+//! Each takes what the one before it made, so that a benchmark times that stage
+//! alone.
 
 use model::catalog::{Choice, Kind};
 
 use crate::codes::{Codes, Key};
-use crate::fold::Table;
+use crate::fold::Frame;
 use crate::rows::{Buffer, Wanted};
 use crate::stat::{AllCodes, AllRows, Rows};
 
@@ -84,8 +86,8 @@ pub fn codes(keys: &[Vec<u8>], rounds: usize) -> u32 {
 #[must_use]
 pub fn fold(Read(rows): Read) -> usize {
     let plan = rows.servers.plan.clone();
-    let table = Table::new(rows.servers);
-    let folded = table.fold(&table.codes, &plan);
+    let frame = Frame::new(rows.servers);
+    let folded = frame.fold(&frame.codes, &plan);
     assert!(folded.is_ok(), "{folded:?}");
     folded.map_or(0, |folded| folded.codes.len() * folded.columns.len())
 }

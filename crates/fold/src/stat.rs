@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use daemon::file::{self, Fault, Limit, Links};
-use model::catalog::{self, Fold};
+use model::catalog::{self, Fold, Nature};
 
 use crate::cells::{self, Cells};
 use crate::codes::{self, Codes, Key, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, Refused};
@@ -20,7 +20,8 @@ use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault, Wanted};
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
 
-/// After so many rows their cells are looked at: the columns of so many are in the second-level cache, whoever has one.
+/// The magnitudes of cells are noted after so many rows: their columns still fit the second-level
+/// cache of common processors.
 const LOOK_ROWS: usize = 256;
 
 /// The wanted columns of one kind of proxy and the rows that were found.
@@ -30,8 +31,8 @@ pub(crate) struct Rows {
     pub(crate) columns: Vec<Cells>,
     /// Whether any file had the column.
     pub(crate) seen: Vec<bool>,
-    /// Whether a column can only go below zero by a fault of HAProxy's, by position in `plan`.
-    gauges: Vec<bool>,
+    /// What the columns are.
+    pub(crate) natures: Vec<Nature>,
     /// Each row's code.
     pub(crate) codes: Vec<u32>,
     /// Rows that were given no traffic, ascending: no value for the means that leave them out.
@@ -62,13 +63,11 @@ pub(crate) struct Outcome {
 impl Rows {
     /// Without rows, but with room for so many.
     pub(crate) fn new(plan: Vec<(&'static str, Fold)>, room: usize) -> Self {
+        let nature = |name| catalog::nature(name).unwrap_or_else(|| catalog::daemon_nature(name));
         Self {
             columns: plan.iter().map(|_| Cells::with_capacity(room)).collect(),
             seen: vec![false; plan.len()],
-            gauges: plan
-                .iter()
-                .map(|(name, _)| catalog::nature(name).is_some_and(catalog::Nature::is_gauge))
-                .collect(),
+            natures: plan.iter().map(|(name, _)| nature(name)).collect(),
             plan,
             codes: Vec::with_capacity(room),
             idle: Vec::new(),
@@ -86,7 +85,7 @@ impl Rows {
             if let Some(cell) = cell(name) {
                 self.targets.push((cell, column));
                 self.seen[column] = true;
-                // Files before this one can have lacked the column. One that lacks it costs it nothing until it comes again.
+                // Earlier files can have lacked the column: their rows have no value in it.
                 self.columns[column].pad(self.codes.len());
             }
         }
@@ -114,7 +113,7 @@ impl Rows {
             match cells::digits(row.text, begin, end) {
                 Some(value) => cells.push_digits(value),
                 None => {
-                    let field = (self.plan[column].0, self.gauges[column]);
+                    let field = (self.plan[column].0, self.natures[column]);
                     push_other(cells, field, &row.text[begin..end], outcome);
                 }
             }
@@ -136,17 +135,18 @@ impl Rows {
     }
 }
 
-/// A cell that is not up to 16 plain digits: a number all the same, or none.
+/// A cell that is not up to 16 plain digits: a number all the same, or none. A gauge goes below
+/// zero only by a fault of HAProxy's.
 #[cold]
 fn push_other(
     cells: &mut Cells,
-    (field, is_gauge): (&str, bool),
+    (field, nature): (&str, Nature),
     cell: &[u8],
     outcome: &mut Outcome,
 ) {
     const BELOW_ZERO: std::ops::RangeInclusive<i128> = 1 << 63..=u64::MAX as i128;
     let taken = match cells::other(cell) {
-        Some(value) if is_gauge && BELOW_ZERO.contains(&value) => {
+        Some(value) if nature.is_gauge() && BELOW_ZERO.contains(&value) => {
             cells.push_null();
             outcome.gauge_below_zero(field, cell);
             true
@@ -203,12 +203,12 @@ impl Outcome {
     pub(crate) fn oddities(&self, endpoint: &str) -> impl Iterator<Item = Oddity> {
         let empty = (!self.has_rows).then(|| {
             let text = "its answer to show stat has a header and no rows: nothing of it counts";
-            Oddity::lasting(endpoint, "no rows", text)
+            Oddity::new(endpoint, "no rows", text)
         });
         let below_zero = self.below_zero.as_ref().map(|(count, first)| {
             let text =
                 format!("{count} gauges are below zero and count as no value, the first: {first}");
-            Oddity::lasting(endpoint, "gauge below zero", text)
+            Oddity::new(endpoint, "gauge below zero", text)
         });
         empty.into_iter().chain(below_zero)
     }
@@ -247,12 +247,6 @@ impl AllCodes {
         for codes in [&mut self.frontends, &mut self.backends, &mut self.servers] {
             codes.begin_snapshot();
         }
-    }
-
-    /// What was odd about names since the last call.
-    pub(crate) fn take_oddities(&mut self) -> Vec<Oddity> {
-        let kinds = [&mut self.frontends, &mut self.backends, &mut self.servers];
-        kinds.into_iter().flat_map(Codes::take_oddities).collect()
     }
 
     const fn begin_file(&mut self) {

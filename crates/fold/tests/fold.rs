@@ -1,4 +1,4 @@
-//! From files to sections, as the worker calls it: what is folded, and what a damaged file costs.
+//! From files to tables, as the worker calls it: what is folded, and what a damaged file costs.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use haproxystats_fold::{Damage, Input, Tables};
 use model::catalog::{Choice, Fold, Kind};
-use model::{Section, Subject, Value};
+use model::{Table, TableKind, Value};
 
 use tempfile::TempDir;
 
@@ -60,19 +60,16 @@ impl Snapshot {
     }
 
     /// Every metric by its short path, and the damages by file name.
-    fn fold(&self, config: config::Tables) -> (BTreeMap<String, Value>, Vec<(String, String)>) {
+    fn fold(&self, config: config::Tables) -> (Metrics, Vec<(String, String)>) {
         let mut tables = Tables::new(config);
         let daemon = tables.daemon(&self.inputs).unwrap();
         let mut proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
-        let mut sections = daemon.sections;
-        sections.extend(tables.frontends(&mut proxies).unwrap());
-        sections.extend(tables.backends(&mut proxies).unwrap());
-        sections.extend(tables.servers(&mut proxies).unwrap());
+        let mut folded = daemon.tables;
+        folded.push(tables.frontends(&mut proxies).unwrap());
+        folded.push(tables.backends(&mut proxies).unwrap());
+        folded.extend(tables.servers(&mut proxies).unwrap());
         let damages = daemon.damages.into_iter().chain(proxies.damages);
-        (
-            flat(&sections),
-            damages.map(|Damage { path, reason, .. }| (name(&path), reason)).collect(),
-        )
+        (flat(&folded), damages.map(|Damage { path, reason, .. }| (name(&path), reason)).collect())
     }
 }
 
@@ -80,36 +77,47 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-fn flat(sections: &[Section]) -> BTreeMap<String, Value> {
+type Metrics = BTreeMap<String, Value<'static>>;
+
+fn flat(tables: &[Table]) -> Metrics {
     let mut metrics = BTreeMap::new();
-    for section in sections {
-        for (row, (first, second)) in section.names.iter().enumerate() {
-            for column in &section.columns {
-                if let Some(value) = column.get(row) {
-                    let of = match section.subject {
-                        Subject::Daemon => "daemon".to_owned(),
-                        Subject::Process => format!("process {first}"),
-                        Subject::Frontend => format!("frontend {first}"),
-                        Subject::Backend => format!("backend {first}"),
-                        Subject::BackendServer => format!("{first}/{second}"),
-                        Subject::Server => format!("server {first}"),
-                        Subject::Own => "own".to_owned(),
-                    };
-                    let before = metrics.insert(format!("{of} {}", column.name), value);
-                    assert!(before.is_none(), "{of} {} twice", column.name);
-                }
+    for table in tables {
+        for row in 0..table.names.len() {
+            let name = table.names.row(row).collect::<Vec<_>>().join("/");
+            let of = match table.kind {
+                TableKind::Daemon => "daemon".to_owned(),
+                TableKind::Process => format!("process {name}"),
+                TableKind::Frontend => format!("frontend {name}"),
+                TableKind::Backend | TableKind::ServerCount => format!("backend {name}"),
+                TableKind::BackendServer => name,
+                TableKind::Server => format!("server {name}"),
+                TableKind::Own => "own".to_owned(),
+            };
+            for column in &table.columns {
+                let Some(value) = column.get(row).map(owned) else { continue };
+                let before = metrics.insert(format!("{of} {}", column.name), value);
+                assert!(before.is_none(), "{of} {} twice", column.name);
             }
         }
     }
     metrics
 }
 
-fn integer(value: i64) -> Option<Value> {
+fn owned(value: Value<'_>) -> Value<'static> {
+    match value {
+        Value::Integer(value) => Value::Integer(value),
+        Value::Mean { sum, count } => Value::Mean { sum, count },
+        Value::Decimal(value) => Value::Decimal(value),
+        other => panic!("nothing folds to {other:?}"),
+    }
+}
+
+fn integer(value: i128) -> Option<Value<'static>> {
     Some(Value::Integer(value))
 }
 
-fn decimal(value: f64) -> Option<Value> {
-    Some(Value::Decimal(value))
+fn mean(sum: i128, count: u32) -> Option<Value<'static>> {
+    Some(Value::Mean { sum, count })
 }
 
 #[test]
@@ -125,12 +133,12 @@ fn servers_fold_by_backend_and_name_over_processes() {
     assert_eq!(damages, []);
     let get = |path: &str| metrics.get(path).copied();
     assert_eq!((get("be/s1 scur"), get("be/s1 stot")), (integer(3), integer(30)));
-    assert_eq!((get("be/s1 rtime"), get("be/s1 weight")), (decimal(6.0), decimal(75.0)));
-    assert_eq!(get("be/s2 weight"), decimal(0.5), "an empty cell is 0 in a mean");
+    assert_eq!((get("be/s1 rtime"), get("be/s1 weight")), (mean(12, 2), mean(150, 2)));
+    assert_eq!(get("be/s2 weight"), mean(1, 2), "an empty cell is 0 in a mean");
     assert_eq!(get("be/s2 rtime"), None, "a mean over no rows is no metric");
     assert_eq!(
         (get("backend be TotalServers"), get("backend be weight")),
-        (integer(2), decimal(50.5))
+        (integer(2), mean(101, 2))
     );
     assert_eq!(get("be/s1 bin"), None, "a column that no file has");
 }
@@ -149,9 +157,9 @@ fn servers_fold_over_all_backends_by_the_default_list_and_over_excluded_ones_too
         format!("{HEADER}\na_x,s,1,10,4,1,10,2,\nb,s,2,20,8,1,20,2,\na_x,BACKEND,1,1,1,1,1,1,\n\n");
     let (metrics, _) = Snapshot::new().stat(text).fold(config);
     let get = |path: &str| metrics.get(path).copied();
-    assert_eq!((get("server s stot"), get("server s rtime")), (integer(30), decimal(6.0)));
+    assert_eq!((get("server s stot"), get("server s rtime")), (integer(30), mean(12, 2)));
     assert_eq!((get("b/s scur"), get("b/s stot")), (integer(2), None));
-    assert_eq!((get("b/s weight"), get("a_x/s scur")), (decimal(20.0), None));
+    assert_eq!((get("b/s weight"), get("a_x/s scur")), (mean(20, 1), None));
     assert!(metrics.keys().all(|path| !path.starts_with("backend a_x")));
 }
 
@@ -174,10 +182,10 @@ fn sums_are_exact_where_64_bits_do_not_reach() {
     let (metrics, _) =
         Snapshot::new().stat(row(u64::MAX)).stat(row(u64::MAX)).stat(row(1)).fold(config());
     let expected = 2 * i128::from(u64::MAX) + 1;
-    assert_eq!(metrics.get("frontend fe stot"), Some(&Value::Wide(expected)));
+    assert_eq!(metrics.get("frontend fe stot"), Some(&Value::Integer(expected)));
 
     let (metrics, _) = Snapshot::new().stat(row(1 << 62)).stat(row(1 << 62)).fold(config());
-    assert_eq!(metrics.get("frontend fe stot"), Some(&Value::Wide(1 << 63)));
+    assert_eq!(metrics.get("frontend fe stot"), Some(&Value::Integer(1 << 63)));
 }
 
 #[test]
@@ -199,8 +207,8 @@ fn a_damaged_row_or_cell_costs_itself() {
     assert_eq!(file, "admin1.sock_stat");
     assert_eq!(
         reason,
-        "4 rows left out, the first since it has 10 cells and the header 8; 1 cells are no numbers, the first: \
-         stot is \"x\""
+        "4 rows left out, the first since it has 10 cells and the header 8; 1 cells are no \
+         numbers, the first: stot is \"x\""
     );
 }
 
@@ -253,7 +261,7 @@ fn columns_may_differ_between_processes() {
     assert_eq!(damages, []);
     let get = |path: &str| metrics.get(path).copied();
     assert_eq!((get("backend be scur"), get("backend be stot")), (integer(3), integer(5)));
-    assert_eq!(get("backend be weight"), decimal(10.0), "rows without the column do not count");
+    assert_eq!(get("backend be weight"), mean(10, 1), "rows without the column do not count");
 }
 
 #[test]
@@ -282,7 +290,7 @@ fn processes_fold_to_sums_means_and_statistics_of_their_cpu_usage() {
         snapshot.fold(config::Tables { calculate_percentages: true, ..config() });
     assert_eq!(damages, []);
     let get = |path: &str| metrics.get(&format!("daemon {path}")).copied();
-    assert_eq!((get("CurrConns"), get("Idle_pct")), (integer(20), decimal(70.0)));
+    assert_eq!((get("CurrConns"), get("Idle_pct")), (integer(20), mean(280, 4)));
     // Sorted usage: 0, 10, 30, 80; indices 0.75, 1.5, 2.25, 2.85, 2.97, rounded half to even.
     let percentiles: Vec<_> =
         [25, 50, 75, 95, 99].map(|q| get(&format!("{q}PercentileCpuUsagePct"))).into();
@@ -306,8 +314,8 @@ fn each_process_by_its_number_or_by_its_endpoint_where_two_bear_one() {
         config::Tables { per_process_metrics: true, calculate_percentages: true, ..config() };
     let (metrics, _) = snapshot.fold(wanted);
     let get = |path: &str| metrics.get(path).copied();
-    assert_eq!(get("process admin1_sock CpuUsagePct"), integer(10));
-    assert_eq!(get("process admin2_sock Idle_pct"), integer(80));
+    assert_eq!(get("process admin1.sock CpuUsagePct"), integer(10));
+    assert_eq!(get("process admin2.sock Idle_pct"), mean(80, 1));
     assert_eq!(get("process 2 ConnPercentage"), integer(25));
     assert_eq!(get("process 1 CurrConns"), None);
 }
@@ -340,10 +348,11 @@ fn servers_over_all_backends_are_summed_where_all_is_asked_too() {
     let (metrics, _) = Snapshot::new().stat(text).stat(text).fold(config);
     let get = |path: &str| metrics.get(path).copied();
     assert_eq!((get("server s smax"), get("a/s smax")), (integer(14), integer(3)));
-    assert_eq!(get("server s qtime"), decimal(1.5));
+    assert_eq!(get("server s qtime"), mean(6, 4));
 }
 
-/// Servers are read once for both of their plans: where these fold a field in two ways, both must go over the same rows.
+/// Servers are read once for both of their plans: where these fold a field in two ways, both must
+/// go over the same rows.
 #[test]
 fn plans_differ_only_between_sum_and_largest() {
     let default = Kind::Server.plan(Choice::Default);

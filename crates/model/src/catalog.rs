@@ -1,8 +1,10 @@
-//! The catalogue of HAProxy's fields: which there are, and how each folds when several processes become one.
+//! The catalogue of HAProxy's fields: which there are, and how each folds when several processes
+//! become one.
 //!
-//! Names and natures are those of `show stat typed` (HAProxy 2.2 to 3.4; management.txt, "show stat"); a field that only older
-//! or differently built versions fill has the nature that HAProxy's source gives it. What is summed by default is the
-//! original's choice, maxima and limits included, since dashboards have been built on those sums.
+//! Names and natures are those of `show stat typed` (HAProxy 2.2 to 3.4; management.txt, "show
+//! stat"); a field that only older or differently built versions fill has the nature that HAProxy's
+//! source gives it. What is summed by default is the original's choice, maxima and limits included,
+//! since dashboards have been built on those sums.
 
 mod fields;
 
@@ -69,6 +71,10 @@ pub enum Choice<'a> {
 }
 
 /// Whether HAProxy has a field of that name.
+///
+/// ```
+/// assert!(haproxystats_model::catalog::is_field("scur"));
+/// ```
 #[must_use]
 pub fn is_field(name: &str) -> bool {
     nature(name).is_some()
@@ -80,6 +86,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// What a field is; `None` if HAProxy has none of that name.
+///
+/// ```
+/// use haproxystats_model::catalog::{Nature, nature};
+///
+/// assert_eq!(nature("stot"), Some(Nature::Counter));
+/// ```
 #[must_use]
 pub fn nature(name: &str) -> Option<Nature> {
     FIELDS.iter().find(|(field, _)| *field == name).map(|(_, nature)| *nature)
@@ -94,6 +106,12 @@ impl Nature {
     }
 
     /// How fields of this nature fold; `None` if they cannot.
+    ///
+    /// ```
+    /// use haproxystats_model::catalog::{Fold, Nature};
+    ///
+    /// assert_eq!(Nature::Maximum.fold(), Some(Fold::Largest));
+    /// ```
     #[must_use]
     pub const fn fold(self) -> Option<Fold> {
         match self {
@@ -128,6 +146,12 @@ impl Kind {
     }
 
     /// What is folded and how, each field once. Fields that cannot be folded are left out.
+    ///
+    /// ```
+    /// use haproxystats_model::catalog::{Choice, Fold, Kind};
+    ///
+    /// assert!(Kind::Frontend.plan(Choice::Default).contains(&("stot", Fold::Sum)));
+    /// ```
     #[must_use]
     pub fn plan(self, choice: Choice<'_>) -> Vec<(&'static str, Fold)> {
         let by_nature = |name: &str| {
@@ -218,6 +242,40 @@ pub const DAEMON_GAUGES: &[&str] = &[
     "Tasks",
     "ZlibMemUsage",
 ];
+
+/// Keys of `show info` that only grow.
+const DAEMON_COUNTERS: &[&str] =
+    &["CumConns", "CumReq", "CumSslConns", "SslCacheLookups", "SslCacheMisses"];
+
+/// Keys of `show info` that are a highest value so far.
+const DAEMON_MAXIMA: &[&str] =
+    &["MaxConnRate", "MaxSessRate", "MaxSslRate", "SslBackendMaxKeyRate", "SslFrontendMaxKeyRate"];
+
+/// What a key of `show info` is, as `show info typed` tells it, of those that are read.
+///
+/// ```
+/// use haproxystats_model::Nature;
+/// use haproxystats_model::catalog::daemon_nature;
+///
+/// assert_eq!(daemon_nature("ConnRate"), Nature::Rate);
+/// assert_eq!(daemon_nature("Maxconn"), Nature::Limit);
+/// ```
+#[must_use]
+pub fn daemon_nature(key: &str) -> Nature {
+    if DAEMON_COUNTERS.contains(&key) {
+        Nature::Counter
+    } else if DAEMON_MAXIMA.contains(&key) {
+        Nature::Maximum
+    } else if DAEMON_GAUGES.contains(&key) {
+        if key.contains("Rate") || key.contains("Bps") { Nature::Rate } else { Nature::Gauge }
+    } else if key == "Uptime_sec" {
+        Nature::Duration
+    } else if key.ends_with("_pct") {
+        Nature::Gauge
+    } else {
+        Nature::Limit
+    }
+}
 
 /// Percentages: name, the key that is used, the key that limits it.
 pub const DAEMON_PERCENTAGES: &[(&str, &str, &str)] = &[
@@ -335,6 +393,17 @@ mod tests {
     #[test]
     fn every_gauge_of_the_daemon_is_one_of_its_keys() {
         assert!(DAEMON_GAUGES.iter().all(|key| DAEMON_SUMS.contains(key)));
+    }
+
+    #[test]
+    fn counters_and_maxima_of_the_daemon_are_its_keys() {
+        let named = DAEMON_COUNTERS.iter().chain(DAEMON_MAXIMA);
+        assert!(named.clone().all(|key| DAEMON_SUMS.contains(key)));
+        assert!(named.clone().all(|key| !DAEMON_GAUGES.contains(key)));
+        assert_eq!(daemon_nature("Tasks"), Nature::Gauge);
+        assert_eq!(daemon_nature("CumReq"), Nature::Counter);
+        assert_eq!(daemon_nature("Idle_pct"), Nature::Gauge);
+        assert_eq!(daemon_nature("Ulimit-n"), Nature::Limit);
     }
 
     #[test]

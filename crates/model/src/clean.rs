@@ -1,19 +1,59 @@
-//! Names become path segments: what HAProxy allows in a name stays, a dot and everything else becomes `_`.
+//! Names become path segments: what HAProxy allows in a name stays, a dot and everything else
+//! becomes `_`.
 //!
-//! A dot parts segments in Graphite, a blank and a newline part fields and lines; so no name, forged or real, can break a line
-//! or stand for another metric's. `a.b` and `a_b` become one, as they did in the original.
+//! A dot parts segments in Graphite, a blank and a newline part fields and lines; so no name,
+//! forged or real, can break a line or stand for another metric's. `a.b` and `a_b` become one, as
+//! they did in the original. Exclude files name proxies in this spelling too.
 
 /// Whether a character of a name stays as it is in a path segment.
 const fn stays(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-')
 }
 
+/// [`stays`] by byte: those of a character beyond ASCII do not stay.
+const STAYS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = stays(byte as u8 as char);
+        byte += 1;
+    }
+    table
+};
+
+/// Whether a name is a path segment as it stands.
+///
+/// ```
+/// assert!(haproxystats_model::clean::is_segment("web-1"));
+/// assert!(!haproxystats_model::clean::is_segment("www.example.com"));
+/// ```
+#[must_use]
+#[inline]
+pub fn is_segment(name: &str) -> bool {
+    // No early exit: names are short, and most are segments.
+    name.bytes().fold(true, |stays, byte| stays & STAYS[usize::from(byte)])
+}
+
 /// Appends a name as a path segment.
+///
+/// ```
+/// let mut path = "backend.".to_owned();
+/// haproxystats_model::clean::push_segment("www.example.com", &mut path);
+/// assert_eq!(path, "backend.www_example_com");
+/// ```
 pub fn push_segment(name: &str, out: &mut String) {
-    out.extend(name.chars().map(|c| if stays(c) { c } else { '_' }));
+    if is_segment(name) {
+        out.push_str(name);
+    } else {
+        out.extend(name.chars().map(|c| if stays(c) { c } else { '_' }));
+    }
 }
 
 /// A name as a path segment.
+///
+/// ```
+/// assert_eq!(haproxystats_model::clean::segment("a b"), "a_b");
+/// ```
 #[must_use]
 pub fn segment(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -25,7 +65,7 @@ pub fn segment(name: &str) -> String {
 mod tests {
     use proptest::prelude::{ProptestConfig, any, proptest};
 
-    use super::segment;
+    use super::{is_segment, segment};
 
     #[test]
     fn legal_names_stay_but_for_their_dots() {
@@ -41,12 +81,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
-        /// No name leaves a blank, a dot, a line end or anything beyond ASCII in a segment, and none gets longer or shorter.
+        /// No name leaves a blank, a dot, a line end or anything beyond ASCII in a segment, and
+        /// none gets longer or shorter.
         #[test]
         fn a_segment_never_breaks_a_line(name in any::<String>()) {
             let segment = segment(&name);
             assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b)));
             assert_eq!(segment.len(), name.chars().count());
+            assert_eq!(is_segment(&name), segment == name);
         }
     }
 }

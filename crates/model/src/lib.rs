@@ -1,12 +1,21 @@
-//! A metric, a batch of them, their names and how HAProxy's fields fold over processes.
+//! A batch of folded metrics, the form in which it travels and lies on disk, and how HAProxy's
+//! fields fold over processes.
 //!
-//! This crate is the contract between those that make batches and those that send them: neither knows the other.
+//! This crate is the contract between the crates that make batches and those that send them:
+//! neither knows the other.
 
 pub mod batch;
 pub mod catalog;
 pub mod clean;
-pub mod groups;
+pub mod column;
+pub mod cursor;
+pub mod form;
 pub mod snapshot;
+pub mod texts;
 
-pub use batch::{Batch, Column, Names, Part, Section, Subject, Value, Values};
+pub use batch::{Batch, Table, TableKind};
+pub use catalog::{Fold, Nature};
+pub use column::{Column, Integers, Value, Values};
+pub use cursor::{BatchCursor, Cursor};
 pub use snapshot::{SnapshotId, Timestamp};
+pub use texts::{Names, Texts};

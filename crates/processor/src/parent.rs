@@ -14,8 +14,9 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick, unbounded};
 use daemon::{Clock, Service, remedy};
+use model::{SnapshotId, Timestamp};
+use receivers::graphite::{self, Paths};
 use receivers::outbox;
-use receivers::plaintext::{self, Paths};
 use spool::reader::Leftovers;
 use tracing::{debug, info};
 
@@ -78,8 +79,7 @@ impl Parent {
     /// Starts the keepers and the sender.
     pub(crate) fn start(settings: Settings, found: Receiver<String>) -> Result<Self, Error> {
         let Settings { config, clock, service, host, arguments } = settings;
-        let paths =
-            Paths::new(&config.naming, &host).map_err(|error| Error::Naming(error.to_string()))?;
+        let paths = Paths::new(&config.naming).map_err(|error| Error::Naming(error.to_string()))?;
         let (jobs, for_keepers) = bounded(0);
         let (event_sender, events) = unbounded();
         let (spawn_sender, spawns) = unbounded();
@@ -445,11 +445,12 @@ impl Parent {
             gauges.outbox_metrics,
             if gauges.receiver_up { "up" } else { "down" }
         ));
-        let timestamp = now.to_string();
-        let section = telemetry::section(self.counts, gauges);
+        let timestamp = Timestamp::of_seconds(now);
+        let id = SnapshotId { origin: self.shared.host.clone(), timestamp, serial: 0 };
+        let table = telemetry::table(self.counts, gauges);
         let mut lines = Vec::new();
-        plaintext::encode(&section, &self.paths, &timestamp, &mut lines);
-        self.outbound.send_own(timestamp, lines);
+        graphite::encode(&[table], &self.paths, &id, &mut lines);
+        self.outbound.send_own(now.to_string(), lines);
     }
 
     /// Asks for a round of deleting, unless one is on its way.

@@ -10,7 +10,8 @@
 use std::time::{Duration, Instant};
 
 use daemon::Clock;
-use model::{Batch, Column, Part, Section, Subject, Values};
+use model::{Column, Nature, Table, TableKind, Values};
+use receivers::graphite::LineCounts;
 use spool::cycle::Cycle;
 
 /// A stopwatch over the parts of a snapshot.
@@ -52,6 +53,10 @@ pub(crate) const FRONTENDS: &str = "frontends";
 pub(crate) const BACKENDS: &str = "backends";
 pub(crate) const SERVERS: &str = "servers";
 
+/// The number of a backend's servers counts among the metrics of servers.
+const SERVER_KINDS: [TableKind; 3] =
+    [TableKind::ServerCount, TableKind::BackendServer, TableKind::Server];
+
 /// Which kinds of files a snapshot has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts {
@@ -61,20 +66,24 @@ pub(crate) struct Parts {
     pub(crate) stat: bool,
 }
 
-/// The section about a batch that is folded by now. `missing` processes have no endpoint at all.
-pub(crate) fn section(
-    batch: &Batch,
+/// The table about a batch that is folded by now, which gives `lines`. `missing` processes have no
+/// endpoint at all.
+pub(crate) fn table(
+    lines: &LineCounts,
     stopwatch: &Stopwatch,
     parts: Parts,
     damaged_files: usize,
     cycle: Option<&Cycle>,
     missing: u64,
-) -> Section {
+) -> Table {
     let time = |name: &str, took: Duration| {
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        Column::full(name, Values::Milliseconds(vec![milliseconds]))
+        Column::new(name, Nature::Duration, None, Values::Milliseconds(vec![milliseconds]))
     };
-    let count = |name: &str, part| Column::integers(name, [Some(batch.count(part) as i128 + 1)]);
+    let count = |name: &str, kinds: &[TableKind]| {
+        let lines: u64 = kinds.iter().map(|kind| lines.of(*kind)).sum();
+        gauge(name, i128::from(lines) + 1)
+    };
     let lap = |name: &str, laps: &[&str]| time(name, stopwatch.lap_of(laps));
     let mut columns = Vec::new();
     if parts.info {
@@ -90,22 +99,26 @@ pub(crate) fn section(
     }
     columns.push(time("TotalWallClockTime", stopwatch.total()));
     if parts.info {
-        columns.push(count("MetricsHAProxy", Part::HAProxy));
+        columns.push(count("MetricsHAProxy", &[TableKind::Daemon, TableKind::Process]));
     }
     if parts.stat {
         columns.extend([
-            count("MetricsFrontend", Part::Frontend),
-            count("MetricsBackend", Part::Backend),
-            count("MetricsServer", Part::Server),
+            count("MetricsFrontend", &[TableKind::Frontend]),
+            count("MetricsBackend", &[TableKind::Backend]),
+            count("MetricsServer", &SERVER_KINDS),
         ]);
     }
-    columns.push(Column::integers("DamagedFiles", [Some(damaged_files as i128)]));
+    columns.push(gauge("DamagedFiles", damaged_files as i128));
     if cycle.is_some() || missing > 0 {
         let missing = i128::from(missing) + cycle.map_or(0, |cycle| i128::from(cycle.missing));
-        columns.push(Column::integers("MissingEndpoints", [Some(missing)]));
+        columns.push(gauge("MissingEndpoints", missing));
     }
     columns.extend(cycle.into_iter().flat_map(of_pull));
-    Section::of_one(Subject::Own, Part::Own, columns)
+    Table::of_one_row(TableKind::Own, columns)
+}
+
+fn gauge(name: &str, value: i128) -> Column {
+    Column::integers(name, Nature::Gauge, None, [Some(value)])
 }
 
 /// What pull says of itself: its counts since its start.
@@ -118,5 +131,5 @@ fn of_pull(cycle: &Cycle) -> impl Iterator<Item = Column> {
         ("PullMilliseconds", cycle.milliseconds),
     ]
     .into_iter()
-    .map(|(name, value)| Column::integers(name, [Some(i128::from(value))]))
+    .map(|(name, value)| Column::integers(name, Nature::Counter, None, [Some(i128::from(value))]))
 }

@@ -1,4 +1,5 @@
-//! What the parent says about itself: everything that is lost, refused, waiting or late, as a batch of its own stamped with its clock.
+//! What the parent says about itself: everything that is lost, refused, waiting or late, as a batch
+//! of its own stamped with its clock.
 //!
 //! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,OutboxMetrics,OutboxBytes,
 //! OutboxAgeSeconds,ReceiverUp}` as they are now, and
@@ -6,7 +7,7 @@
 //! LocalStoreFailures}`, which count from the start of the program. While a receiver is down
 //! nothing is sent: the counts follow when it is back.
 
-use model::{Column, Part, Section, Subject};
+use model::{Column, Nature, Table, TableKind};
 
 /// Counts since the start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,8 @@ pub(crate) struct Gauges {
 }
 
 /// Both as metrics.
-pub(crate) fn section(counts: Counts, gauges: Gauges) -> Section {
-    let columns = [
+pub(crate) fn table(counts: Counts, gauges: Gauges) -> Table {
+    let gauges = [
         ("SpoolSize", gauges.spool_size),
         ("SnapshotAgeSeconds", gauges.snapshot_age_seconds),
         ("UndeletedSnapshots", gauges.undeleted_snapshots),
@@ -52,14 +53,20 @@ pub(crate) fn section(counts: Counts, gauges: Gauges) -> Section {
         ("OutboxBytes", gauges.outbox_bytes),
         ("OutboxAgeSeconds", gauges.outbox_age_seconds),
         ("ReceiverUp", u64::from(gauges.receiver_up)),
+    ];
+    let counts = [
         ("WorkerRestarts", counts.worker_restarts),
         ("FailedSnapshots", counts.failed_snapshots),
         ("DroppedMetrics", counts.dropped_metrics),
         ("DeliveryFailures", counts.delivery_failures),
         ("LocalStoreFailures", counts.local_store_failures),
     ];
-    let columns = columns.map(|(name, value)| Column::integers(name, [Some(i128::from(value))]));
-    Section::of_one(Subject::Own, Part::Own, columns.into())
+    let column = |nature| {
+        move |(name, value)| Column::integers(name, nature, None, [Some(i128::from(value))])
+    };
+    let columns = gauges.map(column(Nature::Gauge)).into_iter();
+    let columns = columns.chain(counts.map(column(Nature::Counter))).collect();
+    Table::of_one_row(TableKind::Own, columns)
 }
 
 /// Seconds from a snapshot's name to now.
@@ -75,10 +82,10 @@ mod tests {
     #[test]
     fn every_figure_is_one_metric() {
         let counts = Counts { dropped_metrics: 7, ..Counts::default() };
-        let section = section(counts, Gauges { receiver_up: true, ..Gauges::default() });
-        assert_eq!((section.count(), section.names.len()), (12, 1));
+        let table = table(counts, Gauges { receiver_up: true, ..Gauges::default() });
+        assert_eq!((table.points(), table.names.len()), (12, 1));
         let value =
-            |name: &str| section.columns.iter().find(|c| c.name == name).and_then(|c| c.get(0));
+            |name: &str| table.columns.iter().find(|c| c.name == name).and_then(|c| c.get(0));
         assert_eq!(value("DroppedMetrics"), Some(model::Value::Integer(7)));
         assert_eq!(value("ReceiverUp"), Some(model::Value::Integer(1)));
     }

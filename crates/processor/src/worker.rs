@@ -11,8 +11,8 @@ use std::path::Path;
 use config::PartialInput;
 use daemon::{Clock, remedy, shutdown};
 use fold::{Damage, Input, Oddity, Tables};
-use model::Batch;
-use receivers::plaintext::{BatchLines, Paths, shortened_names};
+use model::{Batch, SnapshotId, Timestamp};
+use receivers::graphite::{BatchLines, Paths, Warning, count_lines};
 use receivers::{Delivery, Dispatcher, outbox};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use spool::cycle::Cycle;
@@ -88,11 +88,11 @@ fn serve(
     mut orders: impl BufRead,
     mut replies: impl Write,
 ) -> Result<(), Error> {
-    let paths =
-        Paths::new(&config.naming, host).map_err(|error| Error::Config(error.to_string()))?;
+    let paths = Paths::new(&config.naming).map_err(|error| Error::Config(error.to_string()))?;
     let mut worker = Worker {
         tables: Tables::new(config.tables.clone()),
         outbox: config.outbox.clone(),
+        host: host.to_owned(),
         paths,
         dispatchers: receivers::all(config, clock),
         partial_input: config.partial_input,
@@ -114,6 +114,8 @@ fn serve(
 #[derive(Debug)]
 struct Worker {
     tables: Tables,
+    /// This machine's name, the origin of its snapshots.
+    host: String,
     paths: Paths,
     dispatchers: Vec<Box<dyn Dispatcher>>,
     outbox: Option<config::Outbox>,
@@ -218,25 +220,33 @@ impl Worker {
             let reason = format!("nothing of it can be used: {first}");
             return Err(Outcome::Unusable { reason });
         }
-        let timestamp = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut batch = Batch { timestamp, sections: daemon.sections };
-        batch.sections.extend(self.tables.frontends(&mut proxies).map_err(ended)?);
+        let mut batch = Batch { id: self.id(path)?, tables: daemon.tables };
+        batch.tables.push(self.tables.frontends(&mut proxies).map_err(ended)?);
         stopwatch.lap(statistics::FRONTENDS);
-        batch.sections.extend(self.tables.backends(&mut proxies).map_err(ended)?);
+        batch.tables.push(self.tables.backends(&mut proxies).map_err(ended)?);
         stopwatch.lap(statistics::BACKENDS);
-        batch.sections.extend(self.tables.servers(&mut proxies).map_err(ended)?);
+        batch.tables.extend(self.tables.servers(&mut proxies).map_err(ended)?);
         stopwatch.lap(statistics::SERVERS);
-        list.extend(shortened_names(&batch).into_iter().map(of_long_name));
+        let (lines, warnings) = count_lines(&batch.tables);
+        list.extend(warnings.into_iter().map(of_warning));
         let parts = Parts {
             info: inputs.iter().any(|input| input.info.is_some()),
             stat: inputs.iter().any(|input| input.stat.is_some()),
         };
         let own =
-            statistics::section(&batch, stopwatch, parts, damaged, cycle.as_ref(), daemon.missing);
-        batch.sections.push(own);
+            statistics::table(&lines, stopwatch, parts, damaged, cycle.as_ref(), daemon.missing);
+        batch.tables.push(own);
         let more = list.len().saturating_sub(FINDINGS_MAX);
         list.truncate(FINDINGS_MAX);
         Ok(Folded { batch, damaged, findings: Findings { list: Some(list), more } })
+    }
+
+    fn id(&self, path: &Path) -> Result<SnapshotId, Outcome> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match name.parse::<Timestamp>() {
+            Ok(timestamp) => Ok(SnapshotId { origin: self.host.clone(), timestamp, serial: 0 }),
+            Err(error) => Err(Outcome::Unusable { reason: error.to_string() }),
+        }
     }
 
     /// Gives the batch to every dispatcher, and tells why one that must have it has not.
@@ -313,20 +323,16 @@ fn of_damage(damage: &Damage) -> Finding {
 
 fn of_oddity(oddity: Oddity) -> Finding {
     Finding {
-        kind: if oddity.lasts { FindingKind::Oddity } else { FindingKind::Name },
+        kind: FindingKind::Oddity,
         subject: oddity.subject,
         state: oddity.state.to_owned(),
         text: oddity.text,
     }
 }
 
-fn of_long_name((name, short): (&str, String)) -> Finding {
-    Finding {
-        kind: FindingKind::Name,
-        subject: short,
-        state: "long name".to_owned(),
-        text: format!("stands in paths for the name {name:?}, which is too long for a file's name"),
-    }
+fn of_warning(warning: Warning) -> Finding {
+    let Warning { subject, state, text } = warning;
+    Finding { kind: FindingKind::Name, subject, state: state.to_owned(), text }
 }
 
 fn first_damage(findings: &Findings) -> String {

@@ -1,4 +1,5 @@
-//! The stages behind the fold: columns to lines, lines to a file of the outbox.
+//! The stages behind the fold: tables to their form and back, tables to lines, lines to a file of
+//! the outbox.
 
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot begin should say so and end")]
@@ -7,9 +8,12 @@ use std::hint::black_box;
 use std::io::BufRead;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use haproxystats_receivers::plaintext::{BatchLines, Paths};
+use haproxystats_receivers::graphite::{BatchLines, Encoder, Paths};
 use haproxystats_receivers::{Lines, outbox};
-use model::{Batch, Column, Names, Part, Section, Subject, Values};
+use model::form::{self, Reader};
+use model::{
+    Batch, Column, Fold, Integers, Names, Nature, SnapshotId, Table, TableKind, Timestamp, Values,
+};
 
 const SERVERS: usize = 2_000;
 const COLUMNS: usize = 30;
@@ -17,22 +21,24 @@ const COLUMNS: usize = 30;
 /// Counters and means of servers, with values of one to ten digits.
 fn batch() -> Batch {
     let mut random = fastrand::Rng::with_seed(1);
-    let mut names = Names::default();
+    let mut names = Names::new(TableKind::BackendServer);
     for number in 0..SERVERS {
-        names.push(&format!("backend{:04}", number / 10), &format!("server{:02}", number % 10));
+        names.push(&[&format!("backend{:04}", number / 10), &format!("server{:02}", number % 10)]);
     }
     let columns = (0..COLUMNS).map(|column| {
         let name = format!("metric{column}");
         if column % 10 == 0 {
-            let means = (0..SERVERS).map(|_| Some(f64::from(random.u32(..9_000)) / 8.0));
-            return Column::decimals(name, means);
+            let means = (0..SERVERS).map(|_| Some((i128::from(random.u32(..9_000)), 8)));
+            return Column::means(name, Nature::Average, Some(Fold::Mean), means);
         }
         let value = |_| 10_i64.pow(random.u32(..10)) / 3;
-        Column::full(name, Values::Integers((0..SERVERS).map(value).collect()))
+        let values = Integers::Narrow((0..SERVERS).map(value).collect());
+        Column::new(name, Nature::Counter, Some(Fold::Sum), Values::Integers(values))
     });
     let columns = columns.collect();
-    let section = Section { subject: Subject::BackendServer, part: Part::Server, names, columns };
-    Batch { timestamp: "1700000000".to_owned(), sections: vec![section] }
+    let timestamp = Timestamp::of_seconds(1_700_000_000);
+    let id = SnapshotId { origin: "lb1".to_owned(), timestamp, serial: 0 };
+    Batch { id, tables: vec![Table { kind: TableKind::BackendServer, names, columns }] }
 }
 
 fn paths() -> Paths {
@@ -41,7 +47,7 @@ fn paths() -> Paths {
         host: config::HostPart::Short,
         groups: None,
     };
-    Paths::new(&naming, "lb1").unwrap()
+    Paths::new(&naming).unwrap()
 }
 
 fn lines(criterion: &mut Criterion) {
@@ -54,6 +60,32 @@ fn lines(criterion: &mut Criterion) {
             let mut pieces = lines.open().unwrap();
             while let length @ 1.. = black_box(pieces.fill_buf().unwrap()).len() {
                 pieces.consume(length);
+            }
+        });
+    });
+    let mut bytes = Vec::new();
+    form::write(&batch, &mut bytes).unwrap();
+    group.bench_function("write form", |bencher| {
+        bencher.iter(|| {
+            bytes.clear();
+            form::write(black_box(&batch), &mut bytes).unwrap();
+            bytes.len()
+        });
+    });
+    group.bench_function("read form", |bencher| {
+        bencher.iter(|| {
+            let mut reader = Reader::new(black_box(bytes.as_slice())).unwrap();
+            while reader.advance().unwrap() {
+                black_box(reader.current());
+            }
+        });
+    });
+    group.bench_function("format from form", |bencher| {
+        bencher.iter(|| {
+            let reader = Reader::new(std::io::Cursor::new(black_box(&bytes))).unwrap();
+            let mut encoder = Encoder::new(&paths, &batch.id, reader).unwrap();
+            while let length @ 1.. = black_box(encoder.fill_buf().unwrap()).len() {
+                encoder.consume(length);
             }
         });
     });

@@ -1,14 +1,14 @@
-//! The ways out of the program: Graphite and local-store today, a file each for those to come.
+//! Where batches go: Graphite and local-store today, a folder or a file each for those to come.
 //!
-//! Encoding is pure ([`plaintext`]), a connection is elsewhere; a dispatcher either has delivered a batch whole or says why not.
-//! It never tries again by itself: when that is done is the parent's decision.
+//! Encoding is pure ([`graphite::Encoder`]), a connection is elsewhere; a dispatcher either has
+//! delivered a batch whole or says why not. It never tries again by itself: when that is done is
+//! the parent's decision.
 
 mod error;
-mod graphite;
+pub mod graphite;
 mod lines;
 mod local_store;
 pub mod outbox;
-pub mod plaintext;
 mod unacknowledged;
 
 pub use error::Error;

@@ -209,7 +209,7 @@ fn options_that_do_not_go_together() {
             parts without blanks, and dots between them, such as web.edge",
             "c.conf:4: [backend-groups] x y: \"x y\" is no name for a group; write one without \
             blanks, such as front",
-            "c.conf:4: [backend-groups] x y: the pattern does not compile: group \"x y\": Parsing \
+            "c.conf:4: [backend-groups] x y: the pattern does not compile: Parsing \
             error at position 1: Opening parenthesis without closing parenthesis; write a Python \
             regular expression",
             "c.conf:6: [DEFAULT] group-namespace-double-writes: \"x\" is neither yes nor no; \

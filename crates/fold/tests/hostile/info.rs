@@ -43,7 +43,8 @@ fn a_key_that_one_or_all_lack_costs_itself() {
     assert_eq!(get("daemon Tasks"), None);
 }
 
-/// A figure beyond 64 bits counts as none: calculating with it must neither end us nor give nonsense.
+/// A figure beyond 64 bits counts as none: calculating with it must neither end us nor give
+/// nonsense.
 #[test]
 fn figures_beyond_64_bits_are_none() {
     for figure in [i128::MIN.to_string(), i128::MAX.to_string(), "1".repeat(60), "+5".to_owned()] {
@@ -59,11 +60,11 @@ fn figures_beyond_64_bits_are_none() {
         let (metrics, damages) = Snapshot::new().info(&wide).info(&wide).fold(&everything());
         assert_eq!(damages, []);
         let double = 2 * figure.parse::<i128>().unwrap();
-        assert_eq!(metrics.get("daemon CumConns"), Some(&Value::Wide(double)));
+        assert_eq!(metrics.get("daemon CumConns"), Some(&Value::Integer(double)));
     }
 }
 
-/// However processes call themselves, no two of them share a path.
+/// However processes call themselves, no two of them share a path, even where `.` becomes `_`.
 #[test]
 fn processes_never_share_a_path() {
     let numbered = |number: &str| GOOD.replace("num: 1", &format!("num: {number}"));
@@ -75,7 +76,7 @@ fn processes_never_share_a_path() {
         .info_of("d", numbered("../../x"))
         .info_of("e", numbered(&"7".repeat(1000)));
     let (metrics, _) = snapshot.fold(&everything());
-    for name in ["a_b", "a_b_2", "2", "2_2", "d", "e"] {
+    for name in ["a.b", "a_b_2", "2", "2_2", "d", "e"] {
         assert!(metrics.contains_key(&format!("process {name} CurrConns")), "{name}: {metrics:?}");
     }
     assert_eq!(metrics.get("daemon CurrConns"), Some(&Value::Integer(30)));
@@ -115,5 +116,5 @@ fn a_cpu_usage_is_a_percentage() {
     let usage = |number: u32| metrics.get(&format!("process {number} CpuUsagePct")).copied();
     let expected = [0, 100, 100, 40].map(|usage| Some(Value::Integer(usage)));
     assert_eq!([1, 2, 3, 4].map(usage), expected);
-    assert_eq!(metrics.get("daemon Idle_pct"), Some(&Value::Decimal(40.0)));
+    assert_eq!(metrics.get("daemon Idle_pct"), Some(&Value::Mean { sum: 160, count: 4 }));
 }

@@ -1,4 +1,5 @@
-//! Hostile input: whatever lies in a snapshot costs itself alone, is told by name and leaves memory and time bounded.
+//! Hostile input: whatever lies in a snapshot costs itself alone, is told by name and leaves memory
+//! and time bounded.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 

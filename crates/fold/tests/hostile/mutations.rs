@@ -1,9 +1,9 @@
-//! Real and generated dumps, changed at random: fast and slow reader agree, and what was not touched keeps its values.
+//! Real and generated dumps, changed at random: fast and slow reader agree, and what was not
+//! touched keeps its values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use haproxystats_fold::Tables;
-use model::clean;
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest,
@@ -142,7 +142,7 @@ fn names_of(line: &[u8]) -> Vec<String> {
     let cell = text.split(',').next().unwrap_or_default();
     let whole = [cell, cell.trim_matches('"')].map(str::to_owned);
     let single = whole.clone().map(|name| name.replace("\"\"", "\""));
-    whole.iter().chain(&single).map(|name| clean::segment(name)).collect()
+    whole.iter().chain(&single).map(|name| twin::in_path(name)).collect()
 }
 
 /// The proxy that a metric speaks of.
@@ -217,7 +217,8 @@ proptest! {
         prop_assert_eq!(of(&before, others), of(&after, others));
     }
 
-    /// Whatever becomes of one answer to `show info`, each other process keeps its figures, and nobody panics.
+    /// Whatever becomes of one answer to `show info`, each other process keeps its figures, and
+    /// nobody panics.
     #[test]
     fn a_damaged_answer_to_show_info_costs_itself(
         version in select(&VERSIONS[..]),

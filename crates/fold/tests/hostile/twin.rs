@@ -1,13 +1,14 @@
 //! The slow twin of reader and folds: the csv crate, maps and 128-bit sums, from the rules alone.
 //!
-//! Fast and slow must give the same metrics. It takes apart lines, not files, since a quote that is never closed costs its own
-//! row; and it has no opinion (`None`) on quotes that HAProxy cannot have written, where csv and our reader may differ.
+//! Fast and slow must give the same metrics. It takes apart lines, not files, since a quote that is
+//! never closed costs its own row; and it has no opinion (`None`) on quotes that HAProxy cannot
+//! have written, where csv and our reader may differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Selection, Tables};
 use model::catalog::{Choice, Fold, Kind, Nature, nature};
-use model::{Section, Subject, Value, clean};
+use model::{Table, TableKind, Value};
 
 /// What a metric must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +142,7 @@ fn row(line: &[u8], header: &[&str]) -> Option<Row> {
         _ => return None,
     };
     let text = |at: usize| std::str::from_utf8(cells.get(at)?).ok().filter(|t| !t.is_empty());
-    let (proxy, server) = (clean::segment(text(0)?), clean::segment(text(1)?));
+    let (proxy, server) = (in_path(text(0)?), in_path(text(1)?));
     let value = |name: &str| {
         let value = named(name).and_then(number)?;
         let is_gauge = nature(name).is_some_and(Nature::is_gauge);
@@ -164,7 +165,8 @@ fn number(cell: &[u8]) -> Option<i128> {
     (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
 }
 
-/// Whether quotes stand only around a whole cell that needs them, and names are not too long for us.
+/// Whether quotes stand only around a whole cell that needs them, and names are not too long for
+/// us.
 fn is_plain(line: &[u8]) -> bool {
     let cells = cells(line);
     let names = cells.iter().take(2).map(|cell| cell.len() + 1).sum::<usize>();
@@ -232,25 +234,33 @@ fn fold<'a>(
     }
 }
 
-/// Every metric of what was folded, by a short path; none twice. How wide its column is says nothing of a value.
-pub(crate) fn flat(sections: &[Section]) -> BTreeMap<String, Value> {
+/// A name as it stands in a short path, whose parts a blank or a slash parts.
+pub(crate) fn in_path(name: &str) -> String {
+    name.replace(' ', "\u{2420}").replace('/', "\u{2215}")
+}
+
+/// Every metric of what was folded, by a short path; none twice.
+pub(crate) fn flat(tables: &[Table]) -> BTreeMap<String, Value<'static>> {
     let mut metrics = BTreeMap::new();
-    for section in sections {
-        for (row, (first, second)) in section.names.iter().enumerate() {
-            let of = match section.subject {
-                Subject::Daemon => "daemon".to_owned(),
-                Subject::Process => format!("process {first}"),
-                Subject::Frontend => format!("frontend {first}"),
-                Subject::Backend => format!("backend {first}"),
-                Subject::BackendServer => format!("{first}/{second}"),
-                Subject::Server => format!("server {first}"),
-                Subject::Own => "own".to_owned(),
+    for table in tables {
+        for row in 0..table.names.len() {
+            let name = table.names.row(row).map(in_path).collect::<Vec<_>>().join("/");
+            let of = match table.kind {
+                TableKind::Daemon => "daemon".to_owned(),
+                TableKind::Process => format!("process {name}"),
+                TableKind::Frontend => format!("frontend {name}"),
+                TableKind::Backend | TableKind::ServerCount => format!("backend {name}"),
+                TableKind::BackendServer => name,
+                TableKind::Server => format!("server {name}"),
+                TableKind::Own => "own".to_owned(),
             };
-            for column in &section.columns {
-                let Some(value) = column.get(row) else { continue };
-                let value = match value {
-                    Value::Wide(wide) => i64::try_from(wide).map_or(value, Value::Integer),
-                    _ => value,
+            for column in &table.columns {
+                let value = match column.get(row) {
+                    Some(Value::Integer(value)) => Value::Integer(value),
+                    Some(Value::Mean { sum, count }) => Value::Mean { sum, count },
+                    Some(Value::Decimal(value)) => Value::Decimal(value),
+                    Some(other) => panic!("nothing folds to {other:?}"),
+                    None => continue,
                 };
                 let before = metrics.insert(format!("{of} {}", column.name), value);
                 assert!(before.is_none(), "{of} {} twice", column.name);
@@ -260,18 +270,17 @@ pub(crate) fn flat(sections: &[Section]) -> BTreeMap<String, Value> {
     metrics
 }
 
-/// Fast and slow agree: whole numbers to the last digit, means to fifteen digits or so.
-pub(crate) fn assert_same(fast: &BTreeMap<String, Value>, slow: &BTreeMap<String, Expected>) {
+/// Fast and slow agree to the last digit.
+pub(crate) fn assert_same(
+    fast: &BTreeMap<String, Value<'static>>,
+    slow: &BTreeMap<String, Expected>,
+) {
     let paths: BTreeSet<_> = fast.keys().chain(slow.keys()).collect();
     for path in paths {
         let same = match (fast.get(path), slow.get(path)) {
-            (Some(Value::Integer(value)), Some(Expected::Whole(expected))) => {
-                i128::from(*value) == *expected
-            }
-            (Some(Value::Wide(value)), Some(Expected::Whole(expected))) => value == expected,
-            (Some(Value::Decimal(value)), Some(Expected::Mean { sum, count })) => {
-                let expected = *sum as f64 / *count as f64;
-                (value - expected).abs() <= 1e-14 * expected.abs()
+            (Some(Value::Integer(value)), Some(Expected::Whole(expected))) => value == expected,
+            (Some(Value::Mean { sum, count }), Some(Expected::Mean { sum: of, count: over })) => {
+                sum == of && i128::from(*count) == *over
             }
             _ => false,
         };

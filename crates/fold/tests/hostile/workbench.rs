@@ -56,7 +56,7 @@ fn dump(version: &str, file: &str) -> PathBuf {
     root.join("tests/data/dumps").join(version).join(file)
 }
 
-pub(crate) type Metrics = BTreeMap<String, Value>;
+pub(crate) type Metrics = BTreeMap<String, Value<'static>>;
 
 pub(crate) struct Snapshot {
     pub(crate) directory: TempDir,
@@ -124,13 +124,13 @@ impl Snapshot {
     pub(crate) fn fold_with(&self, tables: &mut Tables) -> (Metrics, Vec<(String, String)>) {
         let daemon = tables.daemon(&self.inputs).unwrap();
         let mut proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
-        let mut sections = daemon.sections;
-        sections.extend(tables.frontends(&mut proxies).unwrap());
-        sections.extend(tables.backends(&mut proxies).unwrap());
-        sections.extend(tables.servers(&mut proxies).unwrap());
+        let mut folded = daemon.tables;
+        folded.push(tables.frontends(&mut proxies).unwrap());
+        folded.push(tables.backends(&mut proxies).unwrap());
+        folded.extend(tables.servers(&mut proxies).unwrap());
         let damages = daemon.damages.into_iter().chain(proxies.damages);
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let damages = damages.map(|Damage { path, reason, .. }| (name(&path), reason)).collect();
-        (twin::flat(&sections), damages)
+        (twin::flat(&folded), damages)
     }
 }

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 
-use model::Batch;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of a part; `.wsp` comes behind the last one.
@@ -24,29 +23,8 @@ pub(super) fn shortened(part: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{begin}-{:016x}", xxh3_64(part.as_bytes())))
 }
 
-/// The names of a batch that are shortened in its paths, each once, with what stands for them.
-#[must_use]
-pub fn shortened_names(batch: &Batch) -> Vec<(&str, String)> {
-    let mut found: Vec<(&str, String)> = Vec::new();
-    for (first, second) in batch.sections.iter().flat_map(|section| section.names.iter()) {
-        for name in [first, second] {
-            if name.len() > PART_MAX_BYTES && found.iter().all(|(known, _)| *known != name) {
-                found.push((name, shortened(name).into_owned()));
-                if found.len() == FOUND_MAX {
-                    return found;
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Names that are found at once: each is compared with all.
-const FOUND_MAX: usize = 100;
-
 #[cfg(test)]
 mod tests {
-    use model::{Names, Part, Section, Subject};
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     use super::*;
@@ -70,18 +48,5 @@ mod tests {
             prop_assert!(short_a.len() <= PART_MAX_BYTES && short_b.len() <= PART_MAX_BYTES);
             prop_assert_eq!(a == b, short_a == short_b);
         }
-    }
-
-    #[test]
-    fn each_name_is_found_once() {
-        let mut names = Names::default();
-        let long = "s".repeat(300);
-        names.push("be", &long);
-        names.push("be", &long);
-        names.push("be", "s");
-        let section =
-            Section { subject: Subject::BackendServer, part: Part::Server, names, columns: vec![] };
-        let batch = Batch { timestamp: "17".into(), sections: vec![section.clone(), section] };
-        assert_eq!(shortened_names(&batch), [(&*long, shortened(&long).into_owned())]);
     }
 }

@@ -1,20 +1,21 @@
 //! Groups: the first pattern that is found in a name decides, in the order of the file.
 //!
-//! The patterns are Python's (`re.search`), where look-around is in use; hence fancy-regex and not regex.
+//! The patterns are Python's (`re.search`), where look-around is in use; hence fancy-regex and not
+//! regex.
 
 use thiserror::Error;
 
 /// A pattern that does not compile.
 #[derive(Debug, Error)]
 #[error("group {name:?}: {source}")]
-pub struct Error {
+pub struct InvalidPattern {
     name: String,
     source: Box<fancy_regex::Error>,
 }
 
 /// Rules in the order of the file, compiled.
 #[derive(Debug, Default)]
-pub struct Groups {
+pub(super) struct Groups {
     rules: Vec<(String, fancy_regex::Regex)>,
 }
 
@@ -24,20 +25,25 @@ impl Groups {
     /// # Errors
     ///
     /// The first pattern that does not compile.
-    pub fn compile<'a>(rules: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Error> {
+    pub(super) fn compile<'a>(
+        rules: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, InvalidPattern> {
         let rules = rules
             .into_iter()
             .map(|(name, pattern)| match fancy_regex::Regex::new(pattern) {
                 Ok(regex) => Ok((name.to_lowercase(), regex)),
-                Err(source) => Err(Error { name: name.to_owned(), source: Box::new(source) }),
+                Err(source) => {
+                    Err(InvalidPattern { name: name.to_owned(), source: Box::new(source) })
+                }
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { rules })
     }
 
-    /// The group of a cleaned name. A pattern that gives up on a name (it backtracked too far) does not match it.
+    /// The group of a clean name. A pattern that gives up on a name (it backtracked too far) does
+    /// not match it.
     #[must_use]
-    pub fn of(&self, name: &str) -> Option<&str> {
+    pub(super) fn of(&self, name: &str) -> Option<&str> {
         self.rules
             .iter()
             .find(|(_, regex)| regex.is_match(name).unwrap_or(false))

@@ -1,0 +1,336 @@
+//! A column: one metric of all rows of a table.
+
+use crate::Texts;
+use crate::catalog::{Fold, Nature};
+
+/// One metric of all rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// The metric's name, as HAProxy spells it.
+    pub name: String,
+    /// What the values are.
+    pub nature: Nature,
+    /// How the rows of several processes became one, and how folded rows are joined again. `None`
+    /// is a figure that was derived from others (a percentile): rows of it cannot be joined.
+    pub fold: Option<Fold>,
+    /// The values by row.
+    pub values: Values,
+    /// Which rows have a value; `None` is all.
+    pub present: Option<Vec<bool>>,
+}
+
+/// The values of a column; where a row has none, anything may stand.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Whole numbers.
+    Integers(Integers),
+    /// Means, each as a sum and the number of its summands, so that means can be joined exactly.
+    Means {
+        /// The sums.
+        sums: Integers,
+        /// How many summands each sum has; never 0 where the value is present.
+        counts: Vec<u32>,
+    },
+    /// Figures derived from others; finite where present.
+    Decimals(Vec<f64>),
+    /// Seconds with exactly three decimals, given in milliseconds.
+    Milliseconds(Vec<u64>),
+    /// States, such as UP or DOWN.
+    States(Texts),
+}
+
+/// Whole numbers, in 64 bits where all of them fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Integers {
+    /// All fit.
+    Narrow(Vec<i64>),
+    /// Some do not: sums of 64-bit counters over many processes.
+    Wide(Vec<i128>),
+}
+
+/// One value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// A whole number.
+    Integer(i128),
+    /// A mean.
+    Mean {
+        /// The sum of the summands.
+        sum: i128,
+        /// How many summands there are; not 0.
+        count: u32,
+    },
+    /// A finite number.
+    Decimal(f64),
+    /// Milliseconds.
+    Milliseconds(u64),
+    /// A state.
+    State(&'a str),
+}
+
+impl Column {
+    /// A column in which every row has a value.
+    ///
+    /// ```
+    /// use haproxystats_model::{Column, Integers, Nature, Value, Values};
+    ///
+    /// let values = Values::Integers(Integers::Narrow(vec![7, 8]));
+    /// let column = Column::new("scur", Nature::Gauge, None, values);
+    /// assert_eq!((column.count(), column.get(1)), (2, Some(Value::Integer(8))));
+    /// ```
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        nature: Nature,
+        fold: Option<Fold>,
+        values: Values,
+    ) -> Self {
+        Self { name: name.into(), nature, fold, values, present: None }
+    }
+
+    /// A column of whole numbers, some of which may be absent.
+    #[must_use]
+    pub fn integers(
+        name: impl Into<String>,
+        nature: Nature,
+        fold: Option<Fold>,
+        values: impl IntoIterator<Item = Option<i128>>,
+    ) -> Self {
+        let (values, present) = parted(values);
+        let values = Values::Integers(values.into_iter().collect());
+        Self { name: name.into(), nature, fold, values, present }
+    }
+
+    /// A column of means as sums and counts, some of which may be absent; one over nothing is.
+    ///
+    /// ```
+    /// use haproxystats_model::{Column, Fold, Nature};
+    ///
+    /// let values = [Some((5, 2)), Some((0, 0))];
+    /// let column = Column::means("qtime", Nature::Average, Some(Fold::Mean), values);
+    /// assert_eq!(column.get(0).and_then(|mean| mean.as_f64()), Some(2.5));
+    /// assert_eq!(column.get(1), None);
+    /// ```
+    #[must_use]
+    pub fn means(
+        name: impl Into<String>,
+        nature: Nature,
+        fold: Option<Fold>,
+        values: impl IntoIterator<Item = Option<(i128, u32)>>,
+    ) -> Self {
+        let values = values.into_iter().map(|mean| mean.filter(|(_, count)| *count > 0));
+        let (values, present) = parted(values);
+        let sums = values.iter().map(|(sum, _)| *sum).collect();
+        let counts = values.iter().map(|(_, count)| *count).collect();
+        Self { name: name.into(), nature, fold, values: Values::Means { sums, counts }, present }
+    }
+
+    /// A column of derived figures; one that is absent or not finite is no value.
+    #[must_use]
+    pub fn decimals(
+        name: impl Into<String>,
+        nature: Nature,
+        values: impl IntoIterator<Item = Option<f64>>,
+    ) -> Self {
+        let values = values.into_iter().map(|value| value.filter(|value| value.is_finite()));
+        let (values, present) = parted(values);
+        Self { name: name.into(), nature, fold: None, values: Values::Decimals(values), present }
+    }
+
+    /// How many rows have a value.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match &self.present {
+            Some(present) => present.iter().filter(|present| **present).count(),
+            None => self.values.len(),
+        }
+    }
+
+    /// Leaves out the rows whose flag is false.
+    pub fn keep_rows(&mut self, keep: &[bool]) {
+        match &mut self.values {
+            Values::Integers(values) => values.keep_rows(keep),
+            Values::Means { sums, counts } => {
+                sums.keep_rows(keep);
+                kept(counts, keep);
+            }
+            Values::Decimals(values) => kept(values, keep),
+            Values::Milliseconds(values) => kept(values, keep),
+            Values::States(states) => {
+                let flags = keep.iter().copied().chain(std::iter::repeat(true));
+                *states =
+                    states.iter().zip(flags).filter(|(_, keep)| *keep).map(|it| it.0).collect();
+            }
+        }
+        if let Some(present) = &mut self.present {
+            kept(present, keep);
+        }
+    }
+
+    /// Whether a row has a value.
+    #[must_use]
+    #[inline]
+    pub fn has(&self, row: usize) -> bool {
+        self.present.as_ref().is_none_or(|present| present.get(row) == Some(&true))
+    }
+
+    /// A row's value.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<Value<'_>> {
+        if !self.has(row) {
+            return None;
+        }
+        match &self.values {
+            Values::Integers(values) => values.get(row).map(Value::Integer),
+            Values::Means { sums, counts } => {
+                Some(Value::Mean { sum: sums.get(row)?, count: *counts.get(row)? })
+            }
+            Values::Decimals(values) => values.get(row).copied().map(Value::Decimal),
+            Values::Milliseconds(values) => values.get(row).copied().map(Value::Milliseconds),
+            Values::States(states) => states.get(row).map(Value::State),
+        }
+    }
+}
+
+/// Values and which of them are present.
+fn parted<T: Default>(values: impl IntoIterator<Item = Option<T>>) -> (Vec<T>, Option<Vec<bool>>) {
+    let values = values.into_iter();
+    let mut all = Vec::with_capacity(values.size_hint().0);
+    let mut present = Vec::with_capacity(values.size_hint().0);
+    for value in values {
+        present.push(value.is_some());
+        all.push(value.unwrap_or_default());
+    }
+    let is_full = !present.contains(&false);
+    (all, if is_full { None } else { Some(present) })
+}
+
+/// Leaves out the values whose flag is false.
+fn kept<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
+    let mut flags = keep.iter();
+    values.retain(|_| flags.next().copied().unwrap_or(true));
+}
+
+impl Values {
+    /// How many values there are, absent ones included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Integers(values) => values.len(),
+            Self::Means { counts, .. } => counts.len(),
+            Self::Decimals(values) => values.len(),
+            Self::Milliseconds(values) => values.len(),
+            Self::States(states) => states.len(),
+        }
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Integers {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Narrow(values) => values.len(),
+            Self::Wide(values) => values.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number at a position.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<i128> {
+        match self {
+            Self::Narrow(values) => values.get(index).copied().map(i128::from),
+            Self::Wide(values) => values.get(index).copied(),
+        }
+    }
+
+    fn keep_rows(&mut self, keep: &[bool]) {
+        match self {
+            Self::Narrow(values) => kept(values, keep),
+            Self::Wide(values) => kept(values, keep),
+        }
+    }
+}
+
+impl FromIterator<i128> for Integers {
+    fn from_iter<I: IntoIterator<Item = i128>>(values: I) -> Self {
+        let wide: Vec<i128> = values.into_iter().collect();
+        let narrow: Result<Vec<i64>, _> = wide.iter().map(|value| i64::try_from(*value)).collect();
+        match narrow {
+            Ok(narrow) => Self::Narrow(narrow),
+            Err(_) => Self::Wide(wide),
+        }
+    }
+}
+
+impl Value<'_> {
+    /// The value as a number; a state is none.
+    #[must_use]
+    #[inline]
+    pub fn as_f64(self) -> Option<f64> {
+        match self {
+            Self::Integer(value) => Some(value as f64),
+            Self::Mean { count: 0, .. } | Self::State(_) => None,
+            Self::Mean { sum, count } => Some(sum as f64 / f64::from(count)),
+            Self::Decimal(value) => Some(value),
+            Self::Milliseconds(value) => Some(value as f64 / 1000.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_values_are_not_counted_and_not_read() {
+        let column = Column::decimals("Std", Nature::Gauge, [Some(1.5), None, Some(f64::NAN)]);
+        assert_eq!(column.count(), 1);
+        assert_eq!(column.get(0), Some(Value::Decimal(1.5)));
+        assert_eq!((column.get(1), column.get(2), column.get(3)), (None, None, None));
+    }
+
+    #[test]
+    fn integers_are_wide_only_where_they_must_be() {
+        let of = |values: [Option<i128>; 2]| Column::integers("bin", Nature::Counter, None, values);
+        let narrow = of([Some(1), None]);
+        assert_eq!(narrow.values, Values::Integers(Integers::Narrow(vec![1, 0])));
+        assert_eq!(narrow.count(), 1);
+        let wide = of([Some(u64::MAX.into()), Some(-1)]);
+        assert!(matches!(&wide.values, Values::Integers(Integers::Wide(_))), "{wide:?}");
+        assert_eq!(wide.get(0), Some(Value::Integer(18_446_744_073_709_551_615)));
+    }
+
+    #[test]
+    fn rows_are_left_out_of_every_kind_of_values() {
+        let keep = [true, false, true];
+        let integers = Values::Integers(Integers::Narrow(vec![1, 2, 3]));
+        let means = Values::Means { sums: [1, 2, 3].into_iter().collect(), counts: vec![1; 3] };
+        let states = Values::States(["UP", "DOWN", "MAINT"].into_iter().collect());
+        let of = |values, row| {
+            let mut column = Column::new("x", Nature::Other, None, values);
+            column.present = Some(vec![true, true, false]);
+            column.keep_rows(&keep);
+            assert_eq!((column.values.len(), column.count(), column.get(1)), (2, 1, None));
+            assert_eq!(column.get(0), Some(row));
+        };
+        of(integers, Value::Integer(1));
+        of(means, Value::Mean { sum: 1, count: 1 });
+        of(Values::Decimals(vec![0.5; 3]), Value::Decimal(0.5));
+        of(Values::Milliseconds(vec![7; 3]), Value::Milliseconds(7));
+        of(states, Value::State("UP"));
+    }
+}

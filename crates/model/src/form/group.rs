@@ -1,0 +1,236 @@
+//! The body of a row group, in version 1 of the form.
+
+use std::io;
+
+use super::GROUP_MAX_BYTES;
+use super::arrays::{Fault, Input, push_array, push_integers, push_texts};
+use crate::catalog::{Fold, Nature};
+use crate::{Column, Integers, Names, Table, TableKind, Texts, Values};
+
+/// What stands for each kind of table, each nature and each fold is its position here. Append only:
+/// files of older programs lie on disks.
+const KINDS: [TableKind; 8] = TableKind::ALL;
+const NATURES: [Nature; 9] = [
+    Nature::Counter,
+    Nature::Gauge,
+    Nature::Rate,
+    Nature::Limit,
+    Nature::Maximum,
+    Nature::Average,
+    Nature::Age,
+    Nature::Duration,
+    Nature::Other,
+];
+const FOLDS: [Option<Fold>; 6] = [
+    None,
+    Some(Fold::Sum),
+    Some(Fold::Mean),
+    Some(Fold::MeanWithTraffic),
+    Some(Fold::Largest),
+    Some(Fold::Smallest),
+];
+
+/// What stands for each kind of values.
+const INTEGERS: u8 = 0;
+const MEANS: u8 = 1;
+const DECIMALS: u8 = 2;
+const MILLISECONDS: u8 = 3;
+const STATES: u8 = 4;
+
+/// Bytes of memory that a column takes besides its values and its name.
+const COLUMN_BYTES: usize = 128;
+/// Counted for each row besides its names and values, so that their number is bounded too.
+const ROW_BYTES: usize = 1;
+/// A column's name is written with its length in one byte.
+const COLUMN_NAME_MAX_BYTES: usize = 255;
+
+fn position<T: PartialEq>(of: &T, all: &[T]) -> u8 {
+    let position = all.iter().position(|one| one == of);
+    position.and_then(|position| u8::try_from(position).ok()).unwrap_or(u8::MAX)
+}
+
+fn at<T: Copy>(position: u8, all: &[T], fault: Fault) -> Result<T, Fault> {
+    all.get(usize::from(position)).copied().ok_or(fault)
+}
+
+/// Where the rows of a table are parted so that each group keeps to [`GROUP_MAX_BYTES`]: the end of
+/// each group.
+pub(super) fn ends(table: &Table) -> io::Result<Vec<usize>> {
+    let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let rows = table.names.len();
+    let mut fixed = 0;
+    let mut per_row = ROW_BYTES + 8 * table.names.labels();
+    for column in &table.columns {
+        let present = column.present.as_ref().map_or(rows, Vec::len);
+        if column.values.len() != rows || present != rows {
+            return refused("a column has another number of values than its table has rows");
+        }
+        if column.name.len() > COLUMN_NAME_MAX_BYTES {
+            return refused("the name of a column is longer than 255 bytes");
+        }
+        fixed += COLUMN_BYTES + column.name.len();
+        per_row += usize::from(column.present.is_some()) + bytes_per_row(&column.values);
+    }
+    let states = table.columns.iter().filter_map(|column| match &column.values {
+        Values::States(states) => Some(states),
+        _ => None,
+    });
+    let states: Vec<&Texts> = states.collect();
+    let mut ends = Vec::new();
+    let mut used = fixed;
+    let mut begin = 0;
+    for row in 0..rows {
+        let texts: usize = states.iter().map(|states| states.bytes(row, row + 1)).sum();
+        let bytes = per_row + table.names.bytes(row, row + 1) + texts;
+        if used + bytes > GROUP_MAX_BYTES {
+            if row == begin {
+                return refused("a row takes more than a row group may");
+            }
+            ends.push(row);
+            (begin, used) = (row, fixed);
+            if used + bytes > GROUP_MAX_BYTES {
+                return refused("a row takes more than a row group may");
+            }
+        }
+        used += bytes;
+    }
+    if begin < rows {
+        ends.push(rows);
+    }
+    Ok(ends)
+}
+
+/// Bytes of memory that each row of these values takes, without its text.
+const fn bytes_per_row(values: &Values) -> usize {
+    match values {
+        Values::Integers(Integers::Narrow(_)) => 8,
+        Values::Integers(Integers::Wide(_)) => 16,
+        Values::Means { sums: Integers::Narrow(_), .. } => 8 + 4,
+        Values::Means { sums: Integers::Wide(_), .. } => 16 + 4,
+        Values::Decimals(_) | Values::Milliseconds(_) | Values::States(_) => 8,
+    }
+}
+
+/// Makes the body of the rows `from..to`.
+pub(super) fn write(table: &Table, from: usize, to: usize, body: &mut Vec<u8>) {
+    body.clear();
+    body.push(position(&table.kind, &KINDS));
+    push_length(to - from, body);
+    push_length(table.columns.len(), body);
+    let labels = table.names.labels();
+    push_texts(table.names.texts(), from * labels, to * labels, body);
+    for column in &table.columns {
+        write_column(column, from, to, body);
+    }
+}
+
+fn push_length(length: usize, body: &mut Vec<u8>) {
+    body.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn write_column(column: &Column, from: usize, to: usize, body: &mut Vec<u8>) {
+    body.push(u8::try_from(column.name.len()).unwrap_or(u8::MAX));
+    body.extend_from_slice(column.name.as_bytes());
+    body.push(position(&column.nature, &NATURES));
+    body.push(position(&column.fold, &FOLDS));
+    let present = column.present.as_ref().and_then(|present| present.get(from..to));
+    body.push(u8::from(present.is_some()));
+    for flags in present.unwrap_or_default().chunks(8) {
+        let bits = flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit);
+        body.push(bits.sum());
+    }
+    match &column.values {
+        Values::Integers(values) => {
+            body.push(INTEGERS);
+            push_integers(values, from, to, body);
+        }
+        Values::Means { sums, counts } => {
+            body.push(MEANS);
+            push_integers(sums, from, to, body);
+            push_array(counts.get(from..to).unwrap_or_default(), body, u32::to_le_bytes);
+        }
+        Values::Decimals(values) => {
+            body.push(DECIMALS);
+            push_array(values.get(from..to).unwrap_or_default(), body, f64::to_le_bytes);
+        }
+        Values::Milliseconds(values) => {
+            body.push(MILLISECONDS);
+            push_array(values.get(from..to).unwrap_or_default(), body, u64::to_le_bytes);
+        }
+        Values::States(states) => {
+            body.push(STATES);
+            push_texts(states, from, to, body);
+        }
+    }
+}
+
+/// Reads a body whose CRC is right.
+pub(super) fn read(body: &[u8]) -> Result<Table, Fault> {
+    let mut input = Input::new(body, GROUP_MAX_BYTES);
+    let kind = at(input.u8()?, &KINDS, "there is no such kind of table")?;
+    let (rows, columns) = (input.length()?, input.length()?);
+    let count = rows.checked_mul(kind.labels().len()).ok_or("it has too many rows")?;
+    input.reserve(rows, ROW_BYTES)?;
+    let names = Names::of_texts(kind, rows, input.texts(count)?);
+    input.reserve(columns, COLUMN_BYTES)?;
+    let columns = (0..columns).map(|_| read_column(&mut input, rows)).collect::<Result<_, _>>()?;
+    if !input.is_empty() {
+        return Err("it is longer than it says");
+    }
+    Ok(Table { kind, names, columns })
+}
+
+fn read_column(input: &mut Input<'_>, rows: usize) -> Result<Column, Fault> {
+    let length = usize::from(input.u8()?);
+    input.reserve(length, 1)?;
+    let name = str::from_utf8(input.bytes(length)?).map_err(|_| "a column's name is no text")?;
+    let nature = at(input.u8()?, &NATURES, "there is no such nature")?;
+    let fold = at(input.u8()?, &FOLDS, "there is no such fold")?;
+    let present = match input.u8()? {
+        0 => None,
+        1 => {
+            input.reserve(rows, 1)?;
+            let bytes = input.bytes(rows.div_ceil(8))?;
+            let flags = bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+            Some(flags.take(rows).collect())
+        }
+        _ => return Err("it does not say which rows have a value"),
+    };
+    let values = read_values(input, rows)?;
+    let column = Column { name: name.to_owned(), nature, fold, values, present };
+    let is_sound = |row: usize| match &column.values {
+        Values::Means { counts, .. } => counts.get(row) > Some(&0),
+        Values::Decimals(values) => values.get(row).is_some_and(|value| value.is_finite()),
+        _ => true,
+    };
+    let has_unsound = (0..rows).any(|row| column.has(row) && !is_sound(row));
+    if has_unsound { Err("a value is no number") } else { Ok(column) }
+}
+
+fn read_values(input: &mut Input<'_>, rows: usize) -> Result<Values, Fault> {
+    Ok(match input.u8()? {
+        INTEGERS => {
+            let width = input.u8()?;
+            Values::Integers(input.integers(rows, width)?)
+        }
+        MEANS => {
+            let width = input.u8()?;
+            let sums = input.integers(rows, width)?;
+            input.reserve(rows, 4)?;
+            let counts = input.array(rows)?.iter().map(|it| u32::from_le_bytes(*it)).collect();
+            Values::Means { sums, counts }
+        }
+        DECIMALS => {
+            input.reserve(rows, 8)?;
+            let values = input.array(rows)?;
+            Values::Decimals(values.iter().map(|it| f64::from_le_bytes(*it)).collect())
+        }
+        MILLISECONDS => {
+            input.reserve(rows, 8)?;
+            let values = input.array(rows)?;
+            Values::Milliseconds(values.iter().map(|it| u64::from_le_bytes(*it)).collect())
+        }
+        STATES => Values::States(input.texts(rows)?),
+        _ => return Err("there is no such kind of values"),
+    })
+}

@@ -1,0 +1,279 @@
+//! Rows of a table as lines `<path> <value> <timestamp>\n`, Graphite's plaintext protocol (carbon:
+//! "feeding in your data").
+//!
+//! Whole numbers have no point; others have the fewest digits that read back the same; none has an
+//! exponent. Where a row belongs to a group, the group's path takes the place of the plain one, or
+//! comes beside it with double writes. States have no line: Graphite knows numbers only.
+
+use std::io::Write;
+
+use model::{Column, Integers, SnapshotId, Table, TableKind, Values};
+
+use super::groups::Groups;
+use super::paths::Paths;
+
+/// Makes the lines of rows. It keeps no row, so that the table can be another's.
+#[derive(Debug)]
+pub(super) struct RowLines<'a> {
+    paths: &'a Paths,
+    groups: Option<&'a Groups>,
+    kind: TableKind,
+    /// The servers of a backend follow each other, and their group is the backend's.
+    last_group: Option<(String, Option<&'a str>)>,
+    /// The columns' names; a column of states has no lines.
+    columns: Vec<Option<Name>>,
+    /// What stands between the values of a row: the end of a line, then the path of the next.
+    between: Vec<u8>,
+    /// Bytes of a line's end, and of it with the prefix of all paths behind it.
+    tail_bytes: usize,
+    prefix_bytes: usize,
+}
+
+impl<'a> RowLines<'a> {
+    pub(super) fn new(paths: &'a Paths, id: &SnapshotId) -> Self {
+        let mut between = format!(" {}\n", id.timestamp).into_bytes();
+        let tail_bytes = between.len();
+        between.extend_from_slice(paths.prefix(id).as_bytes());
+        Self {
+            paths,
+            groups: None,
+            kind: TableKind::Own,
+            last_group: None,
+            columns: Vec::new(),
+            tail_bytes,
+            prefix_bytes: between.len(),
+            between,
+        }
+    }
+
+    /// The rows that come are those of another table.
+    pub(super) fn begin_table(&mut self, table: &Table) {
+        self.kind = table.kind;
+        self.groups = self.paths.groups_of(table.kind);
+        self.last_group = None;
+        self.columns.clear();
+        let has_lines = |column: &&Column| has_lines(column);
+        let name = |column| Some(column).filter(has_lines).map(|column| Name::new(&column.name));
+        self.columns.extend(table.columns.iter().map(name));
+    }
+
+    /// Appends the lines of a row. `names` are its clean names.
+    pub(super) fn push_row(
+        &mut self,
+        table: &Table,
+        row: usize,
+        names: &[String],
+        out: &mut Vec<u8>,
+    ) {
+        let group = self.group_of(names);
+        if group.is_some() && self.paths.double_writes() {
+            self.push_lines(table, row, names, None, out);
+        }
+        self.push_lines(table, row, names, group, out);
+    }
+
+    fn push_lines(
+        &mut self,
+        table: &Table,
+        row: usize,
+        names: &[String],
+        group: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        self.between.truncate(self.prefix_bytes);
+        self.paths.push_row(self.kind, names, group, &mut self.between);
+        let (tail, mut before) = self.between.split_at(self.tail_bytes);
+        for (column, name) in table.columns.iter().zip(&self.columns) {
+            let Some(name) = name else { continue };
+            if !column.has(row) {
+                continue;
+            }
+            out.extend_from_slice(before);
+            name.push(out);
+            push_value(&column.values, row, out);
+            before = &self.between;
+        }
+        if before.len() == self.between.len() {
+            out.extend_from_slice(tail);
+        }
+    }
+
+    fn group_of(&mut self, names: &[String]) -> Option<&'a str> {
+        let groups = self.groups?;
+        let name = names.first()?;
+        if let Some((last, group)) = &self.last_group
+            && last == name
+        {
+            return *group;
+        }
+        let group = groups.of(name);
+        self.last_group = Some((name.clone(), group));
+        group
+    }
+}
+
+/// Whether the values of a column are numbers.
+pub(super) const fn has_lines(column: &Column) -> bool {
+    !matches!(column.values, Values::States(_))
+}
+
+/// A metric's name with the blank that follows it.
+#[derive(Debug)]
+enum Name {
+    /// One whose copy has a length that the compiler knows: no call for the few bytes of a name.
+    Short {
+        padded: [u8; SHORT_BYTES],
+        length: usize,
+    },
+    Long(Vec<u8>),
+}
+
+const SHORT_BYTES: usize = 32;
+
+impl Name {
+    fn new(name: &str) -> Self {
+        let text = format!("{name} ").into_bytes();
+        let length = text.len();
+        let mut padded = [0; SHORT_BYTES];
+        match padded.get_mut(..length) {
+            Some(room) => {
+                room.copy_from_slice(&text);
+                Self::Short { padded, length }
+            }
+            None => Self::Long(text),
+        }
+    }
+
+    #[inline]
+    fn push(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Short { padded, length } => {
+                let end = out.len() + length;
+                out.extend_from_slice(padded);
+                out.truncate(end);
+            }
+            Self::Long(text) => out.extend_from_slice(text),
+        }
+    }
+}
+
+/// A column's value in a row that has one.
+#[inline]
+fn push_value(values: &Values, row: usize, out: &mut Vec<u8>) {
+    match values {
+        Values::Integers(Integers::Narrow(values)) => push_integer(values[row], out),
+        Values::Integers(Integers::Wide(values)) => push_integer(values[row], out),
+        Values::Means { sums: Integers::Narrow(sums), counts } => {
+            let (sum, count) = (sums[row], counts[row].max(1));
+            push_mean(sum as f64 / f64::from(count), sum.into(), count, out);
+        }
+        Values::Means { sums: Integers::Wide(sums), counts } => {
+            let (sum, count) = (sums[row], counts[row].max(1));
+            push_mean(sum as f64 / f64::from(count), sum, count, out);
+        }
+        Values::Decimals(values) => push_decimal(values[row], out),
+        Values::Milliseconds(values) => {
+            let value = values[row];
+            push_integer(value / 1000, out);
+            let rest = value % 1000;
+            out.extend(
+                [b'.'].into_iter().chain([100, 10, 1].map(|by| b'0' + (rest / by % 10) as u8)),
+            );
+        }
+        Values::States(_) => {}
+    }
+}
+
+fn push_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A mean that is whole is exact, however large it is.
+#[inline]
+fn push_mean(mean: f64, sum: i128, count: u32, out: &mut Vec<u8>) {
+    if mean.abs() > WHOLE_MAX && sum % i128::from(count) == 0 {
+        push_integer(sum / i128::from(count), out);
+    } else {
+        push_decimal(mean, out);
+    }
+}
+
+/// Up to this magnitude every whole number is exact in both forms.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+fn push_decimal(value: f64, out: &mut Vec<u8>) {
+    if value.fract() == 0.0 && value.abs() <= WHOLE_MAX {
+        return push_integer(value as i64, out);
+    }
+    let mut buffer = zmij::Buffer::new();
+    let shortest = buffer.format(value);
+    if shortest.contains(['e', 'E']) || shortest.ends_with(".0") {
+        // The standard library never writes an exponent; it is slower, and such values are rare.
+        // Writing to memory cannot fail.
+        let _ = write!(out, "{value}");
+    } else {
+        out.extend_from_slice(shortest.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+
+    #[test]
+    fn names_of_any_length_are_written_as_they_are() {
+        for length in [0, 1, 30, 31, 32, 33, 100] {
+            let name = "n".repeat(length);
+            let mut out = b"before.".to_vec();
+            Name::new(&name).push(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("before.{name} "));
+        }
+    }
+
+    fn written(value: Values) -> String {
+        let mut out = Vec::new();
+        push_value(&value, 0, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn mean(sum: i128, count: u32) -> String {
+        written(Values::Means { sums: [sum].into_iter().collect(), counts: vec![count] })
+    }
+
+    #[test]
+    fn values_have_no_exponent_and_no_needless_point() {
+        let decimal = |value| written(Values::Decimals(vec![value]));
+        assert_eq!([decimal(5.0), decimal(0.25), decimal(-0.0)], ["5", "0.25", "0"]);
+        assert_eq!([decimal(1e21), decimal(1e-7)], ["1000000000000000000000", "0.0000001"]);
+        let wide = Values::Integers(Integers::Wide(vec![1 << 70]));
+        assert_eq!(written(wide), "1180591620717411303424");
+        assert_eq!(written(Values::Milliseconds(vec![12_034])), "12.034");
+    }
+
+    #[test]
+    fn a_mean_that_is_whole_is_exact() {
+        assert_eq!([mean(10, 4), mean(12, 4), mean(-1, 2)], ["2.5", "3", "-0.5"]);
+        let large = 3 * i128::from(u64::MAX);
+        assert_eq!(
+            [mean(large, 3), mean(large, 1)],
+            ["18446744073709551615", "55340232221128654845"]
+        );
+    }
+
+    proptest! {
+        /// Every finite number reads back as itself and is written with digits, a point and a sign
+        /// alone.
+        #[test]
+        fn decimals_read_back(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            if value.is_finite() {
+                let text = written(Values::Decimals(vec![value]));
+                assert_eq!(text.parse::<f64>().unwrap(), value);
+                let plain = |b: u8| b.is_ascii_digit() || b == b'.' || b == b'-';
+                assert!(text.bytes().all(plain), "{text}");
+            }
+        }
+    }
+}

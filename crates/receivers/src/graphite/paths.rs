@@ -1,0 +1,114 @@
+//! Where a line's path leads: namespace, host, group, then what the row is.
+
+use model::{SnapshotId, TableKind, clean};
+
+use super::groups::{Groups, InvalidPattern};
+use super::part::shortened;
+
+/// The paths that the configuration asks for.
+#[derive(Debug)]
+pub struct Paths {
+    namespace: String,
+    host: config::HostPart,
+    grouping: Option<Grouping>,
+}
+
+#[derive(Debug)]
+struct Grouping {
+    namespace: String,
+    double_writes: bool,
+    frontend: Groups,
+    backend: Groups,
+    server: Groups,
+}
+
+impl Paths {
+    /// Compiles the groups.
+    ///
+    /// # Errors
+    ///
+    /// A group's pattern does not compile, which the configuration has refused before.
+    pub fn new(naming: &config::Naming) -> Result<Self, InvalidPattern> {
+        let compile = |rules: &[config::GroupRule]| {
+            Groups::compile(rules.iter().map(|rule| (rule.name.as_str(), rule.pattern.as_str())))
+        };
+        let grouping = match &naming.groups {
+            Some(groups) => Some(Grouping {
+                namespace: groups.namespace.clone(),
+                double_writes: groups.double_writes,
+                frontend: compile(&groups.frontend)?,
+                backend: compile(&groups.backend)?,
+                server: compile(&groups.server)?,
+            }),
+            None => None,
+        };
+        Ok(Self { namespace: naming.namespace.clone(), host: naming.host, grouping })
+    }
+
+    /// The first parts of all paths of a snapshot: `<namespace>[.<host>].haproxy`, where the host
+    /// is the snapshot's origin.
+    pub(super) fn prefix(&self, id: &SnapshotId) -> String {
+        let namespace = &self.namespace;
+        let host = match self.host {
+            config::HostPart::None => return format!("{namespace}.haproxy"),
+            config::HostPart::Short => id.origin.split('.').next().unwrap_or_default(),
+            config::HostPart::Full => &id.origin,
+        };
+        format!("{namespace}.{}.haproxy", clean::segment(host))
+    }
+
+    pub(super) fn double_writes(&self) -> bool {
+        self.grouping.as_ref().is_some_and(|grouping| grouping.double_writes)
+    }
+
+    /// The groups of a kind's rows, by their first label.
+    pub(super) fn groups_of(&self, kind: TableKind) -> Option<&Groups> {
+        let grouping = self.grouping.as_ref()?;
+        match kind {
+            TableKind::Frontend => Some(&grouping.frontend),
+            TableKind::Backend | TableKind::ServerCount | TableKind::BackendServer => {
+                Some(&grouping.backend)
+            }
+            TableKind::Server => Some(&grouping.server),
+            TableKind::Daemon | TableKind::Process | TableKind::Own => None,
+        }
+    }
+
+    /// Appends the parts of a row's path between the prefix and the metric: plain, or those of its
+    /// group. `names` are clean.
+    pub(super) fn push_row(
+        &self,
+        kind: TableKind,
+        names: &[String],
+        group: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut push = |part: &str| {
+            out.push(b'.');
+            out.extend_from_slice(part.as_bytes());
+        };
+        if let Some(grouping) = &self.grouping
+            && let Some(group) = group
+        {
+            push(&grouping.namespace);
+            push(group);
+        }
+        // A template has a fixed part before each name.
+        let template: &[&str] = match kind {
+            TableKind::Daemon => &["daemon"],
+            TableKind::Process => &["daemon.process"],
+            TableKind::Frontend => &["frontend"],
+            TableKind::Backend | TableKind::ServerCount => &["backend"],
+            TableKind::BackendServer => &["backend", "server"],
+            TableKind::Server => &["server"],
+            TableKind::Own => &["haproxystats"],
+        };
+        for (at, fixed) in template.iter().enumerate() {
+            push(fixed);
+            if let Some(name) = names.get(at) {
+                push(&shortened(name));
+            }
+        }
+        out.push(b'.');
+    }
+}

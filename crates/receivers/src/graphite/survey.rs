@@ -1,0 +1,247 @@
+//! The first look at a batch: which of its rows have one path, and which names are shortened.
+//!
+//! Names that differ only where a path cannot (`a.b` and `a_b`) lead to one path. Their rows must
+//! be joined, and so must be known before the first line is made, without holding the batch. The
+//! survey keeps a hash for each row; rows of one hash are compared by their names later.
+
+use std::collections::BTreeMap;
+
+use model::{BatchCursor, Column, Cursor, Table, TableKind, clean, form};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::collisions::Collisions;
+use super::lines::has_lines;
+use super::part::{PART_MAX_BYTES, shortened};
+
+/// Something about names that an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The name as it stands in paths.
+    pub subject: String,
+    /// Which kind of warning: the same text as long as the kind is the same.
+    pub state: &'static str,
+    /// What was done with the name, and what the operator can do.
+    pub text: String,
+}
+
+/// Names that are shortened, told one by one: each is compared with all others.
+const LONG_NAMES_MAX: usize = 100;
+
+/// What is known of a batch's names before its lines are made.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// For each row that has names, the hash of its path; and for a server that of its backend's
+    /// row in the table of server counts.
+    rows: Vec<(u64, u64)>,
+    /// Long names, as HAProxy spells them and as they stand in paths.
+    long: Vec<(String, String)>,
+}
+
+impl Survey {
+    /// Looks at all rows of a batch.
+    ///
+    /// # Errors
+    ///
+    /// The batch is damaged or cannot be read.
+    pub(super) fn of(cursor: &mut impl Cursor) -> Result<Self, form::Error> {
+        let mut survey = Self::default();
+        // Most batches have plain names only; then no two rows have one path.
+        let mut are_plain = true;
+        while are_plain && cursor.advance()? {
+            are_plain = cursor.current().is_none_or(has_plain_names);
+        }
+        if are_plain {
+            return Ok(survey);
+        }
+        cursor.rewind()?;
+        let mut names = Names::default();
+        while cursor.advance()? {
+            if let Some(table) = cursor.current() {
+                survey.add(table, &mut names);
+            }
+        }
+        Ok(survey)
+    }
+
+    fn add(&mut self, table: &Table, names: &mut Names) {
+        if table.names.labels() == 0 {
+            return;
+        }
+        self.rows.reserve(table.names.len());
+        for row in 0..table.names.len() {
+            names.take(table, row);
+            let hash = names.hash(table.kind);
+            let count = match table.kind {
+                TableKind::BackendServer => names.hash_of_server_count(),
+                _ => hash,
+            };
+            self.rows.push((hash, count));
+            if names.has_long() {
+                self.add_long(table, row, names);
+            }
+        }
+    }
+
+    #[cold]
+    fn add_long(&mut self, table: &Table, row: usize, names: &Names) {
+        for (raw, clean) in table.names.row(row).zip(names.clean()) {
+            let is_new = self.long.iter().all(|(known, _)| known != raw);
+            if clean.len() > PART_MAX_BYTES && is_new && self.long.len() < LONG_NAMES_MAX {
+                self.long.push((raw.to_owned(), shortened(clean).into_owned()));
+            }
+        }
+    }
+
+    /// The names that are shortened.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let warning = |(name, short): &(String, String)| Warning {
+            subject: short.clone(),
+            state: "long name",
+            text: format!(
+                "stands in paths for the name {name:?}, which is too long for a file's name"
+            ),
+        };
+        self.long.iter().map(warning).collect()
+    }
+
+    pub(super) fn into_collisions(self) -> Collisions {
+        let mut rows = self.rows;
+        rows.sort_unstable();
+        let mut shared = Vec::new();
+        let mut surplus_servers = Vec::new();
+        for ((hash, _), (next, count)) in rows.iter().zip(rows.iter().skip(1)) {
+            if hash == next {
+                shared.push(*next);
+                if count != next {
+                    surplus_servers.push(*count);
+                }
+            }
+        }
+        surplus_servers.sort_unstable();
+        // Their backends' counts must be changed before they are written.
+        shared.extend(&surplus_servers);
+        shared.sort_unstable();
+        shared.dedup();
+        Collisions::new(shared, surplus_servers)
+    }
+}
+
+/// Whether all names stand in paths as HAProxy spells them.
+fn has_plain_names(table: &Table) -> bool {
+    table.names.iter().all(|name| name.len() <= PART_MAX_BYTES && clean::is_segment(name))
+}
+
+/// How many lines each kind of table gives; a line that double writes send on two paths counts
+/// once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LineCounts(BTreeMap<TableKind, u64>);
+
+impl LineCounts {
+    /// The lines of a kind of table.
+    #[must_use]
+    pub fn of(&self, kind: TableKind) -> u64 {
+        self.0.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// All lines.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    fn add(&mut self, kind: TableKind, lines: usize) {
+        *self.0.entry(kind).or_default() += lines as u64;
+    }
+
+    fn subtract(&mut self, kind: TableKind, lines: usize) {
+        let count = self.0.entry(kind).or_default();
+        *count = count.saturating_sub(lines as u64);
+    }
+}
+
+/// Counts the lines of some tables without making them, and returns what was found about names.
+#[must_use]
+pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
+    let mut counts = LineCounts::default();
+    for table in tables {
+        counts.add(table.kind, lines_of(table));
+    }
+    let mut cursor = BatchCursor::over(tables);
+    // Tables in memory can always be read.
+    let Ok(survey) = Survey::of(&mut cursor) else { return (counts, Vec::new()) };
+    let mut warnings = survey.warnings();
+    let mut collisions = survey.into_collisions();
+    let mut names = Names::default();
+    while !collisions.is_empty() {
+        for table in tables.iter().filter(|table| table.names.labels() > 0) {
+            collisions.begin_table(table);
+            for row in 0..table.names.len() {
+                names.take(table, row);
+                let hash = names.hash(table.kind);
+                if collisions.is_shared_now(hash) {
+                    collisions.join(table, row, hash, &names);
+                    let columns = table.columns.iter().filter(|column| has_lines(column));
+                    counts.subtract(table.kind, columns.filter(|column| column.has(row)).count());
+                }
+            }
+        }
+        for table in collisions.take_joined() {
+            counts.add(table.kind, lines_of(&table));
+        }
+        collisions.next_pass();
+    }
+    warnings.extend(collisions.take_warnings());
+    (counts, warnings)
+}
+
+fn lines_of(table: &Table) -> usize {
+    table.columns.iter().filter(|column| has_lines(column)).map(Column::count).sum()
+}
+
+/// The clean names of one row, in memory that serves all rows.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    clean: Vec<String>,
+    joined: Vec<u8>,
+}
+
+impl Names {
+    /// Takes the names of a row.
+    pub(super) fn take(&mut self, table: &Table, row: usize) {
+        self.clean.resize(table.names.labels(), String::new());
+        for (name, clean) in table.names.row(row).zip(&mut self.clean) {
+            clean.clear();
+            clean::push_segment(name, clean);
+        }
+    }
+
+    pub(super) fn clean(&self) -> &[String] {
+        &self.clean
+    }
+
+    fn has_long(&self) -> bool {
+        self.clean.iter().any(|name| name.len() > PART_MAX_BYTES)
+    }
+
+    /// What tells the row's path from others.
+    pub(super) fn hash(&mut self, kind: TableKind) -> u64 {
+        hash(kind, &self.clean, &mut self.joined)
+    }
+
+    /// The hash of the row in which the servers of this server's backend are counted.
+    fn hash_of_server_count(&mut self) -> u64 {
+        let backend = self.clean.get(..1).unwrap_or_default();
+        hash(TableKind::ServerCount, backend, &mut self.joined)
+    }
+}
+
+/// No clean name has a dot.
+fn hash(kind: TableKind, names: &[String], joined: &mut Vec<u8>) -> u64 {
+    joined.clear();
+    joined.push(kind as u8);
+    for name in names {
+        joined.push(b'.');
+        joined.extend_from_slice(name.as_bytes());
+    }
+    xxh3_64(joined)
+}

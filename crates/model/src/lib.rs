@@ -6,7 +6,9 @@ pub mod batch;
 pub mod catalog;
 pub mod clean;
 pub mod groups;
+pub mod receiver_name;
 pub mod snapshot;
 
 pub use batch::{Batch, Column, Names, Part, Section, Subject, Value, Values};
+pub use receiver_name::ReceiverName;
 pub use snapshot::{SnapshotId, Timestamp};

@@ -176,7 +176,16 @@ pub enum Problem {
     },
     /// A pattern of a group that does not compile.
     #[error("the pattern does not compile: {0}; write a Python regular expression")]
-    Pattern(#[source] model::groups::Error),
+    Pattern(#[source] Box<fancy_regex::Error>),
+    /// A section `[kind:name]` whose name cannot be used.
+    #[error("{0}")]
+    Receiver(model::receiver_name::NoReceiverName),
+    /// A receiver's section with the option of version 0.1.0.
+    #[error(
+        "this option is [process] outbox-dir now, and each receiver has a folder in that \
+         directory; set it there and leave it out here"
+    )]
+    OutboxDirMoved,
     /// An option that something else asks for.
     #[error("is not set, is needed here and has no default; set it")]
     Unset,
@@ -187,7 +196,7 @@ pub enum Problem {
     #[error("{why}")]
     Conflict {
         /// What contradicts, and the remedy.
-        why: &'static str,
+        why: String,
     },
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::fault::{Problem, clip};
 use crate::nearest::nearest;
-use crate::table::Bounds;
-use crate::typed::{Address, Confirm, LogLevel, PartialInput, Retries, Selection};
+use crate::typed::{Address, Retries, Selection};
 
 /// Seconds that a duration may have: about 31 years, far from where adding to a clock overflows.
 const MOST_SECONDS: f64 = 1e9;
@@ -20,6 +19,8 @@ const MOST_FACTOR: f64 = 1000.0;
 /// Bytes of a part of a path: carbon makes a directory of each part, and a file system allows 255
 /// bytes for its name. `receivers` shortens longer names of HAProxy to the same length.
 const PART_MAX_BYTES: usize = 250;
+/// Bytes of a host's name, as in DNS.
+const HOST_NAME_MAX_BYTES: usize = 255;
 
 /// All that is wrong with one value; a list can have a fault per entry.
 #[derive(Debug)]
@@ -35,32 +36,24 @@ fn wrong(value: &str, what: &'static str, right: impl Into<String>) -> Problem {
     Problem::Value { value: clip(value), what, right: right.into() }
 }
 
-pub(crate) fn log_level(text: &str) -> Result<LogLevel, Problem> {
-    match text.to_lowercase().as_str() {
-        "debug" => Ok(LogLevel::Debug),
-        "info" => Ok(LogLevel::Info),
-        "warning" => Ok(LogLevel::Warning),
-        "error" => Ok(LogLevel::Error),
-        "critical" => Ok(LogLevel::Critical),
-        _ => Err(wrong(text, "no level", "debug, info, warning, error or critical")),
+/// One of some words, in any case.
+pub(crate) fn word<T: Copy>(
+    text: &str,
+    what: &'static str,
+    words: &[(&str, T)],
+) -> Result<T, Problem> {
+    let lower = text.to_lowercase();
+    for (word, value) in words {
+        if *word == lower {
+            return Ok(*value);
+        }
     }
-}
-
-pub(crate) fn confirm(text: &str) -> Result<Confirm, Problem> {
-    match text.to_lowercase().as_str() {
-        "close" => Ok(Confirm::Close),
-        "tcp" => Ok(Confirm::Tcp),
-        "none" => Ok(Confirm::None),
-        _ => Err(wrong(text, "no way to confirm", "close, tcp or none")),
-    }
-}
-
-pub(crate) fn partial_input(text: &str) -> Result<PartialInput, Problem> {
-    match text.to_lowercase().as_str() {
-        "accept" => Ok(PartialInput::Accept),
-        "refuse" => Ok(PartialInput::Refuse),
-        _ => Err(wrong(text, "neither accept nor refuse", "accept or refuse")),
-    }
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let right = match words.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    };
+    Err(wrong(text, what, right))
 }
 
 pub(crate) fn boolean(text: &str) -> Result<bool, Problem> {
@@ -72,8 +65,7 @@ pub(crate) fn boolean(text: &str) -> Result<bool, Problem> {
 }
 
 /// A whole number within bounds that its type holds too.
-pub(crate) fn whole<T: TryFrom<u64>>(text: &str, bounds: Bounds) -> Result<T, Problem> {
-    let Bounds { least, most } = bounds;
+pub(crate) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, Problem> {
     let right = match most {
         u64::MAX => format!("one from {least} on"),
         most => format!("one from {least} to {most}"),
@@ -81,16 +73,13 @@ pub(crate) fn whole<T: TryFrom<u64>>(text: &str, bounds: Bounds) -> Result<T, Pr
     let Ok(number) = text.parse::<i128>() else {
         return Err(wrong(text, "no whole number", right));
     };
-    u64::try_from(number)
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| wrong(text, "out of range", right))
-}
-
-/// Whole seconds.
-pub(crate) fn period(text: &str, bounds: Bounds) -> Result<Duration, Problem> {
-    whole(text, bounds).map(Duration::from_secs)
+    if let Ok(number) = u64::try_from(number)
+        && (least..=most).contains(&number)
+        && let Ok(number) = T::try_from(number)
+    {
+        return Ok(number);
+    }
+    Err(wrong(text, "out of range", right))
 }
 
 pub(crate) fn retries(text: &str) -> Result<Retries, Problem> {
@@ -182,6 +171,18 @@ pub(crate) fn host(text: &str) -> Result<String, Problem> {
         return Ok(bare.to_owned());
     }
     Err(wrong(text, "no host", "a name or an address, without a port"))
+}
+
+/// The name of a machine.
+pub(crate) fn host_name(text: &str) -> Result<String, Problem> {
+    if !is_name(text) || text.len() > HOST_NAME_MAX_BYTES {
+        let right = format!(
+            "one of letters, digits, dots, - and _, of at most {HOST_NAME_MAX_BYTES} bytes, such \
+             as lb1.example.com"
+        );
+        return Err(wrong(text, "no name of a host", right));
+    }
+    Ok(text.to_owned())
 }
 
 fn is_name(text: &str) -> bool {

@@ -182,13 +182,13 @@ fn servers_that_are_none() {
 fn options_that_do_not_go_together() {
     assert_eq!(
         faults_of("[graphite]\nenabled = no\n"),
-        ["c.conf:2: [graphite] enabled: false, and there is no [local-store]: nothing would be \
-            sent anywhere; write true, or add the section [local-store]"]
+        ["c.conf:2: [graphite] enabled: false, and no other receiver is on: nothing would be \
+            sent anywhere; write true, or add another receiver such as the section [local-store]"]
     );
     assert_eq!(
         faults_of("[pull]\n[server-groups]\na = b\n"),
         ["c.conf:2: [server-groups]: the groups need a group-namespace; set it in [graphite], \
-            or leave this section out"]
+            write groups = false there, or leave this section out"]
     );
     assert_eq!(
         faults_of("[graphite]\ngroup-namespace = g\n"),
@@ -209,7 +209,7 @@ fn options_that_do_not_go_together() {
             parts without blanks, and dots between them, such as web.edge",
             "c.conf:4: [backend-groups] x y: \"x y\" is no name for a group; write one without \
             blanks, such as front",
-            "c.conf:4: [backend-groups] x y: the pattern does not compile: group \"x y\": Parsing \
+            "c.conf:4: [backend-groups] x y: the pattern does not compile: Parsing \
             error at position 1: Opening parenthesis without closing parenthesis; write a Python \
             regular expression",
             "c.conf:6: [DEFAULT] group-namespace-double-writes: \"x\" is neither yes nor no; \

@@ -18,7 +18,7 @@ use crate::interpolate::{Resolution, Resolver, place_of};
 use crate::reader::refuse;
 use crate::{local_store, receivers, values};
 
-/// Links that one path may lead over; Linux follows as many.
+/// Links that one path may have; Linux follows as many.
 const LINKS_MAX: usize = 40;
 
 /// Section and option.
@@ -32,7 +32,7 @@ const SRC_DIR: OptionName<'_> = ("process", "src-dir");
 pub struct Overlap {
     /// The directory of the option that has the fault, resolved.
     pub dir: PathBuf,
-    /// How it lies to the other.
+    /// How it lies to the other directory.
     pub relation: Relation,
     /// The other option with its section; two where `src-dir` and `dst-dir` are one.
     pub other: String,
@@ -81,12 +81,12 @@ struct Directory<'d> {
 }
 
 impl<'d> Directory<'d> {
-    /// Whether snapshots are looked for in it, by readers that skip hidden names.
+    /// Whether snapshots are read from it; their readers skip hidden names.
     fn is_spool(&self) -> bool {
         self.options.iter().any(|option| [DST_DIR, SRC_DIR].contains(option))
     }
 
-    /// How it lies to `other`, where the two must not lie so.
+    /// How it overlaps with `other`, `None` if it may lie as it does.
     fn conflict(&self, other: &Directory<'_>) -> Option<Relation> {
         if self.path == other.path {
             Some(Relation::Same)
@@ -130,7 +130,7 @@ pub(crate) fn check(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
     let directories = in_use(resolver);
     for (index, later) in directories.iter().enumerate() {
         for earlier in &directories[..index] {
-            // The fault stands where the file sets an option: nobody looks for a default there.
+            // Report the option that the file sets, since a default has no line.
             let (blamed, other) = match (earlier.written(resolver), later.written(resolver)) {
                 (Some(_), None) => (earlier, later),
                 _ => (later, earlier),
@@ -201,8 +201,8 @@ fn value<T, E>(
 
 /// The path without links, `.` and `..`, absolute where the working directory can be found.
 ///
-/// Links are followed one component at a time in place of `fs::canonicalize`, which fails for a
-/// path that is not there yet: a link may stand before the directory that it leads to is made.
+/// Links are followed one component at a time. `fs::canonicalize` would fail for a path that does
+/// not exist yet, and a link may be made before its target.
 fn resolve(path: &Path) -> PathBuf {
     let mut resolved = match path.is_absolute() {
         true => PathBuf::new(),
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_resolved_as_the_system_does_even_where_its_end_is_not_there() {
+    fn a_path_is_resolved_as_the_system_does_even_if_it_does_not_exist() {
         let dir = tempfile::tempdir().unwrap();
         let base = fs::canonicalize(dir.path()).unwrap();
         fs::create_dir_all(base.join("a/b")).unwrap();

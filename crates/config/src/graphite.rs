@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::fault::{Fault, Problem};
 use crate::groups::GroupSections;
 use crate::kind;
-use crate::options::{Opt, Row};
+use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers::Context;
 use crate::typed::{Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind, Retries};
@@ -40,7 +40,7 @@ const GROUP_NAMESPACE_DOUBLE_WRITES: Opt<bool> = Opt::unset(
     "grouped lines on their plain paths, too",
 );
 
-pub(crate) const OPTIONS: &[Row] = &[
+pub(crate) const OPTIONS: &[KnownOption] = &[
     SERVER.row,
     PORT.row,
     CONNECT_TIMEOUT.row,

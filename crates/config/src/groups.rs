@@ -40,7 +40,7 @@ fn rules(resolver: &mut Resolver<'_>, section: &str) -> Result<Vec<GroupRule>, R
             continue;
         };
         let mut problems = Vec::new();
-        problems.extend(values::group_name(&entry.option).err());
+        problems.extend(values::group_name(&entry.option).err().unwrap_or_default());
         // The patterns are Python's, where look-around is in use; hence fancy-regex and not regex.
         problems.extend(Regex::new(&text).err().map(|error| Problem::Pattern(Box::new(error))));
         if let Ok(rules) = &mut rules {

@@ -101,36 +101,27 @@ const PARTIAL_INPUTS: [(&str, PartialInput); 2] =
 
 pub(crate) const LOG_LEVEL: Form<LogLevel> = Form {
     kind: Kind::Word(const { &words(&LOG_LEVELS) }),
-    parse: |text| Ok(values::word(text, "no level", &LOG_LEVELS)?),
+    parse: |text| values::word(text, "no level", &LOG_LEVELS),
 };
 pub(crate) const CONFIRM: Form<Confirm> = Form {
     kind: Kind::Word(const { &words(&CONFIRMS) }),
-    parse: |text| Ok(values::word(text, "no way to confirm", &CONFIRMS)?),
+    parse: |text| values::word(text, "no way to confirm", &CONFIRMS),
 };
 pub(crate) const PARTIAL_INPUT: Form<PartialInput> = Form {
     kind: Kind::Word(const { &words(&PARTIAL_INPUTS) }),
-    parse: |text| Ok(values::word(text, "neither accept nor refuse", &PARTIAL_INPUTS)?),
+    parse: |text| values::word(text, "neither accept nor refuse", &PARTIAL_INPUTS),
 };
-pub(crate) const BOOLEAN: Form<bool> =
-    Form { kind: Kind::Boolean, parse: |text| Ok(values::boolean(text)?) };
-pub(crate) const RETRIES: Form<Retries> =
-    Form { kind: Kind::Retries, parse: |text| Ok(values::retries(text)?) };
-pub(crate) const PAUSE: Form<Duration> =
-    Form { kind: Kind::Pause, parse: |text| Ok(values::pause(text)?) };
-pub(crate) const LIMIT: Form<Duration> =
-    Form { kind: Kind::Limit, parse: |text| Ok(values::limit(text)?) };
-pub(crate) const FACTOR: Form<f64> =
-    Form { kind: Kind::Factor, parse: |text| Ok(values::factor(text)?) };
-pub(crate) const PATH: Form<PathBuf> =
-    Form { kind: Kind::Path, parse: |text| Ok(values::path(text)?) };
+pub(crate) const BOOLEAN: Form<bool> = Form { kind: Kind::Boolean, parse: values::boolean };
+pub(crate) const RETRIES: Form<Retries> = Form { kind: Kind::Retries, parse: values::retries };
+pub(crate) const PAUSE: Form<Duration> = Form { kind: Kind::Pause, parse: values::pause };
+pub(crate) const LIMIT: Form<Duration> = Form { kind: Kind::Limit, parse: values::limit };
+pub(crate) const FACTOR: Form<f64> = Form { kind: Kind::Factor, parse: values::factor };
+pub(crate) const PATH: Form<PathBuf> = Form { kind: Kind::Path, parse: values::path };
 pub(crate) const SERVERS: Form<Vec<Address>> = Form { kind: Kind::Servers, parse: values::servers };
 pub(crate) const METRICS: Form<Selection> = Form { kind: Kind::Metrics, parse: values::metrics };
-pub(crate) const HOST: Form<String> =
-    Form { kind: Kind::Host, parse: |text| Ok(values::host(text)?) };
-pub(crate) const HOST_NAME: Form<String> =
-    Form { kind: Kind::HostName, parse: |text| Ok(values::host_name(text)?) };
-pub(crate) const PREFIX: Form<String> =
-    Form { kind: Kind::Prefix, parse: |text| Ok(values::prefix(text)?) };
+pub(crate) const HOST: Form<String> = Form { kind: Kind::Host, parse: values::host };
+pub(crate) const HOST_NAME: Form<String> = Form { kind: Kind::HostName, parse: values::host_name };
+pub(crate) const PREFIX: Form<String> = Form { kind: Kind::Prefix, parse: values::prefix };
 
 /// Threads or processes; a larger number can only be a mistake.
 pub(crate) const WORKERS: Form<usize> = whole::<1, 512, _>(None);
@@ -142,10 +133,7 @@ pub(crate) const METRIC_COUNT: Form<u64> = whole::<1, { u64::MAX }, _>(Some("met
 pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metrics per second"));
 pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("snapshots"));
 /// Whole seconds; as many as a duration may have.
-pub(crate) const PERIOD: Form<Duration> = Form {
-    kind: whole::<1, 1_000_000_000, u64>(Some("seconds")).kind,
-    parse: |text| Ok(Duration::from_secs(values::whole(text, 1, 1_000_000_000)?)),
-};
+pub(crate) const PERIOD: Form<Duration> = whole_seconds::<1, 1_000_000_000>();
 
 /// A whole number within bounds that its type holds too.
 const fn whole<const LEAST: u64, const MOST: u64, T: TryFrom<u64>>(
@@ -153,7 +141,14 @@ const fn whole<const LEAST: u64, const MOST: u64, T: TryFrom<u64>>(
 ) -> Form<T> {
     Form {
         kind: Kind::Whole(Bounds { least: LEAST, most: MOST, unit }),
-        parse: |text| Ok(values::whole(text, LEAST, MOST)?),
+        parse: |text| values::whole(text, LEAST, MOST),
+    }
+}
+
+const fn whole_seconds<const LEAST: u64, const MOST: u64>() -> Form<Duration> {
+    Form {
+        kind: whole::<LEAST, MOST, u64>(Some("seconds")).kind,
+        parse: |text| values::whole(text, LEAST, MOST).map(Duration::from_secs),
     }
 }
 

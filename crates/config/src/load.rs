@@ -17,7 +17,7 @@ use crate::{directories, shared, unknown};
 /// The file that is read where `-f` names none. It alone may be absent: then the defaults hold.
 pub const DEFAULT_FILE: &str = "/etc/haproxystats.conf";
 
-/// Bytes that a file may have; without a bound `-f /dev/zero` would fill the memory.
+/// Bytes that a file may have; without a bound, `-f /dev/zero` would fill the memory.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The program that asks.
@@ -51,8 +51,8 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
-/// Reads and checks the whole configuration, whichever program asks, so that a fault is found before
-/// the other program starts.
+/// Reads and checks the whole configuration for either program, so that a fault is found before the
+/// other one starts.
 ///
 /// ```
 /// use std::path::PathBuf;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::kind;
-use crate::options::{Opt, Row};
+use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers::Context;
 use crate::typed::{LocalStore, ReceiverKind};
@@ -20,7 +20,7 @@ pub(crate) const DIR: Opt<PathBuf> = Opt::new(
 const RETENTION: Opt<Duration> =
     Opt::unset("retention", kind::LIMIT, "age after which our own directories are removed");
 
-pub(crate) const OPTIONS: &[Row] = &[DIR.row, RETENTION.row];
+pub(crate) const OPTIONS: &[KnownOption] = &[DIR.row, RETENTION.row];
 
 /// Reads what this kind adds.
 pub(crate) fn local_store(

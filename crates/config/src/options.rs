@@ -25,11 +25,17 @@ pub struct KnownOption {
     /// What holds where the file says nothing, `${paths:base-dir}` in it being that option's value;
     /// `None` is unset.
     pub default: Option<&'static str>,
-    /// What it means, in a line. Begins with [`NO_EFFECT`] where `has_effect` is false.
+    /// What it means, in a line. Begins with [`NO_EFFECT`] where no program obeys it.
     pub meaning: &'static str,
-    /// Whether a program does anything differently because of it. An option without effect is read
-    /// and checked, because the files of the Python programs have it.
-    pub has_effect: bool,
+}
+
+impl KnownOption {
+    /// Whether a program obeys it. An option without effect is read and checked, because the files
+    /// of the Python programs have it.
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        !self.meaning.starts_with(NO_EFFECT)
+    }
 }
 
 /// How the meaning of an option without effect begins.
@@ -41,19 +47,10 @@ pub const GROUP_SECTIONS: [&str; 3] = ["frontend-groups", "backend-groups", "ser
 /// The one option that a default may refer to.
 pub(crate) const BASE_DIR: (&str, &str) = (shared::PATHS, shared::BASE_DIR.row.name);
 
-/// An option without its section: the kinds of receivers have options in common.
-#[derive(Clone, Copy)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    meaning: &'static str,
-    has_effect: bool,
-}
-
 /// An option with the type of its value.
 pub(crate) struct Opt<T: 'static> {
-    pub(crate) row: Row,
+    /// Without its section, because the kinds of receivers have options in common.
+    pub(crate) row: KnownOption,
     pub(crate) parse: fn(&str) -> Result<T, Problems>,
 }
 
@@ -65,26 +62,13 @@ impl<T> Opt<T> {
         default: &'static str,
         meaning: &'static str,
     ) -> Self {
-        let default = Some(default);
-        let row = Row { name, kind: form.kind, default, meaning, has_effect: true };
-        Self { row, parse: form.parse }
+        let unset = Self::unset(name, form, meaning);
+        Self { row: KnownOption { default: Some(default), ..unset.row }, parse: unset.parse }
     }
 
     /// An option that is unset by default.
     pub(crate) const fn unset(name: &'static str, form: Form<T>, meaning: &'static str) -> Self {
-        let row = Row { name, kind: form.kind, default: None, meaning, has_effect: true };
-        Self { row, parse: form.parse }
-    }
-
-    /// An option that no program obeys.
-    pub(crate) const fn without_effect(
-        name: &'static str,
-        form: Form<T>,
-        default: &'static str,
-        meaning: &'static str,
-    ) -> Self {
-        let default = Some(default);
-        let row = Row { name, kind: form.kind, default, meaning, has_effect: false };
+        let row = KnownOption { section: "", name, kind: form.kind, default: None, meaning };
         Self { row, parse: form.parse }
     }
 }
@@ -101,10 +85,7 @@ static TABLE: LazyLock<Vec<KnownOption>> = LazyLock::new(|| {
         .flat_map(|kind| [(kind.section, receivers::COMMON_OPTIONS), (kind.section, kind.options)]);
     let mut table = Vec::new();
     for (section, rows) in fixed.into_iter().chain(receivers) {
-        table.extend(rows.iter().map(|row| {
-            let Row { name, kind, default, meaning, has_effect } = *row;
-            KnownOption { section, name, kind, default, meaning, has_effect }
-        }));
+        table.extend(rows.iter().map(|row| KnownOption { section, ..*row }));
     }
     table
 });
@@ -162,7 +143,6 @@ mod tests {
             assert!(seen.insert((known.section, known.name)), "{known:?} twice");
             assert_eq!(known.name, known.name.to_lowercase());
             assert!(!known.meaning.is_empty() && !known.meaning.contains('\n'), "{known:?}");
-            assert_eq!(known.meaning.starts_with(NO_EFFECT), !known.has_effect, "{known:?}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! `-p` and `-P`: the defaults, and the values in force, as a configuration file.
 //!
 //! The output reads back as the same values: references are replaced, a `$` is doubled, further
-//! lines of a value are indented. An option that is unset is not printed. Options are sorted, except
-//! groups, because their order decides; an option that a section of groups inherits is no group and
-//! not printed. Receivers stand in file order. A comment above an option without effect says so.
+//! lines of a value are indented. An option that is unset is not printed. Options are sorted, but
+//! groups are not, because their order decides; an option that a section of groups inherits is no
+//! group and not printed. Receivers stand in file order. A comment marks an option without effect.
 
 use std::fmt::Write;
 
@@ -96,7 +96,7 @@ fn print_section(out: &mut String, section: &str, options: &[(String, String)]) 
     // Writing to a string cannot fail, so there is no error to pass on.
     let _ = writeln!(out, "[{section}]");
     for (name, value) in options {
-        if let Some(known) = options::find(section, name).filter(|known| !known.has_effect) {
+        if let Some(known) = options::find(section, name).filter(|known| !known.has_effect()) {
             let _ = writeln!(out, "# {}", known.meaning);
         }
         let _ = writeln!(out, "{name} = {}", value.replace('\n', "\n\t"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::interpolate::Resolver;
 use crate::kind;
-use crate::options::{Opt, Row};
+use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers;
 use crate::typed::{LogLevel, PartialInput, Process, ReceiverKind, Selection, Tables};
@@ -85,7 +85,7 @@ const OUTBOX_DIR: Opt<PathBuf> = Opt::new(
     "where batches wait while a receiver is away, in a folder for each receiver",
 );
 
-pub(crate) const OPTIONS: &[Row] = &[
+pub(crate) const OPTIONS: &[KnownOption] = &[
     LOGLEVEL.row,
     SRC_DIR.row,
     WORKERS.row,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::interpolate::Resolver;
 use crate::kind;
-use crate::options::{Opt, Row};
+use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::typed::{Address, LogLevel, Pull, Retries};
 
@@ -33,7 +33,7 @@ const PULL_TIMEOUT: Opt<Duration> =
     Opt::new("pull-timeout", kind::PAUSE, "2", "limit of a whole cycle; 0 is no limit");
 const PULL_INTERVAL: Opt<Duration> =
     Opt::new("pull-interval", kind::PERIOD, "10", "time between the starts of two cycles");
-const BUFFER_LIMIT: Opt<u64> = Opt::without_effect(
+const BUFFER_LIMIT: Opt<u64> = Opt::new(
     "buffer-limit",
     kind::BUFFER_BYTES,
     "6291456",
@@ -69,7 +69,7 @@ const ALLOW_PARTIAL: Opt<bool> = Opt::new(
     "publish what answered, even if not every endpoint did",
 );
 
-pub(crate) const OPTIONS: &[Row] = &[
+pub(crate) const OPTIONS: &[KnownOption] = &[
     LOGLEVEL.row,
     HOST_NAME.row,
     SOCKET_DIR.row,

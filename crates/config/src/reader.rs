@@ -56,7 +56,7 @@ impl<'r, 'd> Reader<'r, 'd> {
         match (option.parse)(&text) {
             Ok(value) => Some(value),
             Err(problems) => {
-                for problem in problems.0 {
+                for problem in problems {
                     self.refuse(option, problem);
                 }
                 None

@@ -16,7 +16,7 @@ use crate::fault::{Fault, Problem};
 use crate::groups::{self, GroupSections};
 use crate::interpolate::Resolver;
 use crate::kind;
-use crate::options::{Opt, Row};
+use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::typed::{Circuit, Naming, Outbox, Receiver, ReceiverKind, Retries};
 use crate::{graphite, local_store};
@@ -67,7 +67,7 @@ const REPLAY_RATE: Opt<u64> = Opt::new(
 );
 
 /// What every kind of receiver has.
-pub(crate) const COMMON_OPTIONS: &[Row] = &[
+pub(crate) const COMMON_OPTIONS: &[KnownOption] = &[
     ENABLED.row,
     RETRIES.row,
     INTERVAL.row,
@@ -87,7 +87,7 @@ pub(crate) struct KindOfReceiver {
     /// Its section, where it has no name.
     pub(crate) section: &'static str,
     /// What it has beside [`COMMON_OPTIONS`].
-    pub(crate) options: &'static [Row],
+    pub(crate) options: &'static [KnownOption],
     read: fn(&mut Reader<'_, '_>, &Context<'_>) -> Result<ReceiverKind, Rejection>,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::document::DEFAULT;
 use crate::interpolate::Resolver;
 use crate::kind;
-use crate::options::{Opt, Row};
+use crate::options::{KnownOption, Opt};
 use crate::reader::Reader;
 use crate::typed::{LogLevel, Retries};
 
@@ -19,21 +19,21 @@ const LOGLEVEL: Opt<LogLevel> = Opt::new(
     "info",
     "how much is logged; pull and process inherit it",
 );
-const RETRIES_UNREAD: Opt<Retries> = Opt::without_effect(
+const RETRIES_UNREAD: Opt<Retries> = Opt::new(
     "retries",
     kind::RETRIES,
     "2",
     "no effect: every section has a default of its own; serves references such as \
      ${DEFAULT:retries}",
 );
-const TIMEOUT_UNREAD: Opt<Duration> = Opt::without_effect(
+const TIMEOUT_UNREAD: Opt<Duration> = Opt::new(
     "timeout",
     kind::PAUSE,
     "1",
     "no effect: every section has a default of its own; serves references such as \
      ${DEFAULT:timeout}",
 );
-const INTERVAL_UNREAD: Opt<Duration> = Opt::without_effect(
+const INTERVAL_UNREAD: Opt<Duration> = Opt::new(
     "interval",
     kind::PAUSE,
     "2",
@@ -47,9 +47,9 @@ pub(crate) const BASE_DIR: Opt<PathBuf> = Opt::new(
     "for references such as ${paths:base-dir}/incoming",
 );
 
-pub(crate) const DEFAULT_OPTIONS: &[Row] =
+pub(crate) const DEFAULT_OPTIONS: &[KnownOption] =
     &[LOGLEVEL.row, RETRIES_UNREAD.row, TIMEOUT_UNREAD.row, INTERVAL_UNREAD.row];
-pub(crate) const PATHS_OPTIONS: &[Row] = &[BASE_DIR.row];
+pub(crate) const PATHS_OPTIONS: &[KnownOption] = &[BASE_DIR.row];
 
 /// Checks the values, which no program reads by themselves: a bad one is a fault here too, because
 /// a reference or a later version may read it.

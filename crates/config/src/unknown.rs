@@ -73,13 +73,13 @@ fn option_warning(section: &Section, entry: &Entry, message: String) -> Warning 
 fn unread(section: &str, option: &str) -> Option<String> {
     let without_effect = |known: &KnownOption| format!("{}; leave it out", known.meaning);
     if let Some(known) = options::find(section, option) {
-        return (!known.has_effect).then(|| without_effect(known));
+        return (!known.has_effect()).then(|| without_effect(known));
     }
     let rows = || options::known_options().iter();
     let homes: Vec<_> = rows().filter(|known| known.name == option).collect();
     if section == DEFAULT
         && let [known] = homes.as_slice()
-        && !known.has_effect
+        && !known.has_effect()
     {
         return Some(without_effect(known));
     }

@@ -55,12 +55,12 @@ fn every_pair_is_compared() {
                     continue;
                 }
                 assert_eq!(faults.len(), 1, "{changed} = {to}: {faults:?}");
-                for told in [
+                for part in [
                     &format!("[{section}] {option}"),
                     &format!("[{other_section}] {other}"),
                     "; write a directory ",
                 ] {
-                    assert!(faults[0].contains(told), "{changed} = {to}: {faults:?}");
+                    assert!(faults[0].contains(part), "{changed} = {to}: {faults:?}");
                 }
                 pairs += 1;
             }
@@ -113,8 +113,8 @@ fn links_are_followed_whether_their_targets_are_there_or_not() {
             ("local-store dir", &format!("{base}/{dir}")),
         ]);
         let faults = faults_of(&text);
-        let told = format!("[local-store] dir: resolves to \"{base}/{resolved}\", ");
-        assert!(faults.len() == 1 && faults[0].contains(&told), "{src_dir}, {dir}: {faults:?}");
+        let expected = format!("[local-store] dir: resolves to \"{base}/{resolved}\", ");
+        assert!(faults.len() == 1 && faults[0].contains(&expected), "{src_dir}, {dir}: {faults:?}");
     }
     // A link as src-dir that leads to dst-dir is the normal case, too.
     let dst = format!("{base}/in");
@@ -148,22 +148,22 @@ fn a_directory_that_nothing_uses_is_not_compared() {
 
 /// The fault stands where somebody wrote the path that overlaps with a default.
 #[test]
-fn an_overlap_with_a_default_is_told_at_the_line_of_the_file() {
+fn an_overlap_with_a_default_is_reported_at_the_line_of_the_file() {
     let faults = faults_of("[process]\nsrc-dir = /var/lib/haproxystats\n");
     assert_eq!(faults.len(), 4, "{faults:?}");
     for other in
         ["[pull] dst-dir", "[pull] tmp-dst-dir", "[process] failed-dir", "[process] outbox-dir"]
     {
-        let told = |fault: &&String| {
+        let names_both = |fault: &&String| {
             fault.starts_with("c.conf:2: [process] src-dir: ") && fault.contains(other)
         };
-        assert_eq!(faults.iter().filter(told).count(), 1, "{other}: {faults:?}");
+        assert_eq!(faults.iter().filter(names_both).count(), 1, "{other}: {faults:?}");
     }
 }
 
 /// A fault elsewhere, also of a directory, hides no overlap.
 #[test]
-fn overlaps_are_told_in_one_run_with_all_other_faults() {
+fn overlaps_are_reported_in_one_run_with_all_other_faults() {
     let text = with(&[("process outbox-dir", "/f"), ("pull tmp-dst-dir", "")])
         .replace("[process]\n", "[process]\nworkers = 0\n")
         .replace("[pull]\n", "[pull]\ntimeout = x\n");

@@ -60,7 +60,7 @@ fn every_option_names_every_option_and_no_other() {
             .collect();
         let options = config::known_options().iter();
         let in_table: BTreeSet<(&str, &str)> = options
-            .filter(|option| option.has_effect == has_effect)
+            .filter(|option| option.has_effect() == has_effect)
             .map(|option| (option.section, option.name))
             .collect();
         assert_eq!(in_file, in_table);

@@ -1,8 +1,8 @@
 //! The directories of both programs, compared pairwise: none may be another or lie in another.
 //!
-//! Each of them has an owner that removes, moves or counts what it finds there. In a shared
-//! directory it would do so to the files of another owner: snapshots that lie in local-store are
-//! deleted by its retention, lines that lie in `src-dir` are taken for a snapshot and removed.
+//! Each directory has an owner that removes, moves or counts what it finds there. If two owners
+//! shared one, each would do so to the other's files: local-store's retention would delete
+//! snapshots, and lines in `src-dir` would be taken for a snapshot and removed.
 //! Paths are compared as resolved, so a link or `..` cannot hide an overlap. Two exceptions:
 //! `src-dir` and `dst-dir` may be one, and a directory may lie below a hidden name of theirs,
 //! because their readers skip hidden names.
@@ -14,25 +14,25 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::fault::Problem;
-use crate::interpolate::{Outcome, Resolver, place_of};
-use crate::reader::Reader;
-use crate::values;
+use crate::interpolate::{Resolution, Resolver, place_of};
+use crate::reader::refuse;
+use crate::{local_store, receivers, values};
 
-/// Links that one path may lead over; Linux follows as many.
+/// Links that one path may have; Linux follows as many.
 const LINKS_MAX: usize = 40;
 
 /// Section and option.
-type OptionName = (&'static str, &'static str);
+type OptionName<'d> = (&'d str, &'static str);
 
-const DST_DIR: OptionName = ("pull", "dst-dir");
-const SRC_DIR: OptionName = ("process", "src-dir");
+const DST_DIR: OptionName<'_> = ("pull", "dst-dir");
+const SRC_DIR: OptionName<'_> = ("process", "src-dir");
 
 /// Two directories that overlap and must not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
     /// The directory of the option that has the fault, resolved.
     pub dir: PathBuf,
-    /// How it lies to the other.
+    /// How it lies to the other directory.
     pub relation: Relation,
     /// The other option with its section; two where `src-dir` and `dst-dir` are one.
     pub other: String,
@@ -74,20 +74,20 @@ impl fmt::Display for Overlap {
 
 /// A directory with the options that name it.
 #[derive(Debug)]
-struct Directory {
+struct Directory<'d> {
     /// One option, or `dst-dir` and `src-dir` where they name the same directory.
-    options: Vec<OptionName>,
+    options: Vec<OptionName<'d>>,
     path: PathBuf,
 }
 
-impl Directory {
-    /// Whether snapshots are looked for in it, by readers that skip hidden names.
+impl<'d> Directory<'d> {
+    /// Whether snapshots are read from it; their readers skip hidden names.
     fn is_spool(&self) -> bool {
         self.options.iter().any(|option| [DST_DIR, SRC_DIR].contains(option))
     }
 
-    /// How it lies to `other`, where the two must not lie so.
-    fn conflict(&self, other: &Self) -> Option<Relation> {
+    /// How it overlaps with `other`, `None` if it may lie as it does.
+    fn conflict(&self, other: &Directory<'_>) -> Option<Relation> {
         if self.path == other.path {
             Some(Relation::Same)
         } else if other.shows(self) {
@@ -100,7 +100,7 @@ impl Directory {
     }
 
     /// Whether the owner of this directory meets `inner` in it.
-    fn shows(&self, inner: &Self) -> bool {
+    fn shows(&self, inner: &Directory<'_>) -> bool {
         let Ok(below) = inner.path.strip_prefix(&self.path) else { return false };
         match below.components().next() {
             Some(Component::Normal(first)) if self.is_spool() => {
@@ -111,8 +111,8 @@ impl Directory {
     }
 
     /// The option that the file sets, if it sets one.
-    fn written(&self, resolver: &Resolver<'_>) -> Option<OptionName> {
-        let is_written = |(section, option): &OptionName| {
+    fn written(&self, resolver: &Resolver<'_>) -> Option<OptionName<'d>> {
+        let is_written = |(section, option): &OptionName<'_>| {
             place_of(resolver.document(), section, option).is_some()
         };
         self.options.iter().copied().find(is_written)
@@ -130,51 +130,52 @@ pub(crate) fn check(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
     let directories = in_use(resolver);
     for (index, later) in directories.iter().enumerate() {
         for earlier in &directories[..index] {
-            // The fault stands where the file sets an option: nobody looks for a default there.
+            // Report the option that the file sets, since a default has no line.
             let (blamed, other) = match (earlier.written(resolver), later.written(resolver)) {
                 (Some(_), None) => (earlier, later),
                 _ => (later, earlier),
             };
             if let Some(relation) = blamed.conflict(other) {
-                refuse(resolver, file, blamed, relation, other);
+                record_overlap(resolver, file, blamed, relation, other);
             }
         }
     }
 }
 
-fn refuse(
+fn record_overlap(
     resolver: &mut Resolver<'_>,
     file: &Arc<Path>,
-    blamed: &Directory,
+    blamed: &Directory<'_>,
     relation: Relation,
-    other: &Directory,
+    other: &Directory<'_>,
 ) {
-    let Some((section, option)) =
-        blamed.written(resolver).or_else(|| blamed.options.first().copied())
-    else {
-        return;
-    };
+    let (section, option) = blamed.written(resolver).unwrap_or(blamed.options[0]);
     let overlap = Overlap {
         dir: blamed.path.clone(),
         relation,
         other: other.names(),
         other_dir: other.path.clone(),
     };
-    Reader::new(resolver, section, file).refuse(option, Problem::Overlap(overlap));
+    refuse(resolver, section, option, file, Problem::Overlap(overlap));
 }
 
 /// The directories that the two programs use with this file, resolved.
-fn in_use(resolver: &mut Resolver<'_>) -> Vec<Directory> {
-    let enabled = value(resolver, ("graphite", "enabled"), values::boolean);
-    let has_local_store = resolver.document().section("local-store").is_some();
-    let mut options = vec![DST_DIR, SRC_DIR, ("pull", "tmp-dst-dir"), ("process", "failed-dir")];
-    if enabled == Some(true) {
-        options.push(("graphite", "outbox-dir"));
+fn in_use<'d>(resolver: &mut Resolver<'d>) -> Vec<Directory<'d>> {
+    let mut options = vec![
+        DST_DIR,
+        SRC_DIR,
+        ("pull", "tmp-dst-dir"),
+        ("process", "failed-dir"),
+        ("process", "outbox-dir"),
+    ];
+    for section in receivers::sections(resolver.document()) {
+        let kind = receivers::kind_of(section).map(|kind| kind.section);
+        let enabled = value(resolver, (section, receivers::ENABLED.row.name), values::boolean);
+        if kind == Some(local_store::SECTION) && enabled == Some(true) {
+            options.push((section, local_store::DIR.row.name));
+        }
     }
-    if has_local_store {
-        options.push(("local-store", "dir"));
-    }
-    let mut directories: Vec<Directory> = Vec::new();
+    let mut directories: Vec<Directory<'_>> = Vec::new();
     for option in options {
         let Some(path) = value(resolver, option, values::path) else { continue };
         let path = resolve(&path);
@@ -189,19 +190,19 @@ fn in_use(resolver: &mut Resolver<'_>) -> Vec<Directory> {
 /// The value of an option if it has no fault.
 fn value<T, E>(
     resolver: &mut Resolver<'_>,
-    (section, option): OptionName,
+    (section, option): OptionName<'_>,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Option<T> {
     match resolver.value(section, option) {
-        Outcome::Value { text, .. } => parse(&text).ok(),
-        Outcome::Unset | Outcome::Failed | Outcome::Incomplete => None,
+        Resolution::Value { text, .. } => parse(&text).ok(),
+        Resolution::Unset | Resolution::Failed | Resolution::Incomplete => None,
     }
 }
 
 /// The path without links, `.` and `..`, absolute where the working directory can be found.
 ///
-/// Links are followed one component at a time in place of `fs::canonicalize`, which fails for a
-/// path that is not there yet: a link may stand before the directory that it leads to is made.
+/// Links are followed one component at a time. `fs::canonicalize` would fail for a path that does
+/// not exist yet, and a link may be made before its target.
 fn resolve(path: &Path) -> PathBuf {
     let mut resolved = match path.is_absolute() {
         true => PathBuf::new(),
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_resolved_as_the_system_does_even_where_its_end_is_not_there() {
+    fn a_path_is_resolved_as_the_system_does_even_if_it_does_not_exist() {
         let dir = tempfile::tempdir().unwrap();
         let base = fs::canonicalize(dir.path()).unwrap();
         fs::create_dir_all(base.join("a/b")).unwrap();

@@ -1,9 +1,8 @@
-//! What was written: sections and options of all files laid over each other, each with file and
-//! line.
+//! The sections and options of all files, each with its file and line.
 //!
-//! A later file overrides option by option and never takes one away; an option keeps the rank of
-//! its first appearance, since the order of groups decides. rust-ini reads the entries of what
-//! [`crate::scan`] lets through.
+//! A later file overrides option by option and never removes one; an option keeps the rank of its
+//! first appearance, because the order of groups decides. [`crate::scan`] finds the options,
+//! rust-ini reads them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,7 +16,7 @@ use crate::scan::{Block, scan};
 /// The section that all others inherit from.
 pub(crate) const DEFAULT: &str = "DEFAULT";
 
-/// What the files say, uninterpreted but for names and lines.
+/// The text of the files by section and option, before references are replaced.
 #[derive(Debug, Default)]
 pub struct Document {
     sections: Vec<Section>,
@@ -58,10 +57,10 @@ impl Document {
         self.section(section).and_then(|section| section.entry(option))
     }
 
-    /// Lays a file over what is there and returns what is wrong with it.
+    /// Adds a file, whose options override those of earlier files, and returns its faults.
     pub(crate) fn overlay(&mut self, file: &Arc<Path>, bytes: &[u8]) -> Vec<Fault> {
         let place = |line| Place { file: Arc::clone(file), line: Some(line) };
-        let mut faults: Vec<Fault> = lines_that_are_no_text(bytes)
+        let mut faults: Vec<Fault> = lines_not_utf8(bytes)
             .map(|line| Fault {
                 place: place(line),
                 section: None,
@@ -76,13 +75,13 @@ impl Document {
             option: None,
             problem: Problem::ByteOrderMark,
         }));
-        // A line that is not UTF-8 has its fault by now; the others get theirs in the same run.
+        // The lines that are not UTF-8 have their faults; the scan finds those of the others.
         let scan = scan(&String::from_utf8_lossy(unmarked.unwrap_or(bytes)));
-        faults.extend(scan.refused.into_iter().map(|refused| Fault {
-            place: place(refused.line),
-            section: refused.section,
-            option: refused.option,
-            problem: refused.problem,
+        faults.extend(scan.faults.into_iter().map(|fault| Fault {
+            place: place(fault.line),
+            section: fault.section,
+            option: fault.option,
+            problem: fault.problem,
         }));
         for block in &scan.blocks {
             self.overlay_block(block, &place, &mut faults);
@@ -152,12 +151,12 @@ impl Section {
     }
 }
 
-/// What some editors put before the first character, and ConfigParser takes for one.
+/// Some editors write it before the first character; ConfigParser reads it as one.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Numbers of the lines that are not UTF-8.
-fn lines_that_are_no_text(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    // Every newline of Python's ends a line here too, so that the numbers are the scanner's.
+fn lines_not_utf8(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    // Lines end as in `scan`, so that both count the same.
     let mut number = 1;
     let mut after_return = false;
     bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')).filter_map(move |line| {
@@ -240,9 +239,9 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_named_by_line() {
+    fn lines_that_are_not_utf8_have_their_numbers() {
         let bytes = b"[a]\r\nk=\xff\rl=\xe9\n\nm=1\n\xfe";
-        assert_eq!(lines_that_are_no_text(bytes).collect::<Vec<_>>(), [2, 3, 6]);
+        assert_eq!(lines_not_utf8(bytes).collect::<Vec<_>>(), [2, 3, 6]);
     }
 
     fn word() -> impl Strategy<Value = String> {

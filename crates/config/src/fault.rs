@@ -1,7 +1,6 @@
-//! What is wrong with a configuration, and where: every fault names its file, line, section and
-//! option and says what would be right.
+//! Faults and warnings: each names its file, line, section and option, and says what to write.
 //!
-//! Reading never ends at the first fault. Whoever repairs a file wants the whole list in one run.
+//! Reading never ends at the first fault, so that an operator can repair all of them at once.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,7 +20,7 @@ const MAX_QUOTED_CHARS: usize = 80;
 pub struct Place {
     /// The file (or folder) as the command line names it.
     pub file: Arc<Path>,
-    /// Counted from 1; `None` speaks of the file as a whole.
+    /// Counted from 1; `None` is the file as a whole.
     pub line: Option<usize>,
 }
 
@@ -35,7 +34,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What can be wrong.
+/// What is wrong.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -48,13 +47,13 @@ pub enum Problem {
     /// The folder of further files is not there, or the system refuses it.
     #[error("the folder cannot be listed: {0}; check that it exists and that our user may read it")]
     Folder(#[source] io::Error),
-    /// No configuration is so long.
+    /// The file is longer than any configuration.
     #[error("longer than {limit} bytes; is this a configuration file?")]
     TooLong {
         /// Bytes that a file may have.
         limit: u64,
     },
-    /// Bytes that are no text.
+    /// Bytes that are not UTF-8.
     #[error("this line is not UTF-8; save the file as UTF-8")]
     NotUtf8,
     /// A mark that only some editors write.
@@ -98,10 +97,10 @@ pub enum Problem {
         /// Line of the first one.
         first: usize,
     },
-    /// rust-ini refuses what our scanner took.
+    /// rust-ini refuses a section that our scanner accepts.
     #[error("cannot be read as INI: {0}")]
     Ini(#[source] ini::ParseError),
-    /// rust-ini reads another option than our scanner.
+    /// rust-ini reads other options than our scanner.
     #[error("cannot be read as INI: no such option is found in the section")]
     Misread,
     /// A `$` that neither doubles nor opens a reference.
@@ -138,19 +137,19 @@ pub enum Problem {
         /// The options on the way round.
         path: String,
     },
-    /// A chain of references without end in sight.
+    /// A chain of references that is too long.
     #[error("references are nested deeper than {limit}; write the value itself")]
     TooDeep {
         /// References on the longest way.
         limit: usize,
     },
-    /// References that multiply.
+    /// A value that its references make too long.
     #[error("grows over {limit} bytes by its references; write fewer of them")]
     TooLarge {
         /// Bytes that a value may reach.
         limit: usize,
     },
-    /// A value that is not what its option takes.
+    /// A value that its option does not take.
     #[error("{value:?} is {what}; write {right}")]
     Value {
         /// As it is written.
@@ -177,7 +176,16 @@ pub enum Problem {
     /// A pattern of a group that does not compile.
     #[error("the pattern does not compile: {0}; write a Python regular expression")]
     Pattern(#[source] Box<fancy_regex::Error>),
-    /// An option that something else asks for.
+    /// A section `[kind:name]` whose name cannot be used.
+    #[error("{0}")]
+    Receiver(model::receiver_name::NoReceiverName),
+    /// A receiver's section with the option of version 0.1.0.
+    #[error(
+        "this option is [process] outbox-dir now, and each receiver has a folder in that \
+         directory; set it there and leave it out here"
+    )]
+    OutboxDirMoved,
+    /// An option that another one needs.
     #[error("is not set, is needed here and has no default; set it")]
     Unset,
     /// A directory that is another option's, lies in it or contains it.
@@ -187,11 +195,11 @@ pub enum Problem {
     #[error("{why}")]
     Conflict {
         /// What contradicts, and the remedy.
-        why: &'static str,
+        why: String,
     },
 }
 
-/// One thing that is wrong, and where.
+/// One fault, with its place.
 #[derive(Debug)]
 pub struct Fault {
     /// File and line.
@@ -200,7 +208,7 @@ pub struct Fault {
     pub section: Option<String>,
     /// The option.
     pub option: Option<String>,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what to write.
     pub problem: Problem,
 }
 
@@ -212,20 +220,19 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {
-    // The problem's text is in ours, so the chain goes on with what caused the problem.
+    // Our text has the problem's, so the chain goes on with the cause of the problem.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.problem)
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of files and lines; displayed one a
-/// line.
+/// All faults of a configuration, in the order of files and lines; displayed one on each line.
 #[derive(Debug)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Puts faults in the order of `files` and lines. A value of `[DEFAULT]` that two sections read
-    /// is faulty once.
+    /// Sorts by `files` and lines, and keeps one of equal faults: two sections may read the same
+    /// value of `[DEFAULT]`.
     pub(crate) fn sorted(mut faults: Vec<Fault>, files: &[Arc<Path>]) -> Self {
         let rank = |fault: &Fault| files.iter().position(|file| *file == fault.place.file);
         faults.sort_by_key(|fault| (rank(fault).unwrap_or(files.len()), fault.place.line));
@@ -252,7 +259,7 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// Something that can be used as it is, but is probably not what was meant.
+/// A probable mistake that keeps no program from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// File and line.
@@ -261,7 +268,7 @@ pub struct Warning {
     pub section: Option<String>,
     /// The option.
     pub option: Option<String>,
-    /// What is odd and what could be meant.
+    /// What is odd, and what to write.
     pub message: String,
 }
 
@@ -286,7 +293,7 @@ fn write_where(
     }
 }
 
-/// What a message quotes of the file: enough to find it, little enough for a log.
+/// The part of a text that a message quotes: enough to find it, short enough for a log.
 pub(crate) fn clip(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,10 +1,11 @@
 //! References: `${option}`, `${section:option}` and `$$`, as Python's ExtendedInterpolation reads
-//! them.
+//! them, except that a section's name may hold colons: the last colon ends it, since no option's
+//! name has one. So `${graphite:second:server}` is `server` of `[graphite:second]`.
 //!
-//! A value of `[DEFAULT]` is completed by the section that asks for it. Every value is worked out
+//! A value of `[DEFAULT]` is completed by the section that asks for it. Every value is resolved
 //! once, so a cycle, a long chain and a value that multiplies itself all end, each with its fault.
-//! A value that needs a faulty one has no fault of its own: one mistake is one line for the
-//! operator.
+//! A value that refers to a faulty one has no fault of its own: the operator sees one line for one
+//! mistake.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -12,9 +13,9 @@ use std::rc::Rc;
 use crate::document::{DEFAULT, Document, Entry};
 use crate::fault::{Fault, Place, Problem, clip};
 use crate::nearest::nearest;
-use crate::table;
+use crate::options;
 
-/// References on the longest way from a value to what it needs. ConfigParser allows 10.
+/// References that may lead to each other. ConfigParser allows 10.
 const MAX_DEPTH: usize = 64;
 /// Bytes that a value may reach by its references.
 const MAX_VALUE_BYTES: usize = 65_536;
@@ -22,75 +23,78 @@ const MAX_VALUE_BYTES: usize = 65_536;
 /// A section and an option in it.
 type Key = (String, String);
 
-/// What a section says about an option, and where that stands.
+/// Where the value of an option is defined.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Found<'d> {
+pub(crate) enum Definition<'d> {
     /// In the file, in that section.
     Written { section: &'d str, entry: &'d Entry },
     /// In the table of defaults.
     BuiltIn(&'static str),
 }
 
-/// Which value counts: what the file sets in the section; else the section's default from the
-/// table; else what the file sets in `[DEFAULT]`; else the table's default there.
-pub(crate) fn find<'d>(document: &'d Document, section: &str, option: &str) -> Option<Found<'d>> {
+/// The definition that counts: the section in the file, else the section's built-in default, else
+/// `[DEFAULT]` in the file, else the built-in default of `[DEFAULT]`.
+pub(crate) fn find<'d>(
+    document: &'d Document,
+    section: &str,
+    option: &str,
+) -> Option<Definition<'d>> {
     let written = |name: &str| {
         let section = document.section(name)?;
         let entry = section.entry(option)?;
-        Some(Found::Written { section: &section.name, entry })
+        Some(Definition::Written { section: &section.name, entry })
     };
     let built_in =
-        |name| table::find(name, option).and_then(|known| known.default).map(Found::BuiltIn);
+        |name| options::find(name, option).and_then(|known| known.default).map(Definition::BuiltIn);
     written(section)
         .or_else(|| built_in(section))
-        .or_else(|| written(DEFAULT).filter(|_| table::inherits(section, option)))
+        .or_else(|| written(DEFAULT).filter(|_| options::inherits(section, option)))
         .or_else(|| built_in(DEFAULT))
 }
 
 /// Whether a reference may name the section.
 fn is_section(document: &Document, name: &str) -> bool {
-    document.section(name).is_some() || table::known_sections().contains(&name)
+    document.section(name).is_some() || options::known_sections().contains(&name)
 }
 
-/// What became of a value.
+/// What a value is once its references are replaced.
 #[derive(Debug, Clone)]
-pub(crate) enum Outcome {
+pub(crate) enum Resolution {
     /// Nothing sets it.
     Unset,
-    /// It, or what it needs, has a fault that is recorded.
+    /// The value, or one that it refers to, has a fault that is recorded.
     Failed,
-    /// It stands in `[DEFAULT]` and needs what only other sections have.
+    /// The value stands in `[DEFAULT]` and refers to options that only other sections have.
     Incomplete,
-    /// Every reference replaced; `depth` references on the longest way.
+    /// Every reference is replaced; the longest chain of them has `depth` links.
     Value { text: Rc<str>, depth: usize },
 }
 
-/// Why a value cannot be worked out.
-enum Stop {
+/// Why a value cannot be resolved.
+enum Obstacle {
     Problem(Problem),
     Failed,
     Incomplete,
     TooDeep,
 }
 
-/// The value at the start of the chain is nested too deep; those on the way may be well.
+/// The value at the start of the chain is nested too deep; the others of the chain may be right.
 struct TooDeep;
 
-impl From<TooDeep> for Stop {
+impl From<TooDeep> for Obstacle {
     fn from(TooDeep: TooDeep) -> Self {
         Self::TooDeep
     }
 }
 
-/// Works out values and gathers what is wrong with them.
+/// Resolves values and collects the faults.
 pub(crate) struct Resolver<'d> {
     document: &'d Document,
-    outcomes: HashMap<Key, Outcome>,
-    /// The values that are being worked out, the one that was asked for first.
+    resolutions: HashMap<Key, Resolution>,
+    /// The values that are being resolved, outermost first.
     chain: Vec<Key>,
     faults: Vec<Fault>,
-    /// Where referenced values stand. A referenced option is one of
-    /// the user's own and not a misspelled one.
+    /// Options that a reference reads. Such an option is the user's own and no misspelling.
     referenced: HashSet<Key>,
 }
 
@@ -98,7 +102,7 @@ impl<'d> Resolver<'d> {
     pub(crate) fn new(document: &'d Document) -> Self {
         Self {
             document,
-            outcomes: HashMap::new(),
+            resolutions: HashMap::new(),
             chain: Vec::new(),
             faults: Vec::new(),
             referenced: HashSet::new(),
@@ -109,7 +113,8 @@ impl<'d> Resolver<'d> {
         self.document
     }
 
-    /// Works out every value that the files hold, so that no fault waits for somebody to ask.
+    /// Resolves every value that the files hold, so that a value which nothing reads is checked
+    /// too.
     pub(crate) fn resolve_all(&mut self) {
         for section in self.document.sections() {
             for entry in section.entries() {
@@ -118,15 +123,17 @@ impl<'d> Resolver<'d> {
         }
     }
 
-    /// The value that a section has for an option, tidied as a value is when it is read.
-    pub(crate) fn value(&mut self, section: &str, option: &str) -> Outcome {
+    /// The value that a section has for an option, with blanks and comments removed as in a file.
+    pub(crate) fn value(&mut self, section: &str, option: &str) -> Resolution {
         match self.resolve(section, option) {
-            Outcome::Value { text, depth } => Outcome::Value { text: tidy(&text).into(), depth },
+            Resolution::Value { text, depth } => {
+                Resolution::Value { text: tidy(&text).into(), depth }
+            }
             other => other,
         }
     }
 
-    /// Whether some reference reads this option of this section's text, or anything of it.
+    /// Whether a reference reads this option of the section, or any option of it.
     pub(crate) fn is_referenced(&self, section: &str, option: Option<&str>) -> bool {
         match option {
             Some(option) => self.referenced.contains(&(section.to_owned(), option.to_owned())),
@@ -142,32 +149,32 @@ impl<'d> Resolver<'d> {
         self.faults
     }
 
-    fn resolve(&mut self, section: &str, option: &str) -> Outcome {
-        self.work_out(section, option).unwrap_or_else(|TooDeep| {
+    fn resolve(&mut self, section: &str, option: &str) -> Resolution {
+        self.resolve_link(section, option).unwrap_or_else(|TooDeep| {
             if let Some(found) = find(self.document, section, option) {
                 self.fail(found, Problem::TooDeep { limit: MAX_DEPTH });
             }
-            self.outcomes.insert((section.to_owned(), option.to_owned()), Outcome::Failed);
-            Outcome::Failed
+            self.resolutions.insert((section.to_owned(), option.to_owned()), Resolution::Failed);
+            Resolution::Failed
         })
     }
 
-    /// A link of a chain. One that makes the chain too deep is not remembered: asked for by itself,
-    /// it may be well.
-    fn work_out(&mut self, section: &str, option: &str) -> Result<Outcome, TooDeep> {
+    /// Resolves one link of a chain. A link that makes the chain too deep is not remembered,
+    /// because by itself it may be right.
+    fn resolve_link(&mut self, section: &str, option: &str) -> Result<Resolution, TooDeep> {
         let Some(found) = find(self.document, section, option) else {
-            return Ok(Outcome::Unset);
+            return Ok(Resolution::Unset);
         };
         let value = match found {
-            Found::BuiltIn(text) => text,
-            Found::Written { entry, .. } => entry.value.as_str(),
+            Definition::BuiltIn(text) => text,
+            Definition::Written { entry, .. } => entry.value.as_str(),
         };
         if !value.contains('$') {
-            return Ok(Outcome::Value { text: value.into(), depth: 0 });
+            return Ok(Resolution::Value { text: value.into(), depth: 0 });
         }
         let key = (section.to_owned(), option.to_owned());
-        if let Some(outcome) = self.outcomes.get(&key) {
-            return Ok(outcome.clone());
+        if let Some(resolution) = self.resolutions.get(&key) {
+            return Ok(resolution.clone());
         }
         if self.chain.len() > MAX_DEPTH {
             return Err(TooDeep);
@@ -175,29 +182,29 @@ impl<'d> Resolver<'d> {
         self.chain.push(key.clone());
         let expanded = self.expand(section, value);
         self.chain.pop();
-        let outcome = match expanded {
-            Ok((text, depth)) => Outcome::Value { text: text.into(), depth },
-            Err(Stop::Failed) => Outcome::Failed,
-            Err(Stop::Incomplete) => Outcome::Incomplete,
-            Err(Stop::TooDeep) => return Err(TooDeep),
-            Err(Stop::Problem(problem)) => {
+        let resolution = match expanded {
+            Ok((text, depth)) => Resolution::Value { text: text.into(), depth },
+            Err(Obstacle::Failed) => Resolution::Failed,
+            Err(Obstacle::Incomplete) => Resolution::Incomplete,
+            Err(Obstacle::TooDeep) => return Err(TooDeep),
+            Err(Obstacle::Problem(problem)) => {
                 self.fail(found, problem);
-                Outcome::Failed
+                Resolution::Failed
             }
         };
-        self.outcomes.insert(key, outcome.clone());
-        Ok(outcome)
+        self.resolutions.insert(key, resolution.clone());
+        Ok(resolution)
     }
 
-    /// Records what is wrong with a value. A default refers to nothing but `base-dir`, so what is
-    /// wrong with one is wrong with what the file says there.
-    fn fail(&mut self, found: Found<'d>, problem: Problem) {
-        let (section, option) = table::BASE_DIR;
+    /// Records what is wrong with a value. A default refers to `base-dir` only, so a fault of a
+    /// default is a fault of `base-dir` in the file.
+    fn fail(&mut self, found: Definition<'d>, problem: Problem) {
+        let (section, option) = options::BASE_DIR;
         let blamed = match found {
-            Found::Written { .. } => Some(found),
-            Found::BuiltIn(_) => find(self.document, section, option),
+            Definition::Written { .. } => Some(found),
+            Definition::BuiltIn(_) => find(self.document, section, option),
         };
-        let Some(Found::Written { section, entry }) = blamed else { return };
+        let Some(Definition::Written { section, entry }) = blamed else { return };
         self.faults.push(Fault {
             place: entry.place.clone(),
             section: Some(section.to_owned()),
@@ -207,7 +214,7 @@ impl<'d> Resolver<'d> {
     }
 
     /// Replaces the references of a value that `section` asks for.
-    fn expand(&mut self, section: &str, value: &str) -> Result<(String, usize), Stop> {
+    fn expand(&mut self, section: &str, value: &str) -> Result<(String, usize), Obstacle> {
         let mut text = String::new();
         let mut depth = 0;
         let mut rest = value;
@@ -220,20 +227,20 @@ impl<'d> Resolver<'d> {
                 continue;
             }
             let Some(inner) = rest.strip_prefix("${") else {
-                return Err(Stop::Problem(Problem::LoneDollar { value: clip(rest) }));
+                return Err(Obstacle::Problem(Problem::LoneDollar { value: clip(rest) }));
             };
             let Some((reference, after)) = inner.split_once('}').filter(|(r, _)| !r.is_empty())
             else {
-                return Err(Stop::Problem(Problem::Reference { value: clip(rest) }));
+                return Err(Obstacle::Problem(Problem::Reference { value: clip(rest) }));
             };
             let (part, part_depth) = self.follow(section, reference)?;
             text.push_str(&part);
             depth = depth.max(part_depth + 1);
             if self.chain.len() - 1 + depth > MAX_DEPTH {
-                return Err(Stop::TooDeep);
+                return Err(Obstacle::TooDeep);
             }
             if text.len() > MAX_VALUE_BYTES {
-                return Err(Stop::Problem(Problem::TooLarge { limit: MAX_VALUE_BYTES }));
+                return Err(Obstacle::Problem(Problem::TooLarge { limit: MAX_VALUE_BYTES }));
             }
             rest = after;
         }
@@ -242,16 +249,11 @@ impl<'d> Resolver<'d> {
     }
 
     /// The value behind what stands between `${` and `}`.
-    fn follow(&mut self, asking: &str, reference: &str) -> Result<(Rc<str>, usize), Stop> {
-        let problem = |problem| Err(Stop::Problem(problem));
+    fn follow(&mut self, asking: &str, reference: &str) -> Result<(Rc<str>, usize), Obstacle> {
+        let problem = |problem| Err(Obstacle::Problem(problem));
         let unqualified = !reference.contains(':');
-        let (section, option) = match reference.split_once(':') {
-            None => (asking, reference.to_lowercase()),
-            Some((_, option)) if option.contains(':') => {
-                return problem(Problem::Reference { value: format!("${{{reference}}}") });
-            }
-            Some((section, option)) => (section, option.to_lowercase()),
-        };
+        let (section, option) = reference.rsplit_once(':').unwrap_or((asking, reference));
+        let option = option.to_lowercase();
         if !is_section(self.document, section) {
             return problem(self.unknown(section, &option, reference));
         }
@@ -262,29 +264,30 @@ impl<'d> Resolver<'d> {
                 path.map(|(section, option)| format!("[{section}] {option}")).collect();
             return problem(Problem::Cycle { path: path.join(" -> ") });
         }
-        if let Some(Found::Written { section, entry }) = find(self.document, section, &option) {
+        if let Some(Definition::Written { section, entry }) = find(self.document, section, &option)
+        {
             self.referenced.insert((section.to_owned(), entry.option.clone()));
             self.referenced.insert(key);
         }
-        match self.work_out(section, &option)? {
-            Outcome::Value { text, depth } => Ok((text, depth)),
-            Outcome::Failed => Err(Stop::Failed),
-            Outcome::Incomplete if asking == DEFAULT => Err(Stop::Incomplete),
-            Outcome::Incomplete => {
+        match self.resolve_link(section, &option)? {
+            Resolution::Value { text, depth } => Ok((text, depth)),
+            Resolution::Failed => Err(Obstacle::Failed),
+            Resolution::Incomplete if asking == DEFAULT => Err(Obstacle::Incomplete),
+            Resolution::Incomplete => {
                 problem(Problem::Incomplete { reference: format!("${{{reference}}}") })
             }
-            Outcome::Unset if asking == DEFAULT && unqualified && self.elsewhere(&option) => {
-                Err(Stop::Incomplete)
+            Resolution::Unset if asking == DEFAULT && unqualified && self.elsewhere(&option) => {
+                Err(Obstacle::Incomplete)
             }
-            Outcome::Unset => problem(self.unknown(section, &option, reference)),
+            Resolution::Unset => problem(self.unknown(section, &option, reference)),
         }
     }
 
     /// Whether some section has the option that `[DEFAULT]` lacks.
     fn elsewhere(&self, option: &str) -> bool {
-        let has_default = |known: &&table::KnownOption| known.default.is_some();
+        let has_default = |known: &&options::KnownOption| known.default.is_some();
         self.document.sections().any(|section| section.entry(option).is_some())
-            || table::known_options().iter().filter(has_default).any(|known| known.name == option)
+            || options::known_options().iter().filter(has_default).any(|known| known.name == option)
     }
 
     fn unknown(&self, section: &str, option: &str, reference: &str) -> Problem {
@@ -293,35 +296,38 @@ impl<'d> Resolver<'d> {
         for section in written.into_iter().flatten() {
             names.extend(section.entries().map(|entry| entry.option.as_str()));
         }
-        let known = table::known_options().iter();
-        let known = known.filter(|known| known.default.is_some());
-        let known = known.filter(|known| known.section == section || known.section == DEFAULT);
-        names.extend(known.map(|known| known.name));
-        let sections = self.document.sections().map(|section| section.name.as_str());
-        let sections = sections.chain(table::known_sections());
-        let hint = if is_section(self.document, section) {
-            nearest(option, names).map(|name| format!("; did you mean {name}?"))
-        } else {
-            let near = nearest(section, sections);
-            near.map_or(Some("; there is no such section".to_owned()), |name| {
-                Some(format!("; there is no such section, did you mean [{name}]?"))
-            })
-        };
-        Problem::UnknownReference {
-            reference: format!("${{{reference}}}"),
-            hint: hint.unwrap_or_default(),
+        let homes = [options::table_section(section), Some(DEFAULT)];
+        for known in options::known_options() {
+            if known.default.is_some() && homes.contains(&Some(known.section)) {
+                names.push(known.name);
+            }
         }
+        let sections = self.document.sections().map(|section| section.name.as_str());
+        let sections = sections.chain(options::known_sections());
+        let hint = if is_section(self.document, section) {
+            match nearest(option, names) {
+                Some(name) => format!("; did you mean {name}?"),
+                None => String::new(),
+            }
+        } else {
+            match nearest(section, sections) {
+                Some(name) => format!("; there is no such section, did you mean [{name}]?"),
+                None => "; there is no such section".to_owned(),
+            }
+        };
+        Problem::UnknownReference { reference: format!("${{{reference}}}"), hint }
     }
 }
 
-/// A value that was put together, in the shape in which a value is read: no blanks around its
-/// lines, no empty lines around the whole, no line that would be a comment. So what is printed
-/// reads back the same.
+/// A resolved value in the shape that a value of a file has: no blanks around its lines, no empty
+/// lines around the whole, no line that would be a comment. So a printed value reads back the same.
 fn tidy(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).skip_while(|line| line.is_empty()).collect();
-    let is_comment = |line: &str| line.starts_with(['#', ';']);
-    let kept = lines.iter().enumerate().filter(|(index, line)| *index == 0 || !is_comment(line));
-    let kept: Vec<_> = kept.map(|(_, line)| *line).collect();
+    let mut kept: Vec<&str> = Vec::new();
+    for line in text.lines().map(str::trim).skip_while(|line| line.is_empty()) {
+        if kept.is_empty() || !line.starts_with(['#', ';']) {
+            kept.push(line);
+        }
+    }
     kept.join("\n").trim_end().to_owned()
 }
 
@@ -332,7 +338,7 @@ pub(crate) fn place_of<'d>(
     option: &str,
 ) -> Option<(&'d str, &'d Place)> {
     match find(document, section, option)? {
-        Found::Written { section, entry } => Some((section, &entry.place)),
-        Found::BuiltIn(_) => None,
+        Definition::Written { section, entry } => Some((section, &entry.place)),
+        Definition::BuiltIn(_) => None,
     }
 }

@@ -1,21 +1,27 @@
-//! The configuration file: what was written, what it means, what is wrong with it.
+//! The configuration file: its text, its values in types, its faults.
 //!
 //! The file is INI as Python's ConfigParser with ExtendedInterpolation reads it. [`load`] takes
 //! files to typed values in one step and reports every fault of every file, so that a program never
-//! runs on half a configuration and an operator never repairs one fault after the other.
+//! runs on half a configuration and an operator sees all faults at once.
 
 mod directories;
 mod document;
 mod fault;
+mod graphite;
+mod groups;
 mod interpolate;
+mod kind;
 mod load;
+mod local_store;
 mod nearest;
+mod options;
 mod print;
 mod process;
 mod pull;
 mod reader;
+mod receivers;
 mod scan;
-mod table;
+mod shared;
 mod typed;
 mod unknown;
 mod values;
@@ -23,10 +29,11 @@ mod values;
 pub use directories::{Overlap, Relation};
 pub use document::Document;
 pub use fault::{Fault, Faults, Place, Problem, Warning};
+pub use kind::{Bounds, Kind};
 pub use load::{Config, DEFAULT_FILE, Program, Sources, load};
+pub use options::{GROUP_SECTIONS, KnownOption, NO_EFFECT, known_options};
 pub use print::{print_defaults, print_in_force};
-pub use table::{Bounds, GROUP_SECTIONS, Kind, KnownOption, NO_EFFECT, known_options};
 pub use typed::{
-    Address, Confirm, Graphite, GroupRule, Groups, HostPart, LocalStore, LogLevel, Naming, Outbox,
-    PartialInput, Process, Pull, Retries, Selection, Tables,
+    Address, Circuit, Confirm, Graphite, GroupRule, Groups, HostPart, LocalStore, LogLevel, Naming,
+    Outbox, PartialInput, Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables,
 };

@@ -1,4 +1,4 @@
-//! From files to what the programs run on, with every fault of every file in one run.
+//! Reads the files into what the programs run on, and reports every fault of every file in one run.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -6,20 +6,18 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::document::{DEFAULT, Document};
+use crate::document::Document;
 use crate::fault::{Fault, Faults, Place, Problem, Warning};
 use crate::interpolate::Resolver;
 use crate::process::process;
 use crate::pull::pull;
-use crate::reader::Reader;
-use crate::table::BUFFERS;
 use crate::typed::{Process, Pull};
-use crate::{directories, unknown, values};
+use crate::{directories, shared, unknown};
 
 /// The file that is read where `-f` names none. It alone may be absent: then the defaults hold.
 pub const DEFAULT_FILE: &str = "/etc/haproxystats.conf";
 
-/// Bytes that a file may have; without a bound `-f /dev/zero` would fill the memory.
+/// Bytes that a file may have; without a bound, `-f /dev/zero` would fill the memory.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The program that asks.
@@ -47,18 +45,36 @@ pub struct Config {
     pub pull: Pull,
     /// What haproxystats-process runs on.
     pub process: Process,
-    /// What was written.
+    /// The text of the files.
     pub document: Document,
-    /// What is odd, for the log.
+    /// Probable mistakes, for the log.
     pub warnings: Vec<Warning>,
 }
 
-/// Reads and checks everything, for both programs whichever asks: a fault is found before the other
-/// program meets it.
+/// Reads and checks the whole configuration for either program, so that a fault is found before the
+/// other one starts.
+///
+/// ```
+/// use std::path::PathBuf;
+///
+/// use haproxystats_config::{Sources, load};
+///
+/// let directory = tempfile::tempdir()?;
+/// let file = directory.path().join("haproxystats.conf");
+/// std::fs::write(&file, "[pull]\nworkers = 3\n[graphite:second]\nserver = backup\n")?;
+/// let config = load(&Sources { file, dir: None })?;
+/// assert_eq!(config.pull.workers, 3);
+/// let names: Vec<_> = config.process.receivers.iter().map(|one| one.name.to_string()).collect();
+/// assert_eq!(names, ["graphite", "graphite:second"]);
+///
+/// let absent = PathBuf::from("/nonexistent.conf");
+/// assert!(load(&Sources { file: absent, dir: None }).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
-/// All that is wrong, in the order of files and lines.
+/// Every fault, in the order of files and lines.
 pub fn load(sources: &Sources) -> Result<Config, Faults> {
     load_beside(sources, Path::new(DEFAULT_FILE))
 }
@@ -73,25 +89,30 @@ fn load_beside(sources: &Sources, default_file: &Path) -> Result<Config, Faults>
     if let Some(dir) = sources.dir.as_deref() {
         match list(dir) {
             Ok(more) => files.extend(more),
-            Err(error) => faults.push(of_whole(&Arc::from(dir), Problem::Folder(error))),
+            Err(error) => faults.push(fault_of(&Arc::from(dir), Problem::Folder(error))),
         }
     }
     for (index, file) in files.iter().enumerate() {
         match read(file) {
             Ok(bytes) => faults.extend(document.overlay(file, &bytes)),
-            // Whoever names a file wants that file: with the defaults in its place a mistyped path
-            // would start programs that ask nobody, or the wrong Graphite.
+            // A file that -f names must be there: with the defaults in its place, a mistyped path
+            // would start programs that ask no HAProxy, or send to the wrong Graphite.
             Err(Problem::Absent) if index == 0 && **file == *default_file => {
                 let message = "no such file; the defaults are in force".to_owned();
-                warnings.push(Warning { place: whole(file), section: None, option: None, message });
+                warnings.push(Warning {
+                    place: place_of(file),
+                    section: None,
+                    option: None,
+                    message,
+                });
             }
-            Err(problem) => faults.push(of_whole(file, problem)),
+            Err(problem) => faults.push(fault_of(file, problem)),
         }
     }
 
     let mut resolver = Resolver::new(&document);
     resolver.resolve_all();
-    check_unread(&mut resolver, &main);
+    shared::check(&mut resolver, &main);
     let pull = pull(&mut resolver, &main);
     let process = process(&mut resolver, &main);
     directories::check(&mut resolver, &main);
@@ -103,20 +124,6 @@ fn load_beside(sources: &Sources, default_file: &Path) -> Result<Config, Faults>
         }
         _ => Err(Faults::sorted(faults, &files)),
     }
-}
-
-/// Checks the options that no program reads: a bad value is a fault there, too, because a reference
-/// or a later version may read it.
-fn check_unread(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
-    let mut read = Reader::new(resolver, DEFAULT, file);
-    // What is wrong is recorded; the values themselves are read by the sections.
-    let _ = read.optional("loglevel", values::log_level);
-    let _ = read.optional("retries", values::retries);
-    let _ = read.optional("timeout", values::pause);
-    let _ = read.optional("interval", values::pause);
-    let _ = Reader::new(resolver, "paths", file).optional("base-dir", values::path);
-    let _ = Reader::new(resolver, "pull", file)
-        .optional("buffer-limit", |text| values::whole::<u64>(text, BUFFERS));
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Problem> {
@@ -133,8 +140,8 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// The `*.conf` files of a folder in name order; hidden ones are an editor's, as for a shell's
-/// `*.conf`.
+/// The `*.conf` files of a folder in name order. Hidden ones are left out, because editors make
+/// them, and because a shell's `*.conf` leaves them out.
 fn list(dir: &Path) -> io::Result<Vec<Arc<Path>>> {
     let mut names: Vec<OsString> = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -150,20 +157,19 @@ fn list(dir: &Path) -> io::Result<Vec<Arc<Path>>> {
     Ok(files)
 }
 
-fn whole(file: &Arc<Path>) -> Place {
+fn place_of(file: &Arc<Path>) -> Place {
     Place { file: Arc::clone(file), line: None }
 }
 
-fn of_whole(file: &Arc<Path>, problem: Problem) -> Fault {
-    Fault { place: whole(file), section: None, option: None, problem }
+fn fault_of(file: &Arc<Path>, problem: Problem) -> Fault {
+    Fault { place: place_of(file), section: None, option: None, problem }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Warnings, or faults.
-    fn told(sources: &Sources, default_file: &Path) -> Result<Vec<String>, String> {
+    fn warnings_or_faults(sources: &Sources, default_file: &Path) -> Result<Vec<String>, String> {
         let config = load_beside(sources, default_file).map_err(|faults| faults.to_string())?;
         Ok(config.warnings.iter().map(ToString::to_string).collect())
     }
@@ -175,20 +181,20 @@ mod tests {
         let name = file.display();
         let sources = Sources { file: file.clone(), dir: None };
         let warning = format!("{name}: no such file; the defaults are in force");
-        assert_eq!(told(&sources, &file), Ok(vec![warning.clone()]));
+        assert_eq!(warnings_or_faults(&sources, &file), Ok(vec![warning.clone()]));
 
         let fault = format!("{name}: no such file; write it, or name another one with -f");
-        assert_eq!(told(&sources, Path::new(DEFAULT_FILE)), Err(fault));
+        assert_eq!(warnings_or_faults(&sources, Path::new(DEFAULT_FILE)), Err(fault));
 
-        // What stands in a folder holds beside the absent default file, and its links must lead
-        // somewhere.
+        // The files of a folder hold beside the absent default file, and a dangling link in it is a
+        // fault.
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/a.conf"), "[pull]\nworkers = 3\n").unwrap();
         let sources = Sources { dir: Some(dir.path().join("d")), ..sources };
-        assert_eq!(told(&sources, &file), Ok(vec![warning]));
+        assert_eq!(warnings_or_faults(&sources, &file), Ok(vec![warning]));
         assert_eq!(load_beside(&sources, &file).unwrap().pull.workers, 3);
         std::os::unix::fs::symlink("nothing", dir.path().join("d/b.conf")).unwrap();
-        let fault = told(&sources, &file).unwrap_err();
+        let fault = warnings_or_faults(&sources, &file).unwrap_err();
         assert!(fault.contains("d/b.conf: no such file; "), "{fault}");
     }
 }

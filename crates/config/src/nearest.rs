@@ -1,4 +1,4 @@
-//! The name that was probably meant.
+//! Guesses which known name a misspelled one stands for.
 
 /// The known name nearest to a written one, unless all are far away.
 pub(crate) fn nearest<'a>(

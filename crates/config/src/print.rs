@@ -1,16 +1,17 @@
 //! `-p` and `-P`: the defaults, and the values in force, as a configuration file.
 //!
-//! What is printed reads back as the same values: references are replaced, a `$` is doubled, lines
-//! that go on are indented. An option that is unset is not printed. Options are sorted, but for
-//! groups: their order decides, so it is the file's; and what a section of groups inherits is no
-//! group and not printed. Above an option without effect stands a comment that says so.
+//! The output reads back as the same values: references are replaced, a `$` is doubled, further
+//! lines of a value are indented. An option that is unset is not printed. Options are sorted, but
+//! groups are not, because their order decides; an option that a section of groups inherits is no
+//! group and not printed. Receivers stand in file order. A comment marks an option without effect.
 
 use std::fmt::Write;
 
 use crate::document::{DEFAULT, Document};
-use crate::interpolate::{Outcome, Resolver};
+use crate::interpolate::{Resolution, Resolver};
 use crate::load::Program;
-use crate::table::{self, GROUP_SECTIONS};
+use crate::options::{self, GROUP_SECTIONS};
+use crate::receivers;
 
 /// Options of one section with their values.
 type Options = Vec<(String, String)>;
@@ -19,8 +20,8 @@ type Options = Vec<(String, String)>;
 #[must_use]
 pub fn print_defaults(program: Program) -> String {
     let mut out = String::new();
-    for section in table::known_sections().into_iter().filter(|name| concerns(program, name)) {
-        let mut options: Options = table::known_options()
+    for section in options::known_sections().into_iter().filter(|name| concerns(program, name)) {
+        let mut options: Options = options::known_options()
             .iter()
             .filter(|known| known.section == section)
             // Not escaped: a dollar in a default is a reference, and reads back as one.
@@ -34,22 +35,30 @@ pub fn print_defaults(program: Program) -> String {
     out
 }
 
-/// The values in force that concern a program (`-P`). A section that a file must name to turn it on
-/// is printed where it does.
+/// The values in force that concern a program (`-P`). A receiver's or a groups' section that the
+/// files lack is off and not printed.
 #[must_use]
 pub fn print_in_force(document: &Document, program: Program) -> String {
     let mut resolver = Resolver::new(document);
-    let known = table::known_sections();
-    let own = document.sections().map(|section| section.name.as_str());
-    let own: Vec<_> = own.filter(|name| !known.contains(name)).collect();
     let mut out = String::new();
-    for section in known.into_iter().chain(own).filter(|name| concerns(program, name)) {
-        let must_be_named = section == "local-store" || GROUP_SECTIONS.contains(&section);
-        if !must_be_named || document.section(section).is_some() {
-            print_section(&mut out, section, &options_in_force(&mut resolver, section));
-        }
+    for section in sections_in_force(document).into_iter().filter(|name| concerns(program, name)) {
+        print_section(&mut out, section, &options_in_force(&mut resolver, section));
     }
     out
+}
+
+/// The shared sections and those of the programs, the receivers, the groups, the user's own.
+fn sections_in_force(document: &Document) -> Vec<&str> {
+    let is_group = |name: &&str| GROUP_SECTIONS.contains(name);
+    let known = options::known_sections();
+    let mut sections: Vec<&str> = known.into_iter().filter(|name| !is_group(name)).collect();
+    sections.retain(|name| receivers::kind_of(name).is_none());
+    sections.extend(receivers::sections(document));
+    sections.extend(GROUP_SECTIONS.iter().filter(|name| document.section(name).is_some()));
+    let written = document.sections().map(|section| section.name.as_str());
+    let own: Vec<&str> = written.filter(|name| !sections.contains(name)).collect();
+    sections.extend(own);
+    sections
 }
 
 /// pull prints DEFAULT and its own section, process all but `[pull]`, as the Python programs do.
@@ -63,14 +72,17 @@ fn concerns(program: Program, section: &str) -> bool {
 fn options_in_force(resolver: &mut Resolver<'_>, section: &str) -> Options {
     let document = resolver.document();
     let written = document.section(section).into_iter().flat_map(|section| section.entries());
-    let known = table::known_options().iter().filter(|known| known.section == section);
-    let known = known.filter(|known| document.entry(section, known.name).is_none());
-    let names = written.map(|entry| entry.option.as_str()).chain(known.map(|known| known.name));
+    let table_section = options::table_section(section);
+    let known = options::known_options().iter();
+    let known = known.filter(|known| Some(known.section) == table_section);
+    let unwritten = known.filter(|known| document.entry(section, known.name).is_none());
+    let names = written.map(|entry| entry.option.as_str());
+    let names = names.chain(unwritten.map(|known| known.name));
     let mut options = Vec::new();
     for name in names {
         // A value of [DEFAULT] that refers to options of other sections has no value here. It is
         // printed in the sections that read it.
-        if let Outcome::Value { text, .. } = resolver.value(section, name) {
+        if let Resolution::Value { text, .. } = resolver.value(section, name) {
             options.push((name.to_owned(), escape(&text)));
         }
     }
@@ -84,7 +96,7 @@ fn print_section(out: &mut String, section: &str, options: &[(String, String)]) 
     // Writing to a string cannot fail, so there is no error to pass on.
     let _ = writeln!(out, "[{section}]");
     for (name, value) in options {
-        if let Some(known) = table::find(section, name).filter(|known| !known.has_effect) {
+        if let Some(known) = options::find(section, name).filter(|known| !known.has_effect()) {
             let _ = writeln!(out, "# {}", known.meaning);
         }
         let _ = writeln!(out, "{name} = {}", value.replace('\n', "\n\t"));

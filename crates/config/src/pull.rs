@@ -1,47 +1,116 @@
-//! `[pull]`, typed.
+//! `[pull]`: its options, and how they become [`Pull`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::interpolate::Resolver;
-use crate::reader::{Reader, Recorded};
-use crate::table::{COUNTS, PERIODS, QUEUES, WORKERS};
-use crate::typed::Pull;
-use crate::values;
+use crate::kind;
+use crate::options::{KnownOption, Opt};
+use crate::reader::{Reader, Rejection};
+use crate::typed::{Address, LogLevel, Pull, Retries};
 
-/// Reads the section; every option is looked at before the first fault ends it.
-pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull, Recorded> {
-    let mut read = Reader::new(resolver, "pull", file);
-    let loglevel = read.required("loglevel", values::log_level);
-    let socket_dir = read.optional("socket-dir", values::path);
-    let servers = read.optional("servers", values::servers);
-    let retries = read.required("retries", values::retries);
-    let timeout = read.required("timeout", values::limit);
-    let interval = read.required("interval", values::pause);
-    let pull_timeout = read.required("pull-timeout", values::pause);
-    let pull_interval = read.required("pull-interval", |text| values::period(text, PERIODS));
-    let answer_limit = read.required("answer-limit", |text| values::whole(text, COUNTS));
-    let dst_dir = read.required("dst-dir", values::path);
-    let tmp_dst_dir = read.required("tmp-dst-dir", values::path);
-    let workers = read.required("workers", |text| values::whole(text, WORKERS));
-    let queue_size = read.required("queue-size", |text| values::whole(text, QUEUES));
-    let sync = read.required("sync", values::boolean);
-    let allow_partial = read.required("allow-partial", values::boolean);
+pub(crate) const SECTION: &str = "pull";
+
+const LOGLEVEL: Opt<LogLevel> =
+    Opt::unset("loglevel", kind::LOG_LEVEL, "how much haproxystats-pull logs");
+const HOST_NAME: Opt<String> = Opt::unset(
+    "host-name",
+    kind::HOST_NAME,
+    "the name that stands for this machine in every receiver; unset: the machine's own",
+);
+const SOCKET_DIR: Opt<PathBuf> = Opt::unset(
+    "socket-dir",
+    kind::PATH,
+    "a folder: every UNIX socket in it is asked, at each cycle",
+);
+const SERVERS: Opt<Vec<Address>> = Opt::unset("servers", kind::SERVERS, "stats sockets by name");
+const RETRIES: Opt<Retries> = Opt::new("retries", kind::RETRIES, "1", "further tries to connect");
+const TIMEOUT: Opt<Duration> =
+    Opt::new("timeout", kind::LIMIT, "0.1", "limit of one try to connect");
+const INTERVAL: Opt<Duration> = Opt::new("interval", kind::PAUSE, "0.5", "pause between two tries");
+const PULL_TIMEOUT: Opt<Duration> =
+    Opt::new("pull-timeout", kind::PAUSE, "2", "limit of a whole cycle; 0 is no limit");
+const PULL_INTERVAL: Opt<Duration> =
+    Opt::new("pull-interval", kind::PERIOD, "10", "time between the starts of two cycles");
+const BUFFER_LIMIT: Opt<u64> = Opt::new(
+    "buffer-limit",
+    kind::BUFFER_BYTES,
+    "6291456",
+    "no effect: an answer is read in pieces of up to 64 KiB",
+);
+const ANSWER_LIMIT: Opt<u64> =
+    Opt::new("answer-limit", kind::BYTES, "268435456", "bytes that one answer may have");
+const DST_DIR: Opt<PathBuf> = Opt::new(
+    "dst-dir",
+    kind::PATH,
+    "/var/lib/haproxystats/incoming",
+    "where snapshots are published",
+);
+const TMP_DST_DIR: Opt<PathBuf> = Opt::new(
+    "tmp-dst-dir",
+    kind::PATH,
+    "/var/lib/haproxystats/incoming.tmp",
+    "where snapshots are staged, on the file system of dst-dir",
+);
+const WORKERS: Opt<usize> = Opt::new("workers", kind::WORKERS, "8", "threads that write files");
+const QUEUE_SIZE: Opt<usize> = Opt::new(
+    "queue-size",
+    kind::SNAPSHOT_COUNT,
+    "360",
+    "no cycle while so many snapshots wait in dst-dir",
+);
+const SYNC: Opt<bool> =
+    Opt::new("sync", kind::BOOLEAN, "true", "sync a snapshot to the disk before it is published");
+const ALLOW_PARTIAL: Opt<bool> = Opt::new(
+    "allow-partial",
+    kind::BOOLEAN,
+    "false",
+    "publish what answered, even if not every endpoint did",
+);
+
+pub(crate) const OPTIONS: &[KnownOption] = &[
+    LOGLEVEL.row,
+    HOST_NAME.row,
+    SOCKET_DIR.row,
+    SERVERS.row,
+    RETRIES.row,
+    TIMEOUT.row,
+    INTERVAL.row,
+    PULL_TIMEOUT.row,
+    PULL_INTERVAL.row,
+    BUFFER_LIMIT.row,
+    ANSWER_LIMIT.row,
+    DST_DIR.row,
+    TMP_DST_DIR.row,
+    WORKERS.row,
+    QUEUE_SIZE.row,
+    SYNC.row,
+    ALLOW_PARTIAL.row,
+];
+
+/// Reads the section.
+pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull, Rejection> {
+    let mut reader = Reader::new(resolver, SECTION, file);
+    // Nothing obeys it, but a bad value is a fault all the same.
+    reader.optional(&BUFFER_LIMIT);
+    let pull_timeout = reader.value(&PULL_TIMEOUT)?;
     Ok(Pull {
-        loglevel: loglevel?,
-        socket_dir: socket_dir?,
-        servers: servers?.unwrap_or_default(),
-        retries: retries?,
-        timeout: timeout?,
-        interval: interval?,
-        pull_timeout: Some(pull_timeout?).filter(|limit| !limit.is_zero()),
-        pull_interval: pull_interval?,
-        answer_limit: answer_limit?,
-        dst_dir: dst_dir?,
-        tmp_dst_dir: tmp_dst_dir?,
-        workers: workers?,
-        queue_size: queue_size?,
-        sync: sync?,
-        allow_partial: allow_partial?,
+        loglevel: reader.value(&LOGLEVEL)?,
+        host_name: reader.optional(&HOST_NAME),
+        socket_dir: reader.optional(&SOCKET_DIR),
+        servers: reader.optional(&SERVERS).unwrap_or_default(),
+        retries: reader.value(&RETRIES)?,
+        timeout: reader.value(&TIMEOUT)?,
+        interval: reader.value(&INTERVAL)?,
+        pull_timeout: (!pull_timeout.is_zero()).then_some(pull_timeout),
+        pull_interval: reader.value(&PULL_INTERVAL)?,
+        answer_limit: reader.value(&ANSWER_LIMIT)?,
+        dst_dir: reader.value(&DST_DIR)?,
+        tmp_dst_dir: reader.value(&TMP_DST_DIR)?,
+        workers: reader.value(&WORKERS)?,
+        queue_size: reader.value(&QUEUE_SIZE)?,
+        sync: reader.value(&SYNC)?,
+        allow_partial: reader.value(&ALLOW_PARTIAL)?,
     })
 }

@@ -1,9 +1,8 @@
-//! Lines to logical lines: which line opens a section, which an option, which continues a value, as
-//! Python's ConfigParser draws these borders.
+//! Splits a file into sections and options as Python's ConfigParser does: which line opens a
+//! section, which an option, which continues a value.
 //!
-//! It refuses what ConfigParser refuses and hands on a plain form of the rest, in which rust-ini
-//! sees nothing that it would read in another way: no comment, no indented option, no blank where
-//! none means anything.
+//! It refuses the lines that ConfigParser refuses. It passes the others on in a plain form that
+//! rust-ini cannot read differently: without comments, indented options and redundant blanks.
 
 use std::collections::HashMap;
 
@@ -18,7 +17,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The options for rust-ini, without the header: what has one section needs none.
+    /// The options for rust-ini, without the header: a text of one section needs none.
     pub(crate) fn plain_text(&self) -> String {
         self.options.iter().map(|option| option.plain_text.as_str()).collect()
     }
@@ -30,27 +29,27 @@ pub(crate) struct ScannedOption {
     /// As it is written.
     pub(crate) name: String,
     pub(crate) line: usize,
-    /// Line breaks before the first text of the value. rust-ini drops them; where a reference puts
-    /// the value behind other text, they part the two.
+    /// Line breaks before the first text of the value. rust-ini drops them, but they separate the
+    /// value from other text where a reference joins the two.
     pub(crate) leading_breaks: usize,
     has_text: bool,
     plain_text: String,
 }
 
-/// What a scan refuses.
+/// A fault of a line.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct LineFault {
     pub(crate) line: usize,
     pub(crate) section: Option<String>,
     pub(crate) option: Option<String>,
     pub(crate) problem: Problem,
 }
 
-/// What a file holds and what in it is refused.
+/// The sections of a file, and the faults of its lines.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(crate) blocks: Vec<Block>,
-    pub(crate) refused: Vec<Refused>,
+    pub(crate) faults: Vec<LineFault>,
 }
 
 /// Finds the logical lines of a file.
@@ -67,22 +66,22 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// What a deeper line would continue.
+/// The line that a deeper indented one continues.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Open {
-    /// Nothing: a header, or nothing at all, came before.
+enum Predecessor {
+    /// A header, or the beginning of the file: neither can be continued.
     #[default]
-    Nothing,
+    Header,
     /// The last option of the last block.
     Option,
-    /// A line that was refused: what continues it is not worth a second fault.
-    Refused,
+    /// A line with a fault: its continuation gets no second one.
+    Faulty,
 }
 
 #[derive(Default)]
 struct Scanner {
     scan: Scan,
-    open: Open,
+    predecessor: Predecessor,
     indent: usize,
     sections: HashMap<String, usize>,
     options: HashMap<(String, String), usize>,
@@ -99,7 +98,7 @@ impl Scanner {
             return;
         }
         let indent = line.chars().take_while(|c| c.is_whitespace()).count();
-        if self.open != Open::Nothing && indent > self.indent {
+        if self.predecessor != Predecessor::Header && indent > self.indent {
             self.proceed(text);
             return;
         }
@@ -113,7 +112,7 @@ impl Scanner {
 
     /// One more line of the open option's value.
     fn proceed(&mut self, text: &str) {
-        if self.open != Open::Option {
+        if self.predecessor != Predecessor::Option {
             return;
         }
         let block = self.scan.blocks.last_mut();
@@ -146,7 +145,7 @@ impl Scanner {
         if let Some(first) = first {
             self.refuse(number, None, Problem::SectionTwice { first });
         }
-        self.open = Open::Nothing;
+        self.predecessor = Predecessor::Header;
     }
 
     fn option(&mut self, number: usize, text: &str) {
@@ -181,19 +180,19 @@ impl Scanner {
         };
         if let Some(block) = self.scan.blocks.last_mut() {
             block.options.push(option);
-            self.open = Open::Option;
+            self.predecessor = Predecessor::Option;
         }
     }
 
     fn refuse(&mut self, line: usize, option: Option<String>, problem: Problem) {
         let section = self.scan.blocks.last().map(|block| block.name.clone());
-        self.scan.refused.push(Refused { line, section, option, problem });
-        self.open = Open::Refused;
+        self.scan.faults.push(LineFault { line, section, option, problem });
+        self.predecessor = Predecessor::Faulty;
     }
 }
 
-/// Ends a line. rust-ini joins a line that ends in a backslash with the next one, even with escapes
-/// off; a blank between backslash and line break, which it trims later, keeps them apart.
+/// Appends a line. rust-ini joins a line that ends in a backslash with the next one, even with
+/// escapes off; a blank before the line break, which it trims later, prevents that.
 fn push_line(plain_text: &mut String, text: &str) {
     plain_text.push_str(text);
     plain_text.push_str(if text.ends_with('\\') { " \n" } else { "\n" });
@@ -204,12 +203,12 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> Vec<(usize, String)> {
-        scan(text).refused.iter().map(|r| (r.line, r.problem.to_string())).collect()
+        scan(text).faults.iter().map(|r| (r.line, r.problem.to_string())).collect()
     }
 
     fn plain(text: &str) -> String {
         let scan = scan(text);
-        assert!(scan.refused.is_empty(), "{:?}", scan.refused);
+        assert!(scan.faults.is_empty(), "{:?}", scan.faults);
         scan.blocks.iter().map(|b| format!("[{}]\n{}", b.name, b.plain_text())).collect()
     }
 
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_refused_once_with_all_that_hangs_on_it() {
+    fn a_refused_line_and_its_continuation_are_one_fault() {
         let text = "k = 1\n  m\n[a] x\n[]\n[b\n[a]\nno\n  more\n= v\nk = 1\nK : 2\n  \
         3\n[a]\nk=3\nl=4\n[b]c]";
         assert_eq!(

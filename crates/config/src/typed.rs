@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::ReceiverName;
 use serde::{Deserialize, Serialize};
 
 /// How much is logged, in the words of the configuration file.
@@ -52,6 +53,8 @@ pub enum Address {
 pub struct Pull {
     /// How much is logged.
     pub loglevel: LogLevel,
+    /// The name that stands for this machine in every receiver; `None` is the machine's own.
+    pub host_name: Option<String>,
     /// A directory whose UNIX sockets are all asked, looked up at each cycle.
     pub socket_dir: Option<PathBuf>,
     /// Stats sockets by name.
@@ -125,13 +128,18 @@ pub struct Process {
     pub failed_limit: usize,
     /// What is folded.
     pub tables: Tables,
-    /// What the lines are called.
+    /// Where batches wait for their receivers, in a folder for each; [`ReceiverName`] is its name.
+    pub outbox_dir: PathBuf,
+    /// At least one: the unnamed Graphite first, the others in file order.
+    pub receivers: Vec<Receiver>,
+    // The four below go with the worker's dispatchers.
+    /// The names that the unnamed Graphite gives.
     pub naming: Naming,
-    /// Graphite, unless `enabled = false`.
+    /// The first Graphite that is on.
     pub graphite: Option<Graphite>,
-    /// What Graphite cannot take yet; there exactly where `graphite` is.
+    /// Its outbox.
     pub outbox: Option<Outbox>,
-    /// local-store, where the file has the section.
+    /// The first local-store that is on.
     pub local_store: Option<LocalStore>,
 }
 
@@ -215,39 +223,40 @@ pub enum Confirm {
     None,
 }
 
-/// What the Graphite dispatcher runs on.
+/// What one receiver runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Graphite {
-    /// A name or an address.
-    pub server: String,
-    /// The port of the plaintext receiver.
-    pub port: u16,
+pub struct Receiver {
+    /// Its section's name.
+    pub name: ReceiverName,
+    /// When it is tried again.
+    pub circuit: Circuit,
+    /// What waits for it on disk.
+    pub outbox: Outbox,
+    /// Its kind, with the settings that only this kind has.
+    pub kind: ReceiverKind,
+}
+
+/// When a receiver that failed is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Circuit {
     /// Quick tries after a failed one before `delay` is waited.
     pub retries: Retries,
     /// First pause between tries.
     pub interval: Duration,
     /// Factor from one pause to the next, at least 1.
     pub backoff: f64,
-    /// Limit of one attempt to connect.
-    pub connect_timeout: Duration,
-    /// No byte accepted for so long means a dead peer.
-    pub write_timeout: Duration,
     /// Pause once the quick tries are used up.
     pub delay: Duration,
-    /// When a batch counts as delivered.
-    pub confirm: Confirm,
-    /// Limit of the wait for that.
-    pub confirm_timeout: Duration,
 }
 
-/// What the outbox runs on: batches on the disk which Graphite has not taken yet.
+/// The bounds of the batches that wait for a receiver on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbox {
-    /// Where they are written.
+    /// The outbox of all receivers. Goes with the worker's dispatchers.
     pub dir: PathBuf,
     /// Bytes that may wait, at least 1; over it the oldest batches go.
     pub size_bytes: u64,
-    /// Metrics that may wait, at least 1, where `[graphite]` itself has `queue-size`.
+    /// Metrics that may wait, at least 1, where the receiver's own section has `queue-size`.
     pub metrics: Option<u64>,
     /// Metrics per second that leave it; 0 is no limit.
     pub replay_rate: u64,
@@ -255,11 +264,50 @@ pub struct Outbox {
     pub sync: bool,
 }
 
-/// What the local-store dispatcher runs on.
+/// The kinds of receivers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ReceiverKind {
+    /// Graphite's plaintext protocol.
+    Graphite(Graphite),
+    /// Files on this machine.
+    LocalStore(LocalStore),
+}
+
+/// What a Graphite needs beside what every receiver has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Graphite {
+    /// A name or an address.
+    pub server: String,
+    /// The port of the plaintext receiver.
+    pub port: u16,
+    // The four below go with the worker's dispatchers.
+    /// As in [`Circuit`].
+    pub retries: Retries,
+    /// As in [`Circuit`].
+    pub interval: Duration,
+    /// As in [`Circuit`].
+    pub backoff: f64,
+    /// As in [`Circuit`].
+    pub delay: Duration,
+    /// Limit of one attempt to connect.
+    pub connect_timeout: Duration,
+    /// No byte accepted for so long means a dead peer.
+    pub write_timeout: Duration,
+    /// When a batch counts as delivered.
+    pub confirm: Confirm,
+    /// Limit of the wait for that.
+    pub confirm_timeout: Duration,
+    /// What its lines are called.
+    pub naming: Naming,
+}
+
+/// What a local-store needs beside what every receiver has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalStore {
     /// `<dir>/<timestamp>/stats` is written.
     pub dir: PathBuf,
     /// Age after which our own directories go; `None` keeps all.
     pub retention: Option<Duration>,
+    /// The unnamed Graphite's: a file holds the lines that Graphite gets.
+    pub naming: Naming,
 }

@@ -1,31 +1,32 @@
-//! Options and sections that nothing reads. They are no faults, because a file may define options
-//! of its own for `${}`, but most are mistakes. An option that we know and that has no effect is
-//! one of them, unless a reference reads it.
+//! Warnings about options and sections that nothing reads. They are no faults, because a file may
+//! define options of its own for `${}`, but most are mistakes. A known option without effect gets a
+//! warning too, unless a reference reads it.
 
 use crate::document::{DEFAULT, Document, Entry, Section};
 use crate::fault::Warning;
 use crate::interpolate::Resolver;
 use crate::nearest::nearest;
-use crate::table::{self, GROUP_SECTIONS};
+use crate::options::{self, GROUP_SECTIONS, KnownOption};
+use crate::receivers;
 
-/// Names that examples of the Python program carry, though it never read them, and what was meant.
-const MISTAKEN: [(&str, &str, &str); 2] = [
+/// Section, name, and the right name: mistakes in the examples of the Python program, which never
+/// read these options.
+const MISTAKES: [(&str, &str, &str); 2] = [
     ("graphite", "prefix_hostname", "prefix-hostname"),
     ("graphite", "timeout", "connect-timeout"),
 ];
 
-/// Warns of every section and option that we don't know and no reference reads; asked after all
-/// values are worked out.
+/// Warns of every section and option that we don't know and no reference reads. Call it after all
+/// values are resolved.
 pub(crate) fn warnings(document: &Document, resolver: &Resolver<'_>) -> Vec<Warning> {
-    let known = table::known_sections();
     let mut warnings = Vec::new();
     for section in document.sections() {
         if GROUP_SECTIONS.contains(&section.name.as_str()) {
             continue;
         }
-        if !known.contains(&section.name.as_str()) {
+        if options::table_section(&section.name).is_none() {
             if !resolver.is_referenced(&section.name, None) {
-                warnings.push(unknown_section(section, &known));
+                warnings.push(unknown_section(section));
             }
             continue;
         }
@@ -40,8 +41,14 @@ pub(crate) fn warnings(document: &Document, resolver: &Resolver<'_>) -> Vec<Warn
     warnings
 }
 
-fn unknown_section(section: &Section, known: &[&'static str]) -> Warning {
-    let message = match nearest(section.name.trim(), known.iter().copied()) {
+fn unknown_section(section: &Section) -> Warning {
+    let near = match section.name.split_once(':') {
+        // Only a receiver's section has a name after its kind.
+        Some((kind, name)) => nearest(kind.trim(), receivers::KINDS.map(|kind| kind.section))
+            .map(|kind| format!("{kind}:{}", name.trim())),
+        None => nearest(section.name.trim(), options::known_sections()).map(str::to_owned),
+    };
+    let message = match near {
         Some(near) => format!("unknown section, not read; did you mean [{near}]?"),
         None => "unknown section, not read".to_owned(),
     };
@@ -64,30 +71,31 @@ fn option_warning(section: &Section, entry: &Entry, message: String) -> Warning 
 
 /// Why nothing reads an option that stands in a known section; `None` where it is read.
 fn unread(section: &str, option: &str) -> Option<String> {
-    let without_effect = |known: &table::KnownOption| format!("{}; leave it out", known.meaning);
-    if let Some(known) = table::find(section, option) {
-        return (!known.has_effect).then(|| without_effect(known));
+    let without_effect = |known: &KnownOption| format!("{}; leave it out", known.meaning);
+    if let Some(known) = options::find(section, option) {
+        return (!known.has_effect()).then(|| without_effect(known));
     }
-    let rows = || table::known_options().iter();
+    let rows = || options::known_options().iter();
     let homes: Vec<_> = rows().filter(|known| known.name == option).collect();
     if section == DEFAULT
         && let [known] = homes.as_slice()
-        && !known.has_effect
+        && !known.has_effect()
     {
         return Some(without_effect(known));
     }
-    let inherited = |known: &&table::KnownOption| {
-        known.default.is_none() && table::inherits(known.section, option)
-    };
+    let inherited =
+        |known: &&KnownOption| known.default.is_none() && options::inherits(known.section, option);
     if section == DEFAULT && homes.iter().any(inherited) {
         return None;
     }
-    let mistaken = MISTAKEN.iter().find(|(home, wrong, _)| (*home, *wrong) == (section, option));
-    if let Some((_, _, right)) = mistaken {
-        return Some(format!("unknown option, not read; write {right}"));
+    let table_section = options::table_section(section);
+    for (home, wrong, right) in MISTAKES {
+        if table_section == Some(home) && option == wrong {
+            return Some(format!("unknown option, not read; write {right}"));
+        }
     }
     let names = rows()
-        .filter(|known| known.section == section || section == DEFAULT)
+        .filter(|known| Some(known.section) == table_section || section == DEFAULT)
         .map(|known| known.name);
     let homes: Vec<_> = homes.iter().map(|known| format!("[{}]", known.section)).collect();
     Some(match nearest(option, names) {

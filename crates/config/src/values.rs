@@ -1,6 +1,6 @@
-//! From a value's text to its type: in range, or a fault that says what would be right.
+//! Parsers: the text of a value to its type, in range, or a problem that says what to write.
 //!
-//! Nothing here knows a section or an option; [`crate::reader`] puts the place to the problem.
+//! Nothing here knows a section or an option; [`crate::reader`] adds the place.
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -8,62 +8,48 @@ use std::time::Duration;
 
 use crate::fault::{Problem, clip};
 use crate::nearest::nearest;
-use crate::table::Bounds;
-use crate::typed::{Address, Confirm, LogLevel, PartialInput, Retries, Selection};
+use crate::typed::{Address, Retries, Selection};
 
 /// Seconds that a duration may have: about 31 years, far from where adding to a clock overflows.
 const MOST_SECONDS: f64 = 1e9;
-/// Seconds that a limit must have: less would round to none.
+/// Seconds that a limit must have; less would round to 0.
 const LEAST_LIMIT: f64 = 0.001;
-/// Factors beyond this end at the longest pause at once.
+/// A larger factor would reach the longest pause at once.
 const MOST_FACTOR: f64 = 1000.0;
 /// Bytes of a part of a path: carbon makes a directory of each part, and a file system allows 255
 /// bytes for its name. `receivers` shortens longer names of HAProxy to the same length.
 const PART_MAX_BYTES: usize = 250;
+/// Bytes of a host's name, as in DNS.
+const HOST_NAME_MAX_BYTES: usize = 255;
 
 /// All that is wrong with one value; a list can have a fault per entry.
-#[derive(Debug)]
-pub(crate) struct Problems(pub(crate) Vec<Problem>);
+pub(crate) type Problems = Vec<Problem>;
 
-impl From<Problem> for Problems {
-    fn from(problem: Problem) -> Self {
-        Self(vec![problem])
+fn wrong(value: &str, what: &'static str, right: impl Into<String>) -> Problems {
+    vec![Problem::Value { value: clip(value), what, right: right.into() }]
+}
+
+/// One of some words, in any case.
+pub(crate) fn word<T: Copy>(
+    text: &str,
+    what: &'static str,
+    words: &[(&str, T)],
+) -> Result<T, Problems> {
+    let lower = text.to_lowercase();
+    for (word, value) in words {
+        if *word == lower {
+            return Ok(*value);
+        }
     }
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let right = match words.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    };
+    Err(wrong(text, what, right))
 }
 
-fn wrong(value: &str, what: &'static str, right: impl Into<String>) -> Problem {
-    Problem::Value { value: clip(value), what, right: right.into() }
-}
-
-pub(crate) fn log_level(text: &str) -> Result<LogLevel, Problem> {
-    match text.to_lowercase().as_str() {
-        "debug" => Ok(LogLevel::Debug),
-        "info" => Ok(LogLevel::Info),
-        "warning" => Ok(LogLevel::Warning),
-        "error" => Ok(LogLevel::Error),
-        "critical" => Ok(LogLevel::Critical),
-        _ => Err(wrong(text, "no level", "debug, info, warning, error or critical")),
-    }
-}
-
-pub(crate) fn confirm(text: &str) -> Result<Confirm, Problem> {
-    match text.to_lowercase().as_str() {
-        "close" => Ok(Confirm::Close),
-        "tcp" => Ok(Confirm::Tcp),
-        "none" => Ok(Confirm::None),
-        _ => Err(wrong(text, "no way to confirm", "close, tcp or none")),
-    }
-}
-
-pub(crate) fn partial_input(text: &str) -> Result<PartialInput, Problem> {
-    match text.to_lowercase().as_str() {
-        "accept" => Ok(PartialInput::Accept),
-        "refuse" => Ok(PartialInput::Refuse),
-        _ => Err(wrong(text, "neither accept nor refuse", "accept or refuse")),
-    }
-}
-
-pub(crate) fn boolean(text: &str) -> Result<bool, Problem> {
+pub(crate) fn boolean(text: &str) -> Result<bool, Problems> {
     match text.to_lowercase().as_str() {
         "1" | "yes" | "true" | "on" => Ok(true),
         "0" | "no" | "false" | "off" => Ok(false),
@@ -72,8 +58,7 @@ pub(crate) fn boolean(text: &str) -> Result<bool, Problem> {
 }
 
 /// A whole number within bounds that its type holds too.
-pub(crate) fn whole<T: TryFrom<u64>>(text: &str, bounds: Bounds) -> Result<T, Problem> {
-    let Bounds { least, most } = bounds;
+pub(crate) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, Problems> {
     let right = match most {
         u64::MAX => format!("one from {least} on"),
         most => format!("one from {least} to {most}"),
@@ -81,19 +66,16 @@ pub(crate) fn whole<T: TryFrom<u64>>(text: &str, bounds: Bounds) -> Result<T, Pr
     let Ok(number) = text.parse::<i128>() else {
         return Err(wrong(text, "no whole number", right));
     };
-    u64::try_from(number)
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| wrong(text, "out of range", right))
+    if let Ok(number) = u64::try_from(number)
+        && (least..=most).contains(&number)
+        && let Ok(number) = T::try_from(number)
+    {
+        return Ok(number);
+    }
+    Err(wrong(text, "out of range", right))
 }
 
-/// Whole seconds.
-pub(crate) fn period(text: &str, bounds: Bounds) -> Result<Duration, Problem> {
-    whole(text, bounds).map(Duration::from_secs)
-}
-
-pub(crate) fn retries(text: &str) -> Result<Retries, Problem> {
+pub(crate) fn retries(text: &str) -> Result<Retries, Problems> {
     let right = "one from 0 on, or -1 for no limit";
     match text.parse::<i128>() {
         Ok(-1) => Ok(Retries::Forever),
@@ -106,19 +88,18 @@ pub(crate) fn retries(text: &str) -> Result<Retries, Problem> {
 }
 
 /// Seconds, 0 too.
-pub(crate) fn pause(text: &str) -> Result<Duration, Problem> {
+pub(crate) fn pause(text: &str) -> Result<Duration, Problems> {
     seconds(text, 0.0, "from 0 to 1000000000 seconds")
 }
 
 /// Seconds, more than 0.
-pub(crate) fn limit(text: &str) -> Result<Duration, Problem> {
+pub(crate) fn limit(text: &str) -> Result<Duration, Problems> {
     seconds(text, LEAST_LIMIT, "from 0.001 to 1000000000 seconds")
 }
 
-fn seconds(text: &str, least: f64, range: &'static str) -> Result<Duration, Problem> {
+fn seconds(text: &str, least: f64, range: &'static str) -> Result<Duration, Problems> {
     match text.parse::<f64>() {
-        // The range keeps out what is not finite, and with it every reason for which the conversion
-        // could fail.
+        // The range excludes infinity and NaN, so the conversion cannot fail.
         Ok(number) if (least..=MOST_SECONDS).contains(&number) => {
             Duration::try_from_secs_f64(number).map_err(|_| wrong(text, "out of range", range))
         }
@@ -127,7 +108,7 @@ fn seconds(text: &str, least: f64, range: &'static str) -> Result<Duration, Prob
     }
 }
 
-pub(crate) fn factor(text: &str) -> Result<f64, Problem> {
+pub(crate) fn factor(text: &str) -> Result<f64, Problems> {
     let right = "one from 1 to 1000, such as 1.5";
     match text.parse::<f64>() {
         Ok(number) if (1.0..=MOST_FACTOR).contains(&number) => Ok(number),
@@ -136,7 +117,7 @@ pub(crate) fn factor(text: &str) -> Result<f64, Problem> {
     }
 }
 
-pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
+pub(crate) fn path(text: &str) -> Result<PathBuf, Problems> {
     if text.is_empty() || text.contains(char::is_control) {
         return Err(wrong(text, "no path", "one such as /var/lib/haproxystats"));
     }
@@ -144,7 +125,7 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
 }
 
 /// Parts of a metric's path.
-pub(crate) fn prefix(text: &str) -> Result<String, Problem> {
+pub(crate) fn prefix(text: &str) -> Result<String, Problems> {
     if text.split('.').any(|part| !is_part(part)) {
         let right = "parts without blanks, and dots between them, such as web.edge";
         return Err(wrong(text, "no part of a metric's path", right));
@@ -155,7 +136,7 @@ pub(crate) fn prefix(text: &str) -> Result<String, Problem> {
 }
 
 /// The name of a group, in the lower case that it has in a path.
-pub(crate) fn group_name(text: &str) -> Result<(), Problem> {
+pub(crate) fn group_name(text: &str) -> Result<(), Problems> {
     if text.split('.').any(|part| !is_part(part)) {
         return Err(wrong(text, "no name for a group", "one without blanks, such as front"));
     }
@@ -164,7 +145,7 @@ pub(crate) fn group_name(text: &str) -> Result<(), Problem> {
 }
 
 /// Refuses a path if carbon could not make a directory of each of its parts.
-fn parts_fit(path: &str, what: &'static str, right: String) -> Result<(), Problem> {
+fn parts_fit(path: &str, what: &'static str, right: String) -> Result<(), Problems> {
     if path.split('.').any(|part| part.len() > PART_MAX_BYTES) {
         return Err(wrong(path, what, right));
     }
@@ -176,12 +157,24 @@ fn is_part(part: &str) -> bool {
 }
 
 /// A name or an address, an IPv6 address with or without brackets.
-pub(crate) fn host(text: &str) -> Result<String, Problem> {
+pub(crate) fn host(text: &str) -> Result<String, Problems> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if is_ipv6(bare) || (bare == text && is_name(text)) {
         return Ok(bare.to_owned());
     }
     Err(wrong(text, "no host", "a name or an address, without a port"))
+}
+
+/// The name of a machine.
+pub(crate) fn host_name(text: &str) -> Result<String, Problems> {
+    if !is_name(text) || text.len() > HOST_NAME_MAX_BYTES {
+        let right = format!(
+            "one of letters, digits, dots, - and _, of at most {HOST_NAME_MAX_BYTES} bytes, such \
+             as lb1.example.com"
+        );
+        return Err(wrong(text, "no name of a host", right));
+    }
+    Ok(text.to_owned())
 }
 
 fn is_name(text: &str) -> bool {
@@ -204,13 +197,13 @@ pub(crate) fn servers(text: &str) -> Result<Vec<Address>, Problems> {
                 problems.push(Problem::ServerTwice { value: written.to_owned() });
             }
             Ok(address) => addresses.push(address),
-            Err(problem) => problems.push(problem),
+            Err(more) => problems.extend(more),
         }
     }
-    if problems.is_empty() { Ok(addresses) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(addresses) } else { Err(problems) }
 }
 
-fn server(written: &str) -> Result<Address, Problem> {
+fn server(written: &str) -> Result<Address, Problems> {
     if let Some(path) = written.strip_prefix("unix://") {
         if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
             let right = "an absolute path after unix://, such as unix:///run/haproxy/admin.sock";
@@ -272,11 +265,11 @@ pub(crate) fn metrics(text: &str) -> Result<Selection, Problems> {
     }
     if text.is_empty() {
         let right = "names of metrics or all, or leave the option out for the default ones";
-        problems.push(wrong(text, "no list of metrics", right));
+        problems.extend(wrong(text, "no list of metrics", right));
     }
     match problems.is_empty() {
         true if all => Ok(Selection::All),
         true => Ok(Selection::Named(names)),
-        false => Err(Problems(problems)),
+        false => Err(problems),
     }
 }

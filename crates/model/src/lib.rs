@@ -10,6 +10,7 @@ pub mod clean;
 pub mod column;
 pub mod cursor;
 pub mod form;
+pub mod receiver_name;
 pub mod snapshot;
 pub mod texts;
 
@@ -17,5 +18,6 @@ pub use batch::{Batch, Table, TableKind};
 pub use catalog::{Fold, Nature};
 pub use column::{Column, Integers, Value, Values};
 pub use cursor::{BatchCursor, Cursor};
+pub use receiver_name::ReceiverName;
 pub use snapshot::{SnapshotId, Timestamp};
 pub use texts::{Names, Texts};

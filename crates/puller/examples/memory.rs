@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     daemon::logging::start(daemon::LevelFilter::INFO);
     let dst_dir = root.path().join("incoming");
     let config = Pull {
+        host_name: None,
         loglevel: LogLevel::Info,
         socket_dir: Some(sockets),
         servers: Vec::new(),

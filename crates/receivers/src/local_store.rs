@@ -170,7 +170,10 @@ mod tests {
             monotonic: Instant::now,
         };
         let retention = retention.map(Duration::from_secs);
-        LocalStore::new(config::LocalStore { dir: dir.to_owned(), retention }, clock, false)
+        let namespace = "lb".to_owned();
+        let naming = config::Naming { namespace, host: config::HostPart::None, groups: None };
+        let config = config::LocalStore { dir: dir.to_owned(), retention, naming };
+        LocalStore::new(config, clock, false)
     }
 
     fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<(), Error> {

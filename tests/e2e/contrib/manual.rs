@@ -2,7 +2,7 @@
 //! programs: every option both ways. And the version, which is the workspace's in every file that
 //! names it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -48,10 +48,11 @@ fn both_formatters_take_the_pages() {
     assert_ne!(complaints(&mandoc, &groff, &path), "", "a list without its end");
 }
 
-/// `[section] option | takes | default`, of every option on the page.
-fn options(page: &str) -> BTreeSet<String> {
+/// `[section] option | takes | default`, and the text below it, of every option on the page.
+fn options(page: &str) -> BTreeMap<String, String> {
     let mut section = "";
-    let mut found = BTreeSet::new();
+    let mut open = None;
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
     let page = page.replace("\\-", "-");
     for line in page.lines() {
         if let Some(heading) = line.strip_prefix(".Ss ") {
@@ -59,24 +60,36 @@ fn options(page: &str) -> BTreeSet<String> {
         } else if let Some(item) = line.strip_prefix(".It Ic ") {
             let (option, rest) = item.split_once(" Pq ").expect(line);
             let (takes, default) = rest.split_once("; default ").expect(line);
-            let fresh = found.insert(format!("{section} {option} | {takes} | {default}"));
-            assert!(fresh, "{section} {option} stands there twice");
+            let key = format!("{section} {option} | {takes} | {default}");
+            assert_eq!(found.insert(key.clone(), String::new()), None, "{key} stands there twice");
+            open = Some(key);
+        } else if line == ".El" {
+            open = None;
+        } else if let Some(key) = &open {
+            let text = found.get_mut(key).unwrap();
+            text.push_str(line);
+            text.push(' ');
         }
     }
     found
 }
 
+/// The text of an option begins with its meaning as a sentence and may go on after it.
 #[test]
 fn the_page_of_the_configuration_has_every_option_and_no_other() {
-    let known: BTreeSet<String> = config::known_options()
-        .iter()
-        .map(|known| {
-            let default = known.default.unwrap_or("unset");
-            format!("[{}] {} | {} | {default}", known.section, known.name, known.kind)
-        })
-        .collect();
     let text = page(CONFIGURATION);
-    assert_eq!(options(&text), known);
+    let mut written = options(&text);
+    for known in config::known_options() {
+        let config::KnownOption { section, name, kind, meaning, .. } = known;
+        let default = known.default.unwrap_or("unset");
+        let key = format!("[{section}] {name} | {kind} | {default}");
+        let text = written.remove(&key);
+        let text = text.unwrap_or_else(|| panic!("the page lacks {key}"));
+        let (first, rest) = meaning.split_at(1);
+        let sentence = format!("{}{rest}. ", first.to_uppercase());
+        assert!(text.starts_with(&sentence), "{key}: {text} does not begin with {sentence}");
+    }
+    assert!(written.is_empty(), "the page has more: {written:?}");
     for section in config::GROUP_SECTIONS {
         assert!(text.replace("\\-", "-").contains(&format!("[{section}]")), "{section}");
     }

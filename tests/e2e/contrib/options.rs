@@ -35,6 +35,10 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Word(words) => {
             text(words.iter().find(|&&word| Some(word) != option.default).unwrap())
         }
+        // One receiver must be on.
+        Kind::Boolean if (option.section, option.name) == ("local-store", "enabled") => {
+            Value::Flag(true)
+        }
         Kind::Boolean => Value::Flag(option.default != Some("true")),
         Kind::Whole(_) => {
             let default = option.default.map_or(6, |default| default.parse::<u64>().unwrap());
@@ -49,7 +53,7 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Path => text(&format!("/srv/{}/{}", option.section, option.name)),
         Kind::Servers => Value::List(vec!["tcp://[::1]:5555", "unix:///run/a b/admin.sock"]),
         Kind::Metrics => Value::List(vec!["stot", "scur"]),
-        Kind::Host => text("graphite.example.com"),
+        Kind::Host | Kind::HostName => text("graphite.example.com"),
         Kind::Prefix => text("other.place"),
     }
 }

@@ -65,8 +65,8 @@ fn type_of(kind: Kind) -> String {
         Kind::Word(words) if words.contains(&"debug") => "Haproxystats::Loglevel".to_owned(),
         Kind::Word(words) => format!("Enum['{}']", words.join("', '")),
         Kind::Boolean => "Boolean".to_owned(),
-        Kind::Whole(Bounds { least, most: u64::MAX }) => format!("Integer[{least}]"),
-        Kind::Whole(Bounds { least, most }) => format!("Integer[{least}, {most}]"),
+        Kind::Whole(Bounds { least, most: u64::MAX, .. }) => format!("Integer[{least}]"),
+        Kind::Whole(Bounds { least, most, .. }) => format!("Integer[{least}, {most}]"),
         Kind::Retries => "Integer[-1]".to_owned(),
         kind => format!("Haproxystats::{kind:?}"),
     }

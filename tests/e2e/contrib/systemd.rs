@@ -160,7 +160,7 @@ fn units_and_programs_agree() {
         default_of(PULL, "pull", "tmp-dst-dir"),
         default_of(PROCESS, "process", "src-dir"),
         under(default_of(PROCESS, "process", "failed-dir")),
-        under(default_of(PROCESS, "graphite", "outbox-dir")),
+        under(default_of(PROCESS, "process", "outbox-dir")),
         default_of(PROCESS, "local-store", "dir"),
     ] {
         assert!(dir.starts_with(&format!("{base}/")), "{dir} is not in {base}");

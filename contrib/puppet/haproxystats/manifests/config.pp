@@ -32,6 +32,7 @@ class haproxystats::config {
     },
     'pull' => {
       'loglevel'      => $haproxystats::pull_loglevel,
+      'host-name'     => $haproxystats::pull_host_name,
       'socket-dir'    => $haproxystats::pull_socket_dir,
       'servers'       => $servers,
       'retries'       => $haproxystats::pull_retries,
@@ -66,6 +67,7 @@ class haproxystats::config {
       'partial-input'           => $haproxystats::process_partial_input,
       'failed-dir'              => $haproxystats::process_failed_dir,
       'failed-limit'            => $haproxystats::process_failed_limit,
+      'outbox-dir'              => $haproxystats::process_outbox_dir,
     },
     'graphite' => {
       'enabled'                       => $haproxystats::graphite_enabled,
@@ -82,11 +84,11 @@ class haproxystats::config {
       'namespace'                     => $haproxystats::graphite_namespace,
       'prefix-hostname'               => $haproxystats::graphite_prefix_hostname,
       'fqdn'                          => $haproxystats::graphite_fqdn,
-      'outbox-dir'                    => $haproxystats::graphite_outbox_dir,
       'outbox-size'                   => $haproxystats::graphite_outbox_size,
       'outbox-sync'                   => $haproxystats::graphite_outbox_sync,
       'replay-rate'                   => $haproxystats::graphite_replay_rate,
       'queue-size'                    => $haproxystats::graphite_queue_size,
+      'groups'                        => $haproxystats::graphite_groups,
       'group-namespace'               => $haproxystats::graphite_group_namespace,
       'group-namespace-double-writes' => $haproxystats::graphite_group_namespace_double_writes,
     },
@@ -94,8 +96,17 @@ class haproxystats::config {
     'backend-groups'  => $groups['backend'],
     'server-groups'   => $groups['server'],
     'local-store' => {
-      'dir'       => $haproxystats::local_store_dir,
-      'retention' => $haproxystats::local_store_retention,
+      'enabled'     => $haproxystats::local_store_enabled,
+      'retries'     => $haproxystats::local_store_retries,
+      'interval'    => $haproxystats::local_store_interval,
+      'backoff'     => $haproxystats::local_store_backoff,
+      'delay'       => $haproxystats::local_store_delay,
+      'outbox-size' => $haproxystats::local_store_outbox_size,
+      'queue-size'  => $haproxystats::local_store_queue_size,
+      'outbox-sync' => $haproxystats::local_store_outbox_sync,
+      'replay-rate' => $haproxystats::local_store_replay_rate,
+      'dir'         => $haproxystats::local_store_dir,
+      'retention'   => $haproxystats::local_store_retention,
     },
   }
   $sections = $options.reduce({}) |$sections, $section| {

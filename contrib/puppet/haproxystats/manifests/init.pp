@@ -74,6 +74,8 @@
 #   `[paths] base-dir`: for references such as ${paths:base-dir}/incoming.
 # @param pull_loglevel
 #   `[pull] loglevel`: how much haproxystats-pull logs.
+# @param pull_host_name
+#   `[pull] host-name`: the name that stands for this machine in every receiver; unset: the machine's own.
 # @param pull_socket_dir
 #   `[pull] socket-dir`: a folder: every UNIX socket in it is asked.
 # @param pull_servers
@@ -138,6 +140,8 @@
 #   `[process] failed-dir`: where snapshots go that cannot be processed.
 # @param process_failed_limit
 #   `[process] failed-limit`: snapshots kept there; the oldest go.
+# @param process_outbox_dir
+#   `[process] outbox-dir`: where batches wait while a receiver is away, in a folder for each receiver.
 # @param graphite_enabled
 #   `[graphite] enabled`: whether anything is sent.
 # @param graphite_server
@@ -166,8 +170,6 @@
 #   `[graphite] prefix-hostname`: whether this machine's name follows it.
 # @param graphite_fqdn
 #   `[graphite] fqdn`: the whole name; false: up to its first dot.
-# @param graphite_outbox_dir
-#   `[graphite] outbox-dir`: where batches wait while Graphite is away.
 # @param graphite_outbox_size
 #   `[graphite] outbox-size`: bytes that wait there; over it the oldest go.
 # @param graphite_outbox_sync
@@ -176,10 +178,30 @@
 #   `[graphite] replay-rate`: metrics per second that leave the outbox; 0 is no limit.
 # @param graphite_queue_size
 #   `[graphite] queue-size`: metrics that wait in the outbox; over it the oldest go.
+# @param graphite_groups
+#   `[graphite] groups`: whether the sections of groups hold here.
 # @param graphite_group_namespace
 #   `[graphite] group-namespace`: path part before a group's name.
 # @param graphite_group_namespace_double_writes
 #   `[graphite] group-namespace-double-writes`: grouped lines on their plain paths, too.
+# @param local_store_enabled
+#   `[local-store] enabled`: whether anything is sent to this receiver.
+# @param local_store_retries
+#   `[local-store] retries`: quick tries after a failed one, before delay is waited.
+# @param local_store_interval
+#   `[local-store] interval`: pause before the first of them.
+# @param local_store_backoff
+#   `[local-store] backoff`: factor from one pause to the next, 1000 at most.
+# @param local_store_delay
+#   `[local-store] delay`: pause once the quick tries are used up; no pause is longer.
+# @param local_store_outbox_size
+#   `[local-store] outbox-size`: bytes that may wait for this receiver on disk; over it the oldest go.
+# @param local_store_queue_size
+#   `[local-store] queue-size`: metrics that may wait for this receiver on disk; over it the oldest go.
+# @param local_store_outbox_sync
+#   `[local-store] outbox-sync`: sync a batch to the disk before its snapshot goes.
+# @param local_store_replay_rate
+#   `[local-store] replay-rate`: metrics per second that leave the outbox once the receiver is back; 0 is no limit.
 # @param local_store_dir
 #   `[local-store] dir`: gets a file <timestamp>/stats for each snapshot.
 # @param local_store_retention
@@ -191,7 +213,7 @@
 # @param server_groups
 #   `[server-groups]`: as above.
 # @param local_store
-#   Whether there is a section `[local-store]`. Without it both options of that section are not written.
+#   Whether there is a section `[local-store]`. Without it the options of that section are not written.
 class haproxystats (
   Array[Enum['pull', 'process'], 1]      $programs = ['pull', 'process'],
   Enum['package', 'files', 'none']       $install = 'package',
@@ -221,6 +243,7 @@ class haproxystats (
   Optional[Haproxystats::Pause]          $default_interval = undef,
   Optional[Haproxystats::Path]           $paths_base_dir = undef,
   Optional[Haproxystats::Loglevel]       $pull_loglevel = undef,
+  Optional[Haproxystats::HostName]       $pull_host_name = undef,
   Optional[Haproxystats::Path]           $pull_socket_dir = undef,
   Optional[Haproxystats::Servers]        $pull_servers = undef,
   Optional[Integer[-1]]                  $pull_retries = undef,
@@ -253,6 +276,7 @@ class haproxystats (
   Optional[Enum['accept', 'refuse']]     $process_partial_input = undef,
   Optional[Haproxystats::Path]           $process_failed_dir = undef,
   Optional[Integer[1, 1000000000]]       $process_failed_limit = undef,
+  Optional[Haproxystats::Path]           $process_outbox_dir = undef,
   Optional[Boolean]                      $graphite_enabled = undef,
   Optional[Haproxystats::Host]           $graphite_server = undef,
   Optional[Integer[1, 65535]]            $graphite_port = undef,
@@ -267,13 +291,22 @@ class haproxystats (
   Optional[Haproxystats::Prefix]         $graphite_namespace = undef,
   Optional[Boolean]                      $graphite_prefix_hostname = undef,
   Optional[Boolean]                      $graphite_fqdn = undef,
-  Optional[Haproxystats::Path]           $graphite_outbox_dir = undef,
   Optional[Integer[1]]                   $graphite_outbox_size = undef,
   Optional[Boolean]                      $graphite_outbox_sync = undef,
   Optional[Integer[0]]                   $graphite_replay_rate = undef,
   Optional[Integer[1]]                   $graphite_queue_size = undef,
+  Optional[Boolean]                      $graphite_groups = undef,
   Optional[Haproxystats::Prefix]         $graphite_group_namespace = undef,
   Optional[Boolean]                      $graphite_group_namespace_double_writes = undef,
+  Optional[Boolean]                      $local_store_enabled = undef,
+  Optional[Integer[-1]]                  $local_store_retries = undef,
+  Optional[Haproxystats::Pause]          $local_store_interval = undef,
+  Optional[Haproxystats::Factor]         $local_store_backoff = undef,
+  Optional[Haproxystats::Pause]          $local_store_delay = undef,
+  Optional[Integer[1]]                   $local_store_outbox_size = undef,
+  Optional[Integer[1]]                   $local_store_queue_size = undef,
+  Optional[Boolean]                      $local_store_outbox_sync = undef,
+  Optional[Integer[0]]                   $local_store_replay_rate = undef,
   Optional[Haproxystats::Path]           $local_store_dir = undef,
   Optional[Haproxystats::Limit]          $local_store_retention = undef,
   Optional[Haproxystats::Groups]         $frontend_groups = undef,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use haproxystats_config::{
-    Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput, Process, Pull, Retries,
-    Selection, Tables,
+    Circuit, Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput, Process, Pull,
+    Receiver, ReceiverKind, Retries, Selection, Tables,
 };
 
 use crate::{Files, load_text};
@@ -18,6 +18,7 @@ fn an_empty_file_means_defaults() {
         config.pull,
         Pull {
             loglevel: LogLevel::Info,
+            host_name: None,
             socket_dir: None,
             servers: vec![],
             retries: Retries::Times(1),
@@ -38,6 +39,35 @@ fn an_empty_file_means_defaults() {
 
 #[test]
 fn process_has_its_defaults_too() {
+    let naming =
+        Naming { namespace: "loadbalancers".to_owned(), host: HostPart::Full, groups: None };
+    let circuit = Circuit {
+        retries: Retries::Times(3),
+        interval: Duration::from_millis(1800),
+        backoff: 2.0,
+        delay: Duration::from_secs(10),
+    };
+    let graphite = Graphite {
+        server: "127.0.0.1".to_owned(),
+        port: 3002,
+        retries: circuit.retries,
+        interval: circuit.interval,
+        backoff: circuit.backoff,
+        delay: circuit.delay,
+        connect_timeout: Duration::from_secs(1),
+        write_timeout: Duration::from_secs(1),
+        confirm: Confirm::Close,
+        confirm_timeout: Duration::from_secs(60),
+        naming: naming.clone(),
+    };
+    let outbox_dir = PathBuf::from("/var/lib/haproxystats/outbox");
+    let outbox = Outbox {
+        dir: outbox_dir.clone(),
+        size_bytes: 268_435_456,
+        metrics: None,
+        replay_rate: 50_000,
+        sync: true,
+    };
     assert_eq!(
         load_text("").process,
         Process {
@@ -60,30 +90,16 @@ fn process_has_its_defaults_too() {
                 calculate_percentages: false,
                 file_limit: 268_435_456,
             },
-            naming: Naming {
-                namespace: "loadbalancers".to_owned(),
-                host: HostPart::Full,
-                groups: None,
-            },
-            graphite: Some(Graphite {
-                server: "127.0.0.1".to_owned(),
-                port: 3002,
-                retries: Retries::Times(3),
-                interval: Duration::from_millis(1800),
-                backoff: 2.0,
-                connect_timeout: Duration::from_secs(1),
-                write_timeout: Duration::from_secs(1),
-                delay: Duration::from_secs(10),
-                confirm: Confirm::Close,
-                confirm_timeout: Duration::from_secs(60),
-            }),
-            outbox: Some(Outbox {
-                dir: PathBuf::from("/var/lib/haproxystats/outbox"),
-                size_bytes: 268_435_456,
-                metrics: None,
-                replay_rate: 50_000,
-                sync: true,
-            }),
+            outbox_dir,
+            receivers: vec![Receiver {
+                name: "graphite".parse().unwrap(),
+                circuit,
+                outbox: outbox.clone(),
+                kind: ReceiverKind::Graphite(graphite.clone()),
+            }],
+            naming,
+            graphite: Some(graphite),
+            outbox: Some(outbox),
             local_store: None,
         }
     );
@@ -113,7 +129,7 @@ fn queue_size_bounds_the_outbox_only_where_graphite_itself_has_it() {
     assert!(
         warnings[0].to_string().ends_with(
             "[DEFAULT] queue-size: not read here, where its section does not inherit it; set it \
-             in [pull] or [graphite]"
+             in [pull] or [graphite] or [local-store]"
         ),
         "{warnings:?}"
     );
@@ -123,7 +139,7 @@ fn queue_size_bounds_the_outbox_only_where_graphite_itself_has_it() {
 fn folders_of_ours_follow_base_dir() {
     let config = load_text("[paths]\nbase-dir = /srv/stats\n");
     assert_eq!(config.process.failed_dir, PathBuf::from("/srv/stats/failed"));
-    assert_eq!(config.process.outbox.unwrap().dir, PathBuf::from("/srv/stats/outbox"));
+    assert_eq!(config.process.outbox_dir, PathBuf::from("/srv/stats/outbox"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -157,7 +173,8 @@ fn typed_values_survive_json() {
          [process]\nserver-metrics = all\nbackend-metrics = bin stot\n\
          [graphite]\ngroup-namespace = g\ngroup-namespace-double-writes = no\nbackoff = 1.1\n\
          queue-size = 5\nreplay-rate = 0\noutbox-sync = no\n\
-         [frontend-groups]\nx = ^a\\d(?!b)\n[local-store]\nretention = 0.1\n",
+         [frontend-groups]\nx = ^a\\d(?!b)\n[local-store]\nretention = 0.1\n\
+         [graphite:second]\ngroups = no\nbackoff = 1.3\n",
     );
     let pull: Pull = serde_json::from_str(&serde_json::to_string(&config.pull).unwrap()).unwrap();
     let process: Process =

@@ -12,7 +12,7 @@ const APART: [(&str, &str, &str); 6] = [
     ("pull", "tmp-dst-dir", "/t"),
     ("process", "src-dir", "/s"),
     ("process", "failed-dir", "/f"),
-    ("graphite", "outbox-dir", "/o"),
+    ("process", "outbox-dir", "/o"),
     ("local-store", "dir", "/l"),
 ];
 
@@ -25,7 +25,7 @@ fn with(changed: &[(&str, &str)]) -> String {
     };
     let lines: Vec<_> = APART.iter().map(line).collect();
     let [dst, tmp, src, failed, outbox, store] = lines.as_slice() else { unreachable!() };
-    format!("[pull]\n{dst}{tmp}[process]\n{src}{failed}[graphite]\n{outbox}[local-store]\n{store}")
+    format!("[pull]\n{dst}{tmp}[process]\n{src}{failed}{outbox}[local-store]\n{store}")
 }
 
 #[test]
@@ -55,12 +55,12 @@ fn every_pair_is_compared() {
                     continue;
                 }
                 assert_eq!(faults.len(), 1, "{changed} = {to}: {faults:?}");
-                for told in [
+                for part in [
                     &format!("[{section}] {option}"),
                     &format!("[{other_section}] {other}"),
                     "; write a directory ",
                 ] {
-                    assert!(faults[0].contains(told), "{changed} = {to}: {faults:?}");
+                    assert!(faults[0].contains(part), "{changed} = {to}: {faults:?}");
                 }
                 pairs += 1;
             }
@@ -73,23 +73,23 @@ fn every_pair_is_compared() {
 fn a_fault_says_both_paths_and_what_to_write() {
     assert_eq!(
         faults_of(&with(&[("local-store dir", "/s")])),
-        ["c.conf:10: [local-store] dir: resolves to \"/s\", as [process] src-dir does; write a \
+        ["c.conf:9: [local-store] dir: resolves to \"/s\", as [process] src-dir does; write a \
             directory that no other option names"]
     );
     assert_eq!(
         faults_of(&with(&[("local-store dir", "/s/x/../store")])),
-        ["c.conf:10: [local-store] dir: resolves to \"/s/store\", which lies in \"/s\", the \
+        ["c.conf:9: [local-store] dir: resolves to \"/s/store\", which lies in \"/s\", the \
             directory of [process] src-dir; write a directory outside \"/s\""]
     );
     assert_eq!(
         faults_of(&with(&[("local-store dir", "/x"), ("pull tmp-dst-dir", "/x/tmp")])),
-        ["c.conf:10: [local-store] dir: resolves to \"/x\", which contains \"/x/tmp\", the \
+        ["c.conf:9: [local-store] dir: resolves to \"/x\", which contains \"/x/tmp\", the \
             directory of [pull] tmp-dst-dir; write a directory that does not contain \"/x/tmp\""]
     );
     // One directory with two names is one fault.
     assert_eq!(
         faults_of(&with(&[("process src-dir", "/d"), ("local-store dir", "/d/x")])),
-        ["c.conf:10: [local-store] dir: resolves to \"/d/x\", which lies in \"/d\", the \
+        ["c.conf:9: [local-store] dir: resolves to \"/d/x\", which lies in \"/d\", the \
             directory of [pull] dst-dir and [process] src-dir; write a directory outside \"/d\""]
     );
 }
@@ -113,8 +113,8 @@ fn links_are_followed_whether_their_targets_are_there_or_not() {
             ("local-store dir", &format!("{base}/{dir}")),
         ]);
         let faults = faults_of(&text);
-        let told = format!("[local-store] dir: resolves to \"{base}/{resolved}\", ");
-        assert!(faults.len() == 1 && faults[0].contains(&told), "{src_dir}, {dir}: {faults:?}");
+        let expected = format!("[local-store] dir: resolves to \"{base}/{resolved}\", ");
+        assert!(faults.len() == 1 && faults[0].contains(&expected), "{src_dir}, {dir}: {faults:?}");
     }
     // A link as src-dir that leads to dst-dir is the normal case, too.
     let dst = format!("{base}/in");
@@ -126,11 +126,11 @@ fn links_are_followed_whether_their_targets_are_there_or_not() {
 fn a_directory_may_lie_below_a_hidden_name_of_the_spool_and_of_no_other() {
     let config = load_text(
         "[paths]\nbase-dir = /s\n[process]\nsrc-dir = /s\nfailed-dir = ${src-dir}/.failed/old\n\
-         [graphite]\noutbox-dir = /s/.outbox\n[pull]\ndst-dir = /s\ntmp-dst-dir = /s/.tmp\n\
+         outbox-dir = /s/.outbox\n[pull]\ndst-dir = /s\ntmp-dst-dir = /s/.tmp\n\
          [local-store]\ndir = /s/.store\n",
     );
     assert_eq!(config.process.failed_dir, Path::new("/s/.failed/old"));
-    assert_eq!(config.process.outbox.unwrap().dir, Path::new("/s/.outbox"));
+    assert_eq!(config.process.outbox_dir, Path::new("/s/.outbox"));
     for dir in ["/s/x/.y", "/f/.store", "/t/.store", "/o/.store"] {
         assert_eq!(faults_of(&with(&[("local-store dir", dir)])).len(), 1, "{dir}");
     }
@@ -138,9 +138,8 @@ fn a_directory_may_lie_below_a_hidden_name_of_the_spool_and_of_no_other() {
 
 #[test]
 fn a_directory_that_nothing_uses_is_not_compared() {
-    let no_graphite = with(&[("graphite outbox-dir", "/s")])
-        .replace("outbox-dir = /s\n", "outbox-dir = /s\nenabled = no\n");
-    assert_eq!(faults_of(&no_graphite), [""; 0]);
+    let store_off = with(&[("local-store dir", "/s")]) + "enabled = no\n";
+    assert_eq!(faults_of(&store_off), [""; 0]);
     let no_store = "[pull]\ndst-dir = /var/lib/haproxystats/local-store\n\
                     [process]\nsrc-dir = ${pull:dst-dir}\n";
     assert_eq!(faults_of(no_store), [""; 0]);
@@ -149,26 +148,26 @@ fn a_directory_that_nothing_uses_is_not_compared() {
 
 /// The fault stands where somebody wrote the path that overlaps with a default.
 #[test]
-fn an_overlap_with_a_default_is_told_at_the_line_of_the_file() {
+fn an_overlap_with_a_default_is_reported_at_the_line_of_the_file() {
     let faults = faults_of("[process]\nsrc-dir = /var/lib/haproxystats\n");
     assert_eq!(faults.len(), 4, "{faults:?}");
     for other in
-        ["[pull] dst-dir", "[pull] tmp-dst-dir", "[process] failed-dir", "[graphite] outbox-dir"]
+        ["[pull] dst-dir", "[pull] tmp-dst-dir", "[process] failed-dir", "[process] outbox-dir"]
     {
-        let told = |fault: &&String| {
+        let names_both = |fault: &&String| {
             fault.starts_with("c.conf:2: [process] src-dir: ") && fault.contains(other)
         };
-        assert_eq!(faults.iter().filter(told).count(), 1, "{other}: {faults:?}");
+        assert_eq!(faults.iter().filter(names_both).count(), 1, "{other}: {faults:?}");
     }
 }
 
 /// A fault elsewhere, also of a directory, hides no overlap.
 #[test]
-fn overlaps_are_told_in_one_run_with_all_other_faults() {
-    let text = with(&[("graphite outbox-dir", "/f"), ("pull tmp-dst-dir", "")])
+fn overlaps_are_reported_in_one_run_with_all_other_faults() {
+    let text = with(&[("process outbox-dir", "/f"), ("pull tmp-dst-dir", "")])
         .replace("[process]\n", "[process]\nworkers = 0\n")
         .replace("[pull]\n", "[pull]\ntimeout = x\n");
     let faults = faults_of(&text);
     let lines: Vec<_> = faults.iter().map(|fault| fault.split(' ').next().unwrap()).collect();
-    assert_eq!(lines, ["c.conf:2:", "c.conf:4:", "c.conf:6:", "c.conf:10:"], "{faults:?}");
+    assert_eq!(lines, ["c.conf:2:", "c.conf:4:", "c.conf:6:", "c.conf:9:"], "{faults:?}");
 }

@@ -182,13 +182,13 @@ fn servers_that_are_none() {
 fn options_that_do_not_go_together() {
     assert_eq!(
         faults_of("[graphite]\nenabled = no\n"),
-        ["c.conf:2: [graphite] enabled: false, and there is no [local-store]: nothing would be \
-            sent anywhere; write true, or add the section [local-store]"]
+        ["c.conf:2: [graphite] enabled: false, and no other receiver is on: nothing would be \
+            sent anywhere; write true, or add another receiver such as the section [local-store]"]
     );
     assert_eq!(
         faults_of("[pull]\n[server-groups]\na = b\n"),
         ["c.conf:2: [server-groups]: the groups need a group-namespace; set it in [graphite], \
-            or leave this section out"]
+            write groups = false there, or leave this section out"]
     );
     assert_eq!(
         faults_of("[graphite]\ngroup-namespace = g\n"),

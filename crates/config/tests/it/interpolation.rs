@@ -75,7 +75,14 @@ fn faults_of_references() {
         ("v = a$", "a lone $ in \"$\"; write $$ for a dollar, ${option} for a value"),
         ("v = ${a", "\"${a\" is no reference; write ${option} or ${section:option}"),
         ("v = ${}", "\"${}\" is no reference; write ${option} or ${section:option}"),
-        ("v = ${a:b:c}", "\"${a:b:c}\" is no reference; write ${option} or ${section:option}"),
+        // The last colon ends the section's name.
+        ("v = ${a:b:c}", "${a:b:c} names nothing that is set; there is no such section"),
+        (
+            "v = ${graphite:x:port}",
+            "${graphite:x:port} names nothing that is set; there is no such section, did you mean \
+            [graphite]?",
+        ),
+        ("v = ${graphite:}", "${graphite:} names nothing that is set"),
         ("v = ${nothing}", "${nothing} names nothing that is set"),
         ("v = ${loglevl}", "${loglevl} names nothing that is set; did you mean loglevel?"),
         ("v = ${ loglevel}", "${ loglevel} names nothing that is set; did you mean loglevel?"),

@@ -8,6 +8,7 @@ mod directories;
 mod faults;
 mod interpolation;
 mod print;
+mod receivers;
 mod values;
 mod warnings;
 

@@ -58,6 +58,7 @@ failed-limit = 100
 file-limit = 268435456
 job-timeout = 300
 liveness-check-interval = 10
+outbox-dir = ${paths:base-dir}/outbox
 partial-input = accept
 per-process-metrics = false
 src-dir = /var/lib/haproxystats/incoming
@@ -71,9 +72,9 @@ connect-timeout = 1
 delay = 10
 enabled = true
 fqdn = true
+groups = true
 interval = 1.8
 namespace = loadbalancers
-outbox-dir = ${paths:base-dir}/outbox
 outbox-size = 268435456
 outbox-sync = true
 port = 3002
@@ -84,7 +85,15 @@ server = 127.0.0.1
 write-timeout = 1
 
 [local-store]
+backoff = 2
+delay = 10
 dir = /var/lib/haproxystats/local-store
+enabled = true
+interval = 1.8
+outbox-size = 268435456
+outbox-sync = true
+replay-rate = 50000
+retries = 3
 
 ";
 
@@ -97,8 +106,10 @@ fn the_defaults() {
 #[test]
 fn the_defaults_read_back_as_the_defaults() {
     let printed = load_text(&print_defaults(Program::Process));
-    // Printed, the section would turn local-store on.
-    let process = haproxystats_config::Process { local_store: None, ..printed.process };
+    // The printed section turns local-store on.
+    let mut process = printed.process;
+    process.receivers.retain(|receiver| receiver.name.kind() == "graphite");
+    process.local_store = None;
     assert_eq!(process, load_text("").process);
 }
 
@@ -134,13 +145,14 @@ fn the_values_in_force() {
 
     let process = print_in_force(&config.document, Program::Process);
     assert!(process.starts_with(&default), "{process}");
-    let end = "[local-store]\ndir = /var/lib/haproxystats/local-store\n\n\
+    let end = "[local-store]\nbackoff = 2\ndelay = 10\ndir = /var/lib/haproxystats/local-store\n\
+               enabled = true\ninterval = 1.8\noutbox-size = 268435456\noutbox-sync = true\n\
+               replay-rate = 50000\nretries = 3\n\n\
                [server-groups]\nb = ^b$$\na = a\n\n[my]\nx = 1\ny = 1$$\n\n";
     assert!(process.ends_with(end), "{process}");
     assert!(process.contains("\n[graphite]\nbackoff = 2\n"), "{process}");
     assert!(
-        process
-            .contains("\nloglevel = debug\npartial-input = accept\nper-process-metrics = false\n"),
+        process.contains("\npartial-input = accept\nper-process-metrics = false\n"),
         "{process}"
     );
     assert!(!process.contains("[pull]"), "{process}");
@@ -175,6 +187,7 @@ fn written(kind: Kind) -> Vec<&'static str> {
             vec!["unix:///a", "unix:///${x:two},\n  tcp://h:1", "tcp://[::1]:${x:two}"]
         }
         Kind::Metrics => vec!["all", "bin stot", "bin\n\n  # x\n  scur"],
+        Kind::HostName => vec!["h", "lb${x:two}.example.com"],
         Kind::Host => vec!["h", "::1", "10.0.0.${x:two}"],
         Kind::Prefix => vec!["a", "a.b", "$$.${x:two}"],
     }

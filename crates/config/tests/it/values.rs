@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use haproxystats_config::{
-    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, PartialInput, Retries, Selection,
+    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, PartialInput, ReceiverKind, Retries,
+    Selection,
 };
 
-use crate::load_text;
+use crate::{faults_of, load_text};
 
 #[test]
 fn every_word_for_yes_and_no() {
@@ -127,8 +128,11 @@ fn the_host_part_follows_two_options() {
 fn the_section_local_store_turns_it_on() {
     let config = load_text("[graphite]\nenabled = false\n[local-store]\n");
     assert_eq!((config.process.graphite, config.process.outbox), (None, None));
+    let [receiver] = config.process.receivers.try_into().unwrap();
     let dir = Path::new("/var/lib/haproxystats/local-store").to_owned();
-    assert_eq!(config.process.local_store, Some(LocalStore { dir, retention: None }));
+    let naming = config.process.naming;
+    let expected = LocalStore { dir, retention: None, naming };
+    assert_eq!(receiver.kind, ReceiverKind::LocalStore(expected));
 }
 
 #[test]
@@ -136,4 +140,20 @@ fn words_are_read_in_any_case() {
     let config = load_text("[process]\npartial-input = Refuse\n[graphite]\nconfirm = TCP\n");
     assert_eq!(config.process.partial_input, PartialInput::Refuse);
     assert_eq!(config.process.graphite.unwrap().confirm, Confirm::Tcp);
+}
+
+#[test]
+fn a_host_name_is_unset_or_a_name() {
+    assert_eq!(load_text("").pull.host_name, None);
+    for name in ["lb1", "LB_1.example.com", &"x".repeat(255)] {
+        let text = format!("[pull]\nhost-name = {name}\n");
+        assert_eq!(load_text(&text).pull.host_name.as_deref(), Some(name));
+    }
+    let longer = "x".repeat(256);
+    for name in ["", "a b", "a/b", "a:b", "a\u{7f}", &longer] {
+        let faults = faults_of(&format!("[pull]\nhost-name = {name}\n"));
+        let right = "is no name of a host; write one of letters, digits, dots, - and _, of at \
+                     most 255 bytes, such as lb1.example.com";
+        assert!(faults.len() == 1 && faults[0].ends_with(right), "{faults:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! What is odd without being wrong.
+//! Warnings: probable mistakes that keep no program from starting.
 
 use crate::Files;
 
@@ -9,7 +9,7 @@ fn warnings_of(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn unknown_names_are_told_with_the_nearest_known_one() {
+fn a_warning_of_an_unknown_name_has_the_nearest_known_one() {
     let text = "[DEFAULT]\nloglevl = info\nworkers = 3\n[Pull]\nx = 1\n[colours]\nred = 1\n\
                 [process]\nworker = 3\nsocket-dir = /run\ncolour = red\n";
     assert_eq!(
@@ -28,7 +28,7 @@ fn unknown_names_are_told_with_the_nearest_known_one() {
 }
 
 #[test]
-fn names_that_old_examples_carry_are_told_by_their_right_name() {
+fn a_mistake_of_old_examples_gets_a_warning_with_the_right_name() {
     assert_eq!(
         warnings_of("[graphite]\nprefix_hostname = false\ntimeout = 0.9\n"),
         [
@@ -53,7 +53,7 @@ fn what_a_reference_reads_is_the_users_own() {
 }
 
 #[test]
-fn an_option_without_effect_is_told_where_a_file_sets_it() {
+fn an_option_without_effect_gets_a_warning() {
     let own = "no effect: every section has a default of its own; serves references such as";
     let pieces = "no effect: an answer is read in pieces of up to 64 KiB; leave it out";
     assert_eq!(

@@ -82,6 +82,7 @@ impl Workbench {
     /// chance.
     pub(crate) fn config(&self) -> Pull {
         Pull {
+            host_name: None,
             loglevel: LogLevel::Info,
             socket_dir: Some(self.sockets()),
             servers: Vec::new(),

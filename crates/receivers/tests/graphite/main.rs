@@ -37,6 +37,11 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
         delay: Duration::ZERO,
         confirm,
         confirm_timeout: Duration::from_secs(30),
+        naming: config::Naming {
+            namespace: "lb".into(),
+            host: config::HostPart::None,
+            groups: None,
+        },
     }
 }
 

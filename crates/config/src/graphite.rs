@@ -1,0 +1,136 @@
+//! `[graphite]` and `[graphite:name]`: the options that only this kind of receiver has.
+
+use std::time::Duration;
+
+use crate::fault::{Fault, Problem};
+use crate::groups::GroupSections;
+use crate::kind;
+use crate::options::{KnownOption, Opt};
+use crate::reader::{Reader, Rejection};
+use crate::receivers::Context;
+use crate::typed::{Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind, Retries};
+
+pub(crate) const SECTION: &str = "graphite";
+
+const SERVER: Opt<String> =
+    Opt::new("server", kind::HOST, "127.0.0.1", "Graphite's plaintext receiver");
+const PORT: Opt<u16> =
+    Opt::new("port", kind::PORT, "3002", "its port; carbon's own default is 2003");
+const CONNECT_TIMEOUT: Opt<Duration> =
+    Opt::new("connect-timeout", kind::LIMIT, "1", "limit of one try to connect");
+const WRITE_TIMEOUT: Opt<Duration> =
+    Opt::new("write-timeout", kind::LIMIT, "1", "no byte taken for so long: given up");
+const CONFIRM: Opt<Confirm> =
+    Opt::new("confirm", kind::CONFIRM, "close", "when a batch counts as delivered");
+const CONFIRM_TIMEOUT: Opt<Duration> =
+    Opt::new("confirm-timeout", kind::LIMIT, "60", "limit of the wait for that");
+const NAMESPACE: Opt<String> =
+    Opt::new("namespace", kind::PREFIX, "loadbalancers", "first part of every path");
+const PREFIX_HOSTNAME: Opt<bool> =
+    Opt::new("prefix-hostname", kind::BOOLEAN, "true", "whether the machine's name follows it");
+const FQDN: Opt<bool> =
+    Opt::new("fqdn", kind::BOOLEAN, "true", "the whole name; false: up to its first dot");
+const GROUPS: Opt<bool> =
+    Opt::new("groups", kind::BOOLEAN, "true", "whether the sections of groups hold here");
+const GROUP_NAMESPACE: Opt<String> =
+    Opt::unset("group-namespace", kind::PREFIX, "path part before a group's name");
+const GROUP_NAMESPACE_DOUBLE_WRITES: Opt<bool> = Opt::unset(
+    "group-namespace-double-writes",
+    kind::BOOLEAN,
+    "grouped lines on their plain paths, too",
+);
+
+pub(crate) const OPTIONS: &[KnownOption] = &[
+    SERVER.row,
+    PORT.row,
+    CONNECT_TIMEOUT.row,
+    WRITE_TIMEOUT.row,
+    CONFIRM.row,
+    CONFIRM_TIMEOUT.row,
+    NAMESPACE.row,
+    PREFIX_HOSTNAME.row,
+    FQDN.row,
+    GROUPS.row,
+    GROUP_NAMESPACE.row,
+    GROUP_NAMESPACE_DOUBLE_WRITES.row,
+];
+
+/// Reads what this kind adds.
+pub(crate) fn graphite(
+    reader: &mut Reader<'_, '_>,
+    context: &Context<'_>,
+) -> Result<ReceiverKind, Rejection> {
+    // Kept, and not returned at once: the other options' faults belong to the same run.
+    let naming = naming(reader, &context.groups);
+    Ok(ReceiverKind::Graphite(Graphite {
+        server: reader.value(&SERVER)?,
+        port: reader.value(&PORT)?,
+        // Goes with the worker's dispatchers; the receiver's circuit has the values.
+        retries: Retries::Forever,
+        interval: Duration::ZERO,
+        backoff: 1.0,
+        delay: Duration::ZERO,
+        connect_timeout: reader.value(&CONNECT_TIMEOUT)?,
+        write_timeout: reader.value(&WRITE_TIMEOUT)?,
+        confirm: reader.value(&CONFIRM)?,
+        confirm_timeout: reader.value(&CONFIRM_TIMEOUT)?,
+        naming: naming?,
+    }))
+}
+
+/// Reads how a line's path begins and where groups stand in it.
+pub(crate) fn naming(
+    reader: &mut Reader<'_, '_>,
+    groups: &GroupSections<'_>,
+) -> Result<Naming, Rejection> {
+    let namespace = reader.value(&NAMESPACE)?;
+    let host = match (reader.value(&PREFIX_HOSTNAME)?, reader.value(&FQDN)?) {
+        (false, _) => HostPart::None,
+        (true, false) => HostPart::Short,
+        (true, true) => HostPart::Full,
+    };
+    Ok(Naming { namespace, host, groups: groups_of(reader, groups)? })
+}
+
+fn groups_of(
+    reader: &mut Reader<'_, '_>,
+    sections: &GroupSections<'_>,
+) -> Result<Option<Groups>, Rejection> {
+    let switched_on = reader.value(&GROUPS)?;
+    let namespace = reader.optional(&GROUP_NAMESPACE);
+    // Checked even where nothing needs it.
+    reader.optional(&GROUP_NAMESPACE_DOUBLE_WRITES);
+    if !switched_on {
+        return Ok(None);
+    }
+    if !reader.is_set(&GROUP_NAMESPACE) {
+        let Some(first) = sections.first else { return Ok(None) };
+        let section = reader.section();
+        let why = format!(
+            "the groups need a group-namespace; set it in [{section}], write groups = false \
+             there, or leave this section out"
+        );
+        reader.record(Fault {
+            place: first.place.clone(),
+            section: Some(first.name.clone()),
+            option: None,
+            problem: Problem::Conflict { why },
+        });
+        return Err(Rejection);
+    }
+    let double_writes = reader.value(&GROUP_NAMESPACE_DOUBLE_WRITES);
+    if sections.first.is_none() {
+        let why = "there are no groups; add [frontend-groups], [backend-groups] or \
+                   [server-groups] with NAME = REGEX, or leave it out"
+            .to_owned();
+        return Err(reader.refuse(&GROUP_NAMESPACE, Problem::Conflict { why }));
+    }
+    let [frontend, backend, server] = sections.rules.clone()?;
+    Ok(Some(Groups {
+        namespace: namespace.ok_or(Rejection)?,
+        double_writes: double_writes?,
+        frontend,
+        backend,
+        server,
+    }))
+}

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use config::Program;
 use daemon::{Clock, Service, shutdown};
-use processor::{Settings, worker};
+use processor::{Settings, Shutdown, child};
 use tracing::{error, info, warn};
 
 mod cli;
@@ -33,26 +33,29 @@ Every option of the file is explained in docs/configuration.md.
 
 fn main() -> ExitCode {
     let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
-    if let Ok(parent) = std::env::var(worker::ROLE_VARIABLE) {
-        return end(worker::run(parent.parse().ok(), clock, cli::start_logging));
+    if let Ok(parent) = std::env::var(child::ROLE_VARIABLE) {
+        return end(child::run(parent.parse().ok(), clock, cli::start_logging));
     }
     let config = match cli::configuration(USAGE, Program::Process) {
         Ok(config) => config,
         Err(status) => return status,
     };
     cli::start_logging(config.process.loglevel);
-    let (tell, told) = processor::shutdown_channel();
     if let Err(error) = start::look_for_room() {
         error!("{error}");
         return ExitCode::from(cli::FAILED);
     }
-    let caught = shutdown::on_signal(move |signal| {
-        let _ = tell.send(signal);
+    let caught = Shutdown::new().and_then(|(tell, shutdown)| {
+        shutdown::on_signal(tell)?;
+        Ok(shutdown)
     });
-    if let Err(error) = caught {
-        error!("{}", start::refused("cannot catch signals", &error));
-        return ExitCode::from(cli::FAILED);
-    }
+    let shutdown = match caught {
+        Ok(shutdown) => shutdown,
+        Err(error) => {
+            error!("{}", start::refused("cannot catch signals", &error));
+            return ExitCode::from(cli::FAILED);
+        }
+    };
     info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
     for warning in &config.warnings {
         warn!("{warning}");
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         arguments: std::env::args_os().collect(),
     };
-    let result = processor::run(settings, &told);
+    let result = processor::run(settings, &shutdown);
     if let Err(error) = &result
         && error.is_configuration()
     {

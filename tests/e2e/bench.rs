@@ -63,9 +63,9 @@ impl Bench {
         all
     }
 
-    /// The batches in the outbox, halves and hidden ones aside.
+    /// The batches in the outbox, with their folder; those that are set aside do not count.
     pub(crate) fn stored(&self) -> BTreeSet<String> {
-        visible(&self.scene.path().join("outbox"))
+        self.scene.held()
     }
 
     /// What stands in failed-dir.
@@ -105,7 +105,7 @@ fn defaults(options: &[(&str, &str)], replaced: &str) -> String {
     kept.map(|(name, value)| format!("{name} = {value}\n")).collect()
 }
 
-fn visible(directory: &Path) -> BTreeSet<String> {
+pub(crate) fn visible(directory: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| !name.starts_with('.')).collect()

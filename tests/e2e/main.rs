@@ -35,4 +35,3 @@ mod sink;
 mod sockets;
 mod support;
 mod whole_road;
-mod worker_alone;

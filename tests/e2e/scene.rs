@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+use crate::bench::visible;
 use crate::sink::{Manner, Sink};
 use crate::support::{PROCESS, PULL, Program, data, wait_until};
 
@@ -103,10 +104,19 @@ impl Scene {
         }
     }
 
-    /// Batches in the outbox.
+    /// Batches in the outbox, as `<receiver>/<file>`; those that are set aside do not count.
+    pub(crate) fn held(&self) -> BTreeSet<String> {
+        let outbox = self.path().join("outbox");
+        let of_folder = |folder: &String| {
+            let names = visible(&outbox.join(folder)).into_iter();
+            names.map(|name| format!("{folder}/{name}")).collect::<Vec<_>>()
+        };
+        visible(&outbox).iter().flat_map(of_folder).collect()
+    }
+
+    /// How many batches are in the outbox.
     pub(crate) fn stored(&self) -> usize {
-        let entries = fs::read_dir(self.path().join("outbox")).into_iter().flatten().flatten();
-        entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
+        self.held().len()
     }
 
     /// Nothing is on its way any more.

@@ -59,9 +59,9 @@ pub struct Settings {
     /// At least one.
     pub receivers: Vec<ReceiverSettings>,
     /// For messages.
-    pub failed_dir: String,
+    pub src_dir: String,
     /// For messages.
-    pub outbox_dir: String,
+    pub failed_dir: String,
     /// For the pauses of circuits.
     pub seed: u64,
 }
@@ -354,7 +354,8 @@ impl Core {
         (child.state, child.limit) = (State::Running, None);
         let pid = child.pid;
         let name = self.name_of(role);
-        self.log(Notice::debug("a child is ready").text("child", &name).field("pid", pid));
+        let text = if matches!(role, Role::Fold(_)) { "worker started" } else { "child started" };
+        self.log(Notice::debug(text).text("child", &name).field("pid", pid));
         let notice = self.journal.is_running(&name, self.now.monotonic);
         self.log(notice);
         match role {

@@ -1,38 +1,29 @@
-//! haproxystats-process: watches the spool, hands snapshots to worker processes, sees them delivered.
+//! haproxystats-process: folds snapshots of HAProxy's statistics and delivers them to receivers.
 //!
-//! The parent decides, the workers work. Its main thread makes the children and chooses what is
-//! next; a thread watches the spool; a keeper thread owns each worker; a thread sends what the
-//! outbox holds; one deletes what is done. All of them meet in channels.
+//! The parent decides ([`core`]) and its shell carries messages; children do everything that can
+//! block, hang or crash ([`child`]): fold children, a send child for each receiver, one child for
+//! the disk of the outbox and one for the disk of the spool.
 
-mod circuit;
+mod channel;
+pub mod child;
 pub mod core;
 pub mod entry;
-mod gate;
-mod housekeeping;
-mod keeper;
-mod lingering;
-mod notes;
-mod outbound;
+mod memfd;
+pub mod outbox;
 mod parent;
-mod protocol;
-mod queue;
-mod replay;
-mod states;
+mod settings;
 mod statistics;
-mod telemetry;
-pub mod worker;
 
 use std::ffi::OsString;
 use std::io;
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use daemon::{Clock, Service};
-use spool::failed::Unfit;
-use spool::watch::Watch;
 use thiserror::Error;
-use tracing::warn;
+use tracing::info;
 
+use crate::core::Failure;
 use crate::parent::Parent;
 
 /// What the program is given by `bin`, since nothing below reads it by itself.
@@ -46,99 +37,98 @@ pub struct Settings {
     pub service: Service,
     /// This machine's name.
     pub host: String,
-    /// Our own command line; workers bear the same, so that a look at the process list tells what they are.
+    /// Our own command line. Children bear the same, so that a look at the process list tells what
+    /// they belong to.
     pub arguments: Vec<OsString>,
 }
 
 /// The program cannot run.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The spool cannot be watched.
-    #[error(transparent)]
-    Watch(#[from] spool::watch::Error),
-    /// The spool cannot be read.
-    #[error(transparent)]
-    Spool(#[from] spool::reader::Error),
-    /// Snapshots could not be moved aside.
-    #[error(transparent)]
-    FailedDir(#[from] Unfit),
-    /// The outbox cannot be used.
-    #[error(transparent)]
-    Outbox(receivers::outbox::Error),
-    /// A path cannot be made.
-    #[error("metrics cannot be named: {0}")]
-    Naming(String),
-    /// A thread ended by itself.
-    #[error("{0} ended by itself; please report this with the lines of the log before it")]
-    Ended(&'static str),
-    /// The system gives no thread.
-    #[error("cannot start the thread {name}: {source}{}", daemon::remedy::of(source))]
-    Thread {
-        /// What it is for.
-        name: String,
-        /// What the system said.
-        source: io::Error,
+    /// A child can never start.
+    #[error("{reason}")]
+    Unfit {
+        /// Why.
+        reason: String,
+        /// Whether the configuration must change first.
+        is_configuration: bool,
     },
+    /// The system refuses to wait for events.
+    #[error("cannot wait for events: {0}; please report this")]
+    Wait(#[source] io::Error),
 }
 
 impl Error {
     /// Whether the configuration must change before another try can succeed.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::FailedDir(Unfit::OtherFileSystem { .. }))
+        matches!(self, Self::Unfit { is_configuration: true, .. })
     }
 }
 
-/// Names on their way from the watcher; when these wait, the watcher waits.
-const FOUND_MAX: usize = 64;
-
-/// How long the end waits for the watch, which ends at once unless its file system hangs.
-const WATCH_GRACE: Duration = Duration::from_secs(1);
-
-/// The two ends by which a program is told to end, with the name of the signal.
-#[must_use]
-pub fn shutdown_channel() -> (Sender<&'static str>, Receiver<&'static str>) {
-    bounded(1)
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let Failure { reason, is_configuration } = failure;
+        Self::Unfit { reason, is_configuration }
+    }
 }
 
-/// Runs until `shutdown` receives a signal's name or closes: then what the workers hold is
-/// finished, and what is not begun stays.
+/// How the program hears that it is to end.
+#[derive(Debug)]
+pub struct Shutdown {
+    signals: Receiver<&'static str>,
+    /// Becomes readable with the signal.
+    wake: OwnedFd,
+}
+
+impl Shutdown {
+    /// A shutdown, and the call that asks for it with a signal's name.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no pipe.
+    pub fn new() -> io::Result<(impl FnOnce(&'static str) + Send + 'static, Self)> {
+        let (wake, waker) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (sender, signals) = bounded(1);
+        let tell = move |signal| {
+            let _ = sender.send(signal);
+            // Closing the other end makes ours readable.
+            drop(waker);
+        };
+        Ok((tell, Self { signals, wake }))
+    }
+
+    /// The name of the signal, once. The pipe stays readable, so the caller asks no more then.
+    fn take(&self) -> Option<&'static str> {
+        self.signals.try_recv().ok()
+    }
+}
+
+/// Runs until a signal asks for the end: then what is folded is delivered or held, and what is not
+/// begun stays in the spool.
 ///
-/// Call it from the main thread: children die with the thread that made them.
+/// Call it from the main thread, because children die with the thread that made them.
 ///
 /// # Errors
 ///
-/// The spool cannot be watched, another process reads it, the outbox cannot be used, or the system gives no thread.
-pub fn run(settings: Settings, shutdown: &Receiver<&'static str>) -> Result<(), Error> {
-    let src_dir = settings.config.src_dir.clone();
-    let mut spool = Watch::start(&src_dir, settings.clock.monotonic)?;
-    match spool::failed::prepare(&src_dir, &settings.config.failed_dir) {
-        // A full disk must not keep the spool from being emptied.
-        Err(error @ Unfit::Unusable { .. }) => {
-            warn!("{error}; until then snapshots that cannot be processed stay in src-dir");
+/// A child can never start, such as that of a spool that another program reads.
+pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
+    let config = &settings.config;
+    for receiver in &config.receivers {
+        match &receiver.kind {
+            config::ReceiverKind::Graphite(graphite) => info!(
+                receiver = %receiver.name,
+                server = graphite.server,
+                port = graphite.port,
+                confirm = ?graphite.confirm,
+                "sending to graphite"
+            ),
+            config::ReceiverKind::LocalStore(store) => info!(
+                receiver = %receiver.name,
+                dir = %store.dir.display(),
+                "keeping lines in local-store"
+            ),
         }
-        prepared => prepared?,
     }
-    let stopper = spool.stopper();
-    let (found_sender, found) = bounded(FOUND_MAX);
-    // Dropped with the thread, so that its end can be waited for with a limit.
-    let (watching, watch_ended) = bounded::<()>(0);
-    let watch = move || {
-        let _watching = watching;
-        while let Some(snapshot) = spool.next() {
-            if found_sender.send(snapshot).is_err() {
-                break;
-            }
-        }
-    };
-    parent::spawn_thread("watch", watch)?;
-    let mut parent = Parent::start(settings, found)?;
-    let result = parent.run(shutdown);
-    parent.end();
-    // The watcher may wait for room in a channel that nobody reads any more.
-    drop(parent);
-    stopper.stop();
-    // A file system that hangs keeps this thread, and must not keep the program.
-    let _ = watch_ended.recv_timeout(WATCH_GRACE);
-    result
+    Parent::new(settings).run(shutdown)
 }

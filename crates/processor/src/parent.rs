@@ -1,494 +1,346 @@
-//! The main thread: it makes the children, chooses what is next and where it goes, and tells what
-//! an operator should know.
+//! The shell around the core: it starts children, carries messages and descriptors, and waits for
+//! all of them in one place.
 //!
-//! All that happens comes in as an event, from the watcher, the keepers and the sender of the
-//! outbox. A state is logged when it changes, not while it lasts.
+//! It touches no disk and no network, so nothing that hangs can stop it. Children are started from
+//! this thread alone, because the signal that ends a child with its parent follows the thread that
+//! started it.
 
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::thread;
-use std::time::Instant;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick, unbounded};
 use daemon::{Clock, Service, remedy};
-use model::{SnapshotId, Timestamp};
-use receivers::graphite::{self, Paths};
-use receivers::outbox;
-use spool::reader::Leftovers;
-use tracing::{debug, info};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tracing::{debug, error, info, warn};
 
-use crate::housekeeping;
-use crate::keeper::{self, Channels, Event, Job, Loss, Removed, Shared};
-use crate::lingering::{Lingering, Why};
-use crate::notes::Notes;
-use crate::outbound::Outbound;
-use crate::protocol::{Findings, Outcome};
-use crate::queue::{Queue, Verdict};
-use crate::replay;
-use crate::states::States;
-use crate::telemetry::{self, Counts, Gauges};
-use crate::{Error, Settings, worker};
+use crate::channel::{Begin, Channel, OrderMessage, ReplyMessage};
+use crate::child::ROLE_VARIABLE;
+use crate::core::{
+    Action, ChildId, Core, Death, Descriptor, Event, Failure, Level, Notice, Now, Order, OrderId,
+    Role,
+};
+use crate::{Error, Shutdown};
 
-/// Orders that the sender may have before it: a batch of the outbox and lines about ourselves.
-const ORDERS_MAX: usize = 2;
+/// glibc (mallopt(3)): what a snapshot needed the next one needs too, so a fold child keeps pieces
+/// up to the first size and so much idle memory. Where glibc is not, nobody reads these.
+const KEPT_MMAP_BYTES: &str = "33554432";
+const KEPT_BYTES: &str = "268435456";
+/// Messages of one child that are taken at once, before others have their turn.
+const MESSAGES_MAX: usize = 64;
+
+/// A running child.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    /// `None` once the child was told to end, or has closed its end.
+    channel: Option<Channel>,
+    exit: OwnedFd,
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Parent {
-    shared: Arc<Shared>,
-    arguments: Vec<OsString>,
+    core: Core,
     clock: Clock,
     service: Service,
-    paths: Paths,
-    queue: Queue,
-    counts: Counts,
-    outbound: Outbound,
-    lingering: Lingering,
-    states: States,
-    notes: Notes,
-    /// Asks for another round of deleting what is hidden.
-    housekeeping: Sender<()>,
-    /// Whether something hidden may be left to delete.
-    is_cleaning_due: bool,
-    /// Hidden directories that could not be deleted.
-    undeleted: u64,
-    /// Fires when something is to be tried.
-    retry: Receiver<Instant>,
-    retry_armed: bool,
-    /// From the watcher.
-    found: Receiver<String>,
-    /// To the keepers: handed over only to one that is free.
-    jobs: Option<Sender<Job>>,
-    /// From the keepers and the sender.
-    events: Receiver<Event>,
-    /// From the keepers.
-    spawns: Receiver<Sender<io::Result<Child>>>,
-    /// Dropped to tell the keepers that the program ends.
-    stopping: Option<Sender<()>>,
-    keepers: usize,
+    config: config::Process,
+    host: String,
+    arguments: Vec<OsString>,
+    children: HashMap<ChildId, Process>,
+    descriptors: HashMap<Descriptor, OwnedFd>,
+    last_descriptor: u64,
+    events: VecDeque<Event>,
+    end: Option<Result<(), Failure>>,
+    /// The signal has come; its pipe stays readable.
+    is_ending: bool,
 }
 
-/// Pieces up to this size come from memory that a worker keeps, and so much of it may lie idle.
-const KEPT_MMAP_BYTES: &str = "33554432";
-const KEPT_BYTES: &str = "268435456";
-
 impl Parent {
-    /// Starts the keepers and the sender.
-    pub(crate) fn start(settings: Settings, found: Receiver<String>) -> Result<Self, Error> {
-        let Settings { config, clock, service, host, arguments } = settings;
-        let paths = Paths::new(&config.naming).map_err(|error| Error::Naming(error.to_string()))?;
-        let (jobs, for_keepers) = bounded(0);
-        let (event_sender, events) = unbounded();
-        let (spawn_sender, spawns) = unbounded();
-        let (stopping, told) = bounded(0);
-        let orders = config.graphite.clone().map(|graphite| {
-            let (orders, for_sender) = bounded(ORDERS_MAX);
-            let events = event_sender.clone();
-            let run = move || replay::run(graphite, clock, &for_sender, &events);
-            spawn_thread("replay", run).map(|()| orders)
-        });
-        let workers = config.workers;
-        // One round at a time; another request while one waits adds nothing.
-        let (housekeeping, requests) = bounded(1);
-        let (directories, events_of_rounds) =
-            ([config.src_dir.clone(), config.failed_dir.clone()], event_sender.clone());
-        spawn_thread("housekeeping", move || {
-            housekeeping::run(&directories, &requests, &events_of_rounds);
-        })?;
-        let parent = Self {
-            queue: Queue::default(),
-            outbound: Outbound::open(&config, clock, orders.transpose()?)?,
-            counts: Counts::default(),
-            shared: Arc::new(Shared { config, host }),
-            arguments,
+    pub(crate) fn new(settings: crate::Settings) -> Self {
+        let crate::Settings { config, clock, service, host, arguments } = settings;
+        let now = now(clock);
+        Self {
+            core: Core::new(crate::settings::of_core(&config), now),
             clock,
             service,
-            paths,
-            lingering: Lingering::default(),
-            states: States::new(clock.monotonic),
-            notes: Notes::new(),
-            housekeeping,
-            is_cleaning_due: true,
-            undeleted: 0,
-            retry: never(),
-            retry_armed: false,
-            found,
-            jobs: Some(jobs),
-            events,
-            spawns,
-            stopping: Some(stopping),
-            keepers: workers,
-        };
-        let channels = Channels {
-            jobs: for_keepers,
-            events: event_sender,
-            spawns: spawn_sender,
-            stopping: told,
-        };
-        for index in 0..workers {
-            let (shared, channels) = (Arc::clone(&parent.shared), channels.clone());
-            spawn_thread(&format!("keeper-{index}"), move || {
-                keeper::run(index, &shared, &channels);
-            })?;
+            config,
+            host,
+            arguments,
+            children: HashMap::new(),
+            descriptors: HashMap::new(),
+            last_descriptor: 0,
+            events: VecDeque::from([Event::Tick]),
+            end: None,
+            is_ending: false,
         }
-        Ok(parent)
     }
 
-    /// Runs until `shutdown` receives a signal's name or closes.
-    ///
-    /// # Errors
-    ///
-    /// A thread ended by itself, which only a fault of ours can do.
-    pub(crate) fn run(&mut self, shutdown: &Receiver<&'static str>) -> Result<(), Error> {
-        self.begin();
-        let look = tick(self.shared.config.liveness_check_interval);
-        let alive = self.service.alive_interval().map_or_else(never, tick);
-        // A channel that nobody takes from: stands in where there is nothing to hand out.
-        let (nobody, _kept) = bounded(0);
-        let no_names = never();
+    /// Runs until the core ends the program.
+    pub(crate) fn run(mut self, shutdown: &Shutdown) -> Result<(), Error> {
+        let alive_interval = self.service.alive_interval();
+        let mut next_alive = alive_interval.map(|interval| self.monotonic() + interval);
         loop {
-            self.arm();
-            let job = self.outbound.mode().zip(self.queue.next());
-            let job = job.map(|(mode, snapshot)| Job { snapshot: snapshot.to_owned(), mode });
-            let jobs = self.jobs.as_ref().filter(|_| job.is_some()).unwrap_or(&nobody);
-            let found = if self.queue.has_room() { &self.found } else { &no_names };
-            select! {
-                recv(shutdown) -> signal => {
-                    let signal = signal.unwrap_or("the caller");
-                    info!(signal, waiting = self.queue.len(), "ending: finishing what the workers hold");
-                    return Ok(());
+            while let Some(event) = self.events.pop_front() {
+                for action in self.core.step(now(self.clock), event) {
+                    self.act(action);
                 }
-                recv(self.spawns) -> request => if let Ok(reply) = request {
-                    let _ = reply.send(self.spawn());
-                },
-                recv(self.events) -> event => match event {
-                    Ok(Event::Ended) | Err(_) => {
-                        self.keepers -= 1;
-                        return Err(Error::Ended("a keeper"));
-                    }
-                    Ok(Event::SenderEnded) => return Err(Error::Ended("the sender")),
-                    Ok(event) => self.take(event),
-                },
-                recv(found) -> name => match name {
-                    Ok(name) => self.take_in(name),
-                    Err(_) => return Err(Error::Ended("the watch")),
-                },
-                recv(self.retry) -> _ => self.pause_over(),
-                recv(look) -> _ => self.look(),
-                recv(alive) -> _ => self.service.alive(),
-                send(jobs, job.clone().unwrap_or_else(Job::none)) -> sent => if let (Ok(()), Some(job)) = (sent, job) {
-                    self.queue.begun(&job.snapshot);
-                    self.outbound.begun(&job.snapshot);
-                },
+            }
+            if let Some(end) = self.end.take() {
+                return end.map_err(Error::from);
+            }
+            let moment = self.monotonic();
+            if let (Some(at), Some(interval)) = (next_alive, alive_interval)
+                && moment >= at
+            {
+                self.service.alive();
+                next_alive = Some(moment + interval);
+            }
+            let deadline = [self.core.deadline(), next_alive].into_iter().flatten().min();
+            self.wait(shutdown, deadline.map(|at| at.saturating_duration_since(moment)))?;
+        }
+    }
+
+    fn monotonic(&self) -> Instant {
+        (self.clock.monotonic)()
+    }
+
+    /// Waits until a child says something or ends, a signal comes, or the limit is over.
+    fn wait(&mut self, shutdown: &Shutdown, limit: Option<Duration>) -> Result<(), Error> {
+        let mut ids = Vec::with_capacity(self.children.len());
+        // A negative descriptor would be passed over; no events do the same.
+        let wanted = if self.is_ending { PollFlags::empty() } else { PollFlags::IN };
+        let mut waited = vec![PollFd::new(&shutdown.wake, wanted)];
+        for (id, process) in &self.children {
+            waited.push(PollFd::new(&process.exit, PollFlags::IN));
+            ids.push((*id, true));
+            if let Some(channel) = &process.channel {
+                waited.push(PollFd::new(channel, PollFlags::IN));
+                ids.push((*id, false));
+            }
+        }
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        match poll(&mut waited, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::Wait(errno.into())),
+        }
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let is_told = waited.first().is_some_and(is_ready);
+        let ready: Vec<(ChildId, bool)> = waited
+            .iter()
+            .skip(1)
+            .zip(&ids)
+            .filter(|(fd, _)| is_ready(fd))
+            .map(|(_, id)| *id)
+            .collect();
+        drop(waited);
+        if is_told && let Some(signal) = shutdown.take() {
+            self.is_ending = true;
+            self.events.push_back(Event::Shutdown { signal });
+        }
+        // What a child said before it ended comes before its end.
+        for (id, _) in ready.iter().filter(|(_, is_exit)| !is_exit) {
+            self.listen(*id);
+        }
+        for (id, _) in ready.iter().filter(|(_, is_exit)| *is_exit) {
+            self.reap(*id);
+        }
+        if self.events.is_empty() {
+            self.events.push_back(Event::Tick);
+        }
+        Ok(())
+    }
+
+    /// Takes what a child has said.
+    fn listen(&mut self, id: ChildId) {
+        for _ in 0..MESSAGES_MAX {
+            let Some(process) = self.children.get_mut(&id) else { return };
+            let Some(channel) = &process.channel else { return };
+            match channel.receive::<ReplyMessage>(RecvFlags::DONTWAIT) {
+                Ok(Some((ReplyMessage { order, reply }, batch))) => {
+                    let descriptor = batch.map(|batch| self.keep(batch));
+                    self.events.push_back(Event::Reply { child: id, order, reply, descriptor });
+                }
+                Ok(None) => {
+                    process.channel = None;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    let pid = process.child.id();
+                    error!(pid, %error, "a child said what is no reply, ending it");
+                    process.channel = None;
+                    self.kill(id);
+                    return;
+                }
             }
         }
     }
 
-    /// Waits until the keepers have finished what they hold and their workers are gone. A batch of the outbox that is on its way stays there.
-    pub(crate) fn end(&mut self) {
-        self.service.stopping();
-        self.jobs = None;
-        self.stopping = None;
-        while self.keepers > 0 {
-            select! {
-                recv(self.events) -> event => match event {
-                    Ok(event) => self.take(event),
-                    Err(_) => break,
-                },
-                // Whoever asks for a child now hears, by the closed channel, that there is none.
-                recv(self.spawns) -> _ => {}
+    fn keep(&mut self, batch: OwnedFd) -> Descriptor {
+        self.last_descriptor += 1;
+        let descriptor = Descriptor(self.last_descriptor);
+        self.descriptors.insert(descriptor, batch);
+        descriptor
+    }
+
+    /// Takes the end of a child.
+    fn reap(&mut self, id: ChildId) {
+        self.listen(id);
+        let Some(process) = self.children.get_mut(&id) else { return };
+        let death = match process.child.try_wait() {
+            Ok(None) => return,
+            Ok(Some(status)) => death(status),
+            Err(error) => {
+                warn!(%error, "cannot learn how a child ended");
+                Death::Crashed
             }
-        }
-        info!(waiting = self.queue.len(), "ended");
-    }
-
-    fn begin(&mut self) {
-        let config = &self.shared.config;
-        info!(src_dir = %config.src_dir.display(), workers = config.workers, "watching");
-        if let Some(graphite) = &config.graphite {
-            info!(server = graphite.server, port = graphite.port, confirm = ?graphite.confirm, "sending to graphite");
-        }
-        if let Some(store) = &config.local_store {
-            info!(dir = %store.dir.display(), "keeping lines in local-store");
-        }
-        self.outbound.begin(&mut self.counts);
-        self.clean();
-        self.service.ready();
-        self.service.status("watching");
-    }
-
-    /// Sets the timer for what is to be tried next, unless it runs.
-    fn arm(&mut self) {
-        if self.outbound.timer_was_stale() {
-            self.retry_armed = false;
-        }
-        if !self.retry_armed
-            && let Some(pause) = self.outbound.pause()
-        {
-            self.retry = after(pause);
-            self.retry_armed = true;
-        }
-    }
-
-    fn pause_over(&mut self) {
-        self.retry = never();
-        self.retry_armed = false;
-        self.outbound.pause_over();
-    }
-
-    fn take_in(&mut self, snapshot: String) {
-        let found = std::fs::metadata(self.shared.config.src_dir.join(&snapshot));
-        // A second event of one that is done by now. What cannot be looked at now is there all the same.
-        let gone = match found {
-            Ok(metadata) => !metadata.is_dir(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        if !gone && self.queue.add(snapshot.clone()) {
-            debug!(snapshot, "found");
-        }
+        self.children.remove(&id);
+        self.events.push_back(Event::Ended { child: id, death });
     }
 
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Finished { snapshot, outcome, findings, removed } => {
-                self.finished(&snapshot, outcome, findings, removed);
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start { child, role } => self.start(child, role),
+            Action::Order { child, id, order, descriptor } => {
+                self.order(child, id, order, descriptor);
             }
-            Event::Died { snapshot, loss } => self.died(&snapshot, loss),
-            Event::Beside { dispatcher, fault } => self.beside(&dispatcher, fault),
-            Event::IdleDied { loss } => {
-                self.counts.worker_restarts += 1;
-                self.states.worker_lost(loss, None);
-            }
-            Event::NotStarted { index, reason } => {
-                self.counts.worker_restarts += 1;
-                self.states.worker_not_started(index, &reason);
-            }
-            Event::Started { index } => self.states.worker_started(index),
-            Event::Cleaned { leftovers, unread } => self.cleaned(leftovers, unread),
-            Event::TooSlow { snapshot } => {
-                self.counts.worker_restarts += 1;
-                self.outbound.recheck(&snapshot, &mut self.counts);
-                self.outbound.too_slow(&snapshot, &mut self.counts);
-                self.queue.wait_again(&snapshot);
-            }
-            Event::SenderEnded => {}
-            Event::GivenUp { snapshot } => {
-                self.outbound.no_result(&snapshot);
-                self.queue.wait_again(&snapshot);
-            }
-            Event::Replayed { entry, sent } => {
-                self.outbound.replayed(&entry, sent, &mut self.counts);
-            }
-            Event::OwnSent { sent } => self.outbound.own_sent(sent, &mut self.counts),
-            Event::Ended => self.keepers -= 1,
-        }
-    }
-
-    fn cleaned(&mut self, leftovers: Leftovers, unread: usize) {
-        self.undeleted = leftovers.count;
-        self.is_cleaning_due |= leftovers.count > 0 || unread > 0;
-        match leftovers.example {
-            Some((path, error)) => {
-                let reason = format!("{path:?}: {error}{}", remedy::of(&error));
-                self.states.not_deleted(&reason);
-            }
-            None if unread == 0 => self.states.deleted(),
-            None => {}
-        }
-    }
-
-    fn died(&mut self, snapshot: &str, loss: Loss) {
-        self.counts.worker_restarts += 1;
-        self.states.worker_lost(loss, Some(snapshot));
-        self.outbound.no_result(snapshot);
-        self.outbound.recheck(snapshot, &mut self.counts);
-        match self.queue.died(snapshot, loss.death) {
-            Verdict::Again => debug!(snapshot, "doing the snapshot again"),
-            Verdict::GiveUp => {
-                let reason = "its workers keep dying over it";
-                self.give_up(snapshot, reason, Why::GivenUp { reason: reason.to_owned() });
-            }
-        }
-    }
-
-    fn finished(&mut self, snapshot: &str, outcome: Outcome, findings: Findings, removed: Removed) {
-        self.notes.take(snapshot, findings, (self.clock.monotonic)());
-        let done = matches!(outcome, Outcome::Delivered | Outcome::Stored { .. } | Outcome::Gone);
-        if !matches!(outcome, Outcome::Unreadable { .. }) {
-            self.states.read(snapshot);
-        }
-        match outcome {
-            Outcome::Delivered => {
-                self.states.folded();
-                self.outbound.delivered(snapshot);
-            }
-            Outcome::Stored { entry, refused } => {
-                self.states.folded();
-                self.outbound.stored(snapshot, entry, refused.as_deref(), &mut self.counts);
-            }
-            Outcome::Undelivered { refused, unstored } => {
-                let refused = refused.as_deref();
-                self.outbound.neither(snapshot, refused, &unstored, &mut self.counts);
-                self.queue.wait_again(snapshot);
-            }
-            Outcome::Gone => {
-                self.states.gone(snapshot);
-                self.outbound.no_result(snapshot);
-            }
-            Outcome::Unreadable { reason } => {
-                self.outbound.no_result(snapshot);
-                match self.queue.unreadable(snapshot) {
-                    // What cannot be moved aside either may be whole: it is read again.
-                    Verdict::GiveUp => {
-                        if self.give_up(snapshot, &reason, Why::Unreadable) {
-                            self.states.read(snapshot);
-                        }
-                    }
-                    Verdict::Again => {
-                        self.states.unreadable(snapshot, &reason);
-                        if !self.lingering.add(snapshot, Why::Unreadable) {
-                            self.queue.forget(snapshot);
-                        }
-                    }
+            Action::Hangup(child) => {
+                if let Some(process) = self.children.get_mut(&child) {
+                    process.channel = None;
                 }
             }
-            Outcome::Unusable { reason } => {
-                self.outbound.no_result(snapshot);
-                let why = Why::GivenUp { reason: reason.clone() };
-                self.give_up(snapshot, &reason, why);
+            Action::Kill(child) => self.kill(child),
+            Action::Close(descriptor) => {
+                self.descriptors.remove(&descriptor);
             }
-        }
-        if !done {
-            return;
-        }
-        match removed {
-            Removed::Not { reason } => {
-                self.states.not_removed(snapshot, &reason);
-                self.linger(snapshot, Why::Done);
-                return;
-            }
-            Removed::Hidden { reason } => {
-                self.states.not_deleted(&reason);
-                self.undeleted += 1;
-                self.is_cleaning_due = true;
-            }
-            Removed::Deleted => {}
-        }
-        self.states.removed(snapshot);
-        self.queue.done(snapshot);
-        // A clock that was set back can have given the name anew while we knew the old one.
-        self.take_in(snapshot.to_owned());
-    }
-
-    fn linger(&mut self, snapshot: &str, why: Why) {
-        self.queue.leave(snapshot);
-        if !self.lingering.add(snapshot, why) {
-            self.queue.forget(snapshot);
+            Action::Log(notice) => log(&notice),
+            Action::Ready => self.service.ready(),
+            Action::Status(line) => self.service.status(&line),
+            Action::Stopping => self.service.stopping(),
+            Action::End(result) => self.end = Some(result),
         }
     }
 
-    fn beside(&mut self, dispatcher: &str, fault: Option<String>) {
-        match fault {
-            None => self.states.beside_works(dispatcher),
-            Some(reason) => {
-                self.counts.local_store_failures += 1;
-                self.states.beside_fails(dispatcher, &reason);
-            }
-        }
-    }
-
-    /// Moves a snapshot aside; one that cannot be moved lingers. Whether it was moved.
-    fn give_up(&mut self, snapshot: &str, reason: &str, otherwise: Why) -> bool {
-        self.counts.failed_snapshots += 1;
-        let config = &self.shared.config;
-        let (spool, failed) = (&config.src_dir, &config.failed_dir);
-        match spool::failed::hold(spool, snapshot, failed, reason, config.failed_limit) {
-            Ok(gone) => {
-                self.queue.done(snapshot);
-                self.is_cleaning_due |= gone > 0;
-                self.states.moved_aside(snapshot, reason, &failed.display().to_string(), gone);
-                true
+    fn start(&mut self, id: ChildId, role: Role) {
+        let event = match self.spawn(role) {
+            Ok(process) => {
+                let pid = process.child.id();
+                self.children.insert(id, process);
+                Event::Started { child: id, pid }
             }
             Err(error) => {
-                self.states.not_moved(snapshot, reason, &error.to_string());
-                self.linger(snapshot, otherwise);
-                false
+                let reason = format!("{error}{}", remedy::of(&error));
+                Event::Unstarted { child: id, reason }
             }
-        }
-    }
-
-    /// What is done each liveness-check-interval: what could not be removed is tried again, and the
-    /// service manager and Graphite hear how things stand.
-    fn look(&mut self) {
-        let looked = self.lingering.look(&self.shared.config, &mut self.queue);
-        for snapshot in &looked.removed {
-            self.states.removed(snapshot);
-        }
-        self.is_cleaning_due |= looked.hidden;
-        self.clean();
-        let now = self.clock.epoch_seconds();
-        let src_dir = &self.shared.config.src_dir;
-        let contents = spool::reader::list(src_dir).unwrap_or_default();
-        let oldest = contents.snapshots.first().map(|listed| listed.name.as_str());
-        let gauges = Gauges {
-            spool_size: contents.snapshots.len() as u64 + contents.more,
-            snapshot_age_seconds: telemetry::age_seconds(now, oldest),
-            undeleted_snapshots: self.undeleted,
-            ..self.outbound.gauges()
         };
-        self.service.status(&format!(
-            "{} snapshots wait, {} metrics in the outbox, the receiver is {}",
-            gauges.spool_size,
-            gauges.outbox_metrics,
-            if gauges.receiver_up { "up" } else { "down" }
-        ));
-        let timestamp = Timestamp::of_seconds(now);
-        let id = SnapshotId { origin: self.shared.host.clone(), timestamp, serial: 0 };
-        let table = telemetry::table(self.counts, gauges);
-        let mut lines = Vec::new();
-        graphite::encode(&[table], &self.paths, &id, &mut lines);
-        self.outbound.send_own(now.to_string(), lines);
+        self.events.push_back(event);
     }
 
-    /// Asks for a round of deleting, unless one is on its way.
-    fn clean(&mut self) {
-        if self.is_cleaning_due && self.housekeeping.try_send(()).is_ok() {
-            self.is_cleaning_due = false;
-        }
-    }
-
-    fn spawn(&self) -> io::Result<Child> {
+    fn spawn(&self, role: Role) -> io::Result<Process> {
+        let (channel, theirs) = Channel::pair()?;
         let mut arguments = self.arguments.iter();
-        let mut command = Command::new(keeper::executable());
+        let mut command = Command::new(executable());
         if let Some(name) = arguments.next() {
             command.arg0(name);
         }
         command
             .args(arguments)
-            .env(worker::ROLE_VARIABLE, std::process::id().to_string())
-            // Workers are the parallelism; polars reads this once, at its first use.
-            .env("POLARS_MAX_THREADS", "1")
-            // glibc (mallopt(3)): what a snapshot needed the next one needs too. Giving it back in between and taking it page by
-            // page again was a twentieth of a large snapshot's time. Where glibc is not, nobody reads them.
-            .env("MALLOC_MMAP_THRESHOLD_", KEPT_MMAP_BYTES)
-            .env("MALLOC_TRIM_THRESHOLD_", KEPT_BYTES)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
+            .env(ROLE_VARIABLE, std::process::id().to_string())
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null());
+        if matches!(role, Role::Fold(_)) {
+            // Fold children are the parallelism; polars reads this once, at its first use.
+            command
+                .env("POLARS_MAX_THREADS", "1")
+                .env("MALLOC_MMAP_THRESHOLD_", KEPT_MMAP_BYTES)
+                .env("MALLOC_TRIM_THRESHOLD_", KEPT_BYTES);
+        }
+        let child = command.spawn()?;
+        let mut process = match exit_of(&child) {
+            Ok(exit) => Process { child, channel: None, exit },
+            Err(error) => {
+                end(child);
+                return Err(error);
+            }
+        };
+        let begin = Begin { role, config: self.config.clone(), host: self.host.clone() };
+        if let Err(error) = channel.send(&begin, None, SendFlags::DONTWAIT) {
+            end(process.child);
+            return Err(error);
+        }
+        process.channel = Some(channel);
+        Ok(process)
+    }
+
+    fn order(&mut self, id: ChildId, order_id: OrderId, order: Order, batch: Option<Descriptor>) {
+        let Some(process) = self.children.get(&id) else { return };
+        let Some(channel) = &process.channel else { return };
+        let batch = batch.and_then(|batch| self.descriptors.get(&batch)).map(AsFd::as_fd);
+        let message = OrderMessage { id: order_id, order };
+        if let Err(error) = channel.send(&message, batch, SendFlags::DONTWAIT) {
+            // It has ended, or does not read: the core hears of its end.
+            debug!(pid = process.child.id(), %error, "a child takes no order, ending it");
+            self.kill(id);
+        }
+    }
+
+    fn kill(&mut self, id: ChildId) {
+        if let Some(process) = self.children.get_mut(&id)
+            && let Err(error) = process.child.kill()
+        {
+            // It has ended by itself.
+            debug!(pid = process.child.id(), %error, "a child cannot be killed");
+        }
     }
 }
 
-/// Starts one of the parent's threads, which ends by itself.
-pub(crate) fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map(|_| ()).map_err(|source| Error::Thread { name: name.to_owned(), source })
+/// Ends a child that could not be set up. It has not begun anything, so it ends at once.
+fn end(mut child: Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
-impl From<outbox::Error> for Error {
-    fn from(error: outbox::Error) -> Self {
-        Self::Outbox(error)
+/// A descriptor that becomes readable when the child ends.
+fn exit_of(child: &Child) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("the child has no process number"))?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// The file that this process runs, also after an upgrade has replaced it.
+fn executable() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
+fn death(status: ExitStatus) -> Death {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Death::Asked,
+        (_, Some(9)) => Death::Killed,
+        _ => Death::Crashed,
+    }
+}
+
+fn now(clock: Clock) -> Now {
+    Now { monotonic: (clock.monotonic)(), epoch_seconds: clock.epoch_seconds() }
+}
+
+fn log(notice: &Notice) {
+    match notice.level {
+        Level::Debug => debug!("{notice}"),
+        Level::Info => info!("{notice}"),
+        Level::Warning => warn!("{notice}"),
+        Level::Error => error!("{notice}"),
     }
 }

@@ -19,7 +19,7 @@ pub struct Lock {
 
 /// Why there is no lock.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// The directory cannot be opened or locked.
     System(io::Error),
     /// Somebody has it.
@@ -30,7 +30,12 @@ pub(crate) enum Refused {
 }
 
 impl Lock {
-    pub(crate) fn take(directory: &Path) -> Result<Self, Refused> {
+    /// Takes the lock of a directory.
+    ///
+    /// # Errors
+    ///
+    /// Somebody has it, or the directory cannot be opened or locked.
+    pub fn take(directory: &Path) -> Result<Self, Refused> {
         let directory = file::open_directory(directory).map_err(Refused::System)?;
         match directory.try_lock() {
             Ok(()) => Ok(Self { directory }),

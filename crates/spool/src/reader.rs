@@ -14,6 +14,7 @@ use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use daemon::remedy;
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 use thiserror::Error;
 
 use crate::lock::Refused;
@@ -190,6 +191,24 @@ pub fn answers(snapshot: &Path) -> Result<Vec<Answers>, Error> {
         *if info.is_some() { &mut answers.info } else { &mut answers.stat } = Some(entry.path());
     }
     Ok(found.into_values().collect())
+}
+
+/// Tells a snapshot from a later one of the same name: a number that a directory made anew does
+/// not have. A rename keeps it.
+///
+/// # Errors
+///
+/// There is no directory of that name, or it cannot be looked at.
+pub fn identity(snapshot: &Path) -> io::Result<u64> {
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+    let status = statx(CWD, snapshot, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+    if !FileType::from_raw_mode(status.stx_mode.into()).is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    // Inode numbers are used again, moments are not. A file system without them gives 0.
+    let born = status.stx_btime;
+    let moment = born.tv_sec.cast_unsigned().rotate_left(30) ^ u64::from(born.tv_nsec);
+    Ok(status.stx_ino.rotate_left(32) ^ moment)
 }
 
 /// Takes a snapshot away for good. One that is gone already is no fault.

@@ -216,6 +216,18 @@ impl Watch {
         None
     }
 
+    /// The next snapshots' names, at most `most`; blocks until there is one. `None` once the watch
+    /// is stopped.
+    pub fn next_names(&mut self, most: usize) -> Option<Vec<String>> {
+        let mut names = vec![self.next()?];
+        while names.len() < most
+            && let Some(name) = self.ready.pop_front()
+        {
+            names.push(name);
+        }
+        Some(names)
+    }
+
     /// How long nothing may happen before we look by ourselves.
     fn patience(&self) -> Duration {
         let now = (self.monotonic)();

@@ -20,6 +20,8 @@ pub struct ReceiverSettings {
     pub name: String,
     /// What its own statistics begin with.
     pub prefix: String,
+    /// The name that its count of failures had in version 0.1.0.
+    pub failures_name: Option<String>,
     /// When it is tried again.
     pub circuit: CircuitSettings,
     /// Bytes that its outbox may take.
@@ -30,6 +32,8 @@ pub struct ReceiverSettings {
     pub replay_rate: u64,
     /// Whether a batch that is held for it must outlive a power cut.
     pub sync: bool,
+    /// Whether it gets figures about the program itself.
+    pub takes_figures: bool,
     /// How long one batch may be in flight.
     pub send_limit: Duration,
     /// How long a batch in flight is waited for when the program ends.

@@ -35,7 +35,7 @@ impl Core {
     fn report(&mut self) {
         let figures = self.figures();
         let timestamp = Timestamp::of_seconds(self.now.epoch_seconds);
-        for receiver in &mut self.receivers {
+        for receiver in self.receivers.iter_mut().filter(|r| r.settings.takes_figures) {
             receiver.own = Some((timestamp.clone(), figures.clone()));
         }
         let points: u64 = self.receivers.iter().map(super::Receiver::points).sum();
@@ -78,6 +78,9 @@ impl Core {
             ];
             let prefix = &receiver.settings.prefix;
             figures.extend(of_receiver.map(|(name, value)| (format!("{prefix}{name}"), value)));
+            if let Some(name) = &receiver.settings.failures_name {
+                figures.push((name.clone(), receiver.failures));
+            }
         }
         figures
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use model::Timestamp;
 
 use super::children::Work;
+use super::notice::Notice;
 use super::types::{Action, Order, OrderId, Reply, Role};
 use super::{Core, DISK_LIMIT};
 
@@ -82,6 +83,9 @@ impl Spool {
 impl Core {
     pub(super) fn spool_is_ready(&mut self) {
         if !std::mem::replace(&mut self.spool.was_ready, true) {
+            let (src_dir, workers) = (self.settings.src_dir.clone(), self.settings.workers);
+            let notice = Notice::info("watching").field("src_dir", src_dir);
+            self.log(notice.field("workers", workers));
             self.act(Action::Ready);
             self.act(Action::Status("watching".to_owned()));
         }

@@ -903,6 +903,7 @@ fn settings(plan: &Plan, seed: u64) -> Settings {
     let receiver = |index| ReceiverSettings {
         name: folder(index),
         prefix: String::new(),
+        failures_name: None,
         circuit: CircuitSettings {
             retries: Retries::Times(3),
             interval: Duration::from_millis(1800),
@@ -913,6 +914,7 @@ fn settings(plan: &Plan, seed: u64) -> Settings {
         outbox_points: None,
         replay_rate: 1000,
         sync: true,
+        takes_figures: true,
         send_limit: Duration::from_secs(60),
         end_grace: Duration::from_secs(2),
     };
@@ -921,8 +923,8 @@ fn settings(plan: &Plan, seed: u64) -> Settings {
         fold_limit: Duration::from_secs(300),
         look_interval: Duration::from_secs(10),
         receivers: (0..plan.receivers).map(receiver).collect(),
+        src_dir: "incoming".to_owned(),
         failed_dir: "failed".to_owned(),
-        outbox_dir: "outbox".to_owned(),
         seed,
     }
 }

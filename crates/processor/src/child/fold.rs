@@ -1,0 +1,267 @@
+//! The fold child: a snapshot becomes a batch in a sealed memfd.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use config::PartialInput;
+use daemon::Clock;
+use fold::{Damage, Input, Oddity, Tables};
+use model::{Batch, SnapshotId, Timestamp, form};
+use receivers::graphite::{Warning, count_lines};
+use spool::cycle::Cycle;
+
+use super::{Error, Work};
+use crate::core::{Cause, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Reply};
+use crate::memfd;
+use crate::statistics::{self, Parts, Stopwatch};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct FoldChild {
+    tables: Tables,
+    src_dir: PathBuf,
+    /// The origin of snapshots that do not say theirs.
+    host: String,
+    partial_input: PartialInput,
+    clock: Clock,
+}
+
+/// Why there is no batch.
+#[derive(Debug, PartialEq, Eq)]
+struct Unfolded {
+    cause: Cause,
+    reason: String,
+}
+
+impl Unfolded {
+    fn missing() -> Self {
+        Self { cause: Cause::Missing, reason: "somebody took it away".to_owned() }
+    }
+
+    const fn unreadable(reason: String) -> Self {
+        Self { cause: Cause::Unreadable, reason }
+    }
+
+    const fn unusable(reason: String) -> Self {
+        Self { cause: Cause::Unusable, reason }
+    }
+}
+
+impl Work for FoldChild {
+    fn work(
+        &mut self,
+        order: Order,
+        _batch: Option<OwnedFd>,
+    ) -> Result<(Reply, Option<OwnedFd>), Error> {
+        let Order::Fold { snapshot } = order else {
+            return Err(Error::WrongOrder(format!("{order:?}")));
+        };
+        Ok(match self.fold(&snapshot) {
+            Ok((reply, batch)) => (reply, Some(batch)),
+            Err(Unfolded { cause, reason }) => (Reply::Unfolded { cause, reason }, None),
+        })
+    }
+}
+
+impl FoldChild {
+    pub(super) fn new(config: &config::Process, host: &str, clock: Clock) -> Self {
+        Self {
+            tables: Tables::new(config.tables.clone()),
+            src_dir: config.src_dir.clone(),
+            host: host.to_owned(),
+            partial_input: config.partial_input,
+            clock,
+        }
+    }
+
+    fn fold(&mut self, snapshot: &Timestamp) -> Result<(Reply, OwnedFd), Unfolded> {
+        let mut stopwatch = Stopwatch::start(self.clock);
+        let path = self.src_dir.join(snapshot.as_str());
+        let identity =
+            spool::reader::identity(&path).map_err(|error| of_directory(&path, &error))?;
+        let inputs = inputs(&path)?;
+        let mut list = Vec::new();
+        let cycle = cycle(&path, &mut list);
+        let daemon = self.tables.daemon(&inputs).map_err(unfolded)?;
+        stopwatch.lap(statistics::DAEMON);
+        let mut proxies = self.tables.read(&inputs, &daemon.doubles).map_err(unfolded)?;
+        stopwatch.lap(statistics::READ);
+        list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
+        list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
+        let damaged = daemon.damages.len() + proxies.damages.len();
+        self.check(&path, &inputs, daemon.usable + proxies.usable, damaged, &list)?;
+
+        let id = SnapshotId { origin: self.host.clone(), timestamp: snapshot.clone(), serial: 0 };
+        let mut batch = Batch { id: id.clone(), tables: daemon.tables };
+        batch.tables.push(self.tables.frontends(&mut proxies).map_err(unfolded)?);
+        stopwatch.lap(statistics::FRONTENDS);
+        batch.tables.push(self.tables.backends(&mut proxies).map_err(unfolded)?);
+        stopwatch.lap(statistics::BACKENDS);
+        batch.tables.extend(self.tables.servers(&mut proxies).map_err(unfolded)?);
+        stopwatch.lap(statistics::SERVERS);
+        let (lines, warnings) = count_lines(&batch.tables);
+        list.extend(warnings.into_iter().map(of_warning));
+        let parts = Parts {
+            info: inputs.iter().any(|input| input.info.is_some()),
+            stat: inputs.iter().any(|input| input.stat.is_some()),
+        };
+        let (cycle, missing) = (cycle.as_ref(), daemon.missing);
+        let own = statistics::table(&lines, &stopwatch, parts, damaged, cycle, missing);
+        batch.tables.push(own);
+        let more = list.len().saturating_sub(FINDINGS_MAX);
+        list.truncate(FINDINGS_MAX);
+        let (file, points, bytes) = written(&batch).map_err(|error| {
+            let remedy = daemon::remedy::of(&error);
+            Unfolded::unreadable(format!("no memory for its batch: {error}{remedy}"))
+        })?;
+        let findings = Findings { list, more };
+        Ok((Reply::Folded { id, identity, points, bytes, findings }, file))
+    }
+
+    /// Whether what was read may become a batch.
+    fn check(
+        &self,
+        path: &Path,
+        inputs: &[Input],
+        usable: usize,
+        damaged: usize,
+        findings: &[Finding],
+    ) -> Result<(), Unfolded> {
+        // What was taken away while we read it is no damage, and what is left of it would give
+        // lower sums.
+        if (damaged > 0 || usable == 0) && self::inputs(path)? != inputs {
+            return Err(Unfolded::missing());
+        }
+        let first = || {
+            let mut damages = findings.iter().filter(|found| found.kind == FindingKind::Damage);
+            let first = damages.next();
+            first.map(|first| format!("{:?}: {}", first.subject, first.text)).unwrap_or_default()
+        };
+        if usable == 0 {
+            return Err(Unfolded::unusable(format!("nothing of it can be used: {}", first())));
+        }
+        if damaged > 0 && self.partial_input == PartialInput::Refuse {
+            let first = first();
+            let reason = format!("{damaged} files are damaged (partial-input = refuse): {first}");
+            return Err(Unfolded::unusable(reason));
+        }
+        Ok(())
+    }
+}
+
+fn written(batch: &Batch) -> io::Result<(OwnedFd, u64, u64)> {
+    let mut points = 0;
+    let file = memfd::sealed("batch", |file| {
+        points = form::write(batch, file)?.points;
+        Ok(())
+    })?;
+    let bytes = rustix::fs::fstat(&file)?.st_size;
+    Ok((file, points, u64::try_from(bytes).unwrap_or_default()))
+}
+
+/// What pull tells of its cycle, and what is odd about it.
+fn cycle(path: &Path, findings: &mut Vec<Finding>) -> Option<Cycle> {
+    let mut odd = |state: &str, text| {
+        findings.push(Finding {
+            kind: FindingKind::Oddity,
+            subject: spool::cycle::FILE_NAME.to_owned(),
+            state: state.to_owned(),
+            text,
+        });
+    };
+    match spool::cycle::read(path) {
+        Ok(cycle) => {
+            if let Some(Cycle { missing, endpoints, .. }) = cycle
+                && missing > 0
+            {
+                let text =
+                    format!("{missing} of {endpoints} endpoints are missing (allow-partial)");
+                odd("missing endpoints", text);
+            }
+            cycle
+        }
+        Err(error) => {
+            odd("unreadable", format!("what pull tells of its cycle cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+fn unfolded(error: fold::Error) -> Unfolded {
+    let reason = error.to_string();
+    match error {
+        fold::Error::Unreadable { .. } => Unfolded::unreadable(reason),
+        fold::Error::Fold { .. } => Unfolded::unusable(reason),
+    }
+}
+
+fn of_damage(damage: &Damage) -> Finding {
+    Finding {
+        kind: FindingKind::Damage,
+        subject: damage.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        state: damage.state.to_owned(),
+        text: damage.reason.clone(),
+    }
+}
+
+fn of_oddity(oddity: Oddity) -> Finding {
+    Finding {
+        kind: FindingKind::Oddity,
+        subject: oddity.subject,
+        state: oddity.state.to_owned(),
+        text: oddity.text,
+    }
+}
+
+fn of_warning(warning: Warning) -> Finding {
+    let Warning { subject, state, text } = warning;
+    Finding { kind: FindingKind::Name, subject, state: state.to_owned(), text }
+}
+
+/// Why a directory cannot be read: only what is surely not there is missing.
+fn of_directory(path: &Path, error: &io::Error) -> Unfolded {
+    if matches!(path.try_exists(), Ok(false)) {
+        return Unfolded::missing();
+    }
+    let remedy = daemon::remedy::of(error);
+    Unfolded::unreadable(format!("cannot read {path:?}: {error}{remedy}"))
+}
+
+/// What is in a snapshot. What cannot be read may be readable later; only what it holds can make
+/// it unusable.
+fn inputs(path: &Path) -> Result<Vec<Input>, Unfolded> {
+    let answers = match spool::reader::answers(path) {
+        Err(_) if matches!(path.try_exists(), Ok(false)) => return Err(Unfolded::missing()),
+        Err(error @ spool::reader::Error::TooMany { .. }) => {
+            return Err(Unfolded::unusable(error.to_string()));
+        }
+        answers => answers.map_err(|error| Unfolded::unreadable(error.to_string()))?,
+    };
+    if answers.is_empty() {
+        return Err(Unfolded::unusable("it holds no file named *_info or *_stat".to_owned()));
+    }
+    let input = |answers: spool::reader::Answers| Input {
+        endpoint: answers.endpoint,
+        info: answers.info,
+        stat: answers.stat,
+    };
+    Ok(answers.into_iter().map(input).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_surely_not_there_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = inputs(&folder.path().join("1700000000"));
+        assert_eq!(missing, Err(Unfolded::missing()));
+        // The system cannot say whether there is such a name.
+        let unknown = inputs(&folder.path().join("1".repeat(300))).unwrap_err();
+        assert_eq!(unknown.cause, Cause::Unreadable, "{unknown:?}");
+        let empty = inputs(folder.path()).unwrap_err();
+        assert_eq!(empty.cause, Cause::Unusable, "{empty:?}");
+    }
+}

@@ -1,0 +1,98 @@
+//! The outbox child: it holds batches on the disk of `outbox-dir`, and reads them again.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use daemon::remedy;
+use spool::lock::{Lock, Refused};
+
+use super::{Error, Parent, Work};
+use crate::core::{Order, Reply};
+use crate::outbox::{Folder, Outbox};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct OutboxChild {
+    outbox: Outbox,
+    /// Nobody else removes what the index knows.
+    _lock: Lock,
+}
+
+/// Files that one message lists.
+const LISTED_MAX: usize = 200;
+
+impl OutboxChild {
+    /// Tells the parent what the outbox holds.
+    ///
+    /// # Errors
+    ///
+    /// The channel breaks; or, inside, why the outbox cannot be used.
+    pub(super) fn open(
+        config: &config::Process,
+        parent: &Parent,
+    ) -> Result<Result<Self, String>, Error> {
+        let path = &config.outbox_dir;
+        let unusable = |source: io::Error| {
+            let remedy = remedy::of(&source);
+            format!("cannot use the outbox {}: {source}{remedy}", path.display())
+        };
+        let outbox = match Outbox::open(path) {
+            Ok(outbox) => outbox,
+            Err(error) => return Ok(Err(unusable(error))),
+        };
+        let lock = match Lock::take(path) {
+            Ok(lock) => lock,
+            Err(Refused::Held { by }) => {
+                let by = by.map(|by| format!(" ({by})")).unwrap_or_default();
+                return Ok(Err(format!(
+                    "another haproxystats-process{by} uses the outbox {}; stop it first, or give \
+                     this one another outbox-dir",
+                    path.display()
+                )));
+            }
+            Err(Refused::System(error)) => return Ok(Err(unusable(error))),
+        };
+        let folders = match outbox.list() {
+            Ok(folders) => folders,
+            Err(error) => return Ok(Err(unusable(error))),
+        };
+        for Folder { name, entries } in folders {
+            for part in entries.chunks(LISTED_MAX) {
+                let (folder, entries) = (name.clone(), part.to_vec());
+                parent.say(None, Reply::Listed { folder, entries }, None)?;
+            }
+        }
+        Ok(Ok(Self { outbox, _lock: lock }))
+    }
+}
+
+impl Work for OutboxChild {
+    fn work(
+        &mut self,
+        order: Order,
+        batch: Option<OwnedFd>,
+    ) -> Result<(Reply, Option<OwnedFd>), Error> {
+        let outbox = &self.outbox;
+        let reason = |error: io::Error| format!("{error}{}", remedy::of(&error));
+        let reply = match (order, batch) {
+            (Order::Hold { entry, folders, sync }, Some(batch)) => {
+                match outbox.hold(batch.as_fd(), &entry, &folders, sync) {
+                    Ok(size_bytes) => Reply::Held { size_bytes },
+                    Err(error) => Reply::Unheld { reason: reason(error) },
+                }
+            }
+            (Order::Load { folder, entry }, _) => match outbox.load(&folder, &entry) {
+                Ok(batch) => return Ok((Reply::Loaded, Some(batch))),
+                Err((cause, reason)) => Reply::Unloaded { cause, reason },
+            },
+            (Order::Drop { folder, entries }, _) => {
+                Reply::Dropped { failure: outbox.drop(&folder, &entries).err().map(reason) }
+            }
+            (Order::Quarantine { folder, entry }, _) => {
+                Reply::Dropped { failure: outbox.quarantine(&folder, &entry).err().map(reason) }
+            }
+            (order, _) => return Err(Error::WrongOrder(format!("{order:?}"))),
+        };
+        Ok((reply, None))
+    }
+}

@@ -1,0 +1,326 @@
+//! The outbox on the disk: a folder for each receiver, in it a file for each batch that the
+//! receiver is owed.
+//!
+//! One batch is written once and linked into the folder of each receiver. Contract:
+//!
+//! - A name in a folder is a whole batch: it is linked (or, where links are refused, renamed) only
+//!   after its content is synced, and never takes the place of another.
+//! - A hold that was answered outlives a power cut if it was asked to; one that failed leaves
+//!   nothing. A crash can leave a batch in some of its folders, and a hidden `.part`, which the
+//!   next start removes.
+//! - Only the core decides what is removed, and by name: nothing here looks at what a batch holds.
+//!
+//! Version 0.1.0 kept lines of its one Graphite in the directory itself. The start moves them into
+//! the folder `graphite`.
+
+pub(crate) mod old;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use daemon::file::{self, Fault, Limit, Links};
+use model::form;
+use rustix::io::Errno;
+
+use crate::core::{Cause, Listed};
+use crate::entry::EntryName;
+use crate::memfd;
+
+/// How the name of a file ends that is being written.
+const PART_SUFFIX: &str = ".part";
+/// How the name of a batch ends that was set aside.
+const DAMAGED_SUFFIX: &str = ".damaged";
+/// Batches that are kept aside in a folder, to be looked at.
+pub const DAMAGED_MAX: usize = 10;
+/// Bytes of a batch; a fold of the largest snapshot has some millions.
+const BATCH_MAX_BYTES: u64 = 1 << 30;
+/// Bytes of a block, as the system counts them (stat(2)).
+const BLOCK_BYTES: u64 = 512;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Outbox {
+    directory: PathBuf,
+}
+
+/// What a folder holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// The receiver's name.
+    pub name: String,
+    /// Its batches.
+    pub entries: Vec<Listed>,
+}
+
+impl Outbox {
+    /// Makes the directory where it is missing, removes what was not finished, and moves what
+    /// version 0.1.0 left.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made or read.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        make_directory(directory)?;
+        let outbox = Self { directory: directory.to_owned() };
+        outbox.remove_parts(directory)?;
+        for name in outbox.folders()? {
+            outbox.remove_parts(&directory.join(name))?;
+        }
+        old::migrate(directory)?;
+        Ok(outbox)
+    }
+
+    /// All batches, by folder.
+    ///
+    /// # Errors
+    ///
+    /// A directory cannot be read.
+    pub fn list(&self) -> io::Result<Vec<Folder>> {
+        let mut folders = Vec::new();
+        for name in self.folders()? {
+            let mut entries = Vec::new();
+            for item in fs::read_dir(self.directory.join(&name))? {
+                let item = item?;
+                let file_name = item.file_name();
+                let entry = file_name.to_str().and_then(|name| name.parse::<EntryName>().ok());
+                let Some(entry) = entry else { continue };
+                let metadata = item.metadata()?;
+                if metadata.is_file() {
+                    let size_bytes = metadata.blocks() * BLOCK_BYTES;
+                    entries.push(Listed { entry, size_bytes });
+                }
+            }
+            if !entries.is_empty() {
+                folders.push(Folder { name, entries });
+            }
+        }
+        Ok(folders)
+    }
+
+    fn folders(&self) -> io::Result<Vec<String>> {
+        let mut folders = Vec::new();
+        for item in fs::read_dir(&self.directory)? {
+            let item = item?;
+            let is_directory = item.file_type().is_ok_and(|kind| kind.is_dir());
+            if let (true, Ok(name)) = (is_directory, item.file_name().into_string())
+                && !name.starts_with('.')
+            {
+                folders.push(name);
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
+    fn remove_parts(&self, directory: &Path) -> io::Result<()> {
+        for item in fs::read_dir(directory)? {
+            let name = item?.file_name();
+            let is_part = name.to_str().is_some_and(|name| {
+                let inner = name.strip_prefix('.').and_then(|n| n.strip_suffix(PART_SUFFIX));
+                inner.is_some_and(|inner| inner.parse::<EntryName>().is_ok())
+            });
+            if is_part {
+                fs::remove_file(directory.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a batch and links it into folders. Returns the bytes that it takes, in blocks.
+    ///
+    /// # Errors
+    ///
+    /// It is in no folder: what had been done is undone.
+    pub fn hold(
+        &self,
+        batch: BorrowedFd<'_>,
+        entry: &EntryName,
+        folders: &[String],
+        sync: bool,
+    ) -> io::Result<u64> {
+        let part = Part(self.directory.join(format!(".{entry}{PART_SUFFIX}")));
+        let mut file = file::create(&part.0)?;
+        copy(batch, &mut file)?;
+        if sync {
+            file.sync_all()?;
+        }
+        let mut undo = Undo { paths: Vec::new() };
+        for folder in folders {
+            let folder = self.directory.join(folder);
+            make_directory(&folder)?;
+            let path = folder.join(entry.to_string());
+            match fs::hard_link(&part.0, &path) {
+                Ok(()) => {}
+                Err(error) if refuses_links(&error) => {
+                    copy_into(&part.0, &folder, entry, sync)?;
+                }
+                Err(error) => return Err(error),
+            }
+            undo.paths.push(path);
+            if sync {
+                file::open_directory(&folder)?.sync_all()?;
+            }
+        }
+        undo.paths.clear();
+        Ok(file.metadata()?.blocks() * BLOCK_BYTES)
+    }
+
+    /// Reads a batch into memory.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, cannot be read now, or is no file that a batch can be.
+    pub fn load(&self, folder: &str, entry: &EntryName) -> Result<OwnedFd, (Cause, String)> {
+        let path = self.directory.join(folder).join(entry.to_string());
+        let limit = Limit { bytes: BATCH_MAX_BYTES, name: "the bound for batches" };
+        let is_missing = || {
+            let metadata = path.symlink_metadata();
+            metadata.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let mut file = match file::open(&path, limit, Links::Refused) {
+            Ok(file) => file,
+            Err(_) if is_missing() => {
+                return Err((Cause::Missing, format!("{path:?} is missing")));
+            }
+            Err(Fault::Damage(why)) => return Err((Cause::Unusable, format!("{path:?} {why}"))),
+            Err(fault @ Fault::Passing(_)) => {
+                return Err((Cause::Unreadable, format!("{path:?} {fault}")));
+            }
+        };
+        let read = memfd::sealed("held", |to| io::copy(&mut file, to).map(|_| ()));
+        let read = read.map_err(|error| {
+            let cause = if file::is_passing(&error) { Cause::Unreadable } else { Cause::Unusable };
+            (cause, format!("{path:?} cannot be read: {error}"))
+        })?;
+        verify(&read).map_err(|why| (Cause::Unusable, format!("{path:?}: {why}")))?;
+        Ok(read)
+    }
+
+    /// Removes batches; those that are gone already are no fault.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be removed; the others are.
+    pub fn drop(&self, folder: &str, entries: &[EntryName]) -> io::Result<()> {
+        let mut failed = Ok(());
+        for entry in entries {
+            match fs::remove_file(self.directory.join(folder).join(entry.to_string())) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => failed = Err(error),
+                _ => {}
+            }
+        }
+        failed
+    }
+
+    /// Sets a batch aside under a hidden name. The oldest of those go beyond [`DAMAGED_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// It cannot be renamed.
+    pub fn quarantine(&self, folder: &str, entry: &EntryName) -> io::Result<()> {
+        let folder = self.directory.join(folder);
+        let aside = folder.join(format!(".{entry}{DAMAGED_SUFFIX}"));
+        match fs::rename(folder.join(entry.to_string()), aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut aside: Vec<EntryName> = Vec::new();
+        for item in fs::read_dir(&folder)? {
+            let name = item?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_prefix('.'));
+            let name = name.and_then(|name| name.strip_suffix(DAMAGED_SUFFIX));
+            aside.extend(name.and_then(|name| name.parse().ok()));
+        }
+        aside.sort();
+        let surplus = aside.len().saturating_sub(DAMAGED_MAX);
+        for entry in aside.into_iter().take(surplus) {
+            fs::remove_file(folder.join(format!(".{entry}{DAMAGED_SUFFIX}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a batch to its end, so that damage is found before its first line is sent. What version
+/// 0.1.0 left is verified by the send child, which decompresses it.
+fn verify(batch: &OwnedFd) -> Result<(), String> {
+    let file = File::from(batch.try_clone().map_err(|error| error.to_string())?);
+    if old::is_compressed(&file) {
+        return Ok(());
+    }
+    let verified = form::Reader::new(form::FileView::new(&file)).and_then(|mut reader| {
+        while reader.advance()? {}
+        Ok(())
+    });
+    verified.map_err(|error| error.to_string())
+}
+
+/// A hidden file that goes when this is dropped: what it was linked to stays.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It may not have been made at all.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Links that go when this is dropped, unless the hold has succeeded.
+struct Undo {
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Whether this error says that the file system has no links, or none to there.
+fn refuses_links(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let refusals = [Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK];
+    errno.is_some_and(|errno| refusals.contains(&errno))
+}
+
+fn copy_into(from: &Path, folder: &Path, entry: &EntryName, sync: bool) -> io::Result<()> {
+    let part = Part(folder.join(format!(".{entry}{PART_SUFFIX}")));
+    let mut file = file::create(&part.0)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    if sync {
+        file.sync_all()?;
+    }
+    let to = folder.join(entry.to_string());
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    rustix::fs::renameat_with(rustix::fs::CWD, &part.0, rustix::fs::CWD, to, flags)?;
+    Ok(())
+}
+
+/// Copies a memfd from its beginning, whoever else reads it.
+fn copy(batch: BorrowedFd<'_>, to: &mut File) -> io::Result<()> {
+    let mut view = memfd::view(batch.try_clone_to_owned()?)?;
+    io::copy(&mut view, to)?;
+    Ok(())
+}
+
+/// Makes a directory and those above it, each on the disk: else a power cut could take it away
+/// with all the batches that were synced in it.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = match directory.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    make_directory(above)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        made => made?,
+    }
+    file::open_directory(above)?.sync_all()
+}

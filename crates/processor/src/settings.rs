@@ -1,0 +1,59 @@
+//! What the core runs on, from the configuration.
+
+use config::{Confirm, ReceiverKind};
+
+use crate::core::{CircuitSettings, ReceiverSettings, Settings};
+
+/// The settings of the core.
+pub(crate) fn of_core(config: &config::Process) -> Settings {
+    let receivers = config.receivers.iter().map(|receiver| of_receiver(config, receiver));
+    Settings {
+        workers: config.workers,
+        fold_limit: config.job_timeout,
+        look_interval: config.liveness_check_interval,
+        receivers: receivers.collect(),
+        src_dir: config.src_dir.display().to_string(),
+        failed_dir: config.failed_dir.display().to_string(),
+        seed: fastrand::u64(..),
+    }
+}
+
+fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> ReceiverSettings {
+    let config::Circuit { retries, interval, backoff, delay } = receiver.circuit;
+    let (takes_figures, limits, end_grace) = match &receiver.kind {
+        ReceiverKind::Graphite(graphite) => {
+            let until_written = graphite.connect_timeout + graphite.write_timeout;
+            let confirms = graphite.confirm != Confirm::None;
+            let confirm = if confirms { graphite.confirm_timeout } else { Default::default() };
+            (true, until_written + confirm, until_written)
+        }
+        ReceiverKind::LocalStore(_) => Default::default(),
+    };
+    ReceiverSettings {
+        name: receiver.name.to_string(),
+        prefix: prefix(&receiver.name),
+        failures_name: failures_name(&receiver.name),
+        circuit: CircuitSettings { retries, interval, backoff, delay },
+        outbox_bytes: receiver.outbox.size_bytes,
+        outbox_points: receiver.outbox.metrics,
+        replay_rate: receiver.outbox.replay_rate,
+        sync: receiver.outbox.sync,
+        takes_figures,
+        send_limit: config.job_timeout + limits,
+        end_grace,
+    }
+}
+
+/// What the statistics of a receiver begin with: the unnamed Graphite's have the plain names that
+/// dashboards know.
+fn prefix(name: &model::ReceiverName) -> String {
+    match name.to_string().as_str() {
+        "graphite" => String::new(),
+        name => format!("{}.", name.replace(':', "_")),
+    }
+}
+
+fn failures_name(name: &model::ReceiverName) -> Option<String> {
+    let is_local_store = name.to_string() == "local-store";
+    is_local_store.then(|| "LocalStoreFailures".to_owned())
+}

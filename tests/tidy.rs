@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("fold", &["config", "model", "daemon"]),
     ("receivers", &["config", "model", "daemon"]),
-    ("puller", &["config", "spool", "daemon"]),
+    ("sources", &["model", "daemon"]),
+    ("puller", &["config", "spool", "sources", "daemon"]),
     ("processor", &["config", "model", "spool", "daemon", "fold", "receivers"]),
     ("xtask", &[]),
 ];

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
+use sources::{Dialogue, Pipelining, Source};
 use spool::writer::StagedFiles;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -22,20 +23,9 @@ use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::journal::{Doing, Journal};
 use crate::lookups::{self, Lookups};
-use crate::source::haproxy::{APART, Question, TOGETHER};
 use crate::stream::Watched;
 use crate::transfer::{GATHERING, Transfer, Turn};
 use crate::writers::Writers;
-
-/// What to do about an endpoint that takes too long.
-const SLOW_ENDPOINT: &str = "; look whether its HAProxy is overloaded, or raise pull-timeout";
-
-/// Whether an endpoint takes both commands on one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    Together,
-    Apart,
-}
 
 /// What all endpoints of a cycle share.
 #[derive(Debug)]
@@ -61,8 +51,16 @@ pub(crate) struct Limits {
     answer_bytes: u64,
 }
 
+/// What an endpoint has answered.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// What worked.
+    pub(crate) pipelining: Pipelining,
+    pub(crate) bytes: u64,
+}
+
 /// The cycle was over first.
-struct Late {
+struct Timeout {
     limit: Duration,
 }
 
@@ -81,66 +79,69 @@ impl Limits {
 
     /// Waits for `work`, no longer than the cycle may last. After its end nothing is begun: a timer
     /// alone would let through whatever is ready at once.
-    async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Late> {
+    async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Timeout> {
         let Some((limit, end)) = self.cycle else { return Ok(work.await) };
         if Instant::now() >= end {
-            return Err(Late { limit });
+            return Err(Timeout { limit });
         }
-        timeout_at(end, work).await.map_err(|_| Late { limit })
+        timeout_at(end, work).await.map_err(|_| Timeout { limit })
     }
 }
 
-impl Late {
-    fn while_doing(self, doing: impl Into<String>) -> Failure {
+impl Timeout {
+    fn during(self, doing: impl Into<String>) -> Failure {
         Failure::Late { limit: self.limit, doing: doing.into() }
     }
 }
 
 impl Client {
-    /// Asks an endpoint and writes its files. Returns the bytes of the answers and the way that
-    /// worked.
-    pub(crate) async fn pull(&self, endpoint: &Endpoint, way: Way) -> Result<(u64, Way), Failure> {
-        if way == Way::Together {
-            match self.ask(endpoint, TOGETHER).await {
-                Err(Failure::Answer(fault))
-                    if fault.asks_for_one_at_a_time() && fault.other_kind().is_none() =>
-                {
-                    let line = self.journal.begins(&format!("apart {endpoint}"), "apart");
-                    if line.is_due() {
-                        let note = line.note();
-                        info!(%endpoint, reason = %fault, "asking one command at a time{note}");
-                    }
-                }
-                result => return result.map(|bytes| (bytes, Way::Together)),
-            }
-        }
-        self.ask(endpoint, APART).await.map(|bytes| (bytes, Way::Apart))
-    }
-
-    async fn ask(
+    /// Asks an endpoint and writes its files.
+    pub(crate) async fn pull(
         &self,
         endpoint: &Endpoint,
-        questions: &'static [Question],
-    ) -> Result<u64, Failure> {
-        let mut bytes = 0;
-        for question in questions {
-            let stream = self.connect(&endpoint.address).await?;
-            self.send(&stream, question.line).await?;
+        pipelining: Pipelining,
+    ) -> Result<Answers, Failure> {
+        let failed = match self.ask(endpoint, pipelining).await {
+            Ok(answers) => return Ok(answers),
+            Err(failure) => failure,
+        };
+        let Failure::Answer(fault) = &failed else { return Err(failed) };
+        let may_help = fault.suggests_single_requests() && fault.other_kind().is_none();
+        if pipelining == Pipelining::Off || !may_help {
+            return Err(failed);
+        }
+        let line = self.journal.begins(&format!("single {endpoint}"), "single");
+        if line.is_due() {
+            let note = line.note();
+            info!(%endpoint, reason = %fault, "asking one command at a time{note}");
+        }
+        self.ask(endpoint, Pipelining::Off).await
+    }
+
+    async fn ask(&self, endpoint: &Endpoint, pipelining: Pipelining) -> Result<Answers, Failure> {
+        let source = endpoint.source;
+        let mut answers = Answers { pipelining, bytes: 0 };
+        let mut dialogue = source.dialogue(pipelining, self.limits.answer_bytes);
+        while let Some(request) = dialogue.request() {
+            let stream = self.connect(endpoint).await?;
+            self.send(source, &stream, request).await?;
             if endpoint.found.is_some() {
                 stream.end_sending();
             }
-            bytes += self.receive(stream, question, &endpoint.name).await?;
+            let bytes;
+            (dialogue, bytes) = self.receive(endpoint, stream, dialogue).await?;
+            answers.bytes += bytes;
         }
-        Ok(bytes)
+        Ok(answers)
     }
 
-    async fn connect(&self, address: &Address) -> Result<Watched, Failure> {
-        let limits = &self.limits;
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Watched, Failure> {
+        let (limits, source) = (&self.limits, endpoint.source);
         let mut last = None;
         let attempts = async {
             let mut left = limits.retries;
             loop {
-                let failure = match self.attempt(address).await {
+                let failure = match self.attempt(endpoint).await {
                     Ok(stream) => return Ok(stream),
                     Err(failure) => failure,
                 };
@@ -157,20 +158,24 @@ impl Client {
             }
         };
         limits.within(attempts).await.unwrap_or_else(|late| {
-            let last = last.map(|failure| format!(", the last attempt: {failure}"));
-            let last = last.unwrap_or_else(|| SLOW_ENDPOINT.to_owned());
-            Err(late.while_doing(format!("still connecting{last}")))
+            let why = match last {
+                Some(failure) => format!(", the last attempt: {failure}"),
+                None => remedy_of_slowness(source),
+            };
+            Err(late.during(format!("still connecting{why}")))
         })
     }
 
     /// One attempt: every address of a name in turn, each with the whole of `timeout`, so that one
     /// that swallows packets does not hide the next.
-    async fn attempt(&self, address: &Address) -> Result<Watched, Failure> {
+    async fn attempt(&self, endpoint: &Endpoint) -> Result<Watched, Failure> {
         let limit = self.limits.timeout;
-        let (host, port) = match address {
+        let peer = endpoint.source;
+        let refused = |source| Failure::Connect { peer, source };
+        let (host, port) = match &endpoint.address {
             Address::Unix(path) => {
                 let stream = in_time(limit, UnixStream::connect(path)).await;
-                return stream.map(Watched::Unix).map_err(Failure::Connect);
+                return stream.map(Watched::Unix).map_err(refused);
             }
             Address::Tcp { host, port } => (host, *port),
         };
@@ -184,35 +189,38 @@ impl Client {
                 Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
             }
         }
-        Err(Failure::Connect(failed))
+        Err(refused(failed))
     }
 
-    async fn send(&self, stream: &Watched, line: &[u8]) -> Result<(), Failure> {
-        let sent = self.limits.within(stream.write_all(line)).await;
+    async fn send(&self, peer: Source, stream: &Watched, request: &[u8]) -> Result<(), Failure> {
+        let sent = self.limits.within(stream.write_all(request)).await;
         sent.map_err(|late| {
-            late.while_doing(format!("the commands were not taken{SLOW_ENDPOINT}"))
+            let remedy = remedy_of_slowness(peer);
+            late.during(format!("the commands were not taken{remedy}"))
         })?
-        .map_err(Failure::Send)
+        .map_err(|source| Failure::Send { peer, source })
     }
 
-    /// Reads to the end of the connection, each answer into its file. Returns how many bytes that
-    /// were.
+    /// Reads to the end of the connection, each answer into its file. Returns the number of bytes
+    /// too.
     async fn receive(
         &self,
+        endpoint: &Endpoint,
         mut stream: Watched,
-        question: &Question,
-        name: &str,
-    ) -> Result<u64, Failure> {
-        let (limits, to) = (&self.limits, (self.files.clone(), name));
-        let disk = self.disk.clone();
-        let mut transfer = Transfer::new(question, to, disk, limits.answer_bytes);
+        dialogue: Dialogue,
+    ) -> Result<(Dialogue, u64), Failure> {
+        let limits = &self.limits;
+        let files = self.files.clone();
+        let mut transfer = Transfer::new(endpoint, dialogue, files, self.disk.clone());
         let end = limits.cycle.map(|(_, end)| end);
         loop {
             let total = transfer.total();
-            let broken = |source| Failure::Read { bytes: total, source };
+            let peer = endpoint.source;
+            let broken = |source| Failure::Read { peer, bytes: total, source };
             let came = limits.within(stream.readable()).await;
             came.map_err(|late| {
-                late.while_doing(format!("{total} bytes of the answers came{SLOW_ENDPOINT}"))
+                let remedy = remedy_of_slowness(peer);
+                late.during(format!("{total} bytes of the answers came{remedy}"))
             })?
             .map_err(broken)?;
             let mut from = stream.unwatch().map_err(broken)?;
@@ -227,7 +235,7 @@ impl Client {
             // The cycle's end says nothing about the disk.
             let taken = limits.within(self.journal.patiently(doing, turn)).await;
             let taken = taken.map_err(|late| {
-                late.while_doing(if begun.load(Ordering::Relaxed) {
+                late.during(if begun.load(Ordering::Relaxed) {
                     "the disk has not taken the answer; look at the disk of tmp-dst-dir"
                 } else {
                     "all threads that take answers are busy; raise workers, or look at the disk of \
@@ -237,14 +245,19 @@ impl Client {
             let turn;
             (transfer, from, turn) = taken??;
             match turn? {
-                Turn::Done => return Ok(transfer.total()),
+                Turn::Done => return Ok(transfer.finish()),
                 Turn::Open { flowing: true } => sleep(GATHERING).await,
                 Turn::Open { flowing: false } => {}
             }
             let bytes = transfer.total();
-            stream = from.watch().map_err(|source| Failure::Read { bytes, source })?;
+            stream = from.watch().map_err(|source| Failure::Read { peer, bytes, source })?;
         }
     }
+}
+
+/// What to do about an endpoint that takes too long.
+fn remedy_of_slowness(source: Source) -> String {
+    format!("; look whether its {} is overloaded, or raise pull-timeout", source.program())
 }
 
 async fn in_time<T>(

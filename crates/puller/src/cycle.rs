@@ -1,13 +1,13 @@
 //! One timed round over all endpoints: all are asked at once, and one snapshot is published if
 //! every one has answered; with `allow-partial`, if one has.
 //!
-//! An endpoint is in a snapshot with both its answers or not at all. A socket of `socket-dir` that
-//! turns out to be no stats socket does not count as an endpoint of this cycle. Whatever ends a
+//! An endpoint is in a snapshot with all its answers or not at all. A socket of `socket-dir` that
+//! turns out to be of another kind does not count as an endpoint of this cycle. Whatever ends a
 //! round early (a failure, the end of the program) drops its `Held<Staging>`, and with it all that
 //! was staged. One line is logged for a snapshot; a failure is logged when it begins and when it is
 //! over, and the counts are in the next snapshot (`spool::cycle`).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
@@ -18,27 +18,15 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::Error;
-use crate::client::{Client, Limits, Way};
+use crate::client::{Answers, Client, Limits};
 use crate::disk::{Disk, Held};
-use crate::endpoint::{Endpoint, Finder, Found, Identity};
-use crate::failure::{Failure, OtherKind};
+use crate::endpoint::{Endpoint, Finder, Found, SOURCE};
+use crate::history::{History, Verdict};
 use crate::journal::{Doing, Journal};
 use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
 use crate::no_snapshot::NoSnapshot;
-use crate::source::haproxy::Part;
 use crate::writers::{Broken, Writers};
-
-/// Stats sockets that are remembered although they are gone.
-const KNOWN_MAX: usize = 4096;
-
-/// Cycles after which a socket of another kind is asked again. Each time costs its HAProxy a bad
-/// request, which it counts and logs.
-const OTHERS_CYCLES: u64 = 30;
-
-/// Cycles in a row in which a socket that never answered may close without a byte before it no
-/// longer counts as missing.
-const SILENT_CYCLES_MAX: u32 = 3;
 
 /// What lasts from cycle to cycle.
 #[derive(Debug)]
@@ -53,15 +41,7 @@ pub(crate) struct Cycles {
     finder: Finder,
     writers: Writers,
     lookups: Lookups,
-    /// Those that took one command at a time the last time. Forgotten when they fail, for HAProxy
-    /// may be a newer one then.
-    apart: HashSet<Address>,
-    /// Those that have answered as stats sockets do.
-    known: HashSet<Address>,
-    /// How many cycles in a row a socket has closed without a byte that never answered.
-    silent: HashMap<Address, u32>,
-    /// Sockets that said they are of another kind, and the number of the cycle that asks again.
-    others: HashMap<Address, (Identity, u64)>,
+    history: History,
     /// Base names that several sockets had.
     shared: BTreeSet<String>,
     /// What the next snapshot tells; its counters run on from cycle to cycle.
@@ -73,22 +53,14 @@ pub(crate) struct Cycles {
 pub(crate) struct Asked {
     /// Endpoints, without those that turned out to be other sockets.
     pub(crate) endpoints: usize,
-    /// Sockets that are no stats sockets.
+    /// Sockets that are of another kind.
     pub(crate) left_out: usize,
-    /// Those of them that only closed, in their first cycles: they may be stats sockets in trouble,
+    /// Those of them that only closed, in their first cycles: they may be endpoints in trouble,
     /// so the snapshot comes without them and counts them as missing.
     unsure: usize,
     /// The names of those that are not in the snapshot, of both kinds.
     absent: HashSet<String>,
     bytes: u64,
-}
-
-/// What becomes of an endpoint without an answer.
-enum Fate {
-    /// Its snapshot lacks it, or is not published.
-    Failed,
-    /// It is no stats socket; for sure, or as far as its first cycles show.
-    LeftOut { is_sure: bool },
 }
 
 impl Asked {
@@ -126,15 +98,12 @@ impl Cycles {
             finder: Finder::new(config.socket_dir.clone(), config.servers.clone()),
             config,
             clock,
+            history: History::new(journal.clone()),
             journal,
             disk,
             spool: Arc::new(Mutex::new(spool)),
             writers,
             lookups: Lookups::default(),
-            apart: HashSet::new(),
-            known: HashSet::new(),
-            silent: HashMap::new(),
-            others: HashMap::new(),
             shared: BTreeSet::new(),
             told: spool::cycle::Cycle::default(),
         })
@@ -227,12 +196,7 @@ impl Cycles {
             info!(%endpoint, "no longer there{}", line.note());
         }
         let there: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
-        self.apart.retain(|address| there.contains(address));
-        self.others.retain(|address, _| there.contains(address));
-        self.silent.retain(|address, _| there.contains(address));
-        if self.known.len() > KNOWN_MAX {
-            self.known.retain(|address| there.contains(address));
-        }
+        self.history.forget_others(&there);
         Ok(endpoints)
     }
 
@@ -364,32 +328,33 @@ impl Cycles {
         let mut all = Asked { endpoints: endpoints.len(), absent, ..Asked::default() };
         let mut asked = JoinSet::new();
         for endpoint in endpoints {
-            if self.is_of_another_kind(&endpoint) {
+            if self.history.is_of_another_kind(&endpoint, self.told.cycles) {
                 all.left_out += 1;
                 all.endpoints -= 1;
                 continue;
             }
             let client = Arc::clone(&client);
-            let apart = self.apart.contains(&endpoint.address);
-            let way = if apart { Way::Apart } else { Way::Together };
-            asked.spawn(async move { (client.pull(&endpoint, way).await, endpoint) });
+            let pipelining = self.history.pipelining(&endpoint);
+            asked.spawn(async move { (client.pull(&endpoint, pipelining).await, endpoint) });
         }
         let mut broken = None;
         while let Some(ended) = asked.join_next().await {
             match ended {
-                Ok((Ok((bytes, way)), endpoint)) => {
+                Ok((Ok(Answers { bytes, pipelining }), endpoint)) => {
                     all.absent.remove(&endpoint.name);
                     all.bytes += bytes;
-                    self.has_answered(endpoint, way);
+                    self.history.has_answered(endpoint, pipelining);
                 }
-                Ok((Err(failure), endpoint)) => match self.has_failed(endpoint, &failure) {
-                    Fate::Failed => {}
-                    Fate::LeftOut { is_sure } => {
-                        all.left_out += 1;
-                        all.endpoints -= 1;
-                        all.unsure += usize::from(!is_sure);
+                Ok((Err(failure), endpoint)) => {
+                    match self.history.has_failed(endpoint, &failure, self.told.cycles) {
+                        Verdict::Missing => {}
+                        Verdict::LeftOut { is_sure } => {
+                            all.left_out += 1;
+                            all.endpoints -= 1;
+                            all.unsure += usize::from(!is_sure);
+                        }
                     }
-                },
+                }
                 Err(error) => broken = Some(error),
             }
         }
@@ -415,66 +380,6 @@ impl Cycles {
             );
         }
     }
-
-    /// Whether the same socket said so before, in one of the last cycles.
-    fn is_of_another_kind(&self, endpoint: &Endpoint) -> bool {
-        self.others.get(&endpoint.address).is_some_and(|(identity, ask_again)| {
-            endpoint.found == Some(*identity) && self.told.cycles < *ask_again
-        })
-    }
-
-    fn has_answered(&mut self, endpoint: Endpoint, way: Way) {
-        let line = self.journal.endpoint_ends(&endpoint.to_string());
-        if line.is_due() {
-            info!(%endpoint, "answers again{}", line.note());
-        }
-        if way == Way::Apart {
-            self.apart.insert(endpoint.address.clone());
-        } else {
-            let line = self.journal.ends(&format!("apart {endpoint}"));
-            if line.is_due() {
-                info!(%endpoint, "takes both commands at a time again{}", line.note());
-            }
-        }
-        self.silent.remove(&endpoint.address);
-        self.known.insert(endpoint.address);
-    }
-
-    /// What becomes of an endpoint that gave no answer.
-    fn has_failed(&mut self, endpoint: Endpoint, failure: &Failure) -> Fate {
-        self.apart.remove(&endpoint.address);
-        let has_answered = self.known.contains(&endpoint.address);
-        let other = failure.other_kind(has_answered);
-        if let (Some(OtherKind { why, is_certain }), Some(identity)) = (other, endpoint.found) {
-            let is_sure = if is_certain {
-                let ask_again = self.told.cycles + OTHERS_CYCLES;
-                self.others.insert(endpoint.address.clone(), (identity, ask_again));
-                true
-            } else {
-                let cycles = self.silent.entry(endpoint.address.clone()).or_default();
-                *cycles = cycles.saturating_add(1);
-                *cycles > SILENT_CYCLES_MAX
-            };
-            let line = self.journal.endpoint_begins(&endpoint.to_string(), why);
-            if line.is_due() {
-                warn!(
-                    socket = %endpoint,
-                    why,
-                    "left out: it is no stats socket; keep it out of socket-dir{}",
-                    line.note()
-                );
-            }
-            return Fate::LeftOut { is_sure };
-        }
-        let line = self.journal.endpoint_begins(&endpoint.to_string(), &failure.state());
-        if line.is_due() {
-            warn!(%endpoint, reason = %failure, "no answer{}", line.note());
-        }
-        if failure.shows_a_stats_socket() {
-            self.known.insert(endpoint.address);
-        }
-        Fate::Failed
-    }
 }
 
 fn complete_and_publish(
@@ -484,8 +389,8 @@ fn complete_and_publish(
 ) -> Result<Published, spool::writer::Error> {
     let files = staging.files();
     for name in absent {
-        for part in [Part::Info, Part::Stat] {
-            files.remove(format!("{name}{}", part.suffix()).as_ref())?;
+        for suffix in SOURCE.suffixes() {
+            files.remove(format!("{name}{suffix}").as_ref())?;
         }
     }
     let mut file = files.create(spool::cycle::FILE_NAME.as_ref())?;

@@ -5,6 +5,7 @@
 //! a name means the same socket in every cycle.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::fs;
 use std::io;
@@ -14,22 +15,27 @@ use std::path::{Path, PathBuf};
 
 use config::Address;
 use daemon::remedy;
+use sources::Source;
 use tracing::debug;
 
 /// Endpoints of a cycle. Each has two files in a snapshot, beside the one about the cycle, and
 /// haproxystats-process takes no snapshot with more than 20,000 files.
 pub(crate) const ENDPOINTS_MAX: usize = 9_999;
 
-const _: () = assert!(2 * ENDPOINTS_MAX < spool::writer::FILES_MAX);
+/// The kind of all endpoints of `socket-dir` and `servers`.
+pub(crate) const SOURCE: Source = Source::HAProxy;
 
-/// One stats socket of a cycle.
+const _: () = assert!(SOURCE.suffixes().len() * ENDPOINTS_MAX < spool::writer::FILES_MAX);
+
+/// One endpoint of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    pub(crate) source: Source,
     pub(crate) address: Address,
     /// What its files are called, without their suffix: fit for a file name and for a log.
     pub(crate) name: String,
-    /// The socket that was found in `socket-dir`. Any socket can lie there, so one that is no stats
-    /// socket is left out. `None` for what `servers` lists: it is asked for by name and always
+    /// The socket that was found in `socket-dir`. Any socket can lie there, so one that is no endpoint
+    /// of this kind is left out. `None` for what `servers` lists: it is asked for by name and always
     /// counts.
     pub(crate) found: Option<Identity>,
 }
@@ -52,8 +58,9 @@ pub(crate) enum LookupError {
     /// A part of them would be published as if it were all, so none is asked.
     #[error(
         "socket-dir and servers have more than {ENDPOINTS_MAX} sockets, and haproxystats-process \
-         takes no snapshot of so many; remove sockets that no HAProxy listens on, or divide them \
-         among several haproxystats-pull"
+         takes no snapshot of so many; remove sockets that no {} listens on, or divide them among \
+         several haproxystats-pull",
+        SOURCE.program()
     )]
     TooMany,
 }
@@ -68,8 +75,8 @@ impl LookupError {
     }
 }
 
-/// Finds the endpoints anew for each cycle, because sockets come and go with their HAProxy. Works
-/// on the disk, so it can block.
+/// Finds the endpoints anew for each cycle, because sockets come and go with their program.
+/// Works on the disk, so it can block.
 #[derive(Debug, Clone)]
 pub(crate) struct Finder {
     socket_dir: Option<PathBuf>,
@@ -144,8 +151,9 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
         if !metadata.file_type().is_socket() {
             continue;
         }
-        if is_passing(&path) {
-            debug!(socket = ?path, "left out: HAProxy makes it for the time of a reload");
+        let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        if SOURCE.is_temporary_name(&name) {
+            debug!(socket = ?path, "left out: {} makes it for a moment", SOURCE.program());
             continue;
         }
         let identity = Identity {
@@ -162,25 +170,16 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     Ok(sockets)
 }
 
-/// Whether HAProxy made this name for the moment of a reload: it binds `<path>.<pid>.tmp`, keeps
-/// the old socket as `<path>.<pid>.bak`, and renames. Asked under both names, a process would count
-/// twice.
-fn is_passing(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let mut parts = name.rsplitn(3, '.');
-    let suffix = parts.next();
-    let pid = parts.next().unwrap_or_default();
-    matches!(suffix, Some("tmp" | "bak"))
-        && !pid.is_empty()
-        && pid.bytes().all(|byte| byte.is_ascii_digit())
-        && parts.next().is_some()
-}
-
 /// Gives every address a name of its own; also returns the names that several had wanted.
 fn named(addresses: Vec<(Address, Option<Identity>)>) -> (Vec<Endpoint>, BTreeSet<String>) {
     let mut endpoints: Vec<Endpoint> = addresses
         .into_iter()
-        .map(|(address, found)| Endpoint { name: short_name(&address), address, found })
+        .map(|(address, found)| Endpoint {
+            source: SOURCE,
+            name: short_name(&address),
+            address,
+            found,
+        })
         .collect();
     let mut shared = BTreeSet::new();
     loop {
@@ -241,7 +240,6 @@ fn escaped(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 

@@ -65,8 +65,8 @@ impl Journal {
     pub(crate) fn endpoints_gone(&self, is_there: impl Fn(&str) -> bool) -> Vec<(String, Line)> {
         let now = (self.clock.monotonic)();
         let mut kept = self.kept();
-        let is_apart_there = |key: &str| key.strip_prefix("apart ").is_none_or(&is_there);
-        kept.states.end_others(is_apart_there, now);
+        let is_single_there = |key: &str| key.strip_prefix("single ").is_none_or(&is_there);
+        kept.states.end_others(is_single_there, now);
         kept.endpoints.end_others(&is_there, now)
     }
 

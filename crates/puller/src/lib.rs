@@ -1,5 +1,5 @@
-//! What haproxystats-pull does: cycle after cycle it asks every stats socket and publishes the
-//! answers as one snapshot.
+//! What haproxystats-pull does: cycle after cycle it asks every endpoint and publishes the answers
+//! as one snapshot. What is asked, and when an answer is whole, is said by the crate `sources`.
 //!
 //! One thread, the caller's, does all that waits for sockets and never touches a disk; `workers`
 //! threads take what has come and write it to files; tokio's threads for blocking work do all else
@@ -12,12 +12,12 @@ mod cycle;
 mod disk;
 mod endpoint;
 mod failure;
+mod history;
 mod journal;
 mod leftovers;
 mod lookups;
 mod no_snapshot;
 mod run;
-mod source;
 mod stream;
 mod transfer;
 mod writers;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing::{error, warn};
 
 use crate::cycle::Asked;
-use crate::endpoint::LookupError;
+use crate::endpoint::{LookupError, SOURCE};
 use crate::writers::Broken;
 
 /// Why a cycle leaves no snapshot.
@@ -15,8 +15,8 @@ pub(crate) enum NoSnapshot {
     Find(LookupError),
     /// There is no socket in it.
     NoSocket(Option<PathBuf>),
-    /// There are sockets in it, none of them a stats socket.
-    NoStatsSocket { left_out: usize },
+    /// There are sockets in it, none of them an endpoint.
+    NoEndpoint { left_out: usize },
     /// Some endpoints failed, and `allow-partial` is off.
     Partial { endpoints: usize, failed: usize },
     /// All endpoints failed.
@@ -32,7 +32,7 @@ impl NoSnapshot {
     pub(crate) fn judge(asked: &Asked, allow_partial: bool) -> Option<Self> {
         let (endpoints, failed) = (asked.endpoints, asked.failed());
         if endpoints == 0 {
-            return Some(Self::NoStatsSocket { left_out: asked.left_out });
+            return Some(Self::NoEndpoint { left_out: asked.left_out });
         }
         if failed > 0 && !allow_partial {
             return Some(Self::Partial { endpoints, failed });
@@ -46,7 +46,7 @@ impl NoSnapshot {
         match self {
             Self::Find(error) => error.state(),
             Self::NoSocket(_) => "no socket".to_owned(),
-            Self::NoStatsSocket { .. } => "no stats socket".to_owned(),
+            Self::NoEndpoint { .. } => "no endpoint".to_owned(),
             Self::Partial { .. } => "partial".to_owned(),
             Self::NoAnswer { .. } => "no answer".to_owned(),
             Self::Spool(Error::Io { doing, source, .. }) => {
@@ -61,17 +61,11 @@ impl NoSnapshot {
     pub(crate) fn log(&self, note: &str) {
         match self {
             Self::NoSocket(socket_dir) => {
-                warn!(
-                    ?socket_dir,
-                    "no snapshot: no stats socket there; give HAProxy one in it (`stats socket`), \
-                     or set servers{note}"
-                );
+                warn!(?socket_dir, "{}{note}", SOURCE.no_socket());
             }
-            Self::NoStatsSocket { left_out } => warn!(
-                left_out,
-                "no snapshot: no socket in socket-dir is a stats socket; give HAProxy one there \
-                 (`stats socket`){note}"
-            ),
+            Self::NoEndpoint { left_out } => {
+                warn!(left_out, "{}{note}", SOURCE.no_endpoint());
+            }
             Self::Partial { endpoints, failed } => warn!(
                 endpoints,
                 failed,
@@ -81,7 +75,8 @@ impl NoSnapshot {
             Self::NoAnswer { endpoints } => warn!(
                 endpoints,
                 "no snapshot: no endpoint has answered; do what the log says about each, and look \
-                 whether HAProxy runs{note}"
+                 whether {} runs{note}",
+                SOURCE.program()
             ),
             Self::Find(error) => error!(%error, "no snapshot{note}"),
             Self::Spool(error) => error!(%error, "no snapshot{note}"),

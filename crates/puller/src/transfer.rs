@@ -9,12 +9,13 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
+use sources::{Dialogue, Source};
 use spool::writer::{StagedFile, StagedFiles};
 use tokio::time::Instant;
 
 use crate::disk::{Disk, Held};
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::source::haproxy::{Answers, Part, Question};
 
 /// Bytes read at once; a buffer lives while a writer works, so that there are as many as writers.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -22,8 +23,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes after which a writer turns to others, however much there is.
 const TURN_BYTES: u64 = 1024 * 1024;
 
-/// How long more of a long answer is let gather. HAProxy says 16 KiB at a time, and to wake anybody
-/// for each of them costs more than to take them; a socket holds ten of them or so.
+/// How long more of a long answer may gather. An endpoint writes 16 KiB or so at a time, and to
+/// wake a thread for each piece costs more than to take it; a socket holds about ten of them.
 pub(crate) const GATHERING: Duration = Duration::from_millis(2);
 
 /// So often at most in a turn, for whoever comes in between waits as long.
@@ -35,7 +36,8 @@ const LONG_BYTES: u64 = 8 * 1024;
 /// What one connection has still to give.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    answers: Answers,
+    peer: Source,
+    dialogue: Dialogue,
     target: Target,
     /// [`BUFFER_BYTES`], but for tests.
     buffer_bytes: usize,
@@ -76,14 +78,15 @@ enum Taken {
 
 impl Transfer {
     pub(crate) fn new(
-        question: &Question,
-        (files, name): (StagedFiles, &str),
+        endpoint: &Endpoint,
+        dialogue: Dialogue,
+        files: StagedFiles,
         disk: Disk,
-        answer_bytes: u64,
     ) -> Self {
         Self {
-            answers: Answers::new(question.parts, answer_bytes),
-            target: Target { files, name: name.to_owned(), file: None, disk },
+            peer: endpoint.source,
+            dialogue,
+            target: Target { files, name: endpoint.name.clone(), file: None, disk },
             buffer_bytes: BUFFER_BYTES,
             total: 0,
         }
@@ -92,6 +95,11 @@ impl Transfer {
     /// Bytes that came so far.
     pub(crate) const fn total(&self) -> u64 {
         self.total
+    }
+
+    /// What goes on with the next connection, and the bytes of this one.
+    pub(crate) fn finish(self) -> (Dialogue, u64) {
+        (self.dialogue, self.total)
     }
 
     /// Takes what has come, and of a long answer what comes in the next moments, unless `end` is
@@ -164,38 +172,39 @@ impl Transfer {
     /// How many bytes are written at once: as many as end the file at a multiple of the buffer's
     /// size, since the kernel keeps whole blocks with less work than pieces.
     fn room(&self) -> usize {
-        let over = self.answers.bytes() % self.buffer_bytes as u64;
+        let over = self.dialogue.file_bytes() % self.buffer_bytes as u64;
         self.buffer_bytes - over as usize
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let target = &mut self.target;
-        self.answers.take(bytes, |part, bytes, is_whole| target.write(part, bytes, is_whole))
+        self.dialogue
+            .receive(bytes, |suffix, bytes, is_whole| target.write(suffix, bytes, is_whole))
     }
 
     fn end(&mut self) -> Result<Turn, Failure> {
-        self.answers.end()?;
+        self.dialogue.end_of_connection()?;
         if let Some(file) = self.target.file.take().and_then(Held::take) {
             file.close()?;
         }
         Ok(Turn::Done)
     }
 
-    /// The connection ended with an error. HAProxy can reset it in place of the second answer, when
-    /// the commands reach it in two segments.
+    /// The connection ended with an error. An endpoint that takes one request only can reset it in
+    /// place of the second answer, when the requests reach it in two segments.
     fn broken(&mut self, source: io::Error) -> Failure {
-        match self.answers.end() {
-            Err(fault) if self.total > 0 && fault.asks_for_one_at_a_time() => fault.into(),
-            _ => Failure::Read { bytes: self.total, source },
+        match self.dialogue.end_of_connection() {
+            Err(fault) if self.total > 0 && fault.suggests_single_requests() => fault.into(),
+            _ => Failure::Read { peer: self.peer, bytes: self.total, source },
         }
     }
 }
 
 impl Target {
-    fn write(&mut self, part: Part, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
+    fn write(&mut self, suffix: &str, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
         let mut file = match self.file.take().and_then(Held::take) {
             Some(file) => file,
-            None => self.files.create(format!("{}{}", self.name, part.suffix()).as_ref())?,
+            None => self.files.create(format!("{}{suffix}", self.name).as_ref())?,
         };
         file.write(bytes)?;
         if is_whole {
@@ -212,12 +221,13 @@ mod tests {
     use std::collections::VecDeque;
     use std::time::SystemTime;
 
+    use config::Address;
     use daemon::{Clock, Service};
+    use sources::Pipelining;
     use spool::writer::{Spool, Staging};
 
     use super::*;
     use crate::journal::Journal;
-    use crate::source::haproxy::{Fault, TOGETHER};
 
     const INFO: &[u8] = b"Name: HAProxy\nUptime: 0d 0h00m05s\n\n";
     const STAT: &[u8] = b"# pxname,svname,\nweb,FRONTEND,\n\n";
@@ -240,7 +250,11 @@ mod tests {
         let staging = spool.stage(1_700_000_000).unwrap();
         let clock = Clock { wall: SystemTime::now, monotonic: std::time::Instant::now };
         let (disk, _) = Disk::new(Journal::new(clock, Service::none()));
-        (Transfer::new(&TOGETHER[0], (staging.files(), "a"), disk, 1 << 30), staging)
+        let mut dialogue = Source::HAProxy.dialogue(Pipelining::On, 1 << 30);
+        dialogue.request().unwrap();
+        let (address, source) = (Address::Unix("a".into()), Source::HAProxy);
+        let endpoint = Endpoint { source, address, name: "a".to_owned(), found: None };
+        (Transfer::new(&endpoint, dialogue, staging.files(), disk), staging)
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -266,7 +280,8 @@ mod tests {
     fn a_reset_in_place_of_the_second_answer_asks_for_one_command_at_a_time() {
         let reset = || Err(io::ErrorKind::ConnectionReset.into());
         let failure = turn(vec![Ok(INFO.to_vec()), reset()], false).unwrap_err();
-        assert!(matches!(failure, Failure::Answer(Fault::Nothing(Part::Stat))), "{failure}");
+        let is_fault = matches!(&failure, Failure::Answer(it) if it.suggests_single_requests());
+        assert!(is_fault, "{failure}");
         // A reset within an answer, after both answers, and before the first one.
         for sent in [b"Name: HAPr".to_vec(), [INFO, STAT].concat(), vec![]] {
             let pieces = if sent.is_empty() { vec![reset()] } else { vec![Ok(sent), reset()] };

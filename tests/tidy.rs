@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Which siblings a crate may import; strictly downward.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("spool", &["daemon"]),
+    ("spool", &["model", "daemon"]),
     ("daemon", &[]),
     ("config", &["model"]),
     ("fold", &["config", "model", "daemon"]),

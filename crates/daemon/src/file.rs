@@ -98,6 +98,12 @@ pub fn is_passing(error: &io::Error) -> bool {
     PASSING.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// Whether nothing bears this name. A link that leads nowhere does.
+#[must_use]
+pub fn is_absent(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Opens a regular file for reading that keeps to its limit.
 ///
 /// # Errors

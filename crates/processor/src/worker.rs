@@ -270,21 +270,21 @@ fn cycle(path: &Path, findings: &mut Vec<Finding>) -> Option<Cycle> {
     let mut odd = |state: &str, text| {
         findings.push(Finding {
             kind: FindingKind::Oddity,
-            subject: spool::cycle::FILE_NAME.to_owned(),
+            subject: spool::manifest::FILE_NAME.to_owned(),
             state: state.to_owned(),
             text,
         });
     };
-    match spool::cycle::read(path) {
-        Ok(cycle) => {
-            if let Some(Cycle { missing, endpoints, .. }) = cycle
+    match spool::manifest::header(path) {
+        Ok(header) => {
+            if let Some(Cycle { missing, endpoints, .. }) = header.cycle
                 && missing > 0
             {
                 let text =
                     format!("{missing} of {endpoints} endpoints are missing (allow-partial)");
                 odd("missing endpoints", text);
             }
-            cycle
+            header.cycle
         }
         Err(error) => {
             odd("unreadable", format!("what pull tells of its cycle cannot be read: {error}"));

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::journal::{Doing, Journal};
 use crate::lookups::{self, Lookups};
 use crate::stream::Watched;
-use crate::transfer::{GATHERING, Transfer, Turn};
+use crate::transfer::{GATHERING, Received, Transfer, Turn};
 use crate::writers::Writers;
 
 /// What all endpoints of a cycle share.
@@ -57,6 +57,8 @@ pub(crate) struct Answers {
     /// What worked.
     pub(crate) pipelining: Pipelining,
     pub(crate) bytes: u64,
+    /// The names of the files that hold it.
+    pub(crate) files: Vec<String>,
 }
 
 /// The cycle was over first.
@@ -120,7 +122,7 @@ impl Client {
 
     async fn ask(&self, endpoint: &Endpoint, pipelining: Pipelining) -> Result<Answers, Failure> {
         let source = endpoint.source;
-        let mut answers = Answers { pipelining, bytes: 0 };
+        let mut answers = Answers { pipelining, bytes: 0, files: Vec::new() };
         let mut dialogue = source.dialogue(pipelining, self.limits.answer_bytes);
         while let Some(request) = dialogue.request() {
             let stream = self.connect(endpoint).await?;
@@ -128,9 +130,10 @@ impl Client {
             if endpoint.found.is_some() {
                 stream.end_sending();
             }
-            let bytes;
-            (dialogue, bytes) = self.receive(endpoint, stream, dialogue).await?;
-            answers.bytes += bytes;
+            let received = self.receive(endpoint, stream, dialogue).await?;
+            dialogue = received.dialogue;
+            answers.bytes += received.bytes;
+            answers.files.extend(received.files);
         }
         Ok(answers)
     }
@@ -201,14 +204,13 @@ impl Client {
         .map_err(|source| Failure::Send { peer, source })
     }
 
-    /// Reads to the end of the connection, each answer into its file. Returns the number of bytes
-    /// too.
+    /// Reads to the end of the connection, each answer into its file.
     async fn receive(
         &self,
         endpoint: &Endpoint,
         mut stream: Watched,
         dialogue: Dialogue,
-    ) -> Result<(Dialogue, u64), Failure> {
+    ) -> Result<Received, Failure> {
         let limits = &self.limits;
         let files = self.files.clone();
         let mut transfer = Transfer::new(endpoint, dialogue, files, self.disk.clone());

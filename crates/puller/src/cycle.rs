@@ -5,34 +5,36 @@
 //! turns out to be of another kind does not count as an endpoint of this cycle. Whatever ends a
 //! round early (a failure, the end of the program) drops its `Held<Staging>`, and with it all that
 //! was staged. One line is logged for a snapshot; a failure is logged when it begins and when it is
-//! over, and the counts are in the next snapshot (`spool::cycle`).
+//! over, and the counts are in the next snapshot's manifest.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
-use daemon::Clock;
+use spool::cycle::Cycle;
+use spool::manifest::Manifest;
 use spool::writer::{Published, Spool, Staging};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::Error;
-use crate::client::{Answers, Client, Limits};
+use crate::client::{Client, Limits};
 use crate::disk::{Disk, Held};
 use crate::endpoint::{Endpoint, Finder, Found, SOURCE};
-use crate::history::{History, Verdict};
+use crate::history::History;
 use crate::journal::{Doing, Journal};
 use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
 use crate::no_snapshot::NoSnapshot;
+use crate::responses::Responses;
 use crate::writers::{Broken, Writers};
+use crate::{Error, Machine};
 
 /// What lasts from cycle to cycle.
 #[derive(Debug)]
 pub(crate) struct Cycles {
     config: Pull,
-    clock: Clock,
+    machine: Machine,
     journal: Journal,
     disk: Disk,
     /// Locked by the threads that may block, and by them alone.
@@ -44,36 +46,14 @@ pub(crate) struct Cycles {
     history: History,
     /// Base names that several sockets had.
     shared: BTreeSet<String>,
-    /// What the next snapshot tells; its counters run on from cycle to cycle.
-    told: spool::cycle::Cycle,
-}
-
-/// How all endpoints of a cycle behaved.
-#[derive(Debug, Default)]
-pub(crate) struct Asked {
-    /// Endpoints, without those that turned out to be other sockets.
-    pub(crate) endpoints: usize,
-    /// Sockets that are of another kind.
-    pub(crate) left_out: usize,
-    /// Those of them that only closed, in their first cycles: they may be endpoints in trouble,
-    /// so the snapshot comes without them and counts them as missing.
-    unsure: usize,
-    /// The names of those that are not in the snapshot, of both kinds.
-    absent: HashSet<String>,
-    bytes: u64,
-}
-
-impl Asked {
-    /// Endpoints that gave no answer.
-    pub(crate) fn failed(&self) -> usize {
-        self.absent.len() - self.left_out
-    }
+    /// For the next manifest; the counters run on from cycle to cycle.
+    facts: Cycle,
 }
 
 impl Cycles {
     pub(crate) async fn new(
         config: Pull,
-        clock: Clock,
+        machine: Machine,
         journal: Journal,
         disk: Disk,
     ) -> Result<Self, Error> {
@@ -97,7 +77,7 @@ impl Cycles {
             leftovers,
             finder: Finder::new(config.socket_dir.clone(), config.servers.clone()),
             config,
-            clock,
+            machine,
             history: History::new(journal.clone()),
             journal,
             disk,
@@ -105,7 +85,7 @@ impl Cycles {
             writers,
             lookups: Lookups::default(),
             shared: BTreeSet::new(),
-            told: spool::cycle::Cycle::default(),
+            facts: Cycle::default(),
         })
     }
 
@@ -120,14 +100,14 @@ impl Cycles {
 
     /// Counts a cycle that is not run because the spool is full.
     pub(crate) fn skip(&mut self) {
-        self.told.skipped += 1;
+        self.facts.skipped += 1;
     }
 
     /// One cycle. Logs what fails; returns how it went, in a line for the service manager.
     pub(crate) async fn cycle(&mut self) -> &'static str {
-        self.told.cycles += 1;
+        self.facts.cycles += 1;
         let result = self.round(Instant::now()).await;
-        debug!(number = self.told.cycles, published = result.is_ok(), "a cycle has ended");
+        debug!(number = self.facts.cycles, published = result.is_ok(), "a cycle has ended");
         match result {
             Ok(()) => {
                 let line = self.journal.ends("snapshot");
@@ -137,7 +117,7 @@ impl Cycles {
                 "the last cycle left a snapshot"
             }
             Err(why) => {
-                self.told.failures += 1;
+                self.facts.failures += 1;
                 let line = self.journal.begins("snapshot", &why.state());
                 if line.is_due() {
                     why.log(line.note());
@@ -148,19 +128,19 @@ impl Cycles {
     }
 
     async fn round(&mut self, start: Instant) -> Result<(), NoSnapshot> {
-        let seconds = self.clock.epoch_seconds();
+        let seconds = self.machine.clock.epoch_seconds();
         let endpoints = self.find().await?;
         if endpoints.is_empty() {
             return Err(NoSnapshot::NoSocket(self.config.socket_dir.clone()));
         }
         let staged = self.stage(seconds).await?;
         let Some(staging) = staged.get() else { return Err(Broken::Gone.into()) };
-        let asked = self.ask_all(endpoints, staging, start).await;
-        self.told.endpoints = (asked.endpoints + asked.unsure) as u64;
-        self.told.missing = (asked.failed() + asked.unsure) as u64;
-        self.told.endpoint_failures += self.told.missing;
-        match NoSnapshot::judge(&asked, self.config.allow_partial) {
-            None => self.publish(staged, asked, start).await,
+        let responses = self.ask_all(endpoints, staging, start).await;
+        self.facts.endpoints = responses.endpoints() as u64;
+        self.facts.missing = responses.missing() as u64;
+        self.facts.endpoint_failures += self.facts.missing;
+        match NoSnapshot::judge(&responses, self.config.allow_partial) {
+            None => self.publish(staged, responses, start).await,
             Some(why) => {
                 self.abandon(staged).await;
                 Err(why)
@@ -205,7 +185,7 @@ impl Cycles {
     async fn stage(&mut self, seconds: u64) -> Result<Held<Staging>, NoSnapshot> {
         let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
         let doing = Doing { what: "make a directory in", directory: &self.config.tmp_dst_dir };
-        let cleans = self.leftovers.are_due(self.told.cycles);
+        let cleans = self.leftovers.are_due(self.facts.cycles);
         let work = move || {
             let mut spool = locked(&spool);
             // Before the snapshot is begun, which it would remove.
@@ -215,7 +195,7 @@ impl Cycles {
         };
         let (cleaned, staged) = self.disk.run(doing, work).await?;
         if let Some(cleaned) = cleaned {
-            self.leftovers.cleaned(cleaned, self.told.cycles);
+            self.leftovers.cleaned(cleaned, self.facts.cycles);
         }
         Ok(staged?)
     }
@@ -231,9 +211,9 @@ impl Cycles {
                     info!("unfinished snapshots can be removed again{}", line.note());
                 }
             }
-            Ok(Err(error)) => self.leftovers.stay(&error, self.told.cycles),
+            Ok(Err(error)) => self.leftovers.stay(&error, self.facts.cycles),
             Err(error) => {
-                self.leftovers.may_stay(self.told.cycles);
+                self.leftovers.may_stay(self.facts.cycles);
                 let line = self.journal.begins("abandon", "broken");
                 if line.is_due() {
                     warn!(%error, "an unfinished snapshot stays in tmp-dst-dir{}", line.note());
@@ -242,32 +222,39 @@ impl Cycles {
         }
     }
 
-    /// Takes out what endpoints left that failed half-way, adds the file that tells about this
-    /// cycle, and publishes. Once begun it is done to its end, and the end of the program waits for
+    /// Takes out what endpoints left that failed half-way, adds the manifest, and publishes. Once begun it is done to its end, and the end of the program waits for
     /// it.
     async fn publish(
         &mut self,
         staged: Held<Staging>,
-        asked: Asked,
+        responses: Responses,
         start: Instant,
     ) -> Result<(), NoSnapshot> {
         let Some(staging) = staged.take() else { return Err(Broken::Gone.into()) };
         let elapsed = start.elapsed().as_millis();
-        self.told.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        let (text, missing, bytes) = (self.told.write(), asked.failed(), asked.bytes);
-        let work = move || complete_and_publish(staging, &asked.absent, &text);
+        self.facts.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let (missing, bytes) = (responses.failed(), responses.bytes());
+        let (absent, files, unanswered) = responses.into_parts();
+        let manifest = Manifest {
+            origin: self.machine.name.clone(),
+            serial: (self.machine.random)(),
+            cycle: self.facts,
+            files,
+            unanswered,
+        };
+        let work = move || complete_and_publish(staging, &absent, &manifest);
         let doing = Doing { what: "publish a snapshot to", directory: &self.config.dst_dir };
         let published = match self.disk.run(doing, work).await {
             Ok(Ok(published)) => published,
             failed => {
                 // It was abandoned, and nobody knows whether it could be removed.
-                self.leftovers.may_stay(self.told.cycles);
+                self.leftovers.may_stay(self.facts.cycles);
                 failed??
             }
         };
         info!(
             snapshot = %published.path.display(),
-            endpoints = self.told.endpoints,
+            endpoints = self.facts.endpoints,
             missing,
             bytes,
             milliseconds = start.elapsed().as_millis(),
@@ -314,7 +301,7 @@ impl Cycles {
         endpoints: Vec<Endpoint>,
         staging: &Staging,
         start: Instant,
-    ) -> Asked {
+    ) -> Responses {
         let client = Arc::new(Client {
             limits: Limits::new(&self.config, start),
             files: staging.files(),
@@ -324,42 +311,34 @@ impl Cycles {
             lookups: self.lookups.clone(),
             journal: self.journal.clone(),
         });
-        let absent = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        let mut all = Asked { endpoints: endpoints.len(), absent, ..Asked::default() };
-        let mut asked = JoinSet::new();
+        let mut responses = Responses::new(&endpoints);
+        let mut tasks = JoinSet::new();
         for endpoint in endpoints {
-            if self.history.is_of_another_kind(&endpoint, self.told.cycles) {
-                all.left_out += 1;
-                all.endpoints -= 1;
+            if self.history.is_of_another_kind(&endpoint, self.facts.cycles) {
+                responses.leave_out(&endpoint);
                 continue;
             }
             let client = Arc::clone(&client);
             let pipelining = self.history.pipelining(&endpoint);
-            asked.spawn(async move { (client.pull(&endpoint, pipelining).await, endpoint) });
+            tasks.spawn(async move { (client.pull(&endpoint, pipelining).await, endpoint) });
         }
         let mut broken = None;
-        while let Some(ended) = asked.join_next().await {
+        while let Some(ended) = tasks.join_next().await {
             match ended {
-                Ok((Ok(Answers { bytes, pipelining }), endpoint)) => {
-                    all.absent.remove(&endpoint.name);
-                    all.bytes += bytes;
+                Ok((Ok(answers), endpoint)) => {
+                    let pipelining = answers.pipelining;
+                    responses.add_answers(&endpoint, answers);
                     self.history.has_answered(endpoint, pipelining);
                 }
                 Ok((Err(failure), endpoint)) => {
-                    match self.history.has_failed(endpoint, &failure, self.told.cycles) {
-                        Verdict::Missing => {}
-                        Verdict::LeftOut { is_sure } => {
-                            all.left_out += 1;
-                            all.endpoints -= 1;
-                            all.unsure += usize::from(!is_sure);
-                        }
-                    }
+                    let verdict = self.history.judge(&endpoint, &failure, self.facts.cycles);
+                    responses.add_failure(&endpoint, &failure, verdict);
                 }
                 Err(error) => broken = Some(error),
             }
         }
         self.look_at_tasks(broken);
-        all
+        responses
     }
 
     /// Logs when an endpoint's task breaks down, and when none does any more.
@@ -385,7 +364,7 @@ impl Cycles {
 fn complete_and_publish(
     staging: Staging,
     absent: &HashSet<String>,
-    text: &str,
+    manifest: &Manifest,
 ) -> Result<Published, spool::writer::Error> {
     let files = staging.files();
     for name in absent {
@@ -393,9 +372,7 @@ fn complete_and_publish(
             files.remove(format!("{name}{suffix}").as_ref())?;
         }
     }
-    let mut file = files.create(spool::cycle::FILE_NAME.as_ref())?;
-    file.write(text.as_bytes())?;
-    file.close()?;
+    files.write_manifest(manifest)?;
     staging.publish()
 }
 

@@ -98,13 +98,8 @@ impl History {
         self.known.insert(endpoint.address);
     }
 
-    /// It gave no answer: says what it counts as.
-    pub(crate) fn has_failed(
-        &mut self,
-        endpoint: Endpoint,
-        failure: &Failure,
-        cycle: u64,
-    ) -> Verdict {
+    /// Says what an endpoint counts as that gave no answer.
+    pub(crate) fn judge(&mut self, endpoint: &Endpoint, failure: &Failure, cycle: u64) -> Verdict {
         self.single.remove(&endpoint.address);
         let has_answered = self.known.contains(&endpoint.address);
         let other = failure.other_kind(has_answered);
@@ -129,7 +124,7 @@ impl History {
             warn!(%endpoint, reason = %failure, "no answer{}", line.note());
         }
         if failure.shows_this_kind() {
-            self.known.insert(endpoint.address);
+            self.known.insert(endpoint.address.clone());
         }
         Verdict::Missing
     }

@@ -17,6 +17,7 @@ mod journal;
 mod leftovers;
 mod lookups;
 mod no_snapshot;
+mod responses;
 mod run;
 mod stream;
 mod transfer;
@@ -26,7 +27,19 @@ pub use run::run;
 
 use std::io;
 
-use daemon::remedy;
+use daemon::{Clock, remedy};
+
+/// The machine that pulls, as the program sees it: nothing below it reads a clock, a name or a
+/// random number by itself.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its name: the origin of each snapshot.
+    pub name: String,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Gives the serial of a snapshot.
+    pub random: fn() -> u64,
+}
 
 /// Why pulling cannot begin. What goes wrong later is said in the log, and the next cycle tries
 /// again.

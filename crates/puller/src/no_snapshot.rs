@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use tracing::{error, warn};
 
-use crate::cycle::Asked;
 use crate::endpoint::{LookupError, SOURCE};
+use crate::responses::Responses;
 use crate::writers::Broken;
 
 /// Why a cycle leaves no snapshot.
@@ -29,10 +29,10 @@ pub(crate) enum NoSnapshot {
 
 impl NoSnapshot {
     /// Whether the answers of a cycle make no snapshot.
-    pub(crate) fn judge(asked: &Asked, allow_partial: bool) -> Option<Self> {
-        let (endpoints, failed) = (asked.endpoints, asked.failed());
+    pub(crate) fn judge(responses: &Responses, allow_partial: bool) -> Option<Self> {
+        let (endpoints, failed) = (responses.certain_endpoints(), responses.failed());
         if endpoints == 0 {
-            return Some(Self::NoEndpoint { left_out: asked.left_out });
+            return Some(Self::NoEndpoint { left_out: responses.left_out() });
         }
         if failed > 0 && !allow_partial {
             return Some(Self::Partial { endpoints, failed });

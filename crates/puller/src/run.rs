@@ -8,14 +8,14 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use config::Pull;
-use daemon::{Clock, Service};
+use daemon::Service;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
-use crate::Error;
 use crate::cycle::Cycles;
 use crate::disk::Disk;
 use crate::journal::Journal;
+use crate::{Error, Machine};
 
 /// How long the end waits for the disk: for a snapshot that is being published, and for the removal
 /// of one that was not finished.
@@ -36,17 +36,17 @@ const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allo
 /// It cannot begin: there is nothing to ask, or snapshots could not be published.
 pub async fn run(
     config: Pull,
-    clock: Clock,
+    machine: Machine,
     service: Service,
     shutdown: impl Future<Output = &'static str>,
 ) -> Result<(), Error> {
-    let journal = Journal::new(clock, service);
+    let journal = Journal::new(machine.clock, service);
     let (disk, ends) = Disk::new(journal.clone());
     let reason = tokio::select! {
         biased;
         reason = shutdown => reason,
         never = live(service) => match never {},
-        begun = pull(config, clock, service, journal, disk) => match begun? {},
+        begun = pull(config, machine, service, journal, disk) => match begun? {},
     };
     service.stopping();
     // What is being published is whole, so it should come out; what is not is being removed.
@@ -68,13 +68,13 @@ async fn live(service: Service) -> Infallible {
 
 async fn pull(
     config: Pull,
-    clock: Clock,
+    machine: Machine,
     service: Service,
     journal: Journal,
     disk: Disk,
 ) -> Result<Infallible, Error> {
     let interval = config.pull_interval;
-    let mut cycles = Cycles::new(config, clock, journal.clone(), disk).await?;
+    let mut cycles = Cycles::new(config, machine, journal.clone(), disk).await?;
     service.ready();
     let start = Instant::now();
     let mut number = 0;

@@ -52,7 +52,19 @@ struct Target {
     /// Held, since a transfer can be dropped on the thread of the sockets, and to close a file can
     /// wait for the disk.
     file: Option<Held<StagedFile>>,
+    /// Of all files that were begun.
+    names: Vec<String>,
     disk: Disk,
+}
+
+/// What one connection has given.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Goes on with the next connection.
+    pub(crate) dialogue: Dialogue,
+    pub(crate) bytes: u64,
+    /// The names of the files.
+    pub(crate) files: Vec<String>,
 }
 
 /// How a turn ended.
@@ -86,7 +98,13 @@ impl Transfer {
         Self {
             peer: endpoint.source,
             dialogue,
-            target: Target { files, name: endpoint.name.clone(), file: None, disk },
+            target: Target {
+                files,
+                name: endpoint.name.clone(),
+                file: None,
+                names: Vec::new(),
+                disk,
+            },
             buffer_bytes: BUFFER_BYTES,
             total: 0,
         }
@@ -97,9 +115,9 @@ impl Transfer {
         self.total
     }
 
-    /// What goes on with the next connection, and the bytes of this one.
-    pub(crate) fn finish(self) -> (Dialogue, u64) {
-        (self.dialogue, self.total)
+    /// What this connection has given, once its turn was the last.
+    pub(crate) fn finish(self) -> Received {
+        Received { dialogue: self.dialogue, bytes: self.total, files: self.target.names }
     }
 
     /// Takes what has come, and of a long answer what comes in the next moments, unless `end` is
@@ -204,7 +222,12 @@ impl Target {
     fn write(&mut self, suffix: &str, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
         let mut file = match self.file.take().and_then(Held::take) {
             Some(file) => file,
-            None => self.files.create(format!("{}{suffix}", self.name).as_ref())?,
+            None => {
+                let name = format!("{}{suffix}", self.name);
+                let file = self.files.create(name.as_ref())?;
+                self.names.push(name);
+                file
+            }
         };
         file.write(bytes)?;
         if is_whole {

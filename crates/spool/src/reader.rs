@@ -14,10 +14,11 @@ use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use daemon::remedy;
+use model::Timestamp;
 use thiserror::Error;
 
 use crate::lock::Refused;
-use crate::name::{self, ByAge};
+use crate::name;
 
 pub use crate::lock::Lock;
 
@@ -137,7 +138,7 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
     let read = |source| Error::Read { path: directory.to_owned(), source };
     let mut contents = Contents::default();
     // The newest is on top, and goes when there are too many.
-    let mut oldest: BinaryHeap<(ByAge, u64)> = BinaryHeap::new();
+    let mut oldest: BinaryHeap<(Timestamp, u64)> = BinaryHeap::new();
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
         let file_name = entry.file_name();
@@ -146,9 +147,9 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
         }
         // A link to a directory is a stranger; so is an entry that vanished since it was listed.
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        match file_name.to_str() {
-            Some(name) if is_directory && name::is_snapshot(name) => {
-                oldest.push((ByAge(name.to_owned()), entry.ino()));
+        match file_name.to_str().map(str::parse) {
+            Some(Ok(timestamp)) if is_directory => {
+                oldest.push((timestamp, entry.ino()));
                 if oldest.len() > LISTED_MAX {
                     oldest.pop();
                     contents.more += 1;
@@ -158,8 +159,9 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
             _ => {}
         }
     }
-    let snapshots = oldest.into_sorted_vec().into_iter();
-    contents.snapshots = snapshots.map(|(ByAge(name), inode)| Listed { name, inode }).collect();
+    for (timestamp, inode) in oldest.into_sorted_vec() {
+        contents.snapshots.push(Listed { name: timestamp.into(), inode });
+    }
     contents.strangers.sort();
     Ok(contents)
 }

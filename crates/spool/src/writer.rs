@@ -12,9 +12,9 @@
 //!   parents after it. So what stands in `incoming` after a power cut is whole.
 //! - A `Staging` that is dropped is abandoned: its directory goes. A SIGKILL leaves it, and
 //!   `Spool::clean` removes it at the next start.
-//! - A staged directory is ours by a marker, the file of [`crate::cycle`], which is empty until the
-//!   end. It has the marker before it has its name, and loses its name before it loses the marker,
-//!   which is the last file that goes. A directory without the marker is never removed, whatever
+//! - A staged directory is ours by a marker, the file of its [`crate::manifest`], which is empty
+//!   until the end; version 0.1.0 had another ([`crate::cycle`]). It has the marker before it has
+//!   its name, and loses its name before it loses the marker, which is the last file that goes. A directory without the marker is never removed, whatever
 //!   its name, unless it is empty and has a hidden name of ours: an operator can set `tmp-dst-dir`
 //!   to a directory that others use.
 //! - One program writes to one pair of directories, or cleaning would remove what another stages:
@@ -31,7 +31,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::lock::{Lock, Refused};
-use crate::{cycle, name, probe};
+use crate::{cycle, manifest, name, probe};
 
 mod staging;
 
@@ -42,6 +42,10 @@ const NAME_TRIES: u64 = 1_000;
 
 /// Files of a snapshot that a reader takes; one with more is damaged to it.
 pub const FILES_MAX: usize = crate::reader::ENTRIES_MAX;
+
+/// What marks a staged directory as ours: the file of this version, and that of version 0.1.0, which
+/// may have left some.
+const MARKERS: [&str; 2] = [manifest::FILE_NAME, cycle::FILE_NAME];
 
 /// How the name of a directory begins that is being removed; its old name follows.
 const REMOVED: &str = ".haproxystats-removed-";
@@ -273,7 +277,7 @@ impl Spool {
             removed.map_err(|source| io_error("remove the leftover", &dir, source))?;
             fs::create_dir(&dir).map_err(failed)?;
         }
-        let marker = dir.join(cycle::FILE_NAME);
+        let marker = dir.join(manifest::FILE_NAME);
         if let Err(source) = File::create_new(&marker) {
             let _ = fs::remove_dir(&dir);
             return Err(io_error("create", &marker, source));
@@ -304,7 +308,9 @@ fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
 
 /// Whether a directory is one that `stage` made.
 fn has_marker(dir: &Path) -> bool {
-    fs::symlink_metadata(dir.join(cycle::FILE_NAME)).is_ok_and(|marker| marker.is_file())
+    MARKERS
+        .iter()
+        .any(|marker| fs::symlink_metadata(dir.join(marker)).is_ok_and(|marker| marker.is_file()))
 }
 
 /// Whether `stage` or a removal gives this name to a directory, for a moment.
@@ -341,7 +347,7 @@ fn remove_directory(tmp: &Path, dir: &Path) -> io::Result<()> {
 fn remove_marked(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name() == cycle::FILE_NAME {
+        if MARKERS.iter().any(|marker| entry.file_name() == *marker) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -350,10 +356,13 @@ fn remove_marked(dir: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    match fs::remove_file(dir.join(cycle::FILE_NAME)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::remove_dir(dir),
+    for marker in MARKERS {
+        match fs::remove_file(dir.join(marker)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    fs::remove_dir(dir)
 }
 
 /// `first` and the seconds after it, as many as are tried.

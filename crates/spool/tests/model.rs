@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use haproxystats_spool::writer::Spool;
-use haproxystats_spool::{cycle, failed, reader};
+use haproxystats_spool::{failed, manifest, reader};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 
@@ -167,7 +167,7 @@ impl World {
 fn read(directory: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
     entries
-        .filter(|entry| entry.file_name() != cycle::FILE_NAME)
+        .filter(|entry| entry.file_name() != manifest::FILE_NAME)
         .map(|entry| {
             let name = entry.file_name().into_string().unwrap();
             (name, fs::read_to_string(entry.path()).unwrap())

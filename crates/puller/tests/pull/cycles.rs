@@ -25,7 +25,24 @@ fn a_snapshot_holds_both_answers_of_every_endpoint_as_they_were_sent() {
             assert_eq!(bench.file(SECOND, &format!("{name}_stat")), STAT);
         }
         assert_eq!(bench.answers(SECOND).len(), 6);
-        let told = bench.told(SECOND);
+        let manifest = bench.manifest(SECOND);
+        assert_eq!((&*manifest.origin, manifest.serial), ("lb1", 1));
+        assert_eq!(manifest.unanswered, []);
+        let files = manifest.files.iter();
+        let files: Vec<_> = files.map(|it| (&*it.name, &*it.source, &*it.endpoint)).collect();
+        let mut expected = Vec::new();
+        let tcp_name = format!("127.0.0.1:{}", tcp.port);
+        let unix = |name: &str| format!("unix://{}", bench.socket(name).display());
+        let tcp_address = format!("tcp://{tcp_name}");
+        for (name, address) in
+            [(&*tcp_name, tcp_address), ("a.sock", unix("a.sock")), ("b.sock", unix("b.sock"))]
+        {
+            expected.push((format!("{name}_info"), address.clone()));
+            expected.push((format!("{name}_stat"), address));
+        }
+        let expected = expected.iter().map(|(name, address)| (&**name, "haproxy", &**address));
+        assert_eq!(files, expected.collect::<Vec<_>>());
+        let told = manifest.cycle;
         assert_eq!((told.endpoints, told.missing, told.cycles, told.failures), (3, 0, 1, 0));
         assert!(bench.log().contains("endpoints=3"), "{}", bench.log());
     });
@@ -91,6 +108,25 @@ fn a_clock_that_stands_still_overwrites_nothing() {
     });
 }
 
+/// The reader has taken the first of them, so both bear the name of the same second.
+#[test]
+fn two_snapshots_of_one_second_have_serials_of_their_own() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let pulling = bench.start(Pull { queue_size: 1, ..bench.config() });
+        bench.until_logged("paused").await;
+        let first = bench.manifest(SECOND);
+        // The rename takes it out at once, as that of a reader does.
+        fs::rename(bench.dst().join(SECOND.to_string()), bench.dst().join(".taken")).unwrap();
+        bench.until_snapshot(SECOND).await;
+        let second = bench.manifest(SECOND);
+        bench.stop(pulling).await;
+        assert_eq!(first.origin, second.origin);
+        assert_ne!(first.serial, second.serial);
+    });
+}
+
 /// Cycles follow the clock that never steps, so the calendar's steps stop none.
 #[test]
 fn a_clock_that_is_set_costs_no_cycle_and_no_snapshot() {
@@ -99,7 +135,7 @@ fn a_clock_that_is_set_costs_no_cycle_and_no_snapshot() {
         let fake = Fake::unix(&bench.socket("a"), Script::Good);
         let pulling = bench.start(bench.config());
         bench.until_snapshots(2).await;
-        let old = [SECOND, SECOND + 1].map(|second| (second, bench.told(second)));
+        let old = [SECOND, SECOND + 1].map(|second| (second, bench.cycle(second)));
 
         // A year forward, then two hours back, then to a second that waits to be processed.
         for (clock, text) in
@@ -117,11 +153,11 @@ fn a_clock_that_is_set_costs_no_cycle_and_no_snapshot() {
         bench.stop(pulling).await;
         for (second, told) in old {
             assert_eq!(bench.file(second, "a_stat"), STAT);
-            assert_eq!(bench.told(second), told);
+            assert_eq!(bench.cycle(second), told);
         }
         // Every cycle has left its own snapshot.
         let snapshots = bench.snapshots();
-        let told = snapshots.iter().map(|name| bench.told(name.parse().unwrap()));
+        let told = snapshots.iter().map(|name| bench.cycle(name.parse().unwrap()));
         let last = told.max_by_key(|told| told.cycles).unwrap();
         assert_eq!((last.cycles, last.failures), (snapshots.len() as u64, 0));
     });
@@ -156,7 +192,7 @@ fn pulling_pauses_at_queue_size_and_goes_on_by_itself() {
         assert_eq!(fake.asked(), 3);
         bench.stop(pulling).await;
         // The first that is published after a pause tells of it.
-        let told = bench.told(SECOND);
+        let told = bench.cycle(SECOND);
         assert_eq!((told.cycles, told.failures), (3, 0));
         let logged = format!("dst-dir has room again skipped={}", told.skipped);
         assert!(told.skipped > 0 && bench.log().contains(&logged), "{}", bench.log());

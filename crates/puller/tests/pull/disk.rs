@@ -87,8 +87,8 @@ async fn survives(options: &str, take_room: impl FnOnce(&Path), give_room: impl 
     let snapshot = disk.dst().join(SECOND.to_string());
     assert_eq!(fs::read_to_string(snapshot.join("a_info")).unwrap(), INFO);
     assert!(fs::read_to_string(snapshot.join("a_stat")).unwrap() == stat);
-    let told = spool::cycle::read(&snapshot).unwrap().unwrap();
-    assert!(told.failures >= 3, "{told:?}");
+    let cycle = spool::manifest::read(&snapshot).unwrap().unwrap().cycle;
+    assert!(cycle.failures >= 3, "{cycle:?}");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_leftover_that_cannot_be_removed_is_said_once_and_tried_again_until_it_is_go
         let bench = Workbench::new();
         let leftover = bench.tmp().join("1600000000");
         fs::create_dir_all(&leftover).unwrap();
-        fs::write(leftover.join(spool::cycle::FILE_NAME), "").unwrap();
+        fs::write(leftover.join(spool::manifest::FILE_NAME), "").unwrap();
         // Not even root can remove the place of a mount.
         let Some(_disk) = SmallDisk::mount(leftover.join("busy"), "size=64k") else { return };
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);

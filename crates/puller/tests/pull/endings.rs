@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::fake::{Fake, INFO, Script, good};
 use crate::on_one_thread;
-use crate::workbench::{SECOND, Workbench, names};
+use crate::workbench::{SECOND, Workbench, machine, names};
 
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -107,7 +107,7 @@ fn what_a_killed_run_left_is_cleaned_at_the_start() {
         let bench = Workbench::new();
         let leftover = bench.tmp().join("1600000000");
         fs::create_dir_all(&leftover).unwrap();
-        fs::write(leftover.join(spool::cycle::FILE_NAME), "").unwrap();
+        fs::write(leftover.join(spool::manifest::FILE_NAME), "").unwrap();
         fs::write(leftover.join("a_info"), "Name: HAPr").unwrap();
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         let pulling = bench.start(bench.config());
@@ -119,12 +119,14 @@ fn what_a_killed_run_left_is_cleaned_at_the_start() {
 }
 
 async fn refused(bench: &Workbench, config: Pull) -> String {
-    let clock =
-        daemon::Clock { wall: std::time::SystemTime::now, monotonic: std::time::Instant::now };
-    let error =
-        haproxystats_puller::run(config, clock, daemon::Service::none(), std::future::pending())
-            .await
-            .unwrap_err();
+    let error = haproxystats_puller::run(
+        config,
+        machine(),
+        daemon::Service::none(),
+        std::future::pending(),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(bench.snapshots(), [""; 0]);
     error.to_string()
 }

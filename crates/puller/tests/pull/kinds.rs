@@ -50,7 +50,7 @@ fn a_socket_that_is_no_stats_socket_is_left_out_and_said_once() {
             bench.stop(pulling).await;
             assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"], "{script:?}");
             let told = |at: u64| {
-                let told = bench.told(SECOND + at);
+                let told = bench.cycle(SECOND + at);
                 (told.endpoints, told.missing, told.failures)
             };
             // One that only closes may be a stats socket in trouble, as far as three cycles show.
@@ -75,14 +75,14 @@ fn a_socket_that_said_what_it_is_is_not_asked_in_every_cycle_and_a_new_one_is_at
         bench.until_cycles(20).await;
         assert_eq!(other.asked(), 1);
         bench.until(|| other.asked() == 2, "the next question").await;
-        assert!(bench.told(SECOND + bench.snapshots().len() as u64 - 1).cycles >= 30);
+        assert!(bench.cycle(SECOND + bench.snapshots().len() as u64 - 1).cycles >= 30);
         fs::remove_file(bench.socket("other")).unwrap();
         let _stats = Fake::unix(&bench.socket("other"), Script::Good);
         bench.until_cycles(2).await;
         bench.stop(pulling).await;
         let last = SECOND + bench.snapshots().len() as u64 - 1;
         assert_eq!(bench.answers(last).len(), 4, "{}", bench.log());
-        assert_eq!(bench.told(last).endpoints, 2);
+        assert_eq!(bench.cycle(last).endpoints, 2);
     });
 }
 
@@ -174,7 +174,7 @@ fn a_cycle_that_leaves_out_all_is_no_snapshot_and_says_so_once() {
         let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;
-        assert_eq!(bench.told(SECOND).endpoints, 1);
+        assert_eq!(bench.cycle(SECOND).endpoints, 1);
     });
 }
 

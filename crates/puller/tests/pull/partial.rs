@@ -33,7 +33,7 @@ async fn leaves_out(script: Script, change: impl FnOnce(&mut Pull)) {
     assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"], "{script:?}");
     assert_eq!(bench.file(SECOND, "sound_info"), INFO);
     assert_eq!(bench.file(SECOND, "sound_stat"), STAT);
-    let told = bench.told(SECOND);
+    let told = bench.cycle(SECOND);
     assert_eq!((told.endpoints, told.missing, told.cycles), (2, 1, 1), "{script:?}");
     assert_eq!((told.endpoint_failures, told.failures), (1, 0), "{script:?}");
     assert!(bench.log().contains("/faulty reason="), "{}", bench.log());
@@ -87,7 +87,7 @@ fn nobody_answering_is_no_snapshot_and_the_next_one_tells_how_often() {
         fakes[0].set(Script::Good);
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;
-        let told = bench.told(SECOND);
+        let told = bench.cycle(SECOND);
         assert_eq!((told.endpoints, told.missing), (2, 1));
         assert!(told.failures >= 1, "{told:?}");
         assert_eq!(
@@ -111,7 +111,21 @@ fn an_endpoint_without_a_listener_or_a_name_is_missing() {
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;
         assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"]);
-        assert_eq!((bench.told(SECOND).endpoints, bench.told(SECOND).missing), (4, 3));
+        let manifest = bench.manifest(SECOND);
+        assert_eq!((manifest.cycle.endpoints, manifest.cycle.missing), (4, 3));
+        let unanswered = manifest.unanswered.iter().map(|it| (&*it.endpoint, &*it.reason));
+        let address = |name: &str| format!("unix://{}", bench.socket(name).display());
+        let expected = [
+            ("tcp://nobody.invalid:1".to_owned(), "cannot find an address: "),
+            (address("dead"), "cannot connect: "),
+            (address("gone"), "cannot connect: "),
+        ];
+        for ((endpoint, reason), (address, begins)) in unanswered.zip(&expected) {
+            assert!(endpoint == address && reason.starts_with(begins), "{endpoint} {reason}");
+        }
+        assert_eq!(manifest.unanswered.len(), expected.len());
+        let names: Vec<_> = manifest.files.iter().map(|file| &*file.name).collect();
+        assert_eq!(names, ["sound_info", "sound_stat"]);
     });
 }
 
@@ -127,7 +141,7 @@ fn cycles_without_a_snapshot_are_told_by_the_next_one() {
         faulty.set(Script::Good);
         bench.until_snapshots(1).await;
         bench.stop(pulling).await;
-        let told = bench.told(SECOND);
+        let told = bench.cycle(SECOND);
         assert!(told.failures >= 1, "{told:?}");
         assert_eq!((told.endpoints, told.missing, told.skipped), (2, 0, 0));
         assert_eq!((told.cycles, told.endpoint_failures), (told.failures + 1, told.failures));

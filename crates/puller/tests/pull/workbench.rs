@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::{Address, LogLevel, Pull, Retries};
 use daemon::{Clock, Service};
+use haproxystats_puller::Machine;
 use spool::cycle::Cycle;
+use spool::manifest::{self, Manifest};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::subscriber::DefaultGuard;
@@ -25,6 +27,8 @@ pub(crate) const SECOND: u64 = 1_700_000_000;
 thread_local! {
     /// What the clock of this test says; each test has its thread.
     static WALL: Cell<u64> = const { Cell::new(SECOND) };
+    /// The last serial.
+    static SERIAL: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Sets the clock of this test.
@@ -108,18 +112,20 @@ impl Workbench {
     /// The names of the answers in a snapshot.
     pub(crate) fn answers(&self, second: u64) -> Vec<String> {
         let mut names = names(&self.dst().join(second.to_string()));
-        names.retain(|name| name != spool::cycle::FILE_NAME);
+        names.retain(|name| name != manifest::FILE_NAME);
         names
     }
 
-    /// What a snapshot tells about the work of pull.
-    pub(crate) fn told(&self, second: u64) -> Cycle {
-        spool::cycle::read(&self.dst().join(second.to_string())).unwrap().unwrap()
+    pub(crate) fn manifest(&self, second: u64) -> Manifest {
+        manifest::read(&self.dst().join(second.to_string())).unwrap().unwrap()
+    }
+
+    /// What a snapshot says about the work of pull.
+    pub(crate) fn cycle(&self, second: u64) -> Cycle {
+        self.manifest(second).cycle
     }
 
     pub(crate) fn start(&self, config: Pull) -> Pulling {
-        let wall = || SystemTime::UNIX_EPOCH + Duration::from_secs(WALL.get());
-        let clock = Clock { wall, monotonic: Instant::now };
         let (end, ended) = oneshot::channel();
         let shutdown = async {
             let _ = ended.await;
@@ -129,7 +135,7 @@ impl Workbench {
             end,
             run: tokio::task::spawn_local(haproxystats_puller::run(
                 config,
-                clock,
+                machine(),
                 Service::none(),
                 shutdown,
             )),
@@ -173,6 +179,12 @@ impl Workbench {
         self.until(|| self.snapshots().len() >= count, &format!("{count} snapshots")).await;
     }
 
+    /// Waits until a snapshot of this second stands in the spool.
+    pub(crate) async fn until_snapshot(&self, second: u64) {
+        let path = self.dst().join(second.to_string());
+        self.until(|| path.exists(), &format!("snapshot {second}")).await;
+    }
+
     pub(crate) async fn until_logged(&self, text: &str) {
         self.until(|| self.log().contains(text), text).await;
     }
@@ -201,6 +213,17 @@ impl Workbench {
         self.end(pulling).await;
         assert_eq!(names(&self.tmp()), [""; 0], "{}", self.log());
     }
+}
+
+/// A machine whose clock a test sets, and whose random numbers are 1, 2, 3.
+pub(crate) fn machine() -> Machine {
+    let wall = || SystemTime::UNIX_EPOCH + Duration::from_secs(WALL.get());
+    let random = || {
+        SERIAL.set(SERIAL.get() + 1);
+        SERIAL.get()
+    };
+    let clock = Clock { wall, monotonic: Instant::now };
+    Machine { name: "lb1".to_owned(), clock, random }
 }
 
 /// The names in a directory, sorted; none if it is not there.

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::debug;
 
+use crate::manifest::{self, Manifest};
+
 use super::{Error, io_error, names_from, remove_directory, rename_without_replacing};
 
 /// A snapshot that is being filled. Dropped, it is abandoned and leaves nothing. Both the drop and
@@ -181,6 +183,19 @@ impl StagedFiles {
         state.unfinished.insert(name.to_owned());
         drop(state);
         Ok(StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync })
+    }
+
+    /// Writes the manifest of the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As of [`StagedFiles::create`], [`StagedFile::write`] and [`StagedFile::close`].
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        let path = self.dir.join(manifest::FILE_NAME);
+        let json = manifest.to_json().map_err(|error| io_error("write", &path, error.into()))?;
+        let mut file = self.create(manifest::FILE_NAME.as_ref())?;
+        file.write(json.as_bytes())?;
+        file.close()
     }
 
     /// Takes a file out of the snapshot again, closed or not; nothing happens where it was never

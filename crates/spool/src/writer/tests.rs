@@ -41,7 +41,7 @@ fn names(dir: &Path) -> Vec<String> {
 /// The names of a snapshot's files, without the marker.
 fn answers(snapshot: &Path) -> Vec<String> {
     let mut names = names(snapshot);
-    names.retain(|name| name != cycle::FILE_NAME);
+    names.retain(|name| name != manifest::FILE_NAME);
     names
 }
 
@@ -261,12 +261,27 @@ fn a_staged_directory_has_the_marker_from_the_moment_it_has_its_name() {
     // A kill before the name was given, and one while a removal was going on.
     for hidden in [UNNAMED, ".haproxystats-removed-1600000000"] {
         fs::create_dir_all(dirs.tmp().join(hidden).join("deep")).unwrap();
-        fs::write(dirs.tmp().join(hidden).join(cycle::FILE_NAME), "").unwrap();
+        fs::write(dirs.tmp().join(hidden).join(manifest::FILE_NAME), "").unwrap();
     }
     let staging = spool.stage(1_700_000_000).unwrap();
-    assert_eq!(names(staging.dir()), [cycle::FILE_NAME]);
+    assert_eq!(names(staging.dir()), [manifest::FILE_NAME]);
     fill(&staging, "whole");
     std::mem::forget(staging);
+    assert_eq!(removed(&spool), 2);
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+}
+
+/// An upgrade finds what version 0.1.0 was about to publish.
+#[test]
+fn a_directory_with_the_marker_of_version_0_1_0_is_removed() {
+    let dirs = Dirs::new();
+    let spool = dirs.open();
+    for name in ["1600000000", ".haproxystats-removed-1600000001"] {
+        let left = dirs.tmp().join(name);
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join(cycle::FILE_NAME), "").unwrap();
+        fs::write(left.join("a_info"), "Name: HAPr").unwrap();
+    }
     assert_eq!(removed(&spool), 2);
     assert_eq!(names(&dirs.tmp()), [""; 0]);
 }
@@ -296,7 +311,7 @@ fn hidden_directories_of_others_are_never_removed() {
         fs::create_dir(dirs.tmp().join(other)).unwrap();
         fs::write(dirs.tmp().join(other).join("file"), "of others").unwrap();
         if number < 3 {
-            fs::write(dirs.tmp().join(other).join(cycle::FILE_NAME), "").unwrap();
+            fs::write(dirs.tmp().join(other).join(manifest::FILE_NAME), "").unwrap();
         }
     }
     fs::create_dir(dirs.tmp().join(".haproxystats-removed-7")).unwrap();
@@ -319,7 +334,7 @@ fn a_removal_that_is_cut_short_leaves_the_marker() {
     for below in ["a", "b", "z"] {
         fs::create_dir_all(staged.join(below)).unwrap();
     }
-    fs::write(staged.join(cycle::FILE_NAME), "").unwrap();
+    fs::write(staged.join(manifest::FILE_NAME), "").unwrap();
     let Some(_disk) = Mounted::on(&staged.join("b")) else { return };
     remove_marked(&staged).unwrap_err();
     assert!(has_marker(&staged));

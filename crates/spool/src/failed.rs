@@ -89,9 +89,8 @@ pub fn hold(
     let to = free_name(failed, snapshot);
     let beside = reason_file(&to);
     // First the reason: without it nobody would know what to do with the snapshot.
-    let mut file = file::create(&beside).map_err(at(&beside))?;
-    let written = writeln!(file, "{reason}");
-    if let Err(error) = written.and_then(|()| fs::rename(&from, &to)) {
+    file::write(&beside, false, |file| writeln!(file, "{reason}")).map_err(at(&beside))?;
+    if let Err(error) = fs::rename(&from, &to) {
         let _ = fs::remove_file(&beside);
         return Err(at(&to)(error));
     }

@@ -8,7 +8,6 @@
 
 pub mod cycle;
 pub mod failed;
-pub mod lock;
 pub mod manifest;
 pub mod name;
 mod probe;

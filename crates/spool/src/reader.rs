@@ -13,14 +13,13 @@ use std::io;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
-use daemon::remedy;
+use daemon::{lock, remedy};
 use model::Timestamp;
 use thiserror::Error;
 
-use crate::lock::Refused;
 use crate::name;
 
-pub use crate::lock::Lock;
+pub use daemon::lock::Lock;
 
 /// A fault of the spool, seen by its reader.
 #[derive(Debug, Error)]
@@ -287,9 +286,9 @@ fn is_hidden_snapshot(name: &str) -> bool {
 ///
 /// Another process has it, or the directory cannot be opened.
 pub fn lock(directory: &Path) -> Result<Lock, Error> {
-    Lock::take(directory).map_err(|refused| match refused {
-        Refused::System(source) => Error::Read { path: directory.to_owned(), source },
-        Refused::Held { by } => Error::Locked { path: directory.to_owned(), by },
+    Lock::take(directory).map_err(|error| match error {
+        lock::Error::System(source) => Error::Read { path: directory.to_owned(), source },
+        lock::Error::Held { by } => Error::Locked { path: directory.to_owned(), by },
     })
 }
 

@@ -26,11 +26,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use daemon::lock::{self, Lock};
 use daemon::remedy;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::lock::{Lock, Refused};
 use crate::{cycle, manifest, name, probe};
 
 mod staging;
@@ -300,9 +300,9 @@ impl Spool {
 }
 
 fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
-    Lock::take(tmp).map_err(|refused| match refused {
-        Refused::System(source) => io_error("lock", tmp, source),
-        Refused::Held { by } => Error::Locked { tmp: tmp.to_owned(), by },
+    Lock::take(tmp).map_err(|error| match error {
+        lock::Error::System(source) => io_error("lock", tmp, source),
+        lock::Error::Held { by } => Error::Locked { tmp: tmp.to_owned(), by },
     })
 }
 

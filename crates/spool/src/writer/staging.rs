@@ -245,9 +245,7 @@ impl StagedFile {
 }
 
 fn sync_directory(dir: &Path) -> Result<(), Error> {
-    daemon::file::open_directory(dir)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|source| io_error("sync", dir, source))
+    daemon::file::sync_directory(dir).map_err(|source| io_error("sync", dir, source))
 }
 
 /// A set of names is as good after a panic as before it.

@@ -1,5 +1,5 @@
-//! Files in directories that others can write to, opened so that nothing in their place can block
-//! us or fill the memory.
+//! Opens files in directories that others can write to, so that nothing in their place can block
+//! the program or fill its memory.
 //!
 //! A FIFO blocks whoever opens it, a device can do something when it is opened, `/dev/zero` never
 //! ends, and a link leads out of the directory. So [`open`] and [`create`] take regular files
@@ -32,7 +32,7 @@ pub struct Limit {
 pub enum Links {
     /// As the file that it leads to: for paths that the operator chose.
     Followed,
-    /// As no file: for whatever lies in a directory that others fill.
+    /// As no file: for entries of a directory that others fill.
     Refused,
 }
 

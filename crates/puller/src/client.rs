@@ -1,9 +1,10 @@
 //! One endpoint in one cycle: connect, ask, and have the answers written to their files as they
 //! come.
 //!
-//! The one thread of all sockets learns here when something has come, and a writer takes it from
-//! socket to file: nothing that may block on the disk happens on it. Meanwhile nobody watches the
-//! socket, or each piece that a writer is about to take would wake this thread for nothing.
+//! The thread of the sockets waits until a connection has bytes. Then a writer moves them from the
+//! socket into a file, because writing may block on the disk. Meanwhile the socket is not
+//! registered with the runtime: each piece that the writer is about to read would wake the thread
+//! of the sockets for nothing.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,18 +22,18 @@ use tracing::info;
 use crate::disk::Disk;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::journal::{Doing, Journal};
+use crate::journal::{DiskTask, Journal};
 use crate::lookups::{self, Lookups};
-use crate::stream::Watched;
-use crate::transfer::{GATHERING, Received, Transfer, Turn};
+use crate::stream::AsyncStream;
+use crate::transfer::{ConnectionResult, GATHERING, Progress, Transfer};
 use crate::writers::Writers;
 
-/// What all endpoints of a cycle share.
+/// Asks the endpoints of one cycle.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) limits: Limits,
     pub(crate) files: StagedFiles,
-    /// Where the files are, for messages.
+    /// For messages about the files.
     pub(crate) tmp_dst_dir: PathBuf,
     pub(crate) disk: Disk,
     pub(crate) writers: Writers,
@@ -40,13 +41,13 @@ pub(crate) struct Client {
     pub(crate) journal: Journal,
 }
 
-/// What an endpoint may take.
+/// The limits of each endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     retries: Retries,
     timeout: Duration,
     interval: Duration,
-    /// `pull-timeout`, and when it is over.
+    /// `pull-timeout`, and the instant at which it is over.
     cycle: Option<(Duration, Instant)>,
     answer_bytes: u64,
 }
@@ -54,33 +55,33 @@ pub(crate) struct Limits {
 /// What an endpoint has answered.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    /// What worked.
+    /// The way of asking that worked.
     pub(crate) pipelining: Pipelining,
     pub(crate) bytes: u64,
-    /// The names of the files that hold it.
+    /// The names of the files that hold them.
     pub(crate) files: Vec<String>,
 }
 
-/// The cycle was over first.
+/// The cycle ended before the work.
 struct Timeout {
     limit: Duration,
 }
 
 impl Limits {
-    /// Those of a cycle that begins at `start`.
+    /// The limits of a cycle that begins at `start`.
     pub(crate) fn new(config: &Pull, start: Instant) -> Self {
         Self {
             retries: config.retries,
             timeout: config.timeout,
             interval: config.interval,
-            // An end beyond the clock's reach is no end.
+            // An instant that the clock cannot represent never comes.
             cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
             answer_bytes: config.answer_limit,
         }
     }
 
-    /// Waits for `work`, no longer than the cycle may last. After its end nothing is begun: a timer
-    /// alone would let through whatever is ready at once.
+    /// Waits for `work`, no longer than the cycle may last. After the end of the cycle no work is
+    /// begun: a timer alone would let work pass that is ready at once.
     async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Timeout> {
         let Some((limit, end)) = self.cycle else { return Ok(work.await) };
         if Instant::now() >= end {
@@ -92,7 +93,7 @@ impl Limits {
 
 impl Timeout {
     fn during(self, doing: impl Into<String>) -> Failure {
-        Failure::Late { limit: self.limit, doing: doing.into() }
+        Failure::Timeout { limit: self.limit, doing: doing.into() }
     }
 }
 
@@ -127,7 +128,7 @@ impl Client {
         while let Some(request) = dialogue.request() {
             let stream = self.connect(endpoint).await?;
             self.send(source, &stream, request).await?;
-            if endpoint.found.is_some() {
+            if endpoint.identity.is_some() {
                 stream.end_sending();
             }
             let received = self.receive(endpoint, stream, dialogue).await?;
@@ -138,7 +139,7 @@ impl Client {
         Ok(answers)
     }
 
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Watched, Failure> {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<AsyncStream, Failure> {
         let (limits, source) = (&self.limits, endpoint.source);
         let mut last = None;
         let attempts = async {
@@ -169,33 +170,38 @@ impl Client {
         })
     }
 
-    /// One attempt: every address of a name in turn, each with the whole of `timeout`, so that one
-    /// that swallows packets does not hide the next.
-    async fn attempt(&self, endpoint: &Endpoint) -> Result<Watched, Failure> {
+    /// One attempt: every address of a name in turn, each with the whole of `timeout`, so that an
+    /// address that drops packets does not hide the next one.
+    async fn attempt(&self, endpoint: &Endpoint) -> Result<AsyncStream, Failure> {
         let limit = self.limits.timeout;
         let peer = endpoint.source;
         let refused = |source| Failure::Connect { peer, source };
         let (host, port) = match &endpoint.address {
             Address::Unix(path) => {
                 let stream = in_time(limit, UnixStream::connect(path)).await;
-                return stream.map(Watched::Unix).map_err(refused);
+                return stream.map(AsyncStream::Unix).map_err(refused);
             }
             Address::Tcp { host, port } => (host, *port),
         };
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        // Where the cycle has an end, that is the limit.
+        // A cycle with an end has that as its limit.
         let patience = if self.limits.cycle.is_some() { None } else { Some(lookups::LIMIT) };
         let found = self.lookups.addresses(host, port, patience).await;
         for address in found.map_err(Failure::Lookup)? {
             match in_time(limit, TcpStream::connect(address)).await {
-                Ok(stream) => return Ok(Watched::Tcp(stream)),
+                Ok(stream) => return Ok(AsyncStream::Tcp(stream)),
                 Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
             }
         }
         Err(refused(failed))
     }
 
-    async fn send(&self, peer: Source, stream: &Watched, request: &[u8]) -> Result<(), Failure> {
+    async fn send(
+        &self,
+        peer: Source,
+        stream: &AsyncStream,
+        request: &[u8],
+    ) -> Result<(), Failure> {
         let sent = self.limits.within(stream.write_all(request)).await;
         sent.map_err(|late| {
             let remedy = remedy_of_slowness(peer);
@@ -208,9 +214,9 @@ impl Client {
     async fn receive(
         &self,
         endpoint: &Endpoint,
-        mut stream: Watched,
+        mut stream: AsyncStream,
         dialogue: Dialogue,
-    ) -> Result<Received, Failure> {
+    ) -> Result<ConnectionResult, Failure> {
         let limits = &self.limits;
         let files = self.files.clone();
         let mut transfer = Transfer::new(endpoint, dialogue, files, self.disk.clone());
@@ -219,24 +225,24 @@ impl Client {
             let total = transfer.total();
             let peer = endpoint.source;
             let broken = |source| Failure::Read { peer, bytes: total, source };
-            let came = limits.within(stream.readable()).await;
-            came.map_err(|late| {
-                let remedy = remedy_of_slowness(peer);
-                late.during(format!("{total} bytes of the answers came{remedy}"))
-            })?
-            .map_err(broken)?;
-            let mut from = stream.unwatch().map_err(broken)?;
+            let readable = limits.within(stream.readable()).await;
+            readable
+                .map_err(|late| {
+                    let remedy = remedy_of_slowness(peer);
+                    late.during(format!("{total} bytes of the answers came{remedy}"))
+                })?
+                .map_err(broken)?;
+            let mut from = stream.into_nonblocking().map_err(broken)?;
             let begun = Arc::new(AtomicBool::new(false));
             let (begins, others_wait) = (Arc::clone(&begun), self.writers.others_wait());
-            let turn = self.writers.run(move || {
+            let progress = self.writers.run(move || {
                 begins.store(true, Ordering::Relaxed);
-                let turn = transfer.turn(&mut from, end, others_wait);
-                (transfer, from, turn)
+                let progress = transfer.advance(&mut from, end, others_wait);
+                (transfer, from, progress)
             });
-            let doing = Doing { what: "write answers below", directory: &self.tmp_dst_dir };
-            // The cycle's end says nothing about the disk.
-            let taken = limits.within(self.journal.patiently(doing, turn)).await;
-            let taken = taken.map_err(|late| {
+            let doing = DiskTask { what: "write answers below", directory: &self.tmp_dst_dir };
+            let transferred = limits.within(self.journal.patiently(doing, progress)).await;
+            let transferred = transferred.map_err(|late| {
                 late.during(if begun.load(Ordering::Relaxed) {
                     "the disk has not taken the answer; look at the disk of tmp-dst-dir"
                 } else {
@@ -244,15 +250,15 @@ impl Client {
                      tmp-dst-dir"
                 })
             });
-            let turn;
-            (transfer, from, turn) = taken??;
-            match turn? {
-                Turn::Done => return Ok(transfer.finish()),
-                Turn::Open { flowing: true } => sleep(GATHERING).await,
-                Turn::Open { flowing: false } => {}
+            let progress;
+            (transfer, from, progress) = transferred??;
+            match progress? {
+                Progress::Done => return Ok(transfer.finish()),
+                Progress::Open { flowing: true } => sleep(GATHERING).await,
+                Progress::Open { flowing: false } => {}
             }
             let bytes = transfer.total();
-            stream = from.watch().map_err(|source| Failure::Read { peer, bytes, source })?;
+            stream = from.into_async().map_err(|source| Failure::Read { peer, bytes, source })?;
         }
     }
 }

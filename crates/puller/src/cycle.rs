@@ -3,9 +3,9 @@
 //!
 //! An endpoint is in a snapshot with all its answers or not at all. A socket of `socket-dir` that
 //! turns out to be of another kind does not count as an endpoint of this cycle. Whatever ends a
-//! round early (a failure, the end of the program) drops its `Held<Staging>`, and with it all that
-//! was staged. One line is logged for a snapshot; a failure is logged when it begins and when it is
-//! over, and the counts are in the next snapshot's manifest.
+//! round early (a failure, the end of the program) drops its `DiskGuard<Staging>`, and with it the
+//! staged files. One line is logged for a snapshot; a failure is logged when it begins and when it
+//! is over, and the counts are in the next snapshot's manifest.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,21 +13,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use config::{Address, Pull};
 use spool::cycle::Cycle;
 use spool::manifest::Manifest;
-use spool::writer::{Published, Spool, Staging};
+use spool::writer::{PublishedSnapshot, Spool, Staging};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::client::{Client, Limits};
-use crate::disk::{Disk, Held};
-use crate::endpoint::{Endpoint, Finder, Found, SOURCE};
+use crate::disk::{Disk, DiskGuard};
+use crate::endpoint::{Discovery, Endpoint, Finder, SOURCE};
 use crate::history::History;
-use crate::journal::{Doing, Journal};
+use crate::journal::{DiskTask, Journal};
 use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
 use crate::no_snapshot::NoSnapshot;
 use crate::responses::Responses;
-use crate::writers::{Broken, Writers};
+use crate::writers::{WorkError, Writers};
 use crate::{Error, Machine};
 
 /// What lasts from cycle to cycle.
@@ -37,7 +37,7 @@ pub(crate) struct Cycles {
     machine: Machine,
     journal: Journal,
     disk: Disk,
-    /// Locked by the threads that may block, and by them alone.
+    /// Only threads that may block lock it.
     spool: Arc<Mutex<Spool>>,
     leftovers: Leftovers,
     finder: Finder,
@@ -61,7 +61,7 @@ impl Cycles {
             return Err(Error::NothingToAsk);
         }
         let (dst, tmp, sync) = (config.dst_dir.clone(), config.tmp_dst_dir.clone(), config.sync);
-        let doing = Doing { what: "prepare", directory: &config.tmp_dst_dir };
+        let doing = DiskTask { what: "prepare", directory: &config.tmp_dst_dir };
         let opened = disk.run(doing, move || {
             let spool = Spool::open(&dst, &tmp, sync)?;
             let cleaned = spool.clean()?;
@@ -89,11 +89,11 @@ impl Cycles {
         })
     }
 
-    /// Whether the spool holds as many snapshots as it may. Where it cannot be looked at the answer
-    /// is no, and the cycle says what is wrong.
+    /// Whether the spool holds as many snapshots as it may. If it cannot be read the answer is no,
+    /// and the cycle reports why.
     pub(crate) async fn spool_is_full(&self) -> bool {
         let spool = Arc::clone(&self.spool);
-        let doing = Doing { what: "count the snapshots in", directory: &self.config.dst_dir };
+        let doing = DiskTask { what: "count the snapshots in", directory: &self.config.dst_dir };
         let waiting = self.disk.run(doing, move || locked(&spool).waiting()).await;
         matches!(waiting, Ok(Ok(waiting)) if waiting >= self.config.queue_size)
     }
@@ -103,7 +103,7 @@ impl Cycles {
         self.facts.skipped += 1;
     }
 
-    /// One cycle. Logs what fails; returns how it went, in a line for the service manager.
+    /// Runs one cycle and logs its failure. Returns its result as a line for the service manager.
     pub(crate) async fn cycle(&mut self) -> &'static str {
         self.facts.cycles += 1;
         let result = self.round(Instant::now()).await;
@@ -134,7 +134,7 @@ impl Cycles {
             return Err(NoSnapshot::NoSocket(self.config.socket_dir.clone()));
         }
         let staged = self.stage(seconds).await?;
-        let Some(staging) = staged.get() else { return Err(Broken::Gone.into()) };
+        let Some(staging) = staged.get() else { return Err(WorkError::NoThread.into()) };
         let responses = self.ask_all(endpoints, staging, start).await;
         self.facts.endpoints = responses.endpoints() as u64;
         self.facts.missing = responses.missing() as u64;
@@ -151,8 +151,8 @@ impl Cycles {
     async fn find(&mut self) -> Result<Vec<Endpoint>, NoSnapshot> {
         let finder = self.finder.clone();
         let directory = self.config.socket_dir.as_deref().unwrap_or(&self.config.tmp_dst_dir);
-        let doing = Doing { what: "list the sockets in", directory };
-        let Found { endpoints, shared } = self.disk.run(doing, move || finder.find()).await??;
+        let doing = DiskTask { what: "list the sockets in", directory };
+        let Discovery { endpoints, shared } = self.disk.run(doing, move || finder.find()).await??;
         for name in &shared {
             let line = self.journal.begins(&format!("shared {name}"), "shared");
             if line.is_due() {
@@ -180,18 +180,17 @@ impl Cycles {
         Ok(endpoints)
     }
 
-    /// Begins a snapshot, and removes before it what could not be removed earlier, where that is
-    /// due.
-    async fn stage(&mut self, seconds: u64) -> Result<Held<Staging>, NoSnapshot> {
+    /// Begins a snapshot. Before it, removes what could not be removed earlier, if that is due.
+    async fn stage(&mut self, seconds: u64) -> Result<DiskGuard<Staging>, NoSnapshot> {
         let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
-        let doing = Doing { what: "make a directory in", directory: &self.config.tmp_dst_dir };
+        let doing = DiskTask { what: "make a directory in", directory: &self.config.tmp_dst_dir };
         let cleans = self.leftovers.are_due(self.facts.cycles);
         let work = move || {
             let mut spool = locked(&spool);
-            // Before the snapshot is begun, which it would remove.
+            // Cleaning would remove a snapshot that has begun.
             let cleaned = cleans.then(|| spool.clean());
-            // Held at once: where nobody waits any more, it is dropped there.
-            (cleaned, spool.stage(seconds).map(|staging| disk.hold(staging)))
+            // Guarded at once, because the caller may have stopped waiting.
+            (cleaned, spool.stage(seconds).map(|staging| disk.guard(staging)))
         };
         let (cleaned, staged) = self.disk.run(doing, work).await?;
         if let Some(cleaned) = cleaned {
@@ -200,10 +199,10 @@ impl Cycles {
         Ok(staged?)
     }
 
-    /// Removes what was staged.
-    async fn abandon(&mut self, staged: Held<Staging>) {
+    /// Removes an unfinished snapshot.
+    async fn abandon(&mut self, staged: DiskGuard<Staging>) {
         let Some(staging) = staged.take() else { return };
-        let doing = Doing { what: "remove a directory in", directory: &self.config.tmp_dst_dir };
+        let doing = DiskTask { what: "remove a directory in", directory: &self.config.tmp_dst_dir };
         match self.disk.run(doing, move || staging.abandon()).await {
             Ok(Ok(())) => {
                 let line = self.journal.ends("abandon");
@@ -222,15 +221,15 @@ impl Cycles {
         }
     }
 
-    /// Takes out what endpoints left that failed half-way, adds the manifest, and publishes. Once begun it is done to its end, and the end of the program waits for
-    /// it.
+    /// Removes files of endpoints that failed half-way, adds the manifest, and publishes.
+    /// Publishing that has begun is finished; the end of the program waits for it.
     async fn publish(
         &mut self,
-        staged: Held<Staging>,
+        staged: DiskGuard<Staging>,
         responses: Responses,
         start: Instant,
     ) -> Result<(), NoSnapshot> {
-        let Some(staging) = staged.take() else { return Err(Broken::Gone.into()) };
+        let Some(staging) = staged.take() else { return Err(WorkError::NoThread.into()) };
         let elapsed = start.elapsed().as_millis();
         self.facts.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
         let (missing, bytes) = (responses.failed(), responses.bytes());
@@ -243,11 +242,11 @@ impl Cycles {
             unanswered,
         };
         let work = move || complete_and_publish(staging, &absent, &manifest);
-        let doing = Doing { what: "publish a snapshot to", directory: &self.config.dst_dir };
+        let doing = DiskTask { what: "publish a snapshot to", directory: &self.config.dst_dir };
         let published = match self.disk.run(doing, work).await {
             Ok(Ok(published)) => published,
             failed => {
-                // It was abandoned, and nobody knows whether it could be removed.
+                // It was abandoned, and may not have been removed.
                 self.leftovers.may_stay(self.facts.cycles);
                 failed??
             }
@@ -265,8 +264,8 @@ impl Cycles {
     }
 
     /// Logs what is unusual about a published snapshot.
-    fn look_at(&self, published: &Published) {
-        let Published { path, seconds, wanted, unsynced } = published;
+    fn look_at(&self, published: &PublishedSnapshot) {
+        let PublishedSnapshot { path, seconds, wanted, unsynced } = published;
         if seconds == wanted {
             let line = self.journal.ends("name");
             if line.is_due() {
@@ -295,7 +294,7 @@ impl Cycles {
         }
     }
 
-    /// Asks all at once.
+    /// Asks all endpoints at the same time.
     async fn ask_all(
         &mut self,
         endpoints: Vec<Endpoint>,
@@ -341,7 +340,7 @@ impl Cycles {
         responses
     }
 
-    /// Logs when an endpoint's task breaks down, and when none does any more.
+    /// Logs when an endpoint's task panics, and when none does any more.
     fn look_at_tasks(&self, broken: Option<JoinError>) {
         let Some(error) = broken else {
             let line = self.journal.ends("task");
@@ -365,7 +364,7 @@ fn complete_and_publish(
     staging: Staging,
     absent: &HashSet<String>,
     manifest: &Manifest,
-) -> Result<Published, spool::writer::Error> {
+) -> Result<PublishedSnapshot, spool::writer::Error> {
     let files = staging.files();
     for name in absent {
         for suffix in SOURCE.suffixes() {
@@ -376,7 +375,7 @@ fn complete_and_publish(
     staging.publish()
 }
 
-/// A spool is as good after a panic as before it: what it knows is looked at again each time.
+/// A spool stays usable after a panic: it checks its directories anew each time.
 fn locked(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ use daemon::remedy;
 use rustix::io::Errno;
 use sources::{Fault, Source};
 
-use crate::writers::Broken;
+use crate::writers::WorkError;
 
 /// Why an endpoint gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +25,13 @@ pub(crate) enum Failure {
     )]
     Read { peer: Source, bytes: u64, source: io::Error },
     #[error("not done within pull-timeout ({} s): {doing}", limit.as_secs_f64())]
-    Late { limit: Duration, doing: String },
+    Timeout { limit: Duration, doing: String },
     #[error(transparent)]
     Answer(#[from] Fault),
     #[error(transparent)]
     File(#[from] spool::writer::Error),
     #[error(transparent)]
-    Writers(#[from] Broken),
+    Writers(#[from] WorkError),
 }
 
 /// What is at the other end in place of an endpoint.
@@ -43,14 +43,14 @@ pub(crate) struct OtherKind {
 }
 
 impl Failure {
-    /// What it is without the figures that differ each time: one state for the log.
+    /// The failure without the numbers that differ each time: one state for the log.
     pub(crate) fn state(&self) -> String {
         match self {
             Self::Lookup(error) => format!("look-up {:?}", error.kind()),
             Self::Connect { source, .. } => format!("connect {:?}", source.kind()),
             Self::Send { source, .. } => format!("send {:?}", source.kind()),
             Self::Read { source, .. } => format!("read {:?}", source.kind()),
-            Self::Late { .. } => "late".to_owned(),
+            Self::Timeout { .. } => "timeout".to_owned(),
             Self::Answer(fault) => fault.state(),
             Self::File(spool::writer::Error::Io { doing, source, .. }) => {
                 format!("file {doing} {:?}", source.kind())
@@ -104,8 +104,8 @@ fn remedy_of_connect(peer: Source, error: &io::Error) -> String {
     let program = peer.program();
     match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("; start its {program}, or remove the socket"),
-        // Its queue of connections is full. `remedy::of` takes EAGAIN for a thread that cannot
-        // start.
+        // Its queue of connections is full. The remedy of `remedy::of` for EAGAIN is meant for a
+        // thread that cannot start.
         io::ErrorKind::WouldBlock => format!(
             "; its {program} does not accept connections: look whether it hangs or is overloaded"
         ),
@@ -148,7 +148,7 @@ mod tests {
             assert!(failure.other_kind(true).is_none(), "{failure}");
         }
         let refused = connect(io::ErrorKind::ConnectionRefused.into());
-        let late = Failure::Late { limit: Duration::ZERO, doing: String::new() };
+        let late = Failure::Timeout { limit: Duration::ZERO, doing: String::new() };
         let first_only = answer(b"Name: HAProxy\n\n");
         assert!(first_only.shows_this_kind(), "{first_only}");
         for failure in [read(1), refused, late, first_only] {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_holds_no_figures_that_change() {
+    fn the_state_holds_no_numbers_that_change() {
         assert_eq!(read(1).state(), read(2).state());
         let truncated = |bytes| answer(bytes).state();
         assert_eq!(truncated(b"Name: HAProxy\n"), truncated(b"Name: HAProxy\nUptime: 1\n"));

@@ -26,23 +26,23 @@ const SILENT_CYCLES_MAX: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct History {
     journal: Journal,
-    /// Those that took one request at a time in the last cycle. Forgotten when they fail, because
-    /// another version may run when they are back.
+    /// Endpoints that took one request at a time in the last cycle. Forgotten when they fail,
+    /// because another version may run when they are back.
     single: HashSet<Address>,
-    /// Those that have answered as endpoints do.
+    /// Endpoints that have answered.
     known: HashSet<Address>,
-    /// How many cycles in a row a socket has closed without a byte that never answered.
+    /// How many cycles in a row a socket that never answered has closed without a byte.
     silent: HashMap<Address, u32>,
-    /// Sockets that said they are of another kind, and the number of the cycle that asks again.
+    /// Sockets whose answers showed another kind, and the number of the cycle that asks again.
     others: HashMap<Address, (Identity, u64)>,
 }
 
 /// What an endpoint without an answer counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Its snapshot lacks it, or is not published.
+    /// An endpoint that is missing: the snapshot is without it, or is not published.
     Missing,
-    /// It is of another kind; for sure, or as far as its first cycles show.
+    /// A socket of another kind; for sure, or as far as its first cycles show.
     LeftOut { is_sure: bool },
 }
 
@@ -57,8 +57,8 @@ impl History {
         }
     }
 
-    /// Forgets endpoints that are not there, save those that have answered, up to a bound: such a
-    /// one may come back.
+    /// Forgets endpoints that are not there. Those that have answered may come back, so they are
+    /// kept up to a bound.
     pub(crate) fn forget_others(&mut self, there: &HashSet<&Address>) {
         self.single.retain(|address| there.contains(address));
         self.others.retain(|address, _| there.contains(address));
@@ -73,10 +73,10 @@ impl History {
         if self.single.contains(&endpoint.address) { Pipelining::Off } else { Pipelining::On }
     }
 
-    /// Whether the same socket said so before, in one of the last cycles.
+    /// Whether the answer of the same socket showed so in one of the last cycles.
     pub(crate) fn is_of_another_kind(&self, endpoint: &Endpoint, cycle: u64) -> bool {
         self.others.get(&endpoint.address).is_some_and(|(identity, ask_again)| {
-            endpoint.found == Some(*identity) && cycle < *ask_again
+            endpoint.identity == Some(*identity) && cycle < *ask_again
         })
     }
 
@@ -103,7 +103,7 @@ impl History {
         self.single.remove(&endpoint.address);
         let has_answered = self.known.contains(&endpoint.address);
         let other = failure.other_kind(has_answered);
-        if let (Some(OtherKind { why, is_certain }), Some(identity)) = (other, endpoint.found) {
+        if let (Some(OtherKind { why, is_certain }), Some(identity)) = (other, endpoint.identity) {
             let is_sure = if is_certain {
                 let ask_again = cycle + OTHERS_CYCLES;
                 self.others.insert(endpoint.address.clone(), (identity, ask_again));

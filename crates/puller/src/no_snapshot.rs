@@ -4,18 +4,18 @@ use std::path::PathBuf;
 
 use tracing::{error, warn};
 
-use crate::endpoint::{LookupError, SOURCE};
+use crate::endpoint::{DiscoveryError, SOURCE};
 use crate::responses::Responses;
-use crate::writers::Broken;
+use crate::writers::WorkError;
 
 /// Why a cycle leaves no snapshot.
 #[derive(Debug)]
 pub(crate) enum NoSnapshot {
-    /// The endpoints cannot be told.
-    Find(LookupError),
-    /// There is no socket in it.
+    /// The endpoints cannot be found.
+    Find(DiscoveryError),
+    /// There is no socket in `socket-dir`.
     NoSocket(Option<PathBuf>),
-    /// There are sockets in it, none of them an endpoint.
+    /// There are sockets in `socket-dir`, none of them an endpoint.
     NoEndpoint { left_out: usize },
     /// Some endpoints failed, and `allow-partial` is off.
     Partial { endpoints: usize, failed: usize },
@@ -24,7 +24,7 @@ pub(crate) enum NoSnapshot {
     /// The disk refused something.
     Spool(spool::writer::Error),
     /// Work was not done.
-    Broken(Broken),
+    Work(WorkError),
 }
 
 impl NoSnapshot {
@@ -40,7 +40,7 @@ impl NoSnapshot {
         (failed == endpoints).then_some(Self::NoAnswer { endpoints })
     }
 
-    /// What it is without the figures that differ each time: one state for the log.
+    /// The reason without the numbers that differ each time: one state for the log.
     pub(crate) fn state(&self) -> String {
         use spool::writer::Error;
         match self {
@@ -54,7 +54,7 @@ impl NoSnapshot {
             }
             Self::Spool(Error::Locked { .. }) => "spool locked".to_owned(),
             Self::Spool(_) => "spool".to_owned(),
-            Self::Broken(_) => "broken".to_owned(),
+            Self::Work(_) => "broken".to_owned(),
         }
     }
 
@@ -80,13 +80,13 @@ impl NoSnapshot {
             ),
             Self::Find(error) => error!(%error, "no snapshot{note}"),
             Self::Spool(error) => error!(%error, "no snapshot{note}"),
-            Self::Broken(error) => error!(%error, "no snapshot{note}"),
+            Self::Work(error) => error!(%error, "no snapshot{note}"),
         }
     }
 }
 
-impl From<LookupError> for NoSnapshot {
-    fn from(error: LookupError) -> Self {
+impl From<DiscoveryError> for NoSnapshot {
+    fn from(error: DiscoveryError) -> Self {
         Self::Find(error)
     }
 }
@@ -97,8 +97,8 @@ impl From<spool::writer::Error> for NoSnapshot {
     }
 }
 
-impl From<Broken> for NoSnapshot {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
+impl From<WorkError> for NoSnapshot {
+    fn from(broken: WorkError) -> Self {
+        Self::Work(broken)
     }
 }

@@ -1,7 +1,7 @@
 //! What a snapshot's directory is called: a [`Timestamp`], the second at which its cycle began.
 //!
-//! A directory with another kind of name is no snapshot and is left alone. A name that begins with a
-//! dot is hidden: it is on its way in or out, and counts nowhere.
+//! A directory with another kind of name is no snapshot and is left alone. A name that begins with
+//! a dot is hidden: it is on its way in or out, and counts nowhere.
 
 use std::cmp::Ordering;
 use std::fs;

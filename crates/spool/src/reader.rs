@@ -1,10 +1,11 @@
-//! The spool from the side of its reader: which snapshots wait, what is in one, and how one goes
-//! away.
+//! The reader's side of the spool: lists the snapshots that wait, lists the answers in one, and
+//! removes one.
 //!
-//! A snapshot goes in two steps: it is renamed to a hidden name, then deleted. A crash in between
-//! leaves a hidden directory, which counts nowhere and is deleted later ([`clean`]); to delete it
-//! in place would leave a part of a snapshot behind, whose sums would be lower than those sent.
-//! A directory can hold any number of entries that somebody else made, so lists are bounded.
+//! A removal has two steps: the snapshot is renamed to a hidden name, then deleted. A crash in
+//! between leaves a hidden directory, which counts nowhere and is deleted later ([`clean`]). A
+//! crash while a snapshot is deleted in place would leave a part of it, whose sums would be lower
+//! than those that were sent. Others can make any number of entries in a directory, so lists are
+//! bounded.
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ffi::OsStr;
@@ -21,7 +22,7 @@ use crate::name;
 
 pub use daemon::lock::Lock;
 
-/// A fault of the spool, seen by its reader.
+/// Why the reader cannot use the spool.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A directory cannot be read.
@@ -32,7 +33,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A snapshot cannot be taken away.
+    /// A snapshot cannot be removed.
     #[error("cannot remove {path:?}: {source}{}", remedy::of(source))]
     Remove {
         /// The snapshot.
@@ -40,7 +41,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A snapshot holds more than any HAProxy has processes for.
+    /// A snapshot holds more entries than any machine has endpoints for.
     #[error("{path:?} holds more than {limit} entries, which no snapshot has")]
     TooMany {
         /// The snapshot.
@@ -62,41 +63,42 @@ pub enum Error {
     },
 }
 
-/// What stands in a spool.
+/// The contents of a spool.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Snapshots, oldest first, at most [`LISTED_MAX`]: the oldest.
-    pub snapshots: Vec<Listed>,
+    pub snapshots: Vec<Entry>,
     /// How many more there are.
     pub more: u64,
-    /// Visible things that are no snapshots, at most [`STRANGERS_MAX`]: they are left alone.
+    /// Visible entries that are no snapshots, at most [`STRANGERS_MAX`]. They are left alone.
     pub strangers: Vec<PathBuf>,
 }
 
 /// A snapshot in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct Entry {
     /// Its name.
     pub name: String,
-    /// The number of its directory: another one when it was made anew.
+    /// The inode number of its directory; a directory that was made anew mostly has another.
     pub inode: u64,
 }
 
-/// How a snapshot went away.
+/// How a snapshot was removed.
 #[derive(Debug)]
 pub enum Removal {
     /// It is deleted.
     Deleted,
-    /// It has left the spool under a hidden name, and cannot be deleted now. [`clean`] tries again.
+    /// It is out of the spool under a hidden name, and cannot be deleted now. [`clean`] tries
+    /// again.
     Hidden {
-        /// Where it stands.
+        /// The hidden directory.
         path: PathBuf,
         /// Why it cannot be deleted.
         source: io::Error,
     },
 }
 
-/// What [`clean`] could not delete.
+/// The hidden directories that [`clean`] could not delete.
 #[derive(Debug, Default)]
 pub struct Leftovers {
     /// How many directories.
@@ -105,10 +107,10 @@ pub struct Leftovers {
     pub example: Option<(PathBuf, io::Error)>,
 }
 
-/// The two answers of one endpoint in a snapshot; either can be missing.
+/// The two answers of one endpoint in a snapshot. Either can be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
-    /// The endpoint's name, as the files bear it.
+    /// The endpoint's name in the names of the files.
     pub endpoint: String,
     /// The answer to `show info`.
     pub info: Option<PathBuf>,
@@ -118,9 +120,9 @@ pub struct Answers {
 
 /// Entries that a snapshot may have: ten thousand endpoints with two answers each.
 pub(crate) const ENTRIES_MAX: usize = 20_000;
-/// Snapshots of a list: pull pauses at some hundred, and memory must not grow with what others do.
+/// Snapshots of a list. Pull pauses at some hundred, but others can make any number of directories.
 pub const LISTED_MAX: usize = 10_000;
-/// Strangers of a list.
+/// Entries of a list that are no snapshots.
 pub const STRANGERS_MAX: usize = 20;
 /// Hidden names that are tried for a snapshot whose namesake cannot be deleted.
 const HIDDEN_MAX: u32 = 100;
@@ -130,13 +132,30 @@ const REMOVED_SUFFIX: &str = ".removed";
 
 /// Lists a spool.
 ///
+/// ```
+/// use haproxystats_spool::reader;
+///
+/// let spool = tempfile::tempdir()?;
+/// for name in ["1700000010", "1700000000", "lost+found", ".1700000020"] {
+///     std::fs::create_dir(spool.path().join(name))?;
+/// }
+/// let contents = reader::list(spool.path())?;
+/// let names: Vec<_> = contents.snapshots.iter().map(|entry| &*entry.name).collect();
+/// assert_eq!(names, ["1700000000", "1700000010"]);
+/// assert_eq!(contents.strangers, [spool.path().join("lost+found")]);
+///
+/// reader::remove(spool.path(), "1700000000")?;
+/// assert_eq!(reader::list(spool.path())?.snapshots.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// The directory cannot be read.
 pub fn list(directory: &Path) -> Result<Contents, Error> {
     let read = |source| Error::Read { path: directory.to_owned(), source };
     let mut contents = Contents::default();
-    // The newest is on top, and goes when there are too many.
+    // A heap with the newest on top, which is dropped when there are too many.
     let mut oldest: BinaryHeap<(Timestamp, u64)> = BinaryHeap::new();
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
@@ -159,13 +178,14 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
         }
     }
     for (timestamp, inode) in oldest.into_sorted_vec() {
-        contents.snapshots.push(Listed { name: timestamp.into(), inode });
+        contents.snapshots.push(Entry { name: timestamp.into(), inode });
     }
     contents.strangers.sort();
     Ok(contents)
 }
 
-/// The answers in a snapshot, by endpoint, in the order of their names. Anything else in it is passed over.
+/// The answers in a snapshot, by endpoint, in the order of their names. Other entries are passed
+/// over.
 ///
 /// # Errors
 ///
@@ -193,7 +213,7 @@ pub fn answers(snapshot: &Path) -> Result<Vec<Answers>, Error> {
     Ok(found.into_values().collect())
 }
 
-/// Takes a snapshot away for good. One that is gone already is no fault.
+/// Removes a snapshot. It is no error if there is none of this name.
 ///
 /// # Errors
 ///
@@ -210,17 +230,18 @@ pub fn remove(directory: &Path, snapshot: &str) -> Result<Removal, Error> {
     })
 }
 
-/// Renames what is to be deleted to a hidden name, from which [`clean`] knows it, and returns that.
+/// Renames a directory to a hidden name by which [`clean`] knows it, and returns the new path.
 pub(crate) fn hide(directory: &Path, name: &str) -> io::Result<PathBuf> {
     let path = directory.join(name);
     let mut result = Err(io::ErrorKind::AlreadyExists.into());
     for number in 1..=HIDDEN_MAX {
         let hidden = directory.join(hidden_name(name, number));
-        // A rename replaces an empty directory, and an earlier one that cannot be deleted stays.
+        // A rename replaces an empty directory. An earlier one that cannot be deleted keeps its
+        // name.
         match fs::rename(&path, &hidden) {
             Ok(()) => return Ok(hidden),
             Err(error) => {
-                // XFS says that it exists; a file of somebody's, that it is no directory.
+                // XFS gives EEXIST, other file systems ENOTEMPTY, and a file of others ENOTDIR.
                 let is_taken = matches!(
                     error.kind(),
                     io::ErrorKind::DirectoryNotEmpty
@@ -237,7 +258,7 @@ pub(crate) fn hide(directory: &Path, name: &str) -> io::Result<PathBuf> {
     result
 }
 
-/// Deletes what was hidden and could not be deleted then, or was left by a crash.
+/// Deletes hidden snapshots that could not be deleted before, or were left by a crash.
 ///
 /// # Errors
 ///
@@ -259,7 +280,7 @@ pub fn clean(directory: &Path) -> Result<Leftovers, Error> {
     Ok(leftovers)
 }
 
-/// Deletes a directory; one that somebody else deletes at the same time is no fault.
+/// Deletes a directory. It is no error if another process deletes it at the same time.
 fn delete(hidden: &Path) -> io::Result<()> {
     match fs::remove_dir_all(hidden) {
         Err(error) if error.kind() == io::ErrorKind::NotFound || !hidden.exists() => Ok(()),
@@ -280,7 +301,7 @@ fn is_hidden_snapshot(name: &str) -> bool {
     inner.is_some_and(|inner| inner.split('.').all(name::is_snapshot))
 }
 
-/// Takes the right to read a spool.
+/// Takes the lock of a spool, which one process at a time may read.
 ///
 /// # Errors
 ///
@@ -309,7 +330,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc", spool.path().join("1700000012")).unwrap();
         fs::write(spool.path().join("1700000011"), "a file").unwrap();
         let contents = list(spool.path()).unwrap();
-        let names: Vec<_> = contents.snapshots.iter().map(|listed| &*listed.name).collect();
+        let names: Vec<_> = contents.snapshots.iter().map(|entry| &*entry.name).collect();
         assert_eq!((names, contents.more), (vec!["999", "1700000009", "1700000010"], 0));
         assert_eq!(
             contents.strangers,
@@ -370,7 +391,7 @@ mod tests {
         let contents = list(spool.path()).unwrap();
         assert_eq!((contents.snapshots.len(), contents.more), (LISTED_MAX, 7));
         assert_eq!(contents.strangers.len(), STRANGERS_MAX);
-        let last = contents.snapshots.last().map(|listed| listed.name.as_str());
+        let last = contents.snapshots.last().map(|entry| entry.name.as_str());
         assert_eq!(last, Some(&*(LISTED_MAX - 1).to_string()));
     }
 
@@ -379,7 +400,7 @@ mod tests {
         let spool = tempfile::tempdir().unwrap();
         fs::create_dir_all(spool.path().join(".7.removed/held")).unwrap();
         fs::create_dir_all(spool.path().join("7/held")).unwrap();
-        // Somebody's file.
+        // A file of others.
         fs::write(spool.path().join(".7.2.removed"), "").unwrap();
         let hidden = hide(spool.path(), "7").unwrap();
         assert_eq!(hidden, spool.path().join(".7.3.removed"));

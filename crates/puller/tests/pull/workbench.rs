@@ -1,5 +1,5 @@
-//! Where a test pulls: directories of its own, a log that can be read, and a program that is told
-//! when to end.
+//! The surroundings of a test: directories of its own, a log that can be read, and a program that
+//! the test starts and ends.
 
 use std::cell::Cell;
 use std::fs;
@@ -17,11 +17,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::subscriber::DefaultGuard;
 
-/// Long enough for the slowest machine; nothing is shorter or longer for it.
+/// Long enough for the slowest machine; no test takes longer because of it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The second of every snapshot, until the next free one has to be taken: the clock of these tests
-/// stands still until one sets it.
+/// The clock of these tests stands still at this second until one sets it.
 pub(crate) const SECOND: u64 = 1_700_000_000;
 
 thread_local! {
@@ -43,7 +42,7 @@ pub(crate) struct Workbench {
 }
 
 /// A program that pulls.
-pub(crate) struct Pulling {
+pub(crate) struct Program {
     end: oneshot::Sender<()>,
     run: JoinHandle<Result<(), haproxystats_puller::Error>>,
 }
@@ -82,7 +81,7 @@ impl Workbench {
         self.root.path().join("incoming.tmp")
     }
 
-    /// What pull runs on: the sockets of `sockets`, short cycles, and no limit that strikes by
+    /// The configuration: the sockets of `sockets`, short cycles, and no limit that is reached by
     /// chance.
     pub(crate) fn config(&self) -> Pull {
         Pull {
@@ -104,7 +103,7 @@ impl Workbench {
         }
     }
 
-    /// The same, but for this one server in place of the directory.
+    /// The same, with this one server in place of the directory.
     pub(crate) fn config_for(&self, server: Address) -> Pull {
         Pull { socket_dir: None, servers: vec![server], ..self.config() }
     }
@@ -125,13 +124,13 @@ impl Workbench {
         self.manifest(second).cycle
     }
 
-    pub(crate) fn start(&self, config: Pull) -> Pulling {
+    pub(crate) fn start(&self, config: Pull) -> Program {
         let (end, ended) = oneshot::channel();
         let shutdown = async {
             let _ = ended.await;
             "the test"
         };
-        Pulling {
+        Program {
             end,
             run: tokio::task::spawn_local(haproxystats_puller::run(
                 config,
@@ -202,15 +201,15 @@ impl Workbench {
     }
 
     /// Ends the program and checks that it ends well.
-    pub(crate) async fn end(&self, pulling: Pulling) {
-        pulling.end.send(()).unwrap();
-        let ended = tokio::time::timeout(DEADLINE, pulling.run).await;
+    pub(crate) async fn end(&self, program: Program) {
+        program.end.send(()).unwrap();
+        let ended = tokio::time::timeout(DEADLINE, program.run).await;
         ended.expect("does not end").unwrap().unwrap();
     }
 
     /// Ends the program and checks that it ends well and leaves nothing half done.
-    pub(crate) async fn stop(&self, pulling: Pulling) {
-        self.end(pulling).await;
+    pub(crate) async fn stop(&self, program: Program) {
+        self.end(program).await;
         assert_eq!(names(&self.tmp()), [""; 0], "{}", self.log());
     }
 }

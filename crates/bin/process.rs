@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         config: config.process,
         clock,
         service: Service::of_this_process(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host: start::host_name(),
         arguments: std::env::args_os().collect(),
     };
     let result = processor::run(settings, &shutdown);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::Program;
 use daemon::{Clock, Service, shutdown};
+use puller::Machine;
 use tracing::{error, info, warn};
 
 mod cli;
@@ -44,8 +45,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     cli::start_logging(config.pull.loglevel);
-    let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
-    match pull(config, clock) {
+    match pull(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
@@ -57,8 +57,13 @@ fn main() -> ExitCode {
 
 /// One thread serves all sockets; those that write answers are the puller's own; the runtime's do
 /// other work on the disk.
-fn pull(config: config::Config, clock: Clock) -> Result<(), Box<dyn Error>> {
+fn pull(config: config::Config) -> Result<(), Box<dyn Error>> {
     start::look_for_room()?;
+    let machine = Machine {
+        name: config.pull.host_name.clone().unwrap_or_else(start::host_name),
+        clock: Clock { wall: SystemTime::now, monotonic: Instant::now },
+        random: || fastrand::u64(..),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(DISK_THREADS)
@@ -72,7 +77,7 @@ fn pull(config: config::Config, clock: Clock) -> Result<(), Box<dyn Error>> {
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        Ok(puller::run(config.pull, clock, Service::of_this_process(), signals).await?)
+        Ok(puller::run(config.pull, machine, Service::of_this_process(), signals).await?)
     });
     // A thread that hangs on a dead disk is left behind.
     runtime.shutdown_background();

@@ -23,3 +23,8 @@ pub(crate) fn look_for_room() -> Result<(), Box<dyn Error>> {
 pub(crate) fn refused(tried: &str, error: &io::Error) -> Box<dyn Error> {
     format!("{tried}: {error}{}", remedy::of(error)).into()
 }
+
+/// The name of this machine, as uname(2) has it.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -45,7 +45,7 @@ fn reason_of(bench: &Bench, timestamp: u64) -> String {
 fn pipes_devices_and_links_in_a_snapshot_hold_nothing_up() {
     let bench = Bench::new(Manner::Whole);
     let staged = staged(&bench);
-    mkfifoat(CWD, staged.join("haproxystats.cycle"), Mode::RUSR | Mode::WUSR).unwrap();
+    mkfifoat(CWD, staged.join("haproxystats.manifest"), Mode::RUSR | Mode::WUSR).unwrap();
     mkfifoat(CWD, staged.join("fifo_info"), Mode::RUSR | Mode::WUSR).unwrap();
     symlink("/dev/zero", staged.join("device_stat")).unwrap();
     symlink("/etc/passwd", staged.join("outside_info")).unwrap();

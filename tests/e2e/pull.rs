@@ -111,7 +111,13 @@ fn a_snapshot_holds_the_bytes_of_every_socket() {
     files.sort_unstable();
     assert_eq!(
         files,
-        ["haproxystats.cycle", "one.sock_info", "one.sock_stat", "two.sock_info", "two.sock_stat"]
+        [
+            "haproxystats.manifest",
+            "one.sock_info",
+            "one.sock_stat",
+            "two.sock_info",
+            "two.sock_stat"
+        ]
     );
     for (file, dump) in
         [("one.sock_info", "sock1.show_info.txt"), ("two.sock_stat", "sock1.show_stat.txt")]

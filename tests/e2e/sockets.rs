@@ -106,18 +106,26 @@ fn sockets_of_every_kind_beside_the_stats_socket_cost_no_snapshot() {
         wait_until("five snapshots", || snapshots(&scene).len() >= 5);
         let log = pull.log();
         let told =
-            |snapshot: &Path| fs::read_to_string(snapshot.join("haproxystats.cycle")).unwrap();
+            |snapshot: &Path| fs::read_to_string(snapshot.join("haproxystats.manifest")).unwrap();
         let all = snapshots(&scene);
-        assert!(told(&all[0]).contains("endpoints 5\nmissing 4\n"), "{}", told(&all[0]));
-        assert!(told(&all[4]).contains("endpoints 1\nmissing 0\n"), "{}", told(&all[4]));
+        assert!(
+            told(&all[0]).contains("\"endpoints\": 5,\n    \"missing\": 4,\n"),
+            "{}",
+            told(&all[0])
+        );
+        assert!(
+            told(&all[4]).contains("\"endpoints\": 1,\n    \"missing\": 0,\n"),
+            "{}",
+            told(&all[4])
+        );
         for snapshot in all {
             assert_eq!(
                 names(&snapshot),
-                ["admin.sock_info", "admin.sock_stat", "haproxystats.cycle"],
+                ["admin.sock_info", "admin.sock_stat", "haproxystats.manifest"],
                 "{log}"
             );
             answers(&snapshot, "admin.sock");
-            assert!(told(&snapshot).contains("failures 0\n"), "{}", told(&snapshot));
+            assert!(told(&snapshot).contains("\"failures\": 0,"), "{}", told(&snapshot));
         }
         assert_eq!(log.matches("left out: it is no stats socket").count(), 8, "{log}");
         for (socket, why) in [
@@ -240,8 +248,8 @@ fn commands_that_come_in_two_segments_are_asked_one_at_a_time_in_the_same_cycle(
         wait_until("two snapshots", || snapshots(&scene).len() >= 2);
         for snapshot in snapshots(&scene) {
             answers(&snapshot, "relay.sock");
-            let told = fs::read_to_string(snapshot.join("haproxystats.cycle")).unwrap();
-            assert!(told.contains("\nfailures 0\n"), "{end:?}: {told}");
+            let told = fs::read_to_string(snapshot.join("haproxystats.manifest")).unwrap();
+            assert!(told.contains("\"failures\": 0,"), "{end:?}: {told}");
         }
         let log = pull.log();
         assert_eq!(log.matches("asking one command at a time").count(), 1, "{end:?}: {log}");

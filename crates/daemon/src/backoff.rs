@@ -1,10 +1,23 @@
 //! How long to wait before the next try, as a pure schedule: no clock, no sleep.
 //!
-//! The n-th pause is `interval * factor^n`, at most `limit`; a schedule that is told of a success begins anew.
+//! The n-th pause is `interval * factor^n`, at most `limit`. After a success the schedule begins
+//! anew.
 
 use std::time::Duration;
 
 /// A growing pause with an upper limit.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use haproxystats_daemon::Backoff;
+///
+/// let seconds = Duration::from_secs;
+/// let mut backoff = Backoff::new(seconds(1), 2.0, seconds(3));
+/// assert_eq!([backoff.pause(), backoff.pause(), backoff.pause()], [1, 2, 3].map(seconds));
+/// backoff.reset();
+/// assert_eq!(backoff.pause(), seconds(1));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backoff {
     interval: Duration,
@@ -14,7 +27,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first pause is `interval`, each further one `factor` (at least 1) times the one before, none above `limit`.
+    /// The first pause is `interval`, each further one is `factor` (at least 1) times the one
+    /// before, and none is longer than `limit`.
     #[must_use]
     pub fn new(interval: Duration, factor: f64, limit: Duration) -> Self {
         Self { interval, factor: factor.max(1.0), limit, next: interval.min(limit) }
@@ -49,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_factor_below_one_or_a_huge_one_is_no_trouble() {
+    fn a_factor_below_one_or_a_huge_one_keeps_to_the_bounds() {
         let mut shrinking = Backoff::new(Duration::from_secs(1), 0.1, Duration::from_secs(9));
         assert_eq!([shrinking.pause(), shrinking.pause()], [Duration::from_secs(1); 2]);
         let mut huge = Backoff::new(Duration::from_secs(1), f64::MAX, Duration::from_secs(9));

@@ -1,13 +1,14 @@
-//! The clocks, handed in: nothing below `bin` reads one by itself, so that a test can stop time or set it back.
+//! The clocks of a program. Nothing below `bin` reads one by itself, so that a test can stop time
+//! or set it back.
 
 use std::time::{Duration, Instant, SystemTime};
 
 /// The two clocks of a program.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// What the calendar says; can jump.
+    /// The time of the calendar; can jump.
     pub wall: fn() -> SystemTime,
-    /// What a stopwatch says; never goes back.
+    /// Measures durations; never goes back.
     pub monotonic: fn() -> Instant,
 }
 

@@ -1,10 +1,10 @@
 //! Conditions that last, such as an endpoint that is down: logged when they begin, when they
 //! change and when they end, and not while they last.
 //!
-//! A condition is a key (who) and a state (what is wrong, without figures that change each time).
-//! Both bounds are told once: beyond `limit` keys a further condition is only counted, and a key
-//! whose state changes more than [`CHANGES_MAX`] times within [`CHANGES_PERIOD`] is silent until
-//! that period is over.
+//! A condition is a key (such as an endpoint) and a state (the failure, without numbers that change
+//! each time). There are two bounds, and one line says when either is reached. Beyond `limit` keys
+//! a further condition is not logged. A key whose state changes more than [`CHANGES_MAX`] times
+//! within [`CHANGES_PERIOD`] is silent until that period is over.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,21 +17,32 @@ pub const CHANGES_PERIOD: Duration = Duration::from_secs(3600);
 /// What to log about a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// Nothing: it is known.
+    /// Nothing: the state was logged before.
     Silent,
-    /// It changed.
+    /// The new state.
     News,
-    /// It changed, and so often that it is silent for a while: say that too.
+    /// The new state, and that the key is silent from now on because it changes too often.
     Last,
-    /// It changed, and there is no room for another key: say once that more are not logged.
+    /// The new state, and that further keys are not logged.
     Full,
 }
 
 /// Conditions by key.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use haproxystats_daemon::Conditions;
+///
+/// let (mut endpoints, now) = (Conditions::new(100), Instant::now());
+/// assert!(endpoints.begin("a.sock", "refused", now).is_due());
+/// assert!(!endpoints.begin("a.sock", "refused", now).is_due());
+/// assert!(endpoints.end("a.sock", now).is_due());
+/// ```
 #[derive(Debug)]
 pub struct Conditions {
     limit: usize,
-    full_was_told: bool,
+    full_was_logged: bool,
     known: BTreeMap<String, Condition>,
 }
 
@@ -64,21 +75,21 @@ impl Line {
 }
 
 impl Conditions {
-    /// None yet, and at most `limit` at a time.
+    /// No condition yet, and at most `limit` at a time.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
-        Self { limit, full_was_told: false, known: BTreeMap::new() }
+        Self { limit, full_was_logged: false, known: BTreeMap::new() }
     }
 
-    /// The key is in this state now.
+    /// The key is in this state from now on.
     pub fn begin(&mut self, key: &str, state: &str, now: Instant) -> Line {
         if let Some(known) = self.known.get_mut(key) {
             return known.enter(Some(state), now);
         }
         self.forget_ended(now);
         if self.known.len() >= self.limit {
-            let told = std::mem::replace(&mut self.full_was_told, true);
-            return if told { Line::Silent } else { Line::Full };
+            let was_logged = std::mem::replace(&mut self.full_was_logged, true);
+            return if was_logged { Line::Silent } else { Line::Full };
         }
         let state = Some(state.to_owned());
         let condition = Condition { logged: state.clone(), state, since: now, changes: 1 };
@@ -86,13 +97,13 @@ impl Conditions {
         Line::News
     }
 
-    /// The key is in no state now: due where it was in one.
+    /// The condition of the key has ended.
     pub fn end(&mut self, key: &str, now: Instant) -> Line {
         let known = self.known.get_mut(key);
         known.map_or(Line::Silent, |known| known.enter(None, now))
     }
 
-    /// Ends every condition whose key `holds` does not know, and returns those keys to log.
+    /// Ends every condition for whose key `holds` is false, and returns those keys to log.
     pub fn end_others(
         &mut self,
         holds: impl Fn(&str) -> bool,
@@ -119,15 +130,15 @@ impl Conditions {
     fn forget_ended(&mut self, now: Instant) {
         if self.known.len() >= self.limit {
             self.known.retain(|_, known| known.state.is_some());
-            self.full_was_told &= self.known.len() >= self.limit;
+            self.full_was_logged &= self.known.len() >= self.limit;
         }
         self.known.retain(|_, known| known.state.is_some() || !known.period_is_over(now));
     }
 }
 
 impl Condition {
-    /// Whether the log must hear of the state, which can be the one of before: what a silent key
-    /// has become is told when its period is over.
+    /// What to log when the state is as given. This can be the state of before: when its period is
+    /// over, the present state of a silent key is logged.
     fn enter(&mut self, state: Option<&str>, now: Instant) -> Line {
         let is_new = self.state.as_deref() != state;
         let is_logged = self.logged.as_deref() == state;
@@ -156,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_is_told_when_it_begins_changes_and_ends() {
+    fn a_condition_is_logged_when_it_begins_changes_and_ends() {
         let (mut conditions, now) = (Conditions::new(9), Instant::now());
         let mut begin = |state| conditions.begin("a", state, now);
         let lines = [begin("down"), begin("down"), begin("slow"), begin("slow")];
@@ -168,20 +179,20 @@ mod tests {
     }
 
     #[test]
-    fn what_flaps_is_told_ten_times_an_hour() {
+    fn a_state_that_flaps_is_logged_ten_times_an_hour() {
         let (mut conditions, start) = (Conditions::new(9), Instant::now());
-        let mut told = |at: Duration| {
+        let mut count = |at: Duration| {
             let lines =
                 [conditions.begin("a", "down", start + at), conditions.end("a", start + at)];
             lines.into_iter().filter(|line| line.is_due()).count()
         };
-        let first_hour: usize = (0..600).map(|second| told(Duration::from_secs(second))).sum();
+        let first_hour: usize = (0..600).map(|second| count(Duration::from_secs(second))).sum();
         assert_eq!(first_hour, CHANGES_MAX as usize);
-        assert_eq!(told(CHANGES_PERIOD), 2, "told again in the next hour");
+        assert_eq!(count(CHANGES_PERIOD), 2, "logged again in the next hour");
     }
 
     #[test]
-    fn what_a_silent_key_has_become_is_told_when_its_period_is_over() {
+    fn the_state_of_a_silent_key_is_logged_when_its_period_is_over() {
         let (mut conditions, start) = (Conditions::new(9), Instant::now());
         for _ in 0..20 {
             conditions.begin("a", "down", start);
@@ -204,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_not_seen_again_have_ended() {
+    fn conditions_that_are_not_seen_again_have_ended() {
         let (mut conditions, now) = (Conditions::new(9), Instant::now());
         for key in ["a", "b", "c"] {
             conditions.begin(key, "damaged", now);

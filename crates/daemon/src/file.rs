@@ -1,9 +1,11 @@
-//! Files in directories that others can write to, opened so that nothing in their place can block
-//! us or fill the memory.
+//! Opens files in directories that others can write to, so that nothing in their place can block
+//! the program or fill its memory.
 //!
 //! A FIFO blocks whoever opens it, a device can do something when it is opened, `/dev/zero` never
 //! ends, and a link leads out of the directory. So [`open`] and [`create`] take regular files
 //! only, and no more of a file is read than its limit.
+//!
+//! Also the synced writing of files and directories ([`write()`], [`sync_directory`]).
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -13,6 +15,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::errno::Class;
 use crate::remedy;
 
 /// How many bytes a file may have.
@@ -29,7 +32,7 @@ pub struct Limit {
 pub enum Links {
     /// As the file that it leads to: for paths that the operator chose.
     Followed,
-    /// As no file: for whatever lies in a directory that others fill.
+    /// As no file: for entries of a directory that others fill.
     Refused,
 }
 
@@ -68,34 +71,20 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Tells a file that cannot be read from a moment at which it cannot be read: rights, memory,
-/// descriptors and file servers come back, a file that is gone or that the disk lost does not.
+/// Tells a file that cannot be read from a moment at which it cannot be read
+/// ([`Class::can_pass`]).
 #[must_use]
 pub fn unreadable(error: io::Error) -> Fault {
-    if is_passing(&error) {
+    if Class::of(&error).can_pass() {
         return Fault::Passing(error);
     }
     Fault::Damage(format!("cannot be read: {error}{}", remedy::of(&error)))
 }
 
-/// Whether the moment is at fault and not the file.
+/// Whether nothing bears this name. A link that leads nowhere does.
 #[must_use]
-pub fn is_passing(error: &io::Error) -> bool {
-    const PASSING: [Errno; 11] = [
-        Errno::INTR,
-        // Somebody holds a lease on the file.
-        Errno::AGAIN,
-        Errno::ACCESS,
-        Errno::PERM,
-        Errno::NOMEM,
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::STALE,
-        Errno::TIMEDOUT,
-        Errno::NOTCONN,
-        Errno::HOSTDOWN,
-    ];
-    PASSING.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+pub fn is_absent(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Opens a regular file for reading that keeps to its limit.
@@ -146,6 +135,53 @@ pub fn create(path: &Path) -> io::Result<File> {
     }
     file.set_len(0)?;
     Ok(file)
+}
+
+/// Writes a file anew with what `fill` gives it; with `sync` it is on the disk afterwards. On an
+/// error nothing of it is left.
+///
+/// ```
+/// use std::io::Write;
+///
+/// use haproxystats_daemon::file;
+///
+/// let directory = tempfile::tempdir()?;
+/// let path = directory.path().join("reason");
+/// file::write(&path, true, |file| file.write_all(b"why"))?;
+/// assert_eq!(std::fs::read(&path)?, b"why");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Something else than a regular file stands there, which stays, or the system refuses.
+pub fn write<T>(
+    path: &Path,
+    sync: bool,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut file = create(path)?;
+    let fill_and_sync = || {
+        let filled = fill(&mut file)?;
+        if sync {
+            file.sync_all()?;
+        }
+        Ok(filled)
+    };
+    let filled = fill_and_sync();
+    if filled.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    filled
+}
+
+/// Has the entries of a directory on the disk: names that were made, changed or removed in it.
+///
+/// # Errors
+///
+/// It is no directory, or the disk refuses.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    open_directory(path)?.sync_all()
 }
 
 /// Opens a directory, to lock or to sync it. Whatever else stands there, a FIFO above all, is
@@ -240,6 +276,23 @@ mod tests {
         assert_eq!(text, "abcd");
         let why = read(file.path(), Links::Refused).unwrap_err();
         assert_eq!(why, "has 8 bytes, more than some-limit = 4 allows");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_filled_is_removed_and_a_stranger_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, folder) = (dir.path().join("file"), dir.path().join("folder"));
+        let written = write(&path, true, |file| {
+            file.write_all(b"half")?;
+            Err::<(), _>(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(is_absent(&path));
+        fs::create_dir(&folder).unwrap();
+        write(&folder, false, |_| Ok(())).unwrap_err();
+        assert!(folder.is_dir());
+        sync_directory(&folder).unwrap();
+        sync_directory(&path).unwrap_err();
     }
 
     #[test]

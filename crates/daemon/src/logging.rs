@@ -1,8 +1,9 @@
-//! Logs go to stderr, one line an event, the fields behind the message: stdout belongs to a worker's protocol.
+//! Logs go to stderr, because stdout belongs to the protocol of a worker. One event is one line,
+//! with the fields behind the message.
 //!
-//! A line that cannot be written, because the disk is full or the reader of a pipe has gone, is
-//! lost and costs nothing else: statistics go on. A pipe whose reader lives but does not read is
-//! different: once it is full, write(2) blocks whichever thread logs.
+//! A line that cannot be written, because the disk is full or the reader of a pipe has ended, is
+//! lost, and the program goes on. A pipe with a reader that does not read is different: once it is
+//! full, write(2) blocks the thread that logs.
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -13,9 +14,9 @@ pub fn start(level: LevelFilter) {
         .with_target(false)
         .with_ansi(false)
         .with_writer(std::io::stderr)
-        // Else a failed write is told on stderr too, which panics.
+        // Without this, a failed write is reported on stderr too, which panics.
         .log_internal_errors(false)
         .finish();
-    // Fails only where a subscriber stands already, as in tests that call a program's `run` twice.
+    // Fails only if there is a subscriber already, as in tests that call a program's `run` twice.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -1,9 +1,9 @@
-//! Names become addresses on a thread of their own, because a resolver can hang and getaddrinfo(3)
-//! knows no time limit.
+//! Looks up the addresses of a name on a thread of its own, because a resolver can hang and
+//! getaddrinfo(3) has no time limit.
 //!
-//! A thread that hangs is left behind and cannot be ended, so there is a bound: a program has at
-//! most [`THREADS_MAX`] of them, and a [`Lookup`] has at most one. While that one hangs, whoever
-//! asks again waits for the same answer.
+//! A thread that hangs cannot be ended, so there is a bound: a program has at most [`THREADS_MAX`]
+//! of them, and a [`Lookup`] has at most one. While it hangs, a further call waits for the same
+//! answer.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Look-ups that can be on their way in this program.
+/// Look-ups that can be pending in this program.
 pub const THREADS_MAX: usize = 64;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -53,17 +53,18 @@ pub struct Lookup {
     host: String,
     port: u16,
     /// With the time at which it began.
-    on_its_way: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Instant)>,
+    pending: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Instant)>,
 }
 
-/// An answer to an older look-up may be out of date, and a thread that hangs so long is given up.
+/// The age at which a look-up is given up: its answer may be out of date, and a thread that hangs
+/// so long may hang without end.
 pub const AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Lookup {
-    /// Begins nothing yet.
+    /// A name that was not looked up yet.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), port, on_its_way: None }
+        Self { host: host.to_owned(), port, pending: None }
     }
 
     /// The addresses, waited for no longer than `limit`. An answer that comes later serves the next
@@ -77,13 +78,13 @@ impl Lookup {
             return Ok(vec![SocketAddr::new(address, self.port)]);
         }
         let is_recent = |begun: &Instant| now.saturating_duration_since(*begun) <= AGE_MAX;
-        let on_its_way = self.on_its_way.take().filter(|(_, begun)| is_recent(begun));
-        let (receiver, begun) = match on_its_way {
-            Some(on_its_way) => on_its_way,
+        let pending = self.pending.take().filter(|(_, begun)| is_recent(begun));
+        let (receiver, begun) = match pending {
+            Some(pending) => pending,
             None => {
                 let (sender, receiver) = channel();
                 start(&self.host, self.port, move |addresses| {
-                    // Whoever asked may be gone.
+                    // The receiver may have been given up as too old.
                     let _ = sender.send(addresses);
                 })?;
                 (receiver, now)
@@ -92,7 +93,7 @@ impl Lookup {
         match receiver.recv_timeout(limit) {
             Ok(addresses) => addresses,
             Err(RecvTimeoutError::Timeout) => {
-                self.on_its_way = Some((receiver, begun));
+                self.pending = Some((receiver, begun));
                 let text = format!("no answer from the resolver within {} s", limit.as_secs_f64());
                 Err(io::Error::new(io::ErrorKind::TimedOut, text))
             }
@@ -118,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_late_is_the_next_calls_and_one_thread_looks() {
+    fn an_answer_that_comes_late_serves_the_next_call_and_one_thread_looks() {
         let mut lookup = Lookup::new("localhost", 7);
         let (sender, receiver) = channel();
         // Stands for a thread that hangs.
         let now = Instant::now();
-        lookup.on_its_way = Some((receiver, now));
+        lookup.pending = Some((receiver, now));
         for _ in 0..3 {
             let error = lookup.addresses(Duration::from_millis(1), now).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -140,7 +141,7 @@ mod tests {
         let mut lookup = Lookup::new("localhost", 7);
         let (sender, receiver) = channel();
         let begun = Instant::now();
-        lookup.on_its_way = Some((receiver, begun));
+        lookup.pending = Some((receiver, begun));
         sender.send(Ok(vec!["127.0.0.9:7".parse().unwrap()])).unwrap();
         let later = begun + AGE_MAX + Duration::from_secs(1);
         let anew = lookup.addresses(LONG, later).unwrap();

@@ -1,6 +1,8 @@
-//! What a service manager is told (sd_notify(3)): that we are ready, that we live, how things stand. Without one, nothing.
+//! Notifications to the service manager (sd_notify(3)): ready, alive, status, stopping. Without a
+//! service manager they do nothing.
 //!
-//! The place where to tell it stands in the environment; whoever makes a [`Service`] in `bin` lets it be read, all others are handed one.
+//! The address of the service manager is in the environment, which only `bin` may read. So `bin`
+//! makes the [`Service`], and all other code gets it as an argument.
 
 use std::time::Duration;
 
@@ -10,56 +12,57 @@ use tracing::debug;
 /// The service manager, if there is one.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
-    watched: bool,
+    is_managed: bool,
     watchdog: Option<Duration>,
 }
 
 impl Service {
-    /// The one that started this process.
+    /// The service manager that started this process, if one did.
     #[must_use]
     pub fn of_this_process() -> Self {
-        Self { watched: true, watchdog: sd_notify::watchdog_enabled() }
+        Self { is_managed: true, watchdog: sd_notify::watchdog_enabled() }
     }
 
-    /// None: nothing is told to anybody.
+    /// No service manager: notifications do nothing.
     #[must_use]
     pub const fn none() -> Self {
-        Self { watched: false, watchdog: None }
+        Self { is_managed: false, watchdog: None }
     }
 
-    /// How often [`Service::alive`] must be called: half the time after which we would be taken for hung.
+    /// How often [`Service::alive`] must be called: half the time after which the watchdog ends the
+    /// program.
     #[must_use]
     pub fn alive_interval(&self) -> Option<Duration> {
         self.watchdog.map(|limit| limit / 2)
     }
 
-    /// All is set up; work begins.
+    /// The program is set up and begins its work.
     pub fn ready(&self) {
-        self.tell(&[NotifyState::Ready]);
+        self.notify(&[NotifyState::Ready]);
     }
 
-    /// The loop that would hang does not.
+    /// Tells the watchdog that the main loop is running.
     pub fn alive(&self) {
         if self.watchdog.is_some() {
-            self.tell(&[NotifyState::Watchdog]);
+            self.notify(&[NotifyState::Watchdog]);
         }
     }
 
-    /// How things stand, in a line for `systemctl status`.
+    /// A line for `systemctl status`.
     pub fn status(&self, line: &str) {
-        self.tell(&[NotifyState::Status(line)]);
+        self.notify(&[NotifyState::Status(line)]);
     }
 
-    /// The end has begun.
+    /// The program has begun to end.
     pub fn stopping(&self) {
-        self.tell(&[NotifyState::Stopping]);
+        self.notify(&[NotifyState::Stopping]);
     }
 
-    fn tell(&self, state: &[NotifyState<'_>]) {
-        if self.watched
+    fn notify(&self, state: &[NotifyState<'_>]) {
+        if self.is_managed
             && let Err(error) = sd_notify::notify(state)
         {
-            debug!(%error, "the service manager cannot be told");
+            debug!(%error, "the service manager cannot be notified");
         }
     }
 }

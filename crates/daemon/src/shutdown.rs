@@ -1,4 +1,5 @@
-//! The end of a program as one future: SIGTERM, SIGINT and SIGHUP all mean "finish what you hold, then end".
+//! The end of a program by signal: SIGTERM, SIGINT and SIGHUP all mean "finish the work in hand,
+//! then end".
 
 use std::io;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Completes with the signal's name when one of the three comes. They are caught from this call on, so call it before
-/// anything that must not be cut short.
+/// Completes with the signal's name when one of the three comes. They are caught from this call on,
+/// so call it before work that must not be cut short.
 ///
 /// # Errors
 ///
@@ -27,8 +28,8 @@ pub fn signals() -> io::Result<impl Future<Output = &'static str> + Send> {
     })
 }
 
-/// For a program of threads: calls `tell` once, from a thread of its own, with the name of the first signal that comes.
-/// All three are caught when this returns.
+/// For a program of threads: calls `tell` once, from a thread of its own, with the name of the
+/// first signal that comes. All three are caught when this returns.
 ///
 /// # Errors
 ///
@@ -38,13 +39,14 @@ pub fn on_signal(tell: impl FnOnce(&'static str) + Send + 'static) -> io::Result
     let signal = runtime.block_on(async { signals() })?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         tell(runtime.block_on(signal));
-        // The handlers stay: a second signal during the end is no reason to cut it short.
+        // The handlers stay, so that a second signal does not cut the end short.
         runtime.block_on(std::future::pending::<()>());
     })?;
     Ok(())
 }
 
-/// For a worker that waits for work, does it, and waits again: SIGTERM ends it between two works.
+/// For a worker that waits for work, does it, and waits again: SIGTERM ends it between two pieces
+/// of work.
 #[derive(Debug)]
 pub struct AfterWork {
     waits: Arc<AtomicBool>,

@@ -21,6 +21,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use daemon::errno::Class;
 use daemon::file::{self, Fault, Limit, Links};
 use model::form;
 use rustix::io::Errno;
@@ -192,7 +193,8 @@ impl Outbox {
         };
         let read = memfd::sealed("held", |to| io::copy(&mut file, to).map(|_| ()));
         let read = read.map_err(|error| {
-            let cause = if file::is_passing(&error) { Cause::Unreadable } else { Cause::Unusable };
+            let can_pass = Class::of(&error).can_pass();
+            let cause = if can_pass { Cause::Unreadable } else { Cause::Unusable };
             (cause, format!("{path:?} cannot be read: {error}"))
         })?;
         verify(&read).map_err(|why| (Cause::Unusable, format!("{path:?}: {why}")))?;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::{LogLevel, Pull, Retries};
 use daemon::{Clock, Service};
+use haproxystats_puller::Machine;
 
 const ROW: &[u8] =
     b"backend,server,0,0,0,12,,4711,123456789,987654321,,0,,0,0,0,0,UP,1,1,0,0,0,5,0,,1,3,1,,\n";
@@ -58,11 +59,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         sync: true,
         allow_partial: false,
     };
-    let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+    let machine = Machine {
+        name: "example".to_owned(),
+        clock: Clock { wall: SystemTime::now, monotonic: Instant::now },
+        random: || 1,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(haproxystats_puller::run(
         config,
-        clock,
+        machine,
         Service::none(),
         published(&dst_dir),
     ))?;

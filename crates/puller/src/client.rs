@@ -1,9 +1,10 @@
 //! One endpoint in one cycle: connect, ask, and have the answers written to their files as they
 //! come.
 //!
-//! The one thread of all sockets learns here when something has come, and a writer takes it from
-//! socket to file: nothing that may block on the disk happens on it. Meanwhile nobody watches the
-//! socket, or each piece that a writer is about to take would wake this thread for nothing.
+//! The thread of the sockets waits until a connection has bytes. Then a writer moves them from the
+//! socket into a file, because writing may block on the disk. Meanwhile the socket is not
+//! registered with the runtime: each piece that the writer is about to read would wake the thread
+//! of the sockets for nothing.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
+use sources::{Dialogue, Pipelining, Source};
 use spool::writer::StagedFiles;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -20,29 +22,18 @@ use tracing::info;
 use crate::disk::Disk;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::journal::{Doing, Journal};
+use crate::journal::{DiskTask, Journal};
 use crate::lookups::{self, Lookups};
-use crate::source::haproxy::{APART, Question, TOGETHER};
-use crate::stream::Watched;
-use crate::transfer::{GATHERING, Transfer, Turn};
+use crate::stream::AsyncStream;
+use crate::transfer::{ConnectionResult, GATHERING, Progress, Transfer};
 use crate::writers::Writers;
 
-/// What to do about an endpoint that takes too long.
-const SLOW_ENDPOINT: &str = "; look whether its HAProxy is overloaded, or raise pull-timeout";
-
-/// Whether an endpoint takes both commands on one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    Together,
-    Apart,
-}
-
-/// What all endpoints of a cycle share.
+/// Asks the endpoints of one cycle.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) limits: Limits,
     pub(crate) files: StagedFiles,
-    /// Where the files are, for messages.
+    /// For messages about the files.
     pub(crate) tmp_dst_dir: PathBuf,
     pub(crate) disk: Disk,
     pub(crate) writers: Writers,
@@ -50,97 +41,111 @@ pub(crate) struct Client {
     pub(crate) journal: Journal,
 }
 
-/// What an endpoint may take.
+/// The limits of each endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     retries: Retries,
     timeout: Duration,
     interval: Duration,
-    /// `pull-timeout`, and when it is over.
+    /// `pull-timeout`, and the instant at which it is over.
     cycle: Option<(Duration, Instant)>,
     answer_bytes: u64,
 }
 
-/// The cycle was over first.
-struct Late {
+/// What an endpoint has answered.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// The way of asking that worked.
+    pub(crate) pipelining: Pipelining,
+    pub(crate) bytes: u64,
+    /// The names of the files that hold them.
+    pub(crate) files: Vec<String>,
+}
+
+/// The cycle ended before the work.
+struct Timeout {
     limit: Duration,
 }
 
 impl Limits {
-    /// Those of a cycle that begins at `start`.
+    /// The limits of a cycle that begins at `start`.
     pub(crate) fn new(config: &Pull, start: Instant) -> Self {
         Self {
             retries: config.retries,
             timeout: config.timeout,
             interval: config.interval,
-            // An end beyond the clock's reach is no end.
+            // An instant that the clock cannot represent never comes.
             cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
             answer_bytes: config.answer_limit,
         }
     }
 
-    /// Waits for `work`, no longer than the cycle may last. After its end nothing is begun: a timer
-    /// alone would let through whatever is ready at once.
-    async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Late> {
+    /// Waits for `work`, no longer than the cycle may last. After the end of the cycle no work is
+    /// begun: a timer alone would let work pass that is ready at once.
+    async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Timeout> {
         let Some((limit, end)) = self.cycle else { return Ok(work.await) };
         if Instant::now() >= end {
-            return Err(Late { limit });
+            return Err(Timeout { limit });
         }
-        timeout_at(end, work).await.map_err(|_| Late { limit })
+        timeout_at(end, work).await.map_err(|_| Timeout { limit })
     }
 }
 
-impl Late {
-    fn while_doing(self, doing: impl Into<String>) -> Failure {
-        Failure::Late { limit: self.limit, doing: doing.into() }
+impl Timeout {
+    fn during(self, doing: impl Into<String>) -> Failure {
+        Failure::Timeout { limit: self.limit, doing: doing.into() }
     }
 }
 
 impl Client {
-    /// Asks an endpoint and writes its files. Returns the bytes of the answers and the way that
-    /// worked.
-    pub(crate) async fn pull(&self, endpoint: &Endpoint, way: Way) -> Result<(u64, Way), Failure> {
-        if way == Way::Together {
-            match self.ask(endpoint, TOGETHER).await {
-                Err(Failure::Answer(fault))
-                    if fault.asks_for_one_at_a_time() && fault.other_kind().is_none() =>
-                {
-                    let line = self.journal.begins(&format!("apart {endpoint}"), "apart");
-                    if line.is_due() {
-                        let note = line.note();
-                        info!(%endpoint, reason = %fault, "asking one command at a time{note}");
-                    }
-                }
-                result => return result.map(|bytes| (bytes, Way::Together)),
-            }
-        }
-        self.ask(endpoint, APART).await.map(|bytes| (bytes, Way::Apart))
-    }
-
-    async fn ask(
+    /// Asks an endpoint and writes its files.
+    pub(crate) async fn pull(
         &self,
         endpoint: &Endpoint,
-        questions: &'static [Question],
-    ) -> Result<u64, Failure> {
-        let mut bytes = 0;
-        for question in questions {
-            let stream = self.connect(&endpoint.address).await?;
-            self.send(&stream, question.line).await?;
-            if endpoint.found.is_some() {
-                stream.end_sending();
-            }
-            bytes += self.receive(stream, question, &endpoint.name).await?;
+        pipelining: Pipelining,
+    ) -> Result<Answers, Failure> {
+        let failed = match self.ask(endpoint, pipelining).await {
+            Ok(answers) => return Ok(answers),
+            Err(failure) => failure,
+        };
+        let Failure::Answer(fault) = &failed else { return Err(failed) };
+        let may_help = fault.suggests_single_requests() && fault.other_kind().is_none();
+        if pipelining == Pipelining::Off || !may_help {
+            return Err(failed);
         }
-        Ok(bytes)
+        let line = self.journal.begins(&format!("single {endpoint}"), "single");
+        if line.is_due() {
+            let note = line.note();
+            info!(%endpoint, reason = %fault, "asking one command at a time{note}");
+        }
+        self.ask(endpoint, Pipelining::Off).await
     }
 
-    async fn connect(&self, address: &Address) -> Result<Watched, Failure> {
-        let limits = &self.limits;
+    async fn ask(&self, endpoint: &Endpoint, pipelining: Pipelining) -> Result<Answers, Failure> {
+        let source = endpoint.source;
+        let mut answers = Answers { pipelining, bytes: 0, files: Vec::new() };
+        let mut dialogue = source.dialogue(pipelining, self.limits.answer_bytes);
+        while let Some(request) = dialogue.request() {
+            let stream = self.connect(endpoint).await?;
+            self.send(source, &stream, request).await?;
+            if endpoint.identity.is_some() {
+                stream.end_sending();
+            }
+            let received = self.receive(endpoint, stream, dialogue).await?;
+            dialogue = received.dialogue;
+            answers.bytes += received.bytes;
+            answers.files.extend(received.files);
+        }
+        Ok(answers)
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<AsyncStream, Failure> {
+        let (limits, source) = (&self.limits, endpoint.source);
         let mut last = None;
         let attempts = async {
             let mut left = limits.retries;
             loop {
-                let failure = match self.attempt(address).await {
+                let failure = match self.attempt(endpoint).await {
                     Ok(stream) => return Ok(stream),
                     Err(failure) => failure,
                 };
@@ -157,94 +162,110 @@ impl Client {
             }
         };
         limits.within(attempts).await.unwrap_or_else(|late| {
-            let last = last.map(|failure| format!(", the last attempt: {failure}"));
-            let last = last.unwrap_or_else(|| SLOW_ENDPOINT.to_owned());
-            Err(late.while_doing(format!("still connecting{last}")))
+            let why = match last {
+                Some(failure) => format!(", the last attempt: {failure}"),
+                None => remedy_of_slowness(source),
+            };
+            Err(late.during(format!("still connecting{why}")))
         })
     }
 
-    /// One attempt: every address of a name in turn, each with the whole of `timeout`, so that one
-    /// that swallows packets does not hide the next.
-    async fn attempt(&self, address: &Address) -> Result<Watched, Failure> {
+    /// One attempt: every address of a name in turn, each with the whole of `timeout`, so that an
+    /// address that drops packets does not hide the next one.
+    async fn attempt(&self, endpoint: &Endpoint) -> Result<AsyncStream, Failure> {
         let limit = self.limits.timeout;
-        let (host, port) = match address {
+        let peer = endpoint.source;
+        let refused = |source| Failure::Connect { peer, source };
+        let (host, port) = match &endpoint.address {
             Address::Unix(path) => {
                 let stream = in_time(limit, UnixStream::connect(path)).await;
-                return stream.map(Watched::Unix).map_err(Failure::Connect);
+                return stream.map(AsyncStream::Unix).map_err(refused);
             }
             Address::Tcp { host, port } => (host, *port),
         };
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        // Where the cycle has an end, that is the limit.
+        // A cycle with an end has that as its limit.
         let patience = if self.limits.cycle.is_some() { None } else { Some(lookups::LIMIT) };
         let found = self.lookups.addresses(host, port, patience).await;
         for address in found.map_err(Failure::Lookup)? {
             match in_time(limit, TcpStream::connect(address)).await {
-                Ok(stream) => return Ok(Watched::Tcp(stream)),
+                Ok(stream) => return Ok(AsyncStream::Tcp(stream)),
                 Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
             }
         }
-        Err(Failure::Connect(failed))
+        Err(refused(failed))
     }
 
-    async fn send(&self, stream: &Watched, line: &[u8]) -> Result<(), Failure> {
-        let sent = self.limits.within(stream.write_all(line)).await;
+    async fn send(
+        &self,
+        peer: Source,
+        stream: &AsyncStream,
+        request: &[u8],
+    ) -> Result<(), Failure> {
+        let sent = self.limits.within(stream.write_all(request)).await;
         sent.map_err(|late| {
-            late.while_doing(format!("the commands were not taken{SLOW_ENDPOINT}"))
+            let remedy = remedy_of_slowness(peer);
+            late.during(format!("the commands were not taken{remedy}"))
         })?
-        .map_err(Failure::Send)
+        .map_err(|source| Failure::Send { peer, source })
     }
 
-    /// Reads to the end of the connection, each answer into its file. Returns how many bytes that
-    /// were.
+    /// Reads to the end of the connection, each answer into its file.
     async fn receive(
         &self,
-        mut stream: Watched,
-        question: &Question,
-        name: &str,
-    ) -> Result<u64, Failure> {
-        let (limits, to) = (&self.limits, (self.files.clone(), name));
-        let disk = self.disk.clone();
-        let mut transfer = Transfer::new(question, to, disk, limits.answer_bytes);
+        endpoint: &Endpoint,
+        mut stream: AsyncStream,
+        dialogue: Dialogue,
+    ) -> Result<ConnectionResult, Failure> {
+        let limits = &self.limits;
+        let files = self.files.clone();
+        let mut transfer = Transfer::new(endpoint, dialogue, files, self.disk.clone());
         let end = limits.cycle.map(|(_, end)| end);
         loop {
             let total = transfer.total();
-            let broken = |source| Failure::Read { bytes: total, source };
-            let came = limits.within(stream.readable()).await;
-            came.map_err(|late| {
-                late.while_doing(format!("{total} bytes of the answers came{SLOW_ENDPOINT}"))
-            })?
-            .map_err(broken)?;
-            let mut from = stream.unwatch().map_err(broken)?;
+            let peer = endpoint.source;
+            let broken = |source| Failure::Read { peer, bytes: total, source };
+            let readable = limits.within(stream.readable()).await;
+            readable
+                .map_err(|late| {
+                    let remedy = remedy_of_slowness(peer);
+                    late.during(format!("{total} bytes of the answers came{remedy}"))
+                })?
+                .map_err(broken)?;
+            let mut from = stream.into_nonblocking().map_err(broken)?;
             let begun = Arc::new(AtomicBool::new(false));
             let (begins, others_wait) = (Arc::clone(&begun), self.writers.others_wait());
-            let turn = self.writers.run(move || {
+            let progress = self.writers.run(move || {
                 begins.store(true, Ordering::Relaxed);
-                let turn = transfer.turn(&mut from, end, others_wait);
-                (transfer, from, turn)
+                let progress = transfer.advance(&mut from, end, others_wait);
+                (transfer, from, progress)
             });
-            let doing = Doing { what: "write answers below", directory: &self.tmp_dst_dir };
-            // The cycle's end says nothing about the disk.
-            let taken = limits.within(self.journal.patiently(doing, turn)).await;
-            let taken = taken.map_err(|late| {
-                late.while_doing(if begun.load(Ordering::Relaxed) {
+            let doing = DiskTask { what: "write answers below", directory: &self.tmp_dst_dir };
+            let transferred = limits.within(self.journal.patiently(doing, progress)).await;
+            let transferred = transferred.map_err(|late| {
+                late.during(if begun.load(Ordering::Relaxed) {
                     "the disk has not taken the answer; look at the disk of tmp-dst-dir"
                 } else {
                     "all threads that take answers are busy; raise workers, or look at the disk of \
                      tmp-dst-dir"
                 })
             });
-            let turn;
-            (transfer, from, turn) = taken??;
-            match turn? {
-                Turn::Done => return Ok(transfer.total()),
-                Turn::Open { flowing: true } => sleep(GATHERING).await,
-                Turn::Open { flowing: false } => {}
+            let progress;
+            (transfer, from, progress) = transferred??;
+            match progress? {
+                Progress::Done => return Ok(transfer.finish()),
+                Progress::Open { flowing: true } => sleep(GATHERING).await,
+                Progress::Open { flowing: false } => {}
             }
             let bytes = transfer.total();
-            stream = from.watch().map_err(|source| Failure::Read { bytes, source })?;
+            stream = from.into_async().map_err(|source| Failure::Read { peer, bytes, source })?;
         }
     }
+}
+
+/// What to do about an endpoint that takes too long.
+fn remedy_of_slowness(source: Source) -> String {
+    format!("; look whether its {} is overloaded, or raise pull-timeout", source.program())
 }
 
 async fn in_time<T>(

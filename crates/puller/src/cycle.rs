@@ -1,107 +1,59 @@
 //! One timed round over all endpoints: all are asked at once, and one snapshot is published if
 //! every one has answered; with `allow-partial`, if one has.
 //!
-//! An endpoint is in a snapshot with both its answers or not at all. A socket of `socket-dir` that
-//! turns out to be no stats socket does not count as an endpoint of this cycle. Whatever ends a
-//! round early (a failure, the end of the program) drops its `Held<Staging>`, and with it all that
-//! was staged. One line is logged for a snapshot; a failure is logged when it begins and when it is
-//! over, and the counts are in the next snapshot (`spool::cycle`).
+//! An endpoint is in a snapshot with all its answers or not at all. A socket of `socket-dir` that
+//! turns out to be of another kind does not count as an endpoint of this cycle. Whatever ends a
+//! round early (a failure, the end of the program) drops its `DiskGuard<Staging>`, and with it the
+//! staged files. One line is logged for a snapshot; a failure is logged when it begins and when it
+//! is over, and the counts are in the next snapshot's manifest.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
-use daemon::Clock;
-use spool::writer::{Published, Spool, Staging};
+use spool::cycle::Cycle;
+use spool::manifest::Manifest;
+use spool::writer::{PublishedSnapshot, Spool, Staging};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::Error;
-use crate::client::{Client, Limits, Way};
-use crate::disk::{Disk, Held};
-use crate::endpoint::{Endpoint, Finder, Found, Identity};
-use crate::failure::{Failure, OtherKind};
-use crate::journal::{Doing, Journal};
+use crate::client::{Client, Limits};
+use crate::disk::{Disk, DiskGuard};
+use crate::endpoint::{Discovery, Endpoint, Finder, SOURCE};
+use crate::history::History;
+use crate::journal::{DiskTask, Journal};
 use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
 use crate::no_snapshot::NoSnapshot;
-use crate::source::haproxy::Part;
-use crate::writers::{Broken, Writers};
-
-/// Stats sockets that are remembered although they are gone.
-const KNOWN_MAX: usize = 4096;
-
-/// Cycles after which a socket of another kind is asked again. Each time costs its HAProxy a bad
-/// request, which it counts and logs.
-const OTHERS_CYCLES: u64 = 30;
-
-/// Cycles in a row in which a socket that never answered may close without a byte before it no
-/// longer counts as missing.
-const SILENT_CYCLES_MAX: u32 = 3;
+use crate::responses::Responses;
+use crate::writers::{WorkError, Writers};
+use crate::{Error, Machine};
 
 /// What lasts from cycle to cycle.
 #[derive(Debug)]
 pub(crate) struct Cycles {
     config: Pull,
-    clock: Clock,
+    machine: Machine,
     journal: Journal,
     disk: Disk,
-    /// Locked by the threads that may block, and by them alone.
+    /// Only threads that may block lock it.
     spool: Arc<Mutex<Spool>>,
     leftovers: Leftovers,
     finder: Finder,
     writers: Writers,
     lookups: Lookups,
-    /// Those that took one command at a time the last time. Forgotten when they fail, for HAProxy
-    /// may be a newer one then.
-    apart: HashSet<Address>,
-    /// Those that have answered as stats sockets do.
-    known: HashSet<Address>,
-    /// How many cycles in a row a socket has closed without a byte that never answered.
-    silent: HashMap<Address, u32>,
-    /// Sockets that said they are of another kind, and the number of the cycle that asks again.
-    others: HashMap<Address, (Identity, u64)>,
+    history: History,
     /// Base names that several sockets had.
     shared: BTreeSet<String>,
-    /// What the next snapshot tells; its counters run on from cycle to cycle.
-    told: spool::cycle::Cycle,
-}
-
-/// How all endpoints of a cycle behaved.
-#[derive(Debug, Default)]
-pub(crate) struct Asked {
-    /// Endpoints, without those that turned out to be other sockets.
-    pub(crate) endpoints: usize,
-    /// Sockets that are no stats sockets.
-    pub(crate) left_out: usize,
-    /// Those of them that only closed, in their first cycles: they may be stats sockets in trouble,
-    /// so the snapshot comes without them and counts them as missing.
-    unsure: usize,
-    /// The names of those that are not in the snapshot, of both kinds.
-    absent: HashSet<String>,
-    bytes: u64,
-}
-
-/// What becomes of an endpoint without an answer.
-enum Fate {
-    /// Its snapshot lacks it, or is not published.
-    Failed,
-    /// It is no stats socket; for sure, or as far as its first cycles show.
-    LeftOut { is_sure: bool },
-}
-
-impl Asked {
-    /// Endpoints that gave no answer.
-    pub(crate) fn failed(&self) -> usize {
-        self.absent.len() - self.left_out
-    }
+    /// For the next manifest; the counters run on from cycle to cycle.
+    facts: Cycle,
 }
 
 impl Cycles {
     pub(crate) async fn new(
         config: Pull,
-        clock: Clock,
+        machine: Machine,
         journal: Journal,
         disk: Disk,
     ) -> Result<Self, Error> {
@@ -109,7 +61,7 @@ impl Cycles {
             return Err(Error::NothingToAsk);
         }
         let (dst, tmp, sync) = (config.dst_dir.clone(), config.tmp_dst_dir.clone(), config.sync);
-        let doing = Doing { what: "prepare", directory: &config.tmp_dst_dir };
+        let doing = DiskTask { what: "prepare", directory: &config.tmp_dst_dir };
         let opened = disk.run(doing, move || {
             let spool = Spool::open(&dst, &tmp, sync)?;
             let cleaned = spool.clean()?;
@@ -125,40 +77,37 @@ impl Cycles {
             leftovers,
             finder: Finder::new(config.socket_dir.clone(), config.servers.clone()),
             config,
-            clock,
+            machine,
+            history: History::new(journal.clone()),
             journal,
             disk,
             spool: Arc::new(Mutex::new(spool)),
             writers,
             lookups: Lookups::default(),
-            apart: HashSet::new(),
-            known: HashSet::new(),
-            silent: HashMap::new(),
-            others: HashMap::new(),
             shared: BTreeSet::new(),
-            told: spool::cycle::Cycle::default(),
+            facts: Cycle::default(),
         })
     }
 
-    /// Whether the spool holds as many snapshots as it may. Where it cannot be looked at the answer
-    /// is no, and the cycle says what is wrong.
+    /// Whether the spool holds as many snapshots as it may. If it cannot be read the answer is no,
+    /// and the cycle reports why.
     pub(crate) async fn spool_is_full(&self) -> bool {
         let spool = Arc::clone(&self.spool);
-        let doing = Doing { what: "count the snapshots in", directory: &self.config.dst_dir };
+        let doing = DiskTask { what: "count the snapshots in", directory: &self.config.dst_dir };
         let waiting = self.disk.run(doing, move || locked(&spool).waiting()).await;
         matches!(waiting, Ok(Ok(waiting)) if waiting >= self.config.queue_size)
     }
 
     /// Counts a cycle that is not run because the spool is full.
     pub(crate) fn skip(&mut self) {
-        self.told.skipped += 1;
+        self.facts.skipped += 1;
     }
 
-    /// One cycle. Logs what fails; returns how it went, in a line for the service manager.
+    /// Runs one cycle and logs its failure. Returns its result as a line for the service manager.
     pub(crate) async fn cycle(&mut self) -> &'static str {
-        self.told.cycles += 1;
+        self.facts.cycles += 1;
         let result = self.round(Instant::now()).await;
-        debug!(number = self.told.cycles, published = result.is_ok(), "a cycle has ended");
+        debug!(number = self.facts.cycles, published = result.is_ok(), "a cycle has ended");
         match result {
             Ok(()) => {
                 let line = self.journal.ends("snapshot");
@@ -168,7 +117,7 @@ impl Cycles {
                 "the last cycle left a snapshot"
             }
             Err(why) => {
-                self.told.failures += 1;
+                self.facts.failures += 1;
                 let line = self.journal.begins("snapshot", &why.state());
                 if line.is_due() {
                     why.log(line.note());
@@ -179,19 +128,19 @@ impl Cycles {
     }
 
     async fn round(&mut self, start: Instant) -> Result<(), NoSnapshot> {
-        let seconds = self.clock.epoch_seconds();
+        let seconds = self.machine.clock.epoch_seconds();
         let endpoints = self.find().await?;
         if endpoints.is_empty() {
             return Err(NoSnapshot::NoSocket(self.config.socket_dir.clone()));
         }
         let staged = self.stage(seconds).await?;
-        let Some(staging) = staged.get() else { return Err(Broken::Gone.into()) };
-        let asked = self.ask_all(endpoints, staging, start).await;
-        self.told.endpoints = (asked.endpoints + asked.unsure) as u64;
-        self.told.missing = (asked.failed() + asked.unsure) as u64;
-        self.told.endpoint_failures += self.told.missing;
-        match NoSnapshot::judge(&asked, self.config.allow_partial) {
-            None => self.publish(staged, asked, start).await,
+        let Some(staging) = staged.get() else { return Err(WorkError::NoThread.into()) };
+        let responses = self.ask_all(endpoints, staging, start).await;
+        self.facts.endpoints = responses.endpoints() as u64;
+        self.facts.missing = responses.missing() as u64;
+        self.facts.endpoint_failures += self.facts.missing;
+        match NoSnapshot::judge(&responses, self.config.allow_partial) {
+            None => self.publish(staged, responses, start).await,
             Some(why) => {
                 self.abandon(staged).await;
                 Err(why)
@@ -202,8 +151,8 @@ impl Cycles {
     async fn find(&mut self) -> Result<Vec<Endpoint>, NoSnapshot> {
         let finder = self.finder.clone();
         let directory = self.config.socket_dir.as_deref().unwrap_or(&self.config.tmp_dst_dir);
-        let doing = Doing { what: "list the sockets in", directory };
-        let Found { endpoints, shared } = self.disk.run(doing, move || finder.find()).await??;
+        let doing = DiskTask { what: "list the sockets in", directory };
+        let Discovery { endpoints, shared } = self.disk.run(doing, move || finder.find()).await??;
         for name in &shared {
             let line = self.journal.begins(&format!("shared {name}"), "shared");
             if line.is_due() {
@@ -227,39 +176,33 @@ impl Cycles {
             info!(%endpoint, "no longer there{}", line.note());
         }
         let there: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
-        self.apart.retain(|address| there.contains(address));
-        self.others.retain(|address, _| there.contains(address));
-        self.silent.retain(|address, _| there.contains(address));
-        if self.known.len() > KNOWN_MAX {
-            self.known.retain(|address| there.contains(address));
-        }
+        self.history.forget_others(&there);
         Ok(endpoints)
     }
 
-    /// Begins a snapshot, and removes before it what could not be removed earlier, where that is
-    /// due.
-    async fn stage(&mut self, seconds: u64) -> Result<Held<Staging>, NoSnapshot> {
+    /// Begins a snapshot. Before it, removes what could not be removed earlier, if that is due.
+    async fn stage(&mut self, seconds: u64) -> Result<DiskGuard<Staging>, NoSnapshot> {
         let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
-        let doing = Doing { what: "make a directory in", directory: &self.config.tmp_dst_dir };
-        let cleans = self.leftovers.are_due(self.told.cycles);
+        let doing = DiskTask { what: "make a directory in", directory: &self.config.tmp_dst_dir };
+        let cleans = self.leftovers.are_due(self.facts.cycles);
         let work = move || {
             let mut spool = locked(&spool);
-            // Before the snapshot is begun, which it would remove.
+            // Cleaning would remove a snapshot that has begun.
             let cleaned = cleans.then(|| spool.clean());
-            // Held at once: where nobody waits any more, it is dropped there.
-            (cleaned, spool.stage(seconds).map(|staging| disk.hold(staging)))
+            // Guarded at once, because the caller may have stopped waiting.
+            (cleaned, spool.stage(seconds).map(|staging| disk.guard(staging)))
         };
         let (cleaned, staged) = self.disk.run(doing, work).await?;
         if let Some(cleaned) = cleaned {
-            self.leftovers.cleaned(cleaned, self.told.cycles);
+            self.leftovers.cleaned(cleaned, self.facts.cycles);
         }
         Ok(staged?)
     }
 
-    /// Removes what was staged.
-    async fn abandon(&mut self, staged: Held<Staging>) {
+    /// Removes an unfinished snapshot.
+    async fn abandon(&mut self, staged: DiskGuard<Staging>) {
         let Some(staging) = staged.take() else { return };
-        let doing = Doing { what: "remove a directory in", directory: &self.config.tmp_dst_dir };
+        let doing = DiskTask { what: "remove a directory in", directory: &self.config.tmp_dst_dir };
         match self.disk.run(doing, move || staging.abandon()).await {
             Ok(Ok(())) => {
                 let line = self.journal.ends("abandon");
@@ -267,9 +210,9 @@ impl Cycles {
                     info!("unfinished snapshots can be removed again{}", line.note());
                 }
             }
-            Ok(Err(error)) => self.leftovers.stay(&error, self.told.cycles),
+            Ok(Err(error)) => self.leftovers.stay(&error, self.facts.cycles),
             Err(error) => {
-                self.leftovers.may_stay(self.told.cycles);
+                self.leftovers.may_stay(self.facts.cycles);
                 let line = self.journal.begins("abandon", "broken");
                 if line.is_due() {
                     warn!(%error, "an unfinished snapshot stays in tmp-dst-dir{}", line.note());
@@ -278,32 +221,39 @@ impl Cycles {
         }
     }
 
-    /// Takes out what endpoints left that failed half-way, adds the file that tells about this
-    /// cycle, and publishes. Once begun it is done to its end, and the end of the program waits for
-    /// it.
+    /// Removes files of endpoints that failed half-way, adds the manifest, and publishes.
+    /// Publishing that has begun is finished; the end of the program waits for it.
     async fn publish(
         &mut self,
-        staged: Held<Staging>,
-        asked: Asked,
+        staged: DiskGuard<Staging>,
+        responses: Responses,
         start: Instant,
     ) -> Result<(), NoSnapshot> {
-        let Some(staging) = staged.take() else { return Err(Broken::Gone.into()) };
+        let Some(staging) = staged.take() else { return Err(WorkError::NoThread.into()) };
         let elapsed = start.elapsed().as_millis();
-        self.told.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        let (text, missing, bytes) = (self.told.write(), asked.failed(), asked.bytes);
-        let work = move || complete_and_publish(staging, &asked.absent, &text);
-        let doing = Doing { what: "publish a snapshot to", directory: &self.config.dst_dir };
+        self.facts.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let (missing, bytes) = (responses.failed(), responses.bytes());
+        let (absent, files, unanswered) = responses.into_parts();
+        let manifest = Manifest {
+            origin: self.machine.name.clone(),
+            serial: (self.machine.random)(),
+            cycle: self.facts,
+            files,
+            unanswered,
+        };
+        let work = move || complete_and_publish(staging, &absent, &manifest);
+        let doing = DiskTask { what: "publish a snapshot to", directory: &self.config.dst_dir };
         let published = match self.disk.run(doing, work).await {
             Ok(Ok(published)) => published,
             failed => {
-                // It was abandoned, and nobody knows whether it could be removed.
-                self.leftovers.may_stay(self.told.cycles);
+                // It was abandoned, and may not have been removed.
+                self.leftovers.may_stay(self.facts.cycles);
                 failed??
             }
         };
         info!(
             snapshot = %published.path.display(),
-            endpoints = self.told.endpoints,
+            endpoints = self.facts.endpoints,
             missing,
             bytes,
             milliseconds = start.elapsed().as_millis(),
@@ -314,8 +264,8 @@ impl Cycles {
     }
 
     /// Logs what is unusual about a published snapshot.
-    fn look_at(&self, published: &Published) {
-        let Published { path, seconds, wanted, unsynced } = published;
+    fn look_at(&self, published: &PublishedSnapshot) {
+        let PublishedSnapshot { path, seconds, wanted, unsynced } = published;
         if seconds == wanted {
             let line = self.journal.ends("name");
             if line.is_due() {
@@ -344,13 +294,13 @@ impl Cycles {
         }
     }
 
-    /// Asks all at once.
+    /// Asks all endpoints at the same time.
     async fn ask_all(
         &mut self,
         endpoints: Vec<Endpoint>,
         staging: &Staging,
         start: Instant,
-    ) -> Asked {
+    ) -> Responses {
         let client = Arc::new(Client {
             limits: Limits::new(&self.config, start),
             files: staging.files(),
@@ -360,44 +310,37 @@ impl Cycles {
             lookups: self.lookups.clone(),
             journal: self.journal.clone(),
         });
-        let absent = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        let mut all = Asked { endpoints: endpoints.len(), absent, ..Asked::default() };
-        let mut asked = JoinSet::new();
+        let mut responses = Responses::new(&endpoints);
+        let mut tasks = JoinSet::new();
         for endpoint in endpoints {
-            if self.is_of_another_kind(&endpoint) {
-                all.left_out += 1;
-                all.endpoints -= 1;
+            if self.history.is_of_another_kind(&endpoint, self.facts.cycles) {
+                responses.leave_out(&endpoint);
                 continue;
             }
             let client = Arc::clone(&client);
-            let apart = self.apart.contains(&endpoint.address);
-            let way = if apart { Way::Apart } else { Way::Together };
-            asked.spawn(async move { (client.pull(&endpoint, way).await, endpoint) });
+            let pipelining = self.history.pipelining(&endpoint);
+            tasks.spawn(async move { (client.pull(&endpoint, pipelining).await, endpoint) });
         }
         let mut broken = None;
-        while let Some(ended) = asked.join_next().await {
+        while let Some(ended) = tasks.join_next().await {
             match ended {
-                Ok((Ok((bytes, way)), endpoint)) => {
-                    all.absent.remove(&endpoint.name);
-                    all.bytes += bytes;
-                    self.has_answered(endpoint, way);
+                Ok((Ok(answers), endpoint)) => {
+                    let pipelining = answers.pipelining;
+                    responses.add_answers(&endpoint, answers);
+                    self.history.has_answered(endpoint, pipelining);
                 }
-                Ok((Err(failure), endpoint)) => match self.has_failed(endpoint, &failure) {
-                    Fate::Failed => {}
-                    Fate::LeftOut { is_sure } => {
-                        all.left_out += 1;
-                        all.endpoints -= 1;
-                        all.unsure += usize::from(!is_sure);
-                    }
-                },
+                Ok((Err(failure), endpoint)) => {
+                    let verdict = self.history.judge(&endpoint, &failure, self.facts.cycles);
+                    responses.add_failure(&endpoint, &failure, verdict);
+                }
                 Err(error) => broken = Some(error),
             }
         }
         self.look_at_tasks(broken);
-        all
+        responses
     }
 
-    /// Logs when an endpoint's task breaks down, and when none does any more.
+    /// Logs when an endpoint's task panics, and when none does any more.
     fn look_at_tasks(&self, broken: Option<JoinError>) {
         let Some(error) = broken else {
             let line = self.journal.ends("task");
@@ -415,86 +358,24 @@ impl Cycles {
             );
         }
     }
-
-    /// Whether the same socket said so before, in one of the last cycles.
-    fn is_of_another_kind(&self, endpoint: &Endpoint) -> bool {
-        self.others.get(&endpoint.address).is_some_and(|(identity, ask_again)| {
-            endpoint.found == Some(*identity) && self.told.cycles < *ask_again
-        })
-    }
-
-    fn has_answered(&mut self, endpoint: Endpoint, way: Way) {
-        let line = self.journal.endpoint_ends(&endpoint.to_string());
-        if line.is_due() {
-            info!(%endpoint, "answers again{}", line.note());
-        }
-        if way == Way::Apart {
-            self.apart.insert(endpoint.address.clone());
-        } else {
-            let line = self.journal.ends(&format!("apart {endpoint}"));
-            if line.is_due() {
-                info!(%endpoint, "takes both commands at a time again{}", line.note());
-            }
-        }
-        self.silent.remove(&endpoint.address);
-        self.known.insert(endpoint.address);
-    }
-
-    /// What becomes of an endpoint that gave no answer.
-    fn has_failed(&mut self, endpoint: Endpoint, failure: &Failure) -> Fate {
-        self.apart.remove(&endpoint.address);
-        let has_answered = self.known.contains(&endpoint.address);
-        let other = failure.other_kind(has_answered);
-        if let (Some(OtherKind { why, is_certain }), Some(identity)) = (other, endpoint.found) {
-            let is_sure = if is_certain {
-                let ask_again = self.told.cycles + OTHERS_CYCLES;
-                self.others.insert(endpoint.address.clone(), (identity, ask_again));
-                true
-            } else {
-                let cycles = self.silent.entry(endpoint.address.clone()).or_default();
-                *cycles = cycles.saturating_add(1);
-                *cycles > SILENT_CYCLES_MAX
-            };
-            let line = self.journal.endpoint_begins(&endpoint.to_string(), why);
-            if line.is_due() {
-                warn!(
-                    socket = %endpoint,
-                    why,
-                    "left out: it is no stats socket; keep it out of socket-dir{}",
-                    line.note()
-                );
-            }
-            return Fate::LeftOut { is_sure };
-        }
-        let line = self.journal.endpoint_begins(&endpoint.to_string(), &failure.state());
-        if line.is_due() {
-            warn!(%endpoint, reason = %failure, "no answer{}", line.note());
-        }
-        if failure.shows_a_stats_socket() {
-            self.known.insert(endpoint.address);
-        }
-        Fate::Failed
-    }
 }
 
 fn complete_and_publish(
     staging: Staging,
     absent: &HashSet<String>,
-    text: &str,
-) -> Result<Published, spool::writer::Error> {
+    manifest: &Manifest,
+) -> Result<PublishedSnapshot, spool::writer::Error> {
     let files = staging.files();
     for name in absent {
-        for part in [Part::Info, Part::Stat] {
-            files.remove(format!("{name}{}", part.suffix()).as_ref())?;
+        for suffix in SOURCE.suffixes() {
+            files.remove(format!("{name}{suffix}").as_ref())?;
         }
     }
-    let mut file = files.create(spool::cycle::FILE_NAME.as_ref())?;
-    file.write(text.as_bytes())?;
-    file.close()?;
+    files.write_manifest(manifest)?;
     staging.publish()
 }
 
-/// A spool is as good after a panic as before it: what it knows is looked at again each time.
+/// A spool stays usable after a panic: it checks its directories anew each time.
 fn locked(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }

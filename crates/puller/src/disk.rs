@@ -1,9 +1,10 @@
-//! Work on the disk, on tokio's pool of threads that may block, so that the one thread of the
-//! sockets never waits for a disk.
+//! Work on the disk, on tokio's pool of threads that may block, so that the thread of the sockets
+//! never waits for a disk.
 //!
 //! One piece of work at a time is waited for, so that a disk that hangs holds one thread and not
-//! one more for each cycle. The end of the program waits for what is under way, within a bound:
-//! each piece of work, and whatever is [`Held`], holds a sender of a channel that [`Ends`] watches.
+//! one more for each cycle. The end of the program waits for work that is under way, within a
+//! bound: each piece of work, and each [`DiskGuard`], holds a sender of a channel, and
+//! [`Completion`] waits until the last of them is gone.
 
 use std::convert::Infallible;
 
@@ -12,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::dispatcher::{self, Dispatch};
 
-use crate::journal::{Doing, Journal};
-use crate::writers::Broken;
+use crate::journal::{DiskTask, Journal};
+use crate::writers::WorkError;
 
 /// The pool.
 #[derive(Debug, Clone)]
@@ -23,45 +24,46 @@ pub(crate) struct Disk {
     under_way: mpsc::Sender<Infallible>,
 }
 
-/// Tells when nothing is under way any more.
+/// Waits until no work is under way.
 #[derive(Debug)]
-pub(crate) struct Ends(mpsc::Receiver<Infallible>);
+pub(crate) struct Completion(mpsc::Receiver<Infallible>);
 
-/// Something that works on the disk when it is dropped, such as a staged snapshot or an open file:
-/// dropped anywhere, it is dropped by the pool.
+/// A value whose drop works on the disk, such as a staged snapshot or an open file. Wherever the
+/// guard is dropped, the pool drops the value.
 #[derive(Debug)]
-pub(crate) struct Held<T: Send + 'static> {
+pub(crate) struct DiskGuard<T: Send + 'static> {
     value: Option<T>,
     disk: Disk,
 }
 
 impl Disk {
-    /// Needs to be called in a runtime, whose pool it is.
-    pub(crate) fn new(journal: Journal) -> (Self, Ends) {
+    /// The pool of the runtime in which it is called.
+    pub(crate) fn new(journal: Journal) -> (Self, Completion) {
         let (under_way, ends) = mpsc::channel(1);
-        (Self { journal, runtime: Handle::current(), under_way }, Ends(ends))
+        (Self { journal, runtime: Handle::current(), under_way }, Completion(ends))
     }
 
-    /// Has the pool do `work` and waits for it. Once begun, it is done to its end, whoever waits.
+    /// Has the pool do `work` and waits for it. Work that has begun is finished even if the caller
+    /// stops waiting.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        doing: Doing<'_>,
+        doing: DiskTask<'_>,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Broken> {
+    ) -> Result<T, WorkError> {
         let done = self.journal.patiently(doing, self.spawn(work)).await;
         done.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => Broken::panicked(&*panic),
-            Err(_) => Broken::Gone,
+            Ok(panic) => WorkError::panicked(&*panic),
+            Err(_) => WorkError::NoThread,
         })
     }
 
-    /// Takes charge of something that works on the disk when it is dropped.
-    pub(crate) fn hold<T: Send + 'static>(&self, value: T) -> Held<T> {
-        Held { value: Some(value), disk: self.clone() }
+    /// Guards a value whose drop works on the disk.
+    pub(crate) fn guard<T: Send + 'static>(&self, value: T) -> DiskGuard<T> {
+        DiskGuard { value: Some(value), disk: self.clone() }
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        // What is logged on the way goes where the caller's log goes.
+        // The work logs to the caller's subscriber, which in tests is that of one thread.
         let log = dispatcher::get_default(Dispatch::clone);
         let under_way = self.under_way.clone();
         self.runtime.spawn_blocking(move || {
@@ -72,7 +74,7 @@ impl Disk {
     }
 }
 
-impl Ends {
+impl Completion {
     /// Waits until all work has ended. No [`Disk`] may be kept elsewhere.
     pub(crate) async fn wait(mut self) {
         // Nothing is ever sent: this ends when the last sender goes.
@@ -80,21 +82,21 @@ impl Ends {
     }
 }
 
-impl<T: Send + 'static> Held<T> {
+impl<T: Send + 'static> DiskGuard<T> {
     pub(crate) const fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
-    /// What is held, for a thread that may block.
+    /// The value, for a thread that may block.
     pub(crate) fn take(mut self) -> Option<T> {
         self.value.take()
     }
 }
 
-impl<T: Send + 'static> Drop for Held<T> {
+impl<T: Send + 'static> Drop for DiskGuard<T> {
     fn drop(&mut self) {
         if let Some(value) = self.value.take() {
-            // Nobody waits for it, only the end of the program.
+            // Only the end of the program waits for it.
             drop(self.disk.spawn(move || drop(value)));
         }
     }
@@ -110,30 +112,30 @@ mod tests {
 
     use super::*;
 
-    /// Tells which thread drops it.
-    struct Tells(Sender<ThreadId>);
+    /// Reports which thread drops it.
+    struct DropReporter(Sender<ThreadId>);
 
-    impl Drop for Tells {
+    impl Drop for DropReporter {
         fn drop(&mut self) {
             self.0.send(thread::current().id()).unwrap();
         }
     }
 
-    fn disk() -> (Disk, Ends) {
+    fn disk() -> (Disk, Completion) {
         let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
         Disk::new(Journal::new(clock, Service::none()))
     }
 
     #[test]
-    fn what_is_held_is_dropped_by_the_pool_and_the_end_waits_for_it() {
+    fn a_guarded_value_is_dropped_by_the_pool_and_the_end_waits_for_it() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (disk, ends) = disk();
             let (sender, dropped_by) = channel();
-            drop(disk.hold(Tells(sender.clone())));
-            // Held in the result of work that nobody waits for.
-            let (other, tells) = (disk.clone(), Tells(sender));
-            drop(disk.spawn(move || other.hold(tells)));
+            drop(disk.guard(DropReporter(sender.clone())));
+            // Guarded in the result of work that nobody waits for.
+            let (other, reporter) = (disk.clone(), DropReporter(sender));
+            drop(disk.spawn(move || other.guard(reporter)));
             drop(disk);
             ends.wait().await;
             let threads: Vec<_> = dropped_by.try_iter().collect();
@@ -147,9 +149,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let (disk, _ends) = disk();
-            let doing = Doing { what: "try", directory: "/x".as_ref() };
+            let doing = DiskTask { what: "try", directory: "/x".as_ref() };
             let broken = disk.run(doing, || panic!("on purpose")).await;
-            assert!(matches!(broken, Err::<(), _>(Broken::Panicked(_))), "{broken:?}");
+            assert!(matches!(broken, Err::<(), _>(WorkError::Panicked(_))), "{broken:?}");
             assert_eq!(disk.run(doing, || 7).await.unwrap(), 7);
         });
     }

@@ -1,10 +1,11 @@
-//! Which endpoints there are in this cycle, and what their files are called.
+//! The endpoints of a cycle, and the names of their files.
 //!
 //! A file is named by its socket's base name, or by `host:port`. Where two base names are the same,
-//! each of those sockets is named by its whole path instead: by the path, not by an order, so that
-//! a name means the same socket in every cycle.
+//! each of those sockets is named by its whole path instead. A number would depend on the order of
+//! a list, and a name must mean the same socket in every cycle.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::fs;
 use std::io;
@@ -14,24 +15,28 @@ use std::path::{Path, PathBuf};
 
 use config::Address;
 use daemon::remedy;
+use sources::Source;
 use tracing::debug;
 
 /// Endpoints of a cycle. Each has two files in a snapshot, beside the one about the cycle, and
 /// haproxystats-process takes no snapshot with more than 20,000 files.
 pub(crate) const ENDPOINTS_MAX: usize = 9_999;
 
-const _: () = assert!(2 * ENDPOINTS_MAX < spool::writer::FILES_MAX);
+/// The kind of all endpoints of `socket-dir` and `servers`.
+pub(crate) const SOURCE: Source = Source::HAProxy;
 
-/// One stats socket of a cycle.
+const _: () = assert!(SOURCE.suffixes().len() * ENDPOINTS_MAX < spool::writer::FILES_MAX);
+
+/// One endpoint of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    pub(crate) source: Source,
     pub(crate) address: Address,
-    /// What its files are called, without their suffix: fit for a file name and for a log.
+    /// The beginning of its files' names; fit for a file system and for a log.
     pub(crate) name: String,
-    /// The socket that was found in `socket-dir`. Any socket can lie there, so one that is no stats
-    /// socket is left out. `None` for what `servers` lists: it is asked for by name and always
-    /// counts.
-    pub(crate) found: Option<Identity>,
+    /// The socket in `socket-dir`. Any socket can lie there, so one of another kind is left out.
+    /// `None` for what `servers` lists: it is asked for by name and always counts.
+    pub(crate) identity: Option<Identity>,
 }
 
 /// Tells a socket from another one that takes its place at the same path.
@@ -43,23 +48,24 @@ pub(crate) struct Identity {
     changed: (i64, i64),
 }
 
-/// The endpoints of a cycle cannot be told.
+/// The endpoints of a cycle cannot be found.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LookupError {
+pub(crate) enum DiscoveryError {
     /// `socket-dir` cannot be read.
     #[error("cannot read socket-dir {}: {source}{}", path.display(), remedy::of(source))]
     Read { path: PathBuf, source: io::Error },
-    /// A part of them would be published as if it were all, so none is asked.
+    /// A snapshot of some of them would look whole, so none is asked.
     #[error(
         "socket-dir and servers have more than {ENDPOINTS_MAX} sockets, and haproxystats-process \
-         takes no snapshot of so many; remove sockets that no HAProxy listens on, or divide them \
-         among several haproxystats-pull"
+         takes no snapshot of so many; remove sockets that no {} listens on, or divide them among \
+         several haproxystats-pull",
+        SOURCE.program()
     )]
     TooMany,
 }
 
-impl LookupError {
-    /// What it is, as one state for the log.
+impl DiscoveryError {
+    /// The error without its details: one state for the log.
     pub(crate) fn state(&self) -> String {
         match self {
             Self::Read { source, .. } => format!("find {:?}", source.kind()),
@@ -68,17 +74,17 @@ impl LookupError {
     }
 }
 
-/// Finds the endpoints anew for each cycle, because sockets come and go with their HAProxy. Works
-/// on the disk, so it can block.
+/// Finds the endpoints anew for each cycle, because sockets come and go with their program.
+/// Works on the disk, so it can block.
 #[derive(Debug, Clone)]
 pub(crate) struct Finder {
     socket_dir: Option<PathBuf>,
     servers: Vec<Address>,
 }
 
-/// What there is to ask.
+/// The endpoints of a cycle.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Discovery {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Base names that several sockets have.
     pub(crate) shared: BTreeSet<String>,
@@ -90,30 +96,30 @@ impl Finder {
     }
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
-    pub(crate) fn find(&self) -> Result<Found, LookupError> {
+    pub(crate) fn find(&self) -> Result<Discovery, DiscoveryError> {
         let listed = self.servers.iter().map(|address| (address.clone(), None));
         let mut addresses: Vec<_> = listed.collect();
         if let Some(dir) = &self.socket_dir {
             let sockets = sockets_in(dir)
-                .map_err(|source| LookupError::Read { path: dir.clone(), source })?;
+                .map_err(|source| DiscoveryError::Read { path: dir.clone(), source })?;
             let found = sockets.into_iter().map(|(path, it)| (Address::Unix(path), Some(it)));
             addresses.extend(found);
         }
-        // Asked twice, a process would count twice.
+        // A process that is asked twice would count twice.
         let mut seen = HashSet::new();
         addresses.retain(|(address, _)| seen.insert(address.clone()));
         if addresses.len() > ENDPOINTS_MAX {
-            return Err(LookupError::TooMany);
+            return Err(DiscoveryError::TooMany);
         }
         let (endpoints, shared) = named(addresses);
-        Ok(Found { endpoints, shared })
+        Ok(Discovery { endpoints, shared })
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            // A line feed in a path must not forge a line of the log.
+            // Escaped: a line feed in a path must not forge a line of the log.
             Address::Unix(path) => {
                 formatter.write_str("unix://")?;
                 for letter in path.to_string_lossy().chars() {
@@ -133,9 +139,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The UNIX sockets in a directory, by name, and no more of them than tell that there are too many;
-/// those that `servers` lists too are among these. A link counts as what it leads to; one that
-/// leads nowhere is left out.
+/// The UNIX sockets in a directory, by name, also those that `servers` lists. Stops at one more
+/// than [`ENDPOINTS_MAX`]. A link counts as its target; one that leads nowhere is left out.
 fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     let mut sockets = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -144,8 +149,9 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
         if !metadata.file_type().is_socket() {
             continue;
         }
-        if is_passing(&path) {
-            debug!(socket = ?path, "left out: HAProxy makes it for the time of a reload");
+        let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        if SOURCE.is_temporary_name(&name) {
+            debug!(socket = ?path, "left out: {} makes it for a moment", SOURCE.program());
             continue;
         }
         let identity = Identity {
@@ -162,25 +168,16 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     Ok(sockets)
 }
 
-/// Whether HAProxy made this name for the moment of a reload: it binds `<path>.<pid>.tmp`, keeps
-/// the old socket as `<path>.<pid>.bak`, and renames. Asked under both names, a process would count
-/// twice.
-fn is_passing(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let mut parts = name.rsplitn(3, '.');
-    let suffix = parts.next();
-    let pid = parts.next().unwrap_or_default();
-    matches!(suffix, Some("tmp" | "bak"))
-        && !pid.is_empty()
-        && pid.bytes().all(|byte| byte.is_ascii_digit())
-        && parts.next().is_some()
-}
-
-/// Gives every address a name of its own; also returns the names that several had wanted.
+/// Gives every address a name of its own; also returns the base names that several share.
 fn named(addresses: Vec<(Address, Option<Identity>)>) -> (Vec<Endpoint>, BTreeSet<String>) {
     let mut endpoints: Vec<Endpoint> = addresses
         .into_iter()
-        .map(|(address, found)| Endpoint { name: short_name(&address), address, found })
+        .map(|(address, identity)| Endpoint {
+            source: SOURCE,
+            name: short_name(&address),
+            address,
+            identity,
+        })
         .collect();
     let mut shared = BTreeSet::new();
     loop {
@@ -188,21 +185,21 @@ fn named(addresses: Vec<(Address, Option<Identity>)>) -> (Vec<Endpoint>, BTreeSe
         for endpoint in &endpoints {
             *counts.entry(&endpoint.name).or_default() += 1;
         }
-        let again: BTreeSet<String> = counts
+        let clashes: BTreeSet<String> = counts
             .into_iter()
             .filter(|(name, count)| *count > 1 && !shared.contains(*name))
             .map(|(name, _)| name.to_owned())
             .collect();
-        if again.is_empty() {
+        if clashes.is_empty() {
             return (endpoints, shared);
         }
-        // A whole name may by chance be another socket's base name, hence once more.
+        // A whole name may by chance be the base name of another socket, so the loop goes on.
         for endpoint in &mut endpoints {
-            if again.contains(&endpoint.name) {
+            if clashes.contains(&endpoint.name) {
                 endpoint.name = whole_name(&endpoint.address);
             }
         }
-        shared.extend(again);
+        shared.extend(clashes);
     }
 }
 
@@ -217,11 +214,11 @@ fn short_name(address: &Address) -> String {
     }
 }
 
-/// Different for different addresses: what cannot stand in a file name is written as `%` and two
-/// digits.
+/// Different addresses have different names: each byte that cannot stand in a file name is written
+/// as `%` and two hexadecimal digits.
 fn whole_name(address: &Address) -> String {
     match address {
-        // With the leading slash, so that it never is a TCP endpoint's name.
+        // The leading slash keeps it apart from the names of TCP endpoints.
         Address::Unix(path) => escaped(path.as_os_str().as_bytes()),
         Address::Tcp { host, port } => format!("{}:{port}", escaped(host.as_bytes())),
     }
@@ -241,7 +238,6 @@ fn escaped(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
@@ -310,8 +306,9 @@ mod tests {
         let servers = vec![tcp("lb1", 80), Address::Unix(at("b.sock")), tcp("lb1", 80)];
         let finder = Finder::new(Some(dir.path().into()), servers);
         let found = finder.find().unwrap().endpoints;
-        let by_chance: Vec<_> = found.iter().map(|endpoint| endpoint.found.is_some()).collect();
-        assert_eq!(by_chance, [false, false, true, true, true]);
+        let in_directory: Vec<_> =
+            found.iter().map(|endpoint| endpoint.identity.is_some()).collect();
+        assert_eq!(in_directory, [false, false, true, true, true]);
         let names: Vec<_> = found.iter().map(|endpoint| &*endpoint.name).collect();
         assert_eq!(names, ["lb1:80", "b.sock", ".e", "a", "d.tmp"]);
         drop(listening);
@@ -330,10 +327,10 @@ mod tests {
         let found = find(vec![Address::Unix(first.clone())]).unwrap();
         assert_eq!(found.endpoints.len(), ENDPOINTS_MAX);
         let error = find(vec![tcp("lb1", 80)]).unwrap_err();
-        assert!(matches!(error, LookupError::TooMany), "{error}");
+        assert!(matches!(error, DiscoveryError::TooMany), "{error}");
         assert!(error.to_string().contains("more than 9999 sockets"), "{error}");
         fs::hard_link(&first, dir.path().join("one-more")).unwrap();
-        assert!(matches!(find(vec![]).unwrap_err(), LookupError::TooMany));
+        assert!(matches!(find(vec![]).unwrap_err(), DiscoveryError::TooMany));
     }
 
     #[test]

@@ -1,58 +1,57 @@
-//! Why an endpoint gave no answer, what an operator can do about it, and whether it is a stats
-//! socket at all.
+//! Why an endpoint gave no answer, what an operator can do about it, and whether it is an endpoint
+//! of its kind at all.
 
 use std::io;
 use std::time::Duration;
 
 use daemon::remedy;
 use rustix::io::Errno;
+use sources::{Fault, Source};
 
-use crate::source::haproxy::{Fault, Part};
-use crate::writers::Broken;
+use crate::writers::WorkError;
 
 /// Why an endpoint gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("cannot find an address: {0}; check the name and the resolver")]
     Lookup(#[source] io::Error),
-    #[error("cannot connect: {}{}", .0, remedy_of_connect(.0))]
-    Connect(#[source] io::Error),
-    #[error("cannot send the commands: {0}; look at the log of that HAProxy")]
-    Send(#[source] io::Error),
-    #[error("the connection broke after {bytes} bytes: {source}; look at the log of that HAProxy")]
-    Read { bytes: u64, source: io::Error },
+    #[error("cannot connect: {source}{}", remedy_of_connect(*peer, source))]
+    Connect { peer: Source, source: io::Error },
+    #[error("cannot send the commands: {source}; look at the log of that {}", peer.program())]
+    Send { peer: Source, source: io::Error },
+    #[error(
+        "the connection broke after {bytes} bytes: {source}; look at the log of that {}",
+        peer.program()
+    )]
+    Read { peer: Source, bytes: u64, source: io::Error },
     #[error("not done within pull-timeout ({} s): {doing}", limit.as_secs_f64())]
-    Late { limit: Duration, doing: String },
+    Timeout { limit: Duration, doing: String },
     #[error(transparent)]
     Answer(#[from] Fault),
     #[error(transparent)]
     File(#[from] spool::writer::Error),
     #[error(transparent)]
-    Writers(#[from] Broken),
+    Writers(#[from] WorkError),
 }
 
-/// What is at the other end in place of a stats socket.
+/// What is at the other end in place of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OtherKind {
     pub(crate) why: &'static str,
-    /// Whether it said so. A socket that says nothing may be a stats socket in trouble.
+    /// Whether it said so. A socket that says nothing may be an endpoint in trouble.
     pub(crate) is_certain: bool,
 }
 
 impl Failure {
-    /// What it is without the figures that differ each time: one state for the log.
+    /// The failure without the numbers that differ each time: one state for the log.
     pub(crate) fn state(&self) -> String {
         match self {
             Self::Lookup(error) => format!("look-up {:?}", error.kind()),
-            Self::Connect(error) => format!("connect {:?}", error.kind()),
-            Self::Send(error) => format!("send {:?}", error.kind()),
+            Self::Connect { source, .. } => format!("connect {:?}", source.kind()),
+            Self::Send { source, .. } => format!("send {:?}", source.kind()),
             Self::Read { source, .. } => format!("read {:?}", source.kind()),
-            Self::Late { .. } => "late".to_owned(),
-            Self::Answer(Fault::Nothing(part)) => format!("nothing {part:?}"),
-            Self::Answer(Fault::Refused { part, .. }) => format!("refused {part:?}"),
-            Self::Answer(Fault::Unlike { part, .. }) => format!("unlike {part:?}"),
-            Self::Answer(Fault::Cut { part, .. }) => format!("cut {part:?}"),
-            Self::Answer(Fault::TooLong { part, .. }) => format!("too long {part:?}"),
+            Self::Timeout { .. } => "timeout".to_owned(),
+            Self::Answer(fault) => fault.state(),
             Self::File(spool::writer::Error::Io { doing, source, .. }) => {
                 format!("file {doing} {:?}", source.kind())
             }
@@ -65,23 +64,24 @@ impl Failure {
     pub(crate) fn can_pass(&self) -> bool {
         !matches!(
             self,
-            Self::Connect(error) if Errno::from_io_error(error) == Some(Errno::PROTOTYPE)
+            Self::Connect { source, .. }
+                if Errno::from_io_error(source) == Some(Errno::PROTOTYPE)
         )
     }
 
-    /// What is at the other end, where it behaved as no stats socket does. `has_answered` says
-    /// whether a stats socket has answered there before: one that closes without a byte is a
-    /// HAProxy in trouble then, and to leave it out would read as a drop of all sums.
+    /// What is at the other end, where it behaved as no endpoint of its kind does. `has_answered`
+    /// says whether one has answered there before: if it closes without a byte it is in trouble
+    /// then, and to leave it out would read as a drop of all sums.
     pub(crate) fn other_kind(&self, has_answered: bool) -> Option<OtherKind> {
         let certain = |why| Some(OtherKind { why, is_certain: true });
         let silent = |why| Some(OtherKind { why, is_certain: false });
         match self {
-            Self::Connect(_) if !self.can_pass() => certain("it takes datagrams"),
-            Self::Answer(Fault::Nothing(Part::Info)) if !has_answered => {
+            Self::Connect { .. } if !self.can_pass() => certain("it takes datagrams"),
+            Self::Answer(fault) if fault.is_silence() && !has_answered => {
                 silent("it closes the connection without an answer, as a socket for traffic does")
             }
-            Self::Send(error) | Self::Read { bytes: 0, source: error }
-                if !has_answered && is_broken(error) =>
+            Self::Send { source, .. } | Self::Read { bytes: 0, source, .. }
+                if !has_answered && is_broken(source) =>
             {
                 silent("it breaks the connection without an answer, as a socket for traffic does")
             }
@@ -90,13 +90,9 @@ impl Failure {
         }
     }
 
-    /// Whether it shows that a stats socket is there: some of an answer came.
-    pub(crate) fn shows_a_stats_socket(&self) -> bool {
-        match self {
-            Self::Answer(Fault::Cut { .. } | Fault::TooLong { .. }) => true,
-            Self::Answer(fault) => fault.part() == Part::Stat,
-            _ => false,
-        }
+    /// Whether it shows that an endpoint of its kind is there: some of an answer came.
+    pub(crate) fn shows_this_kind(&self) -> bool {
+        matches!(self, Self::Answer(fault) if fault.shows_this_kind())
     }
 }
 
@@ -104,58 +100,78 @@ fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-fn remedy_of_connect(error: &io::Error) -> &'static str {
+fn remedy_of_connect(peer: Source, error: &io::Error) -> String {
+    let program = peer.program();
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "; start its HAProxy, or remove the socket",
-        // Its queue of connections is full. `remedy::of` takes EAGAIN for a thread that cannot
-        // start.
-        io::ErrorKind::WouldBlock => {
-            "; its HAProxy does not accept connections: look whether it hangs or is overloaded"
+        io::ErrorKind::ConnectionRefused => format!("; start its {program}, or remove the socket"),
+        // Its queue of connections is full. The remedy of `remedy::of` for EAGAIN is meant for a
+        // thread that cannot start.
+        io::ErrorKind::WouldBlock => format!(
+            "; its {program} does not accept connections: look whether it hangs or is overloaded"
+        ),
+        io::ErrorKind::TimedOut => {
+            format!("; look whether its {program} is overloaded, or raise timeout")
         }
-        io::ErrorKind::TimedOut => "; look whether its HAProxy is overloaded, or raise timeout",
-        _ => remedy::of(error),
+        _ => remedy::of(error).to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sources::Pipelining;
+
     use super::*;
 
+    const PEER: Source = Source::HAProxy;
+
     fn read(bytes: u64) -> Failure {
-        Failure::Read { bytes, source: io::ErrorKind::ConnectionReset.into() }
+        Failure::Read { peer: PEER, bytes, source: io::ErrorKind::ConnectionReset.into() }
+    }
+
+    fn connect(source: io::Error) -> Failure {
+        Failure::Connect { peer: PEER, source }
+    }
+
+    /// How the first connection fails that ends after these bytes.
+    fn answer(bytes: &[u8]) -> Failure {
+        let mut dialogue = PEER.dialogue(Pipelining::On, 1 << 20);
+        dialogue.request().unwrap();
+        dialogue.receive(bytes, |_, _, _| Ok::<(), Fault>(())).unwrap();
+        Failure::Answer(dialogue.end_of_connection().unwrap_err())
     }
 
     #[test]
     fn silence_is_another_kind_of_socket_only_where_none_has_answered_before() {
-        let nothing = || Failure::Answer(Fault::Nothing(Part::Info));
-        let send = || Failure::Send(io::ErrorKind::BrokenPipe.into());
-        for failure in [nothing(), read(0), send()] {
+        let send = || Failure::Send { peer: PEER, source: io::ErrorKind::BrokenPipe.into() };
+        for failure in [answer(b""), read(0), send()] {
             assert!(failure.other_kind(false).is_some(), "{failure}");
             assert!(failure.other_kind(true).is_none(), "{failure}");
         }
-        let refused = Failure::Connect(io::ErrorKind::ConnectionRefused.into());
-        let late = Failure::Late { limit: Duration::ZERO, doing: String::new() };
-        for failure in [read(1), refused, late, Failure::Answer(Fault::Nothing(Part::Stat))] {
+        let refused = connect(io::ErrorKind::ConnectionRefused.into());
+        let late = Failure::Timeout { limit: Duration::ZERO, doing: String::new() };
+        let first_only = answer(b"Name: HAProxy\n\n");
+        assert!(first_only.shows_this_kind(), "{first_only}");
+        for failure in [read(1), refused, late, first_only] {
             assert!(failure.other_kind(false).is_none(), "{failure}");
         }
-        assert!(Failure::Connect(Errno::PROTOTYPE.into()).other_kind(true).is_some());
+        assert!(connect(Errno::PROTOTYPE.into()).other_kind(true).is_some());
     }
 
     #[test]
-    fn the_state_holds_no_figures_that_change() {
+    fn the_state_holds_no_numbers_that_change() {
         assert_eq!(read(1).state(), read(2).state());
-        let cut = |bytes| Failure::Answer(Fault::Cut { part: Part::Stat, bytes }).state();
-        assert_eq!(cut(1), cut(2));
-        assert_ne!(cut(1), read(1).state());
+        let truncated = |bytes| answer(bytes).state();
+        assert_eq!(truncated(b"Name: HAProxy\n"), truncated(b"Name: HAProxy\nUptime: 1\n"));
+        assert_ne!(truncated(b"Name: HAProxy\n"), read(1).state());
     }
 
     #[test]
     fn a_refused_connection_says_what_to_do() {
-        let text = Failure::Connect(Errno::CONNREFUSED.into()).to_string();
+        let text = connect(Errno::CONNREFUSED.into()).to_string();
         assert!(text.ends_with("; start its HAProxy, or remove the socket"), "{text}");
-        let text = Failure::Connect(Errno::AGAIN.into()).to_string();
+        let text = connect(Errno::AGAIN.into()).to_string();
         assert!(text.contains("look whether it hangs") && !text.contains("TasksMax"), "{text}");
-        let text = Failure::Connect(Errno::MFILE.into()).to_string();
+        let text = connect(Errno::MFILE.into()).to_string();
         assert!(text.contains("LimitNOFILE"), "{text}");
     }
 }

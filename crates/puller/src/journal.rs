@@ -1,7 +1,7 @@
-//! States that last are logged when they begin, when they change and when they end.
+//! Logs states that last when they begin, when they change and when they end.
 //!
-//! Whoever finds a state asks here for a [`Line`] and logs if it is due. A journal is shared by all
-//! who work on a cycle.
+//! Code that finds a state asks the journal for a [`Line`] and logs if it is due. All tasks of a
+//! cycle share one journal.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,26 +17,26 @@ const ENDPOINTS_MAX: usize = 4096;
 /// States of the program and of its disks.
 const STATES_MAX: usize = 256;
 
-/// How long a disk may take for one piece of work before it is said to hang.
+/// How long a disk may take for one piece of work before the log says that it hangs.
 const DISK_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What lasts, and was logged.
+/// The states that were logged and have not ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     clock: Clock,
     service: Service,
-    kept: Arc<Mutex<Kept>>,
+    records: Arc<Mutex<Records>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Records {
     endpoints: Conditions,
     states: Conditions,
 }
 
-/// Work on the disk, for a message that says what the disk does not do.
+/// Work on the disk, for the message about a disk that hangs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Doing<'a> {
+pub(crate) struct DiskTask<'a> {
     /// As in "still trying to …".
     pub(crate) what: &'static str,
     pub(crate) directory: &'a Path,
@@ -46,49 +46,53 @@ impl Journal {
     pub(crate) fn new(clock: Clock, service: Service) -> Self {
         let endpoints = Conditions::new(ENDPOINTS_MAX);
         let states = Conditions::new(STATES_MAX);
-        Self { clock, service, kept: Arc::new(Mutex::new(Kept { endpoints, states })) }
+        Self { clock, service, records: Arc::new(Mutex::new(Records { endpoints, states })) }
     }
 
-    /// An endpoint is in this state now.
+    /// An endpoint is in this state from now on.
     pub(crate) fn endpoint_begins(&self, endpoint: &str, state: &str) -> Line {
         let now = (self.clock.monotonic)();
-        self.kept().endpoints.begin(endpoint, state, now)
+        self.records().endpoints.begin(endpoint, state, now)
     }
 
     /// An endpoint is well.
     pub(crate) fn endpoint_ends(&self, endpoint: &str) -> Line {
         let now = (self.clock.monotonic)();
-        self.kept().endpoints.end(endpoint, now)
+        self.records().endpoints.end(endpoint, now)
     }
 
-    /// Endpoints that were not well and that `is_there` does not know any more.
+    /// Ends the states of endpoints for which `is_there` is false, and returns those endpoints.
     pub(crate) fn endpoints_gone(&self, is_there: impl Fn(&str) -> bool) -> Vec<(String, Line)> {
         let now = (self.clock.monotonic)();
-        let mut kept = self.kept();
-        let is_apart_there = |key: &str| key.strip_prefix("apart ").is_none_or(&is_there);
-        kept.states.end_others(is_apart_there, now);
-        kept.endpoints.end_others(&is_there, now)
+        let mut records = self.records();
+        let is_single_there = |key: &str| key.strip_prefix("single ").is_none_or(&is_there);
+        records.states.end_others(is_single_there, now);
+        records.endpoints.end_others(&is_there, now)
     }
 
-    /// Something else is in this state now.
+    /// The program or a disk is in this state from now on.
     pub(crate) fn begins(&self, key: &str, state: &str) -> Line {
         let now = (self.clock.monotonic)();
-        self.kept().states.begin(key, state, now)
+        self.records().states.begin(key, state, now)
     }
 
-    /// Something else is well.
+    /// The program or the disk is well.
     pub(crate) fn ends(&self, key: &str) -> Line {
         let now = (self.clock.monotonic)();
-        self.kept().states.end(key, now)
+        self.records().states.end(key, now)
     }
 
-    /// Waits for work on the disk, however long it takes, and says when a disk hangs.
-    pub(crate) async fn patiently<T>(&self, doing: Doing<'_>, work: impl Future<Output = T>) -> T {
+    /// Waits for work on the disk, however long it takes, and logs when a disk hangs.
+    pub(crate) async fn patiently<T>(
+        &self,
+        doing: DiskTask<'_>,
+        work: impl Future<Output = T>,
+    ) -> T {
         let mut work = std::pin::pin!(work);
         if let Ok(result) = tokio::time::timeout(DISK_PATIENCE, &mut work).await {
             return result;
         }
-        let Doing { what, directory } = doing;
+        let DiskTask { what, directory } = doing;
         let key = format!("disk {}", directory.display());
         let line = self.begins(&key, "hangs");
         if line.is_due() {
@@ -109,7 +113,7 @@ impl Journal {
     }
 
     /// Conditions are as good after a panic as before it.
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,11 @@
-//! What could not be removed from `tmp-dst-dir`: it is said once, tried again every
-//! [`CLEAN_CYCLES`] cycles, and said to be gone when it is.
+//! Directories that could not be removed from `tmp-dst-dir`. The log says so once, their removal is
+//! tried again every [`CLEAN_CYCLES`] cycles, and the log says when they are gone.
 //!
 //! Without leftovers no cycle looks for any.
 
 use std::io;
 
-use spool::writer::{Cleaned, Error};
+use spool::writer::{Cleanup, Error};
 use tracing::{info, warn};
 
 use crate::journal::Journal;
@@ -54,11 +54,11 @@ impl Leftovers {
         }
     }
 
-    /// What a try has found.
-    pub(crate) fn cleaned(&mut self, cleaned: Result<Cleaned, Error>, cycle: u64) {
+    /// Logs the result of a removal.
+    pub(crate) fn cleaned(&mut self, cleaned: Result<Cleanup, Error>, cycle: u64) {
         self.try_again = None;
         let cleaned = cleaned
-            .unwrap_or_else(|error| Cleaned { stay: Some((error, 1)), ..Cleaned::default() });
+            .unwrap_or_else(|error| Cleanup { stay: Some((error, 1)), ..Cleanup::default() });
         if let Some((first, count)) = cleaned.removed {
             info!(?first, count, "removed what an earlier run had not finished");
         }
@@ -95,7 +95,7 @@ impl Leftovers {
     }
 }
 
-/// What keeps it there, without its path.
+/// The error without its path: one state for the log.
 fn state(error: &Error) -> String {
     let kind = match error {
         Error::Io { source, .. } => source.kind(),

@@ -1,23 +1,24 @@
-//! What haproxystats-pull does: cycle after cycle it asks every stats socket and publishes the
-//! answers as one snapshot.
+//! What haproxystats-pull does: cycle after cycle it asks every endpoint and publishes the answers
+//! as one snapshot. What is asked, and when an answer is whole, is said by the crate `sources`.
 //!
-//! One thread, the caller's, does all that waits for sockets and never touches a disk; `workers`
-//! threads take what has come and write it to files; tokio's threads for blocking work do all else
-//! on the disk. One endpoint that fails never disturbs the others' connections, yet no
-//! snapshot is published without it unless `allow-partial` says so: sums over a part would read as
-//! a drop. Memory is bounded by buffers, not by answers, which go to their files as they come.
+//! One thread, the caller's, waits for sockets and never touches a disk. `workers` threads move
+//! answers from sockets to files. tokio's threads for blocking work do all other work on the disk.
+//! An endpoint that fails never disturbs the others' connections. Still no snapshot is published
+//! without it unless `allow-partial` says so, because sums over some endpoints would look like a
+//! drop. Memory is bounded by buffers, because answers go to their files as they come.
 
 mod client;
 mod cycle;
 mod disk;
 mod endpoint;
 mod failure;
+mod history;
 mod journal;
 mod leftovers;
 mod lookups;
 mod no_snapshot;
+mod responses;
 mod run;
-mod source;
 mod stream;
 mod transfer;
 mod writers;
@@ -26,13 +27,24 @@ pub use run::run;
 
 use std::io;
 
-use daemon::remedy;
+use daemon::{Clock, remedy};
 
-/// Why pulling cannot begin. What goes wrong later is said in the log, and the next cycle tries
-/// again.
+/// The machine that pulls, as the program sees it: nothing below it reads a clock, a name or a
+/// random number by itself.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its name: the origin of each snapshot.
+    pub name: String,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Gives the serial of a snapshot.
+    pub random: fn() -> u64,
+}
+
+/// Why pulling cannot begin. Later failures are logged, and the next cycle tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no endpoint to ask, and never will be.
+    /// The configuration names no endpoint.
     #[error("nothing to ask: set socket-dir, servers or both in section [pull]")]
     NothingToAsk,
     /// Snapshots could not be published.
@@ -46,7 +58,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The work at the start was not done.
+    /// Preparing the directories panicked.
     #[error("cannot prepare tmp-dst-dir and dst-dir: {0}")]
     Opening(String),
 }

@@ -1,4 +1,4 @@
-//! Names become addresses, one look-up at a time for each endpoint.
+//! Looks up the addresses of names, one look-up at a time for each endpoint.
 //!
 //! A resolver can hang for longer than a cycle lasts. A look-up that outlives its cycle is kept,
 //! and the next cycle waits for its answer instead of starting another thread.
@@ -13,30 +13,30 @@ use daemon::lookup;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-/// How long a look-up is waited for where nothing else sets a limit (`pull-timeout = 0`).
+/// How long a look-up may take where the cycle has no limit (`pull-timeout = 0`).
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 type Answer = Option<Arc<io::Result<Vec<SocketAddr>>>>;
-type OnTheirWay = HashMap<(String, u16), watch::Receiver<Answer>>;
+type Pending = HashMap<(String, u16), watch::Receiver<Answer>>;
 type Done = Box<dyn FnOnce(io::Result<Vec<SocketAddr>>) + Send>;
 type Start = fn(&str, u16, Done) -> io::Result<()>;
 
-/// Look-ups that are on their way.
+/// Look-ups that have no answer yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Lookups {
-    on_their_way: Arc<Mutex<OnTheirWay>>,
-    /// As many as there can be threads: further names wait for a place.
+    pending: Arc<Mutex<Pending>>,
+    /// One for each thread that may run; further names wait for a place.
     places: Arc<Semaphore>,
 }
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self { on_their_way: Arc::default(), places: Arc::new(Semaphore::new(lookup::THREADS_MAX)) }
+        Self { pending: Arc::default(), places: Arc::new(Semaphore::new(lookup::THREADS_MAX)) }
     }
 }
 
 impl Lookups {
-    /// The addresses of a name. Without `limit` the caller has one.
+    /// The addresses of a name. Without `limit` the caller must set one.
     pub(crate) async fn addresses(
         &self,
         host: &str,
@@ -46,14 +46,14 @@ impl Lookups {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let arrives = async {
+        let wait = async {
             let mut answer = self.answer(host, port, lookup::start).await?;
             let arrived = answer.wait_for(Option::is_some).await;
             Ok::<_, io::Error>(arrived.map(|answer| answer.clone()))
         };
         let arrived = match limit {
-            None => arrives.await?,
-            Some(limit) => timeout(limit, arrives).await.map_err(|_| {
+            None => wait.await?,
+            Some(limit) => timeout(limit, wait).await.map_err(|_| {
                 let text = format!("no answer from the resolver within {} s", limit.as_secs_f64());
                 io::Error::new(io::ErrorKind::TimedOut, text)
             })??,
@@ -66,7 +66,7 @@ impl Lookups {
         }
     }
 
-    /// Where the answer arrives: that of a look-up on its way, or of a new one once there is a
+    /// Receives the answer: of the pending look-up of this name, or of a new one once there is a
     /// place.
     async fn answer(
         &self,
@@ -79,8 +79,8 @@ impl Lookups {
             return Ok(answer.clone());
         }
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
-        let mut on_their_way = self.locked();
-        if let Some(answer) = on_their_way.get(&key) {
+        let mut pending = self.locked();
+        if let Some(answer) = pending.get(&key) {
             return Ok(answer.clone());
         }
         let (sender, answer) = watch::channel(None);
@@ -89,17 +89,17 @@ impl Lookups {
             port,
             Box::new(move |addresses| {
                 drop(place);
-                // Nobody waits any more where the program ends.
+                // At the end of the program no receiver is left.
                 let _ = sender.send(Some(Arc::new(addresses)));
             }),
         )?;
-        on_their_way.insert(key, answer.clone());
+        pending.insert(key, answer.clone());
         Ok(answer)
     }
 
     /// A map is as good after a panic as before it.
-    fn locked(&self) -> MutexGuard<'_, OnTheirWay> {
-        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_look_up_that_hangs_is_waited_for_and_not_started_again() {
         let lookups = Lookups::default();
-        // Each of these is a cycle that gave up.
+        // Each of these stands for a cycle that gave up.
         let mut answers: Vec<_> = (0..5).map(|_| begun(&lookups, "lb1")).collect();
         begun(&lookups, "lb2");
         assert_eq!(STARTED.with_borrow(Vec::len), 2, "one for each name");

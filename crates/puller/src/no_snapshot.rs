@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use tracing::{error, warn};
 
-use crate::cycle::Asked;
-use crate::endpoint::LookupError;
-use crate::writers::Broken;
+use crate::endpoint::{DiscoveryError, SOURCE};
+use crate::responses::Responses;
+use crate::writers::WorkError;
 
 /// Why a cycle leaves no snapshot.
 #[derive(Debug)]
 pub(crate) enum NoSnapshot {
-    /// The endpoints cannot be told.
-    Find(LookupError),
-    /// There is no socket in it.
+    /// The endpoints cannot be found.
+    Find(DiscoveryError),
+    /// There is no socket in `socket-dir`.
     NoSocket(Option<PathBuf>),
-    /// There are sockets in it, none of them a stats socket.
-    NoStatsSocket { left_out: usize },
+    /// There are sockets in `socket-dir`, none of them an endpoint.
+    NoEndpoint { left_out: usize },
     /// Some endpoints failed, and `allow-partial` is off.
     Partial { endpoints: usize, failed: usize },
     /// All endpoints failed.
@@ -24,15 +24,15 @@ pub(crate) enum NoSnapshot {
     /// The disk refused something.
     Spool(spool::writer::Error),
     /// Work was not done.
-    Broken(Broken),
+    Work(WorkError),
 }
 
 impl NoSnapshot {
     /// Whether the answers of a cycle make no snapshot.
-    pub(crate) fn judge(asked: &Asked, allow_partial: bool) -> Option<Self> {
-        let (endpoints, failed) = (asked.endpoints, asked.failed());
+    pub(crate) fn judge(responses: &Responses, allow_partial: bool) -> Option<Self> {
+        let (endpoints, failed) = (responses.certain_endpoints(), responses.failed());
         if endpoints == 0 {
-            return Some(Self::NoStatsSocket { left_out: asked.left_out });
+            return Some(Self::NoEndpoint { left_out: responses.left_out() });
         }
         if failed > 0 && !allow_partial {
             return Some(Self::Partial { endpoints, failed });
@@ -40,13 +40,13 @@ impl NoSnapshot {
         (failed == endpoints).then_some(Self::NoAnswer { endpoints })
     }
 
-    /// What it is without the figures that differ each time: one state for the log.
+    /// The reason without the numbers that differ each time: one state for the log.
     pub(crate) fn state(&self) -> String {
         use spool::writer::Error;
         match self {
             Self::Find(error) => error.state(),
             Self::NoSocket(_) => "no socket".to_owned(),
-            Self::NoStatsSocket { .. } => "no stats socket".to_owned(),
+            Self::NoEndpoint { .. } => "no endpoint".to_owned(),
             Self::Partial { .. } => "partial".to_owned(),
             Self::NoAnswer { .. } => "no answer".to_owned(),
             Self::Spool(Error::Io { doing, source, .. }) => {
@@ -54,24 +54,18 @@ impl NoSnapshot {
             }
             Self::Spool(Error::Locked { .. }) => "spool locked".to_owned(),
             Self::Spool(_) => "spool".to_owned(),
-            Self::Broken(_) => "broken".to_owned(),
+            Self::Work(_) => "broken".to_owned(),
         }
     }
 
     pub(crate) fn log(&self, note: &str) {
         match self {
             Self::NoSocket(socket_dir) => {
-                warn!(
-                    ?socket_dir,
-                    "no snapshot: no stats socket there; give HAProxy one in it (`stats socket`), \
-                     or set servers{note}"
-                );
+                warn!(?socket_dir, "{}{note}", SOURCE.no_socket());
             }
-            Self::NoStatsSocket { left_out } => warn!(
-                left_out,
-                "no snapshot: no socket in socket-dir is a stats socket; give HAProxy one there \
-                 (`stats socket`){note}"
-            ),
+            Self::NoEndpoint { left_out } => {
+                warn!(left_out, "{}{note}", SOURCE.no_endpoint());
+            }
             Self::Partial { endpoints, failed } => warn!(
                 endpoints,
                 failed,
@@ -81,17 +75,18 @@ impl NoSnapshot {
             Self::NoAnswer { endpoints } => warn!(
                 endpoints,
                 "no snapshot: no endpoint has answered; do what the log says about each, and look \
-                 whether HAProxy runs{note}"
+                 whether {} runs{note}",
+                SOURCE.program()
             ),
             Self::Find(error) => error!(%error, "no snapshot{note}"),
             Self::Spool(error) => error!(%error, "no snapshot{note}"),
-            Self::Broken(error) => error!(%error, "no snapshot{note}"),
+            Self::Work(error) => error!(%error, "no snapshot{note}"),
         }
     }
 }
 
-impl From<LookupError> for NoSnapshot {
-    fn from(error: LookupError) -> Self {
+impl From<DiscoveryError> for NoSnapshot {
+    fn from(error: DiscoveryError) -> Self {
         Self::Find(error)
     }
 }
@@ -102,8 +97,8 @@ impl From<spool::writer::Error> for NoSnapshot {
     }
 }
 
-impl From<Broken> for NoSnapshot {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
+impl From<WorkError> for NoSnapshot {
+    fn from(broken: WorkError) -> Self {
+        Self::Work(broken)
     }
 }

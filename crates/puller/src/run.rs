@@ -1,32 +1,32 @@
-//! The order of cycles: one at once, then one at every multiple of `pull-interval` after the start.
+//! When cycles run: one at once, then one at every multiple of `pull-interval` after the start.
 //!
-//! Cycles never overlap: one that lasts longer skips the starts that it missed, and the phase
-//! stays. While the spool is full (`queue-size`) none is run. The end cuts through whatever is
-//! going on, except for work on the disk, which it waits for within a bound.
+//! Cycles never overlap: after one that lasts longer than the interval the next begins at the next
+//! multiple. While the spool is full (`queue-size`) none runs. The end of the program cancels the
+//! cycle that is running, except for work on the disk, which it waits for within a bound.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use config::Pull;
-use daemon::{Clock, Service};
+use daemon::Service;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
-use crate::Error;
 use crate::cycle::Cycles;
 use crate::disk::Disk;
 use crate::journal::Journal;
+use crate::{Error, Machine};
 
 /// How long the end waits for the disk: for a snapshot that is being published, and for the removal
 /// of one that was not finished.
 const DISK_GRACE: Duration = Duration::from_millis(700);
 
-/// Said while the spool is full.
+/// The message while the spool is full.
 const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allows; look why \
                       haproxystats-process does not take them, or raise queue-size";
 
-/// Pulls until `shutdown` completes with the reason for it. Nothing is left in `tmp_dst_dir` then,
-/// unless the disk hangs.
+/// Pulls until `shutdown` completes with its reason. Afterwards `tmp_dst_dir` is empty, unless the
+/// disk hangs.
 ///
 /// Needs a tokio runtime with I/O and timers. Threads that hang on a dead disk or name server are
 /// left behind: the caller ends the runtime without waiting for them (`shutdown_background`).
@@ -36,20 +36,21 @@ const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allo
 /// It cannot begin: there is nothing to ask, or snapshots could not be published.
 pub async fn run(
     config: Pull,
-    clock: Clock,
+    machine: Machine,
     service: Service,
     shutdown: impl Future<Output = &'static str>,
 ) -> Result<(), Error> {
-    let journal = Journal::new(clock, service);
+    let journal = Journal::new(machine.clock, service);
     let (disk, ends) = Disk::new(journal.clone());
     let reason = tokio::select! {
         biased;
         reason = shutdown => reason,
         never = live(service) => match never {},
-        begun = pull(config, clock, service, journal, disk) => match begun? {},
+        begun = pull(config, machine, service, journal, disk) => match begun? {},
     };
     service.stopping();
-    // What is being published is whole, so it should come out; what is not is being removed.
+    // A snapshot that is being published is whole, so it should get out; an unfinished one is being
+    // removed.
     if timeout(DISK_GRACE, ends.wait()).await.is_err() {
         warn!("the disk has not answered at the end: the next start removes what was not finished");
     }
@@ -68,13 +69,13 @@ async fn live(service: Service) -> Infallible {
 
 async fn pull(
     config: Pull,
-    clock: Clock,
+    machine: Machine,
     service: Service,
     journal: Journal,
     disk: Disk,
 ) -> Result<Infallible, Error> {
     let interval = config.pull_interval;
-    let mut cycles = Cycles::new(config, clock, journal.clone(), disk).await?;
+    let mut cycles = Cycles::new(config, machine, journal.clone(), disk).await?;
     service.ready();
     let start = Instant::now();
     let mut number = 0;

@@ -1,5 +1,5 @@
-//! A connection to an endpoint, in two states: watched by the thread of all sockets, to which every
-//! piece that comes is a reason to wake up, and left to whoever reads it, without anybody watching.
+//! A connection to an endpoint, in two states: registered with the runtime, which wakes the thread
+//! of the sockets for every piece that comes, and not registered, while a writer reads it.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -8,21 +8,21 @@ use std::os::unix::net::UnixStream;
 use rustix::net::Shutdown;
 use tokio::net;
 
-/// Watched: what comes wakes the thread of all sockets, whether anybody waits for it or not.
+/// Registered: every piece that comes wakes the thread of the sockets.
 #[derive(Debug)]
-pub(crate) enum Watched {
+pub(crate) enum AsyncStream {
     Unix(net::UnixStream),
     Tcp(net::TcpStream),
 }
 
-/// Not watched, and for one reader; never blocks.
+/// Not registered; reads never block.
 #[derive(Debug)]
-pub(crate) enum Unwatched {
+pub(crate) enum NonblockingStream {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
-impl Watched {
+impl AsyncStream {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.readable().await,
@@ -51,9 +51,9 @@ impl Watched {
         Ok(())
     }
 
-    /// Tells the other end that no command follows. A stats socket answers as before; HAProxy's
-    /// master CLI and its sockets for traffic close then, and would keep us waiting otherwise. An
-    /// error shows up when the answer is read.
+    /// Tells the other end that no request follows. An endpoint answers as before. Sockets of
+    /// another kind close then, and would keep us waiting otherwise. An error shows up when the
+    /// answer is read.
     pub(crate) fn end_sending(&self) {
         let _ = match self {
             Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write),
@@ -61,25 +61,25 @@ impl Watched {
         };
     }
 
-    pub(crate) fn unwatch(self) -> io::Result<Unwatched> {
+    pub(crate) fn into_nonblocking(self) -> io::Result<NonblockingStream> {
         Ok(match self {
-            Self::Unix(stream) => Unwatched::Unix(stream.into_std()?),
-            Self::Tcp(stream) => Unwatched::Tcp(stream.into_std()?),
+            Self::Unix(stream) => NonblockingStream::Unix(stream.into_std()?),
+            Self::Tcp(stream) => NonblockingStream::Tcp(stream.into_std()?),
         })
     }
 }
 
-impl Unwatched {
-    /// What has come in between is told at once.
-    pub(crate) fn watch(self) -> io::Result<Watched> {
+impl NonblockingStream {
+    /// Registers the connection again. Bytes that came in between make it readable at once.
+    pub(crate) fn into_async(self) -> io::Result<AsyncStream> {
         Ok(match self {
-            Self::Unix(stream) => Watched::Unix(net::UnixStream::from_std(stream)?),
-            Self::Tcp(stream) => Watched::Tcp(net::TcpStream::from_std(stream)?),
+            Self::Unix(stream) => AsyncStream::Unix(net::UnixStream::from_std(stream)?),
+            Self::Tcp(stream) => AsyncStream::Tcp(net::TcpStream::from_std(stream)?),
         })
     }
 }
 
-impl Read for Unwatched {
+impl Read for NonblockingStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Unix(stream) => stream.read(buffer),

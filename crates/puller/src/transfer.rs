@@ -1,89 +1,110 @@
-//! The answers of one connection on their way into their files.
+//! Moves the answers of one connection into their files.
 //!
-//! The thread that reads a socket is the one that writes the file: what was read lies in its cache,
-//! and nobody is woken in between. So the sockets' own thread only learns that something has come.
-//! A transfer goes to a writer when that is so, takes what is there, and comes back; while a long
-//! answer flows and nobody else wants the writer it stays for some pieces more.
+//! The thread that reads a socket also writes the file: the bytes are in its cache, and no other
+//! thread has to be woken. The thread of the sockets only waits until a connection has bytes. Then
+//! a transfer goes to a writer, moves the bytes that are there, and comes back. While a long answer
+//! flows and no other work waits for the writer, the transfer stays for some more pieces.
 
 use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
+use sources::{Dialogue, Source};
 use spool::writer::{StagedFile, StagedFiles};
 use tokio::time::Instant;
 
-use crate::disk::{Disk, Held};
+use crate::disk::{Disk, DiskGuard};
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::source::haproxy::{Answers, Part, Question};
 
-/// Bytes read at once; a buffer lives while a writer works, so that there are as many as writers.
+/// Bytes read at once. A buffer exists only while a writer works, so there are as many as writers.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bytes after which a writer turns to others, however much there is.
-const TURN_BYTES: u64 = 1024 * 1024;
+/// Bytes after which a writer turns to other work, even if there are more.
+const STEP_BYTES: u64 = 1024 * 1024;
 
-/// How long more of a long answer is let gather. HAProxy says 16 KiB at a time, and to wake anybody
-/// for each of them costs more than to take them; a socket holds ten of them or so.
+/// How long more of a long answer may gather. An endpoint writes 16 KiB or so at a time, and to
+/// wake a thread for each piece costs more than to take it; a socket holds about ten of them.
 pub(crate) const GATHERING: Duration = Duration::from_millis(2);
 
-/// So often at most in a turn, for whoever comes in between waits as long.
+/// How often a writer waits so in one step at most, because work that arrives meanwhile waits too.
 const GATHERINGS: usize = 16;
 
 /// Bytes after which more of a long answer is likely to follow at once.
 const LONG_BYTES: u64 = 8 * 1024;
 
-/// What one connection has still to give.
+/// One connection whose answers are not whole yet.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    answers: Answers,
+    peer: Source,
+    dialogue: Dialogue,
     target: Target,
-    /// [`BUFFER_BYTES`], but for tests.
+    /// [`BUFFER_BYTES`], except in tests.
     buffer_bytes: usize,
     total: u64,
 }
 
-/// Where the answers go: into a file each, one after the other.
+/// The files of the answers, one after the other.
 #[derive(Debug)]
 struct Target {
     files: StagedFiles,
     name: String,
-    /// Held, since a transfer can be dropped on the thread of the sockets, and to close a file can
-    /// wait for the disk.
-    file: Option<Held<StagedFile>>,
+    /// Guarded, because a transfer can be dropped on the thread of the sockets, and closing a file
+    /// can wait for the disk.
+    file: Option<DiskGuard<StagedFile>>,
+    /// Of all files that were begun.
+    names: Vec<String>,
     disk: Disk,
 }
 
-/// How a turn ended.
+/// What one connection has given in all.
+#[derive(Debug)]
+pub(crate) struct ConnectionResult {
+    /// Goes on with the next connection.
+    pub(crate) dialogue: Dialogue,
+    pub(crate) bytes: u64,
+    /// The names of the files.
+    pub(crate) files: Vec<String>,
+}
+
+/// How far a connection is after a step.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// There may be more: at once where a long answer flows, else whenever it comes.
+pub(crate) enum Progress {
+    /// There may be more.
     Open {
-        /// Whether one does.
+        /// Whether a long answer flows, so that more is likely to come at once.
         flowing: bool,
     },
     /// The connection has ended, and every answer is whole and in its file.
     Done,
 }
 
-/// What was there of a connection.
+/// What a connection had to read.
 #[derive(Debug, PartialEq, Eq)]
-enum Taken {
-    /// Its end, too.
-    All,
-    /// More may come.
-    Some,
+enum Input {
+    /// Bytes, if any, and then its end.
+    Closed,
+    /// Bytes, if any; more may come.
+    Open,
 }
 
 impl Transfer {
     pub(crate) fn new(
-        question: &Question,
-        (files, name): (StagedFiles, &str),
+        endpoint: &Endpoint,
+        dialogue: Dialogue,
+        files: StagedFiles,
         disk: Disk,
-        answer_bytes: u64,
     ) -> Self {
         Self {
-            answers: Answers::new(question.parts, answer_bytes),
-            target: Target { files, name: name.to_owned(), file: None, disk },
+            peer: endpoint.source,
+            dialogue,
+            target: Target {
+                files,
+                name: endpoint.name.clone(),
+                file: None,
+                names: Vec::new(),
+                disk,
+            },
             buffer_bytes: BUFFER_BYTES,
             total: 0,
         }
@@ -94,27 +115,32 @@ impl Transfer {
         self.total
     }
 
-    /// Takes what has come, and of a long answer what comes in the next moments, unless `end` is
-    /// near or others wait for this thread. May block on the disk, and never on the connection,
-    /// which must not block.
-    pub(crate) fn turn(
+    /// What this connection has given, once it is done.
+    pub(crate) fn finish(self) -> ConnectionResult {
+        ConnectionResult { dialogue: self.dialogue, bytes: self.total, files: self.target.names }
+    }
+
+    /// Moves the bytes that are there, and those of a long answer that come in the next moments,
+    /// unless `end` is near or other work waits for this thread. May block on the disk. `from` must
+    /// be a connection that does not block.
+    pub(crate) fn advance(
         &mut self,
         from: &mut impl Read,
         end: Option<Instant>,
         others_wait: impl Fn() -> bool,
-    ) -> Result<Turn, Failure> {
+    ) -> Result<Progress, Failure> {
         let before = self.total;
         let mut buffer = vec![0; self.buffer_bytes];
         let mut filled = 0;
         let mut gatherings = 0;
         let flowing = loop {
-            let gathered = self.total;
-            if self.take(from, before + TURN_BYTES, &mut buffer, &mut filled)? == Taken::All {
+            let before_piece = self.total;
+            if self.read(from, before + STEP_BYTES, &mut buffer, &mut filled)? == Input::Closed {
                 return self.end();
             }
-            let flowing = self.total - gathered >= LONG_BYTES;
+            let flowing = self.total - before_piece >= LONG_BYTES;
             let has_time = end.is_none_or(|end| Instant::now() + GATHERING < end);
-            let is_over = gatherings == GATHERINGS || self.total - before >= TURN_BYTES;
+            let is_over = gatherings == GATHERINGS || self.total - before >= STEP_BYTES;
             if !flowing || !has_time || is_over || others_wait() {
                 break flowing;
             }
@@ -122,24 +148,25 @@ impl Transfer {
             gatherings += 1;
         };
         self.write(&buffer[..filled])?;
-        Ok(Turn::Open { flowing })
+        Ok(Progress::Open { flowing })
     }
 
-    /// Reads what is there, until `limit` bytes came in all, and writes whenever the buffer is
-    /// full; `filled` of it are left to write. At the end of the connection all is written.
-    fn take(
+    /// Reads the bytes that are there, until `limit` have come in all, and writes whenever the
+    /// buffer is full. `filled` bytes of the buffer are left to write. At the end of the connection
+    /// all are written.
+    fn read(
         &mut self,
         from: &mut impl Read,
         limit: u64,
         buffer: &mut [u8],
         filled: &mut usize,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Input, Failure> {
         while self.total < limit {
-            let room = self.room();
-            match from.read(&mut buffer[*filled..room]) {
+            let end = self.write_size();
+            match from.read(&mut buffer[*filled..end]) {
                 Ok(0) => {
                     self.write(&buffer[..*filled])?;
-                    return Ok(Taken::All);
+                    return Ok(Input::Closed);
                 }
                 Ok(count) => {
                     self.total += count as u64;
@@ -148,60 +175,66 @@ impl Transfer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    // It may hold why the connection was broken.
+                    // These bytes may say why the connection was broken.
                     self.write(&buffer[..*filled])?;
                     return Err(self.broken(source));
                 }
             }
-            if *filled == room {
+            if *filled == end {
                 self.write(&buffer[..*filled])?;
                 *filled = 0;
             }
         }
-        Ok(Taken::Some)
+        Ok(Input::Open)
     }
 
-    /// How many bytes are written at once: as many as end the file at a multiple of the buffer's
-    /// size, since the kernel keeps whole blocks with less work than pieces.
-    fn room(&self) -> usize {
-        let over = self.answers.bytes() % self.buffer_bytes as u64;
+    /// How many bytes are written at once: as many as make the size of the file a multiple of the
+    /// buffer's size, because the kernel keeps whole blocks with less work than parts of blocks.
+    fn write_size(&self) -> usize {
+        let over = self.dialogue.file_bytes() % self.buffer_bytes as u64;
         self.buffer_bytes - over as usize
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let target = &mut self.target;
-        self.answers.take(bytes, |part, bytes, is_whole| target.write(part, bytes, is_whole))
+        self.dialogue
+            .receive(bytes, |suffix, bytes, is_whole| target.write(suffix, bytes, is_whole))
     }
 
-    fn end(&mut self) -> Result<Turn, Failure> {
-        self.answers.end()?;
-        if let Some(file) = self.target.file.take().and_then(Held::take) {
+    fn end(&mut self) -> Result<Progress, Failure> {
+        self.dialogue.end_of_connection()?;
+        if let Some(file) = self.target.file.take().and_then(DiskGuard::take) {
             file.close()?;
         }
-        Ok(Turn::Done)
+        Ok(Progress::Done)
     }
 
-    /// The connection ended with an error. HAProxy can reset it in place of the second answer, when
-    /// the commands reach it in two segments.
+    /// The connection ended with an error. An endpoint that takes one request only can reset it in
+    /// place of the second answer, when the requests reach it in two segments.
     fn broken(&mut self, source: io::Error) -> Failure {
-        match self.answers.end() {
-            Err(fault) if self.total > 0 && fault.asks_for_one_at_a_time() => fault.into(),
-            _ => Failure::Read { bytes: self.total, source },
+        match self.dialogue.end_of_connection() {
+            Err(fault) if self.total > 0 && fault.suggests_single_requests() => fault.into(),
+            _ => Failure::Read { peer: self.peer, bytes: self.total, source },
         }
     }
 }
 
 impl Target {
-    fn write(&mut self, part: Part, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
-        let mut file = match self.file.take().and_then(Held::take) {
+    fn write(&mut self, suffix: &str, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
+        let mut file = match self.file.take().and_then(DiskGuard::take) {
             Some(file) => file,
-            None => self.files.create(format!("{}{}", self.name, part.suffix()).as_ref())?,
+            None => {
+                let name = format!("{}{suffix}", self.name);
+                let file = self.files.create(name.as_ref())?;
+                self.names.push(name);
+                file
+            }
         };
         file.write(bytes)?;
         if is_whole {
             file.close()?;
         } else {
-            self.file = Some(self.disk.hold(file));
+            self.file = Some(self.disk.guard(file));
         }
         Ok(())
     }
@@ -212,17 +245,18 @@ mod tests {
     use std::collections::VecDeque;
     use std::time::SystemTime;
 
+    use config::Address;
     use daemon::{Clock, Service};
+    use sources::Pipelining;
     use spool::writer::{Spool, Staging};
 
     use super::*;
     use crate::journal::Journal;
-    use crate::source::haproxy::{Fault, TOGETHER};
 
     const INFO: &[u8] = b"Name: HAProxy\nUptime: 0d 0h00m05s\n\n";
     const STAT: &[u8] = b"# pxname,svname,\nweb,FRONTEND,\n\n";
 
-    /// Gives what it is told to, and nothing after that.
+    /// Gives these pieces, and nothing after them.
     struct Script(VecDeque<io::Result<Vec<u8>>>);
 
     impl Read for Script {
@@ -233,44 +267,49 @@ mod tests {
         }
     }
 
-    /// A transfer of both answers, and where its files lie. Needs to be called in a runtime.
+    /// A transfer of both answers, and the snapshot of its files. Call it in a runtime.
     fn transfer(root: &tempfile::TempDir) -> (Transfer, Staging) {
         let at = |name| root.path().join(name);
         let mut spool = Spool::open(&at("in"), &at("in.tmp"), false).unwrap();
         let staging = spool.stage(1_700_000_000).unwrap();
         let clock = Clock { wall: SystemTime::now, monotonic: std::time::Instant::now };
         let (disk, _) = Disk::new(Journal::new(clock, Service::none()));
-        (Transfer::new(&TOGETHER[0], (staging.files(), "a"), disk, 1 << 30), staging)
+        let mut dialogue = Source::HAProxy.dialogue(Pipelining::On, 1 << 30);
+        dialogue.request().unwrap();
+        let (address, source) = (Address::Unix("a".into()), Source::HAProxy);
+        let endpoint = Endpoint { source, address, name: "a".to_owned(), identity: None };
+        (Transfer::new(&endpoint, dialogue, staging.files(), disk), staging)
     }
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().build().unwrap()
     }
 
-    fn turn(script: Vec<io::Result<Vec<u8>>>, others_wait: bool) -> Result<Turn, Failure> {
+    fn advance(script: Vec<io::Result<Vec<u8>>>, others_wait: bool) -> Result<Progress, Failure> {
         let (root, runtime) = (tempfile::tempdir().unwrap(), runtime());
         let _entered = runtime.enter();
         let (mut transfer, _staging) = transfer(&root);
-        transfer.turn(&mut Script(script.into()), None, || others_wait)
+        transfer.advance(&mut Script(script.into()), None, || others_wait)
     }
 
     #[test]
-    fn what_came_before_a_reset_tells_why() {
+    fn the_bytes_before_a_reset_say_why() {
         let script =
             vec![Ok(b"Unknown command\n".to_vec()), Err(io::ErrorKind::ConnectionReset.into())];
-        let failure = turn(script, false).unwrap_err();
+        let failure = advance(script, false).unwrap_err();
         assert!(failure.to_string().contains("refused"), "{failure}");
     }
 
     #[test]
     fn a_reset_in_place_of_the_second_answer_asks_for_one_command_at_a_time() {
         let reset = || Err(io::ErrorKind::ConnectionReset.into());
-        let failure = turn(vec![Ok(INFO.to_vec()), reset()], false).unwrap_err();
-        assert!(matches!(failure, Failure::Answer(Fault::Nothing(Part::Stat))), "{failure}");
+        let failure = advance(vec![Ok(INFO.to_vec()), reset()], false).unwrap_err();
+        let is_fault = matches!(&failure, Failure::Answer(it) if it.suggests_single_requests());
+        assert!(is_fault, "{failure}");
         // A reset within an answer, after both answers, and before the first one.
         for sent in [b"Name: HAPr".to_vec(), [INFO, STAT].concat(), vec![]] {
             let pieces = if sent.is_empty() { vec![reset()] } else { vec![Ok(sent), reset()] };
-            let failure = turn(pieces, false).unwrap_err();
+            let failure = advance(pieces, false).unwrap_err();
             assert!(matches!(failure, Failure::Read { .. }), "{failure}");
         }
     }
@@ -284,7 +323,7 @@ mod tests {
             let (mut transfer, staging) = transfer(&root);
             transfer.buffer_bytes = buffer_bytes;
             let mut sent = [INFO, STAT].concat();
-            while transfer.turn(&mut &sent[..], None, || false).unwrap() != Turn::Done {
+            while transfer.advance(&mut &sent[..], None, || false).unwrap() != Progress::Done {
                 sent.clear();
             }
             let file = |name| std::fs::read(staging.dir().join(name)).unwrap();
@@ -293,11 +332,11 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_long_answer_lets_others_go_first() {
+    fn a_long_answer_lets_other_work_go_first() {
         let piece = || Ok([&b"Name: HAProxy\n"[..], &[b'x'; 16 * 1024]].concat());
         let pause = || Err(io::ErrorKind::WouldBlock.into());
         let script = || vec![piece(), pause(), piece(), pause(), pause()];
-        assert_eq!(turn(script(), true).unwrap(), Turn::Open { flowing: true });
-        assert_eq!(turn(script(), false).unwrap(), Turn::Open { flowing: false });
+        assert_eq!(advance(script(), true).unwrap(), Progress::Open { flowing: true });
+        assert_eq!(advance(script(), false).unwrap(), Progress::Open { flowing: false });
     }
 }

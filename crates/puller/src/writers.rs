@@ -1,8 +1,9 @@
-//! Threads that do what may block on the disk, so that the one thread of the sockets never does.
+//! Threads for work that may block on the disk, so that the thread of the sockets never does.
 //!
-//! Work is handed over and its result awaited. Work whose caller has gone away is dropped unbegun.
-//! Work that panics fails its caller, and its thread lives on. The threads are never joined: one
-//! that hangs on a dead disk must not hold up the end of the program.
+//! A caller hands work over and awaits its result. If the caller has stopped waiting before the
+//! work begins, the work is dropped. Work that panics fails its caller, and its thread goes on. The
+//! threads are never joined, because one that hangs on a dead disk must not hold up the end of the
+//! program.
 
 use std::any::Any;
 use std::io;
@@ -14,7 +15,7 @@ use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::dispatcher::{self, Dispatch};
 
-/// Work that waits for a thread; more waits with its caller.
+/// Pieces of work in the channel; a caller with more waits for a place.
 const WAITING_WORK: usize = 64;
 
 /// Characters of a panic's text that are kept.
@@ -22,27 +23,27 @@ const PANIC_CHARS: usize = 200;
 
 struct Work {
     begin: Box<dyn FnOnce() + Send>,
-    /// Its place among what waits; bounds the channel, whose sender must not block.
+    /// A place in the channel, which has no bound of its own: its sender must not block.
     place: OwnedSemaphorePermit,
 }
 
-/// The threads; they end when this is dropped and their work is done.
+/// The threads. They end when this is dropped and their work is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Writers {
     work: Sender<Work>,
     places: Arc<Semaphore>,
 }
 
-/// The work was not done.
+/// Why work was not done.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    /// It panicked, with these words. Who awaits the work logs them once; a line for each panic
-    /// would come in every cycle.
+pub(crate) enum WorkError {
+    /// It panicked with this text. The caller logs it once, because the same panic can come back in
+    /// every cycle.
     #[error("a thread panicked ({0:?}); this is a mistake of haproxystats-pull, please report it")]
     Panicked(String),
     /// No thread is left.
     #[error("the threads that read answers and write files have ended; restart haproxystats-pull")]
-    Gone,
+    NoThread,
 }
 
 impl Writers {
@@ -60,7 +61,8 @@ impl Writers {
         Ok(Self { work, places: Arc::new(Semaphore::new(WAITING_WORK)) })
     }
 
-    /// Asks later whether work waits for a thread: who has one and is in no hurry can let it go.
+    /// A function that says whether work waits for a thread, so that work that can pause lets it
+    /// go first.
     pub(crate) fn others_wait(&self) -> impl Fn() -> bool + Send + use<> {
         let places = Arc::clone(&self.places);
         move || places.available_permits() < WAITING_WORK
@@ -70,31 +72,31 @@ impl Writers {
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Broken> {
+    ) -> Result<T, WorkError> {
         let (done, result) = oneshot::channel();
-        // What is logged on the way goes where the caller's log goes.
+        // The work logs to the caller's subscriber, which in tests is that of one thread.
         let log = dispatcher::get_default(Dispatch::clone);
         let begin = Box::new(move || {
             if !done.is_closed() {
                 let result = dispatcher::with_default(&log, || catch(work));
-                // The caller may go away while we work; then nobody wants the result.
+                // The caller may have stopped waiting meanwhile.
                 let _ = done.send(result);
             }
         });
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Broken::Gone)?;
-        self.work.send(Work { begin, place }).map_err(|_| Broken::Gone)?;
-        result.await.map_err(|_| Broken::Gone)?
+        let place =
+            Arc::clone(&self.places).acquire_owned().await.map_err(|_| WorkError::NoThread)?;
+        self.work.send(Work { begin, place }).map_err(|_| WorkError::NoThread)?;
+        result.await.map_err(|_| WorkError::NoThread)?
     }
 }
 
-/// Does work and survives its panic. Nobody sees the state that a panic leaves: it goes with the
-/// work.
-fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Broken> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Broken::panicked(&*panic))
+/// Does work and catches its panic. The state that a panic leaves is dropped with the work.
+fn catch<T>(work: impl FnOnce() -> T) -> Result<T, WorkError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| WorkError::panicked(&*panic))
 }
 
-impl Broken {
-    /// The first words of a panic.
+impl WorkError {
+    /// The error for a panic, with the beginning of its text.
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -22,15 +22,16 @@ mod entry;
 mod reader;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use daemon::{file, remedy};
+use daemon::{lock, remedy};
 use thiserror::Error;
 use tracing::{info, warn};
 
 pub use append::append;
+pub use daemon::lock::Lock;
 pub use entry::Entry;
 pub use reader::{Reader, Stored};
 
@@ -97,24 +98,17 @@ pub struct Outbox {
     size_bytes: u128,
 }
 
-/// The right to empty an outbox, until this goes or the process does.
-#[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "it holds by being open")] File);
-
-/// Takes that right; makes the directory at need.
+/// Takes the right to empty an outbox; makes the directory at need.
 ///
 /// # Errors
 ///
 /// Another process has it, or the directory cannot be made.
 pub fn lock(dir: &Path) -> Result<Lock, Error> {
     append::make_dir(dir)?;
-    let io = |source| Error::Io { doing: "lock", path: dir.to_owned(), source };
-    let handle = file::open_directory(dir).map_err(io)?;
-    match handle.try_lock() {
-        Ok(()) => Ok(Lock(handle)),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
-    }
+    Lock::take(dir).map_err(|error| match error {
+        lock::Error::System(source) => Error::Io { doing: "lock", path: dir.to_owned(), source },
+        lock::Error::Held { .. } => Error::Locked { path: dir.to_owned() },
+    })
 }
 
 /// Damaged batches that are kept to be looked at.

@@ -1,37 +1,27 @@
-//! What haproxystats-pull tells about its own work: a small file in each snapshot, since the spool
-//! is the only road between the two programs.
+//! Numbers about one cycle of haproxystats-pull, and about those before it.
 //!
-//! The file is named [`FILE_NAME`], which ends in neither `_info` nor `_stat`, so it is no answer
-//! of an endpoint to any reader, the Python program included. It is text, a line `key value` for
-//! each number, in any order:
-//!
-//! | key | value |
-//! |---|---|
-//! | `endpoints` | endpoints that this cycle asked |
-//! | `missing` | those of them that gave no answer, so that the snapshot is without them |
-//! | `cycles` | cycles since pull was started, this one too |
-//! | `failures` | those of them that left no snapshot |
-//! | `endpoint-failures` | endpoints that gave no answer, over all these cycles |
-//! | `skipped` | cycles since the start that were not run, for the spool was full |
-//! | `milliseconds` | how long this cycle took until the file was written, before publishing |
-//!
-//! A reader passes over keys that it does not know and takes 0 for those that are not there, so
-//! that the two programs need not be of one version. The counters begin anew with each start of pull.
+//! They are in the manifest of a snapshot ([`crate::manifest`]). Version 0.1.0 wrote them into a
+//! file of their own, [`FILE_NAME`], which is still read: text, a line `key value` for each number,
+//! in any order, with the keys of the manifest. A reader passes over keys that it does not know and
+//! takes 0 for those that are not there, so that the two programs need not be of one version. The
+//! counters begin anew with each start of pull.
 
 use std::io::{self, Read};
 use std::path::Path;
 
 use daemon::file::{self, Limit, Links};
+use serde::{Deserialize, Serialize};
 
-/// What the file is called.
+/// The file of version 0.1.0.
 pub const FILE_NAME: &str = "haproxystats.cycle";
 
-/// Bytes that the file may have; ours has less than 300.
+/// Bytes that the file may have; version 0.1.0 wrote less than 300.
 const CYCLE_MAX_BYTES: u64 = 4096;
 const LIMIT: Limit = Limit { bytes: CYCLE_MAX_BYTES, name: "the bound for haproxystats.cycle" };
 
 /// One cycle, and what went before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Cycle {
     /// Endpoints asked in this cycle.
     pub endpoints: u64,
@@ -45,11 +35,11 @@ pub struct Cycle {
     pub endpoint_failures: u64,
     /// Cycles since the start that were not run because the spool was full.
     pub skipped: u64,
-    /// How long this cycle took until the file was written.
+    /// How long this cycle took until the manifest was written, before publishing.
     pub milliseconds: u64,
 }
 
-/// A line that is none of the format.
+/// A line that is not of the format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {text:?} is no key with a whole number")]
 pub struct Error {
@@ -60,55 +50,54 @@ pub struct Error {
 }
 
 impl Cycle {
-    /// The text of the file.
-    #[must_use]
-    pub fn write(&self) -> String {
-        // A copy, since the one list of keys lends what can be set.
-        let mut cycle = *self;
-        let lines = cycle.fields().map(|(key, value)| format!("{key} {value}\n"));
-        lines.concat()
-    }
-
-    /// Reads the text of a file.
+    /// Reads the text of a file of version 0.1.0.
     ///
     /// # Errors
     ///
     /// A line is not of the format.
+    ///
+    /// ```
+    /// use haproxystats_spool::cycle::Cycle;
+    ///
+    /// let cycle = Cycle::parse("endpoints 4\nmissing 1\ncolour blue\n")?;
+    /// assert_eq!((cycle.endpoints, cycle.missing, cycle.skipped), (4, 1, 0));
+    /// # Ok::<(), haproxystats_spool::cycle::Error>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut cycle = Self::default();
         for (index, line) in text.lines().enumerate() {
             let wrong = || Error { line: index + 1, text: line.chars().take(80).collect() };
             let (key, value) = line.split_once(' ').ok_or_else(wrong)?;
-            if let Some((_, field)) = cycle.fields().into_iter().find(|(known, _)| *known == key) {
+            if let Some(field) = cycle.field(key) {
                 *field = value.parse().map_err(|_| wrong())?;
             }
         }
         Ok(cycle)
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut u64); 7] {
-        [
-            ("endpoints", &mut self.endpoints),
-            ("missing", &mut self.missing),
-            ("cycles", &mut self.cycles),
-            ("failures", &mut self.failures),
-            ("endpoint-failures", &mut self.endpoint_failures),
-            ("skipped", &mut self.skipped),
-            ("milliseconds", &mut self.milliseconds),
-        ]
+    fn field(&mut self, key: &str) -> Option<&mut u64> {
+        Some(match key {
+            "endpoints" => &mut self.endpoints,
+            "missing" => &mut self.missing,
+            "cycles" => &mut self.cycles,
+            "failures" => &mut self.failures,
+            "endpoint-failures" => &mut self.endpoint_failures,
+            "skipped" => &mut self.skipped,
+            "milliseconds" => &mut self.milliseconds,
+            _ => return None,
+        })
     }
 }
 
-/// Reads the file of a snapshot; `None` where there is none, as in one of the Python program.
+/// Reads the file of a snapshot of version 0.1.0; `None` where there is none.
 ///
 /// # Errors
 ///
 /// It cannot be read, is no regular file, or is not of the format
 /// ([`io::ErrorKind::InvalidData`]).
-pub fn read(snapshot: &Path) -> io::Result<Option<Cycle>> {
+pub(crate) fn read(snapshot: &Path) -> io::Result<Option<Cycle>> {
     let path = snapshot.join(FILE_NAME);
-    // A link that leads nowhere is there: only a name that nothing has is a snapshot without it.
-    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+    if file::is_absent(&path) {
         return Ok(None);
     }
     let mut text = String::new();
@@ -121,7 +110,7 @@ pub fn read(snapshot: &Path) -> io::Result<Option<Cycle>> {
 mod tests {
     use std::fs;
 
-    use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
+    use proptest::prelude::proptest;
 
     use super::*;
 
@@ -142,8 +131,18 @@ mod tests {
 
     #[test]
     fn the_format_is_a_line_for_each_number() {
-        assert_eq!(cycle().write(), TEXT);
         assert_eq!(Cycle::parse(TEXT), Ok(cycle()));
+    }
+
+    #[test]
+    fn the_keys_are_those_of_the_manifest() {
+        let serde_json::Value::Object(json) = serde_json::to_value(cycle()).unwrap() else {
+            panic!("no object")
+        };
+        assert_eq!(json.len(), 7);
+        for (key, number) in TEXT.lines().map(|line| line.split_once(' ').unwrap()) {
+            assert_eq!(json[key], number.parse::<u64>().unwrap(), "{key}");
+        }
     }
 
     #[test]
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_none_is_named() {
+    fn a_line_of_another_format_is_named() {
         for line in ["endpoints", "endpoints ", "endpoints -1", "endpoints 1.5", "\0\u{fffd}"] {
             let error = Cycle::parse(&format!("cycles 1\n{line}\n")).unwrap_err();
             assert_eq!(error, Error { line: 2, text: line.to_owned() });
@@ -162,21 +161,7 @@ mod tests {
     }
 
     proptest! {
-        /// What pull writes is what process reads.
-        #[test]
-        fn what_is_written_reads_back(
-            cycle in any::<[u64; 7]>().prop_map(|numbers| {
-                let mut cycle = Cycle::default();
-                for ((_, field), number) in cycle.fields().into_iter().zip(numbers) {
-                    *field = number;
-                }
-                cycle
-            })
-        ) {
-            prop_assert_eq!(Cycle::parse(&cycle.write()), Ok(cycle));
-        }
-
-        /// Whatever stands there, reading it ends well.
+        /// No text makes reading it panic.
         #[test]
         fn any_text_is_read_or_refused(text in "(?s).{0,200}") {
             let _ = Cycle::parse(&text);

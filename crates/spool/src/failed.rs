@@ -1,9 +1,9 @@
-//! Snapshots that cannot be folded: moved aside whole, each with its reason in a file beside it.
-//! The oldest go when there are too many.
+//! Moves snapshots aside that cannot be folded, each whole and with its reason in a file beside it.
+//! When there are too many, the oldest are removed.
 //!
 //! `failed/<name>` is the snapshot as it was, `failed/<name>.reason` says when and why. To have one
-//! done again, mend it and move it back into the spool. A snapshot that cannot be moved stays where
-//! it is. Only a directory with its reason beside it is ours: no other one is ever removed.
+//! folded again, mend it and move it back into the spool. A snapshot that cannot be moved stays
+//! where it is. Only a directory with its reason beside it is ours; no other one is ever removed.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::{name, probe, reader};
 
-/// A snapshot cannot be held.
+/// A snapshot cannot be moved aside.
 #[derive(Debug, Error)]
 #[error("cannot move {from:?} to failed-dir {to:?}: {source}{}", remedy::of(source))]
 pub struct Error {
@@ -23,10 +23,10 @@ pub struct Error {
     source: io::Error,
 }
 
-/// The directory for failed snapshots cannot take any.
+/// The directory for failed snapshots cannot be used.
 #[derive(Debug, Error)]
 pub enum Unfit {
-    /// A rename cannot bring a snapshot there.
+    /// A rename cannot move a snapshot there.
     #[error(
         "failed-dir {failed:?} and src-dir {spool:?} are on different file systems, so a snapshot \
          cannot be moved aside: set failed-dir to a directory beside src-dir"
@@ -51,8 +51,8 @@ const REASON_SUFFIX: &str = ".reason";
 /// Snapshots of one name that can be held beside each other.
 const SAME_NAME_MAX: u32 = 100;
 
-/// Makes `failed` at need and tries whether a rename can bring a snapshot there, so that an
-/// operator hears of it at start and not with the first snapshot that fails.
+/// Makes `failed` if it is missing, and tries whether a rename can move a snapshot there, so that
+/// an operator learns it at start and not with the first snapshot that fails.
 ///
 /// # Errors
 ///
@@ -67,8 +67,8 @@ pub fn prepare(spool: &Path, failed: &Path) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Moves a snapshot from the spool to `failed`, which is made where it is missing, and returns how
-/// many old ones had to go for it. They are hidden; [`reader::clean`] deletes them.
+/// Moves a snapshot from the spool to `failed`, which is made if it is missing, and returns how
+/// many old ones were removed for it. They are hidden; [`reader::clean`] deletes them.
 ///
 /// # Errors
 ///
@@ -88,17 +88,16 @@ pub fn hold(
     fs::create_dir_all(failed).map_err(at(failed))?;
     let to = free_name(failed, snapshot);
     let beside = reason_file(&to);
-    // First the reason: without it nobody would know what to do with the snapshot.
-    let mut file = file::create(&beside).map_err(at(&beside))?;
-    let written = writeln!(file, "{reason}");
-    if let Err(error) = written.and_then(|()| fs::rename(&from, &to)) {
+    // The reason comes first: a snapshot without one would not count as ours.
+    file::write(&beside, false, |file| writeln!(file, "{reason}")).map_err(at(&beside))?;
+    if let Err(error) = fs::rename(&from, &to) {
         let _ = fs::remove_file(&beside);
         return Err(at(&to)(error));
     }
     Ok(prune(failed, limit, &to))
 }
 
-/// Snapshots that are held, oldest first.
+/// The snapshots in `failed`, oldest first.
 #[must_use]
 pub fn held(failed: &Path) -> Vec<PathBuf> {
     let mut names: Vec<String> = fs::read_dir(failed)
@@ -113,12 +112,12 @@ pub fn held(failed: &Path) -> Vec<PathBuf> {
     names.into_iter().map(|name| failed.join(name)).collect()
 }
 
-/// The snapshot's own name: what stands before the dot that parts namesakes.
+/// The snapshot's own name, without the dot and the number of a namesake.
 fn base(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-/// A snapshot's name, or that and the number of a namesake; anything else is somebody's own.
+/// Whether this is a snapshot's name, or that and the number of a namesake.
 fn is_ours(name: &str) -> bool {
     let (snapshot, namesake) = name.split_once('.').unwrap_or((name, "2"));
     let number = !namesake.is_empty() && namesake.bytes().all(|byte| byte.is_ascii_digit());
@@ -137,19 +136,19 @@ fn reason_file(held: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Hides the oldest over the limit, but not the one that was just held, which the log names.
+/// Hides the oldest over the limit, except the one that was just moved, which the log names.
 fn prune(failed: &Path, limit: usize, newest: &Path) -> usize {
     let held = held(failed);
     let too_many = held.len().saturating_sub(limit);
-    let mut gone = 0;
+    let mut removed = 0;
     for path in held.iter().filter(|path| *path != newest).take(too_many) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if reader::hide(failed, name).is_ok() {
             let _ = fs::remove_file(reason_file(path));
-            gone += 1;
+            removed += 1;
         }
     }
-    gone
+    removed
 }
 
 #[cfg(test)]
@@ -182,7 +181,7 @@ mod tests {
     #[test]
     fn the_oldest_go_when_there_are_too_many_and_only_ours() {
         let spool = spool_with(&["9", "10", "11"]);
-        // Somebody's own, one of them with a name like ours.
+        // Directories of others, one of them with a name like ours.
         for name in ["notes", "8"] {
             fs::create_dir_all(spool.path().join("failed").join(name)).unwrap();
         }

@@ -1,27 +1,32 @@
-//! What a snapshot is called: the decimal seconds since the epoch at which its cycle began.
+//! What a snapshot's directory is called: a [`Timestamp`], the second at which its cycle began.
 //!
-//! The name is the timestamp of all its lines as it stands, so a directory with another kind of
-//! name is nobody's snapshot and is left alone. A name that begins with a dot is hidden: it is on
-//! its way in or out, and counts nowhere.
+//! A directory with another kind of name is no snapshot and is left alone. A name that begins with
+//! a dot is hidden: it is on its way in or out, and counts nowhere.
 
 use std::cmp::Ordering;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Whether this names a snapshot: a decimal number of 64 bits.
+use model::Timestamp;
+
+/// Whether this names a snapshot.
+///
+/// ```
+/// use haproxystats_spool::name;
+///
+/// assert!(name::is_snapshot("1700000000"));
+/// assert!(!name::is_snapshot("lost+found"));
+/// ```
 #[must_use]
 pub fn is_snapshot(name: &str) -> bool {
-    seconds(name).is_some()
+    name.parse::<Timestamp>().is_ok()
 }
 
 /// The seconds that the name of a snapshot says; `None` for any other name.
 #[must_use]
 pub fn seconds(name: &str) -> Option<u64> {
-    // `parse` alone would accept a sign too. `u64::MAX` has 20 digits; without this bound, leading
-    // zeros could make a name longer than NAME_MAX.
-    let digits = (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { name.parse().ok() } else { None }
+    name.parse().ok().map(|timestamp: Timestamp| timestamp.seconds())
 }
 
 /// Whether the name begins with a dot.
@@ -30,32 +35,23 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
 }
 
-/// The order in which snapshots are taken, oldest first: numbers by value, then all other names by
-/// their bytes.
+/// The order in which snapshots are taken, oldest first: timestamps, then all other names by their
+/// bytes.
+///
+/// ```
+/// use haproxystats_spool::name;
+///
+/// let mut names = ["b", "1700000000", "999"];
+/// names.sort_by(|left, right| name::compare(left, right));
+/// assert_eq!(names, ["999", "1700000000", "b"]);
+/// ```
 #[must_use]
 pub fn compare(left: &str, right: &str) -> Ordering {
-    match (seconds(left), seconds(right)) {
-        // `7` and `007` are two directories: the bytes decide, so that the order is total.
-        (Some(a), Some(b)) => a.cmp(&b).then_with(|| left.cmp(right)),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => left.cmp(right),
-    }
-}
-
-/// A name in the order of [`compare`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ByAge(pub(crate) String);
-
-impl Ord for ByAge {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare(&self.0, &other.0)
-    }
-}
-
-impl PartialOrd for ByAge {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+    match (left.parse::<Timestamp>(), right.parse::<Timestamp>()) {
+        (Ok(a), Ok(b)) => a.cmp(&b),
+        (Ok(_), Err(_)) => Ordering::Less,
+        (Err(_), Ok(_)) => Ordering::Greater,
+        (Err(_), Err(_)) => left.cmp(right),
     }
 }
 
@@ -87,28 +83,6 @@ mod tests {
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
     use super::*;
-
-    #[test]
-    fn only_decimal_digits_of_64_bits_name_a_snapshot() {
-        assert_eq!(seconds("1700000000"), Some(1_700_000_000));
-        assert_eq!(seconds("0"), Some(0));
-        assert_eq!(seconds("18446744073709551615"), Some(u64::MAX));
-        for other in [
-            "",
-            "+1",
-            "-1",
-            "1.5",
-            " 1",
-            "1 ",
-            "0x10",
-            "failed",
-            ".17",
-            "١",
-            "18446744073709551616",
-        ] {
-            assert!(!is_snapshot(other), "{other}");
-        }
-    }
 
     #[test]
     fn numbers_come_by_value_and_before_all_others() {

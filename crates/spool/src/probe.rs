@@ -1,16 +1,16 @@
-//! Whether a rename can bring a directory from one directory to another.
+//! Tries whether a rename can move a directory from one directory to another.
 //!
-//! Equal device numbers do not say it: two bind mounts of one file system have one number, and
-//! quotas can forbid it too. So it is tried.
+//! Equal device numbers do not answer that: two bind mounts of one file system have one number, and
+//! quotas can forbid a rename too.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// What is moved.
+/// The directory that is moved.
 const PROBE: &str = ".haproxystats-probe";
 
-/// What became of the try.
+/// The result of the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rename {
     Works,
@@ -18,14 +18,14 @@ pub(crate) enum Rename {
     Crosses,
 }
 
-/// Tries it with an empty directory, and leaves nothing behind.
+/// Moves an empty directory, and leaves nothing behind.
 ///
 /// # Errors
 ///
 /// The directory cannot be made or moved for another reason.
 pub(crate) fn rename(from_dir: &Path, to_dir: &Path) -> io::Result<Rename> {
     let (from, to) = (from_dir.join(PROBE), to_dir.join(PROBE));
-    // An earlier probe that was interrupted may have left them; usually there is nothing.
+    // A probe that was interrupted may have left one.
     let _ = fs::remove_dir(&to);
     let _ = fs::remove_dir(&from);
     fs::create_dir(&from)?;

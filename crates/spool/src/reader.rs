@@ -1,10 +1,11 @@
-//! The spool from the side of its reader: which snapshots wait, what is in one, and how one goes
-//! away.
+//! The reader's side of the spool: lists the snapshots that wait, lists the answers in one, and
+//! removes one.
 //!
-//! A snapshot goes in two steps: it is renamed to a hidden name, then deleted. A crash in between
-//! leaves a hidden directory, which counts nowhere and is deleted later ([`clean`]); to delete it
-//! in place would leave a part of a snapshot behind, whose sums would be lower than those sent.
-//! A directory can hold any number of entries that somebody else made, so lists are bounded.
+//! A removal has two steps: the snapshot is renamed to a hidden name, then deleted. A crash in
+//! between leaves a hidden directory, which counts nowhere and is deleted later ([`clean`]). A
+//! crash while a snapshot is deleted in place would leave a part of it, whose sums would be lower
+//! than those that were sent. Others can make any number of entries in a directory, so lists are
+//! bounded.
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ffi::OsStr;
@@ -13,16 +14,16 @@ use std::io;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
-use daemon::remedy;
+use daemon::{lock, remedy};
+use model::Timestamp;
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 use thiserror::Error;
 
-use crate::lock::Refused;
-use crate::name::{self, ByAge};
+use crate::name;
 
-pub use crate::lock::Lock;
+pub use daemon::lock::Lock;
 
-/// A fault of the spool, seen by its reader.
+/// Why the reader cannot use the spool.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A directory cannot be read.
@@ -33,7 +34,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A snapshot cannot be taken away.
+    /// A snapshot cannot be removed.
     #[error("cannot remove {path:?}: {source}{}", remedy::of(source))]
     Remove {
         /// The snapshot.
@@ -41,7 +42,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A snapshot holds more than any HAProxy has processes for.
+    /// A snapshot holds more entries than any machine has endpoints for.
     #[error("{path:?} holds more than {limit} entries, which no snapshot has")]
     TooMany {
         /// The snapshot.
@@ -63,41 +64,42 @@ pub enum Error {
     },
 }
 
-/// What stands in a spool.
+/// The contents of a spool.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Snapshots, oldest first, at most [`LISTED_MAX`]: the oldest.
-    pub snapshots: Vec<Listed>,
+    pub snapshots: Vec<Entry>,
     /// How many more there are.
     pub more: u64,
-    /// Visible things that are no snapshots, at most [`STRANGERS_MAX`]: they are left alone.
+    /// Visible entries that are no snapshots, at most [`STRANGERS_MAX`]. They are left alone.
     pub strangers: Vec<PathBuf>,
 }
 
 /// A snapshot in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct Entry {
     /// Its name.
     pub name: String,
-    /// The number of its directory: another one when it was made anew.
+    /// The inode number of its directory; a directory that was made anew mostly has another.
     pub inode: u64,
 }
 
-/// How a snapshot went away.
+/// How a snapshot was removed.
 #[derive(Debug)]
 pub enum Removal {
     /// It is deleted.
     Deleted,
-    /// It has left the spool under a hidden name, and cannot be deleted now. [`clean`] tries again.
+    /// It is out of the spool under a hidden name, and cannot be deleted now. [`clean`] tries
+    /// again.
     Hidden {
-        /// Where it stands.
+        /// The hidden directory.
         path: PathBuf,
         /// Why it cannot be deleted.
         source: io::Error,
     },
 }
 
-/// What [`clean`] could not delete.
+/// The hidden directories that [`clean`] could not delete.
 #[derive(Debug, Default)]
 pub struct Leftovers {
     /// How many directories.
@@ -106,10 +108,10 @@ pub struct Leftovers {
     pub example: Option<(PathBuf, io::Error)>,
 }
 
-/// The two answers of one endpoint in a snapshot; either can be missing.
+/// The two answers of one endpoint in a snapshot. Either can be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
-    /// The endpoint's name, as the files bear it.
+    /// The endpoint's name in the names of the files.
     pub endpoint: String,
     /// The answer to `show info`.
     pub info: Option<PathBuf>,
@@ -119,9 +121,9 @@ pub struct Answers {
 
 /// Entries that a snapshot may have: ten thousand endpoints with two answers each.
 pub(crate) const ENTRIES_MAX: usize = 20_000;
-/// Snapshots of a list: pull pauses at some hundred, and memory must not grow with what others do.
+/// Snapshots of a list. Pull pauses at some hundred, but others can make any number of directories.
 pub const LISTED_MAX: usize = 10_000;
-/// Strangers of a list.
+/// Entries of a list that are no snapshots.
 pub const STRANGERS_MAX: usize = 20;
 /// Hidden names that are tried for a snapshot whose namesake cannot be deleted.
 const HIDDEN_MAX: u32 = 100;
@@ -131,14 +133,31 @@ const REMOVED_SUFFIX: &str = ".removed";
 
 /// Lists a spool.
 ///
+/// ```
+/// use haproxystats_spool::reader;
+///
+/// let spool = tempfile::tempdir()?;
+/// for name in ["1700000010", "1700000000", "lost+found", ".1700000020"] {
+///     std::fs::create_dir(spool.path().join(name))?;
+/// }
+/// let contents = reader::list(spool.path())?;
+/// let names: Vec<_> = contents.snapshots.iter().map(|entry| &*entry.name).collect();
+/// assert_eq!(names, ["1700000000", "1700000010"]);
+/// assert_eq!(contents.strangers, [spool.path().join("lost+found")]);
+///
+/// reader::remove(spool.path(), "1700000000")?;
+/// assert_eq!(reader::list(spool.path())?.snapshots.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// The directory cannot be read.
 pub fn list(directory: &Path) -> Result<Contents, Error> {
     let read = |source| Error::Read { path: directory.to_owned(), source };
     let mut contents = Contents::default();
-    // The newest is on top, and goes when there are too many.
-    let mut oldest: BinaryHeap<(ByAge, u64)> = BinaryHeap::new();
+    // A heap with the newest on top, which is dropped when there are too many.
+    let mut oldest: BinaryHeap<(Timestamp, u64)> = BinaryHeap::new();
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
         let file_name = entry.file_name();
@@ -147,9 +166,9 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
         }
         // A link to a directory is a stranger; so is an entry that vanished since it was listed.
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        match file_name.to_str() {
-            Some(name) if is_directory && name::is_snapshot(name) => {
-                oldest.push((ByAge(name.to_owned()), entry.ino()));
+        match file_name.to_str().map(str::parse) {
+            Some(Ok(timestamp)) if is_directory => {
+                oldest.push((timestamp, entry.ino()));
                 if oldest.len() > LISTED_MAX {
                     oldest.pop();
                     contents.more += 1;
@@ -159,13 +178,15 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
             _ => {}
         }
     }
-    let snapshots = oldest.into_sorted_vec().into_iter();
-    contents.snapshots = snapshots.map(|(ByAge(name), inode)| Listed { name, inode }).collect();
+    for (timestamp, inode) in oldest.into_sorted_vec() {
+        contents.snapshots.push(Entry { name: timestamp.into(), inode });
+    }
     contents.strangers.sort();
     Ok(contents)
 }
 
-/// The answers in a snapshot, by endpoint, in the order of their names. Anything else in it is passed over.
+/// The answers in a snapshot, by endpoint, in the order of their names. Other entries are passed
+/// over.
 ///
 /// # Errors
 ///
@@ -211,7 +232,7 @@ pub fn identity(snapshot: &Path) -> io::Result<u64> {
     Ok(status.stx_ino.rotate_left(32) ^ moment)
 }
 
-/// Takes a snapshot away for good. One that is gone already is no fault.
+/// Removes a snapshot. It is no error if there is none of this name.
 ///
 /// # Errors
 ///
@@ -228,17 +249,18 @@ pub fn remove(directory: &Path, snapshot: &str) -> Result<Removal, Error> {
     })
 }
 
-/// Renames what is to be deleted to a hidden name, from which [`clean`] knows it, and returns that.
+/// Renames a directory to a hidden name by which [`clean`] knows it, and returns the new path.
 pub(crate) fn hide(directory: &Path, name: &str) -> io::Result<PathBuf> {
     let path = directory.join(name);
     let mut result = Err(io::ErrorKind::AlreadyExists.into());
     for number in 1..=HIDDEN_MAX {
         let hidden = directory.join(hidden_name(name, number));
-        // A rename replaces an empty directory, and an earlier one that cannot be deleted stays.
+        // A rename replaces an empty directory. An earlier one that cannot be deleted keeps its
+        // name.
         match fs::rename(&path, &hidden) {
             Ok(()) => return Ok(hidden),
             Err(error) => {
-                // XFS says that it exists; a file of somebody's, that it is no directory.
+                // XFS gives EEXIST, other file systems ENOTEMPTY, and a file of others ENOTDIR.
                 let is_taken = matches!(
                     error.kind(),
                     io::ErrorKind::DirectoryNotEmpty
@@ -255,7 +277,7 @@ pub(crate) fn hide(directory: &Path, name: &str) -> io::Result<PathBuf> {
     result
 }
 
-/// Deletes what was hidden and could not be deleted then, or was left by a crash.
+/// Deletes hidden snapshots that could not be deleted before, or were left by a crash.
 ///
 /// # Errors
 ///
@@ -277,7 +299,7 @@ pub fn clean(directory: &Path) -> Result<Leftovers, Error> {
     Ok(leftovers)
 }
 
-/// Deletes a directory; one that somebody else deletes at the same time is no fault.
+/// Deletes a directory. It is no error if another process deletes it at the same time.
 fn delete(hidden: &Path) -> io::Result<()> {
     match fs::remove_dir_all(hidden) {
         Err(error) if error.kind() == io::ErrorKind::NotFound || !hidden.exists() => Ok(()),
@@ -298,15 +320,15 @@ fn is_hidden_snapshot(name: &str) -> bool {
     inner.is_some_and(|inner| inner.split('.').all(name::is_snapshot))
 }
 
-/// Takes the right to read a spool.
+/// Takes the lock of a spool, which one process at a time may read.
 ///
 /// # Errors
 ///
 /// Another process has it, or the directory cannot be opened.
 pub fn lock(directory: &Path) -> Result<Lock, Error> {
-    Lock::take(directory).map_err(|refused| match refused {
-        Refused::System(source) => Error::Read { path: directory.to_owned(), source },
-        Refused::Held { by } => Error::Locked { path: directory.to_owned(), by },
+    Lock::take(directory).map_err(|error| match error {
+        lock::Error::System(source) => Error::Read { path: directory.to_owned(), source },
+        lock::Error::Held { by } => Error::Locked { path: directory.to_owned(), by },
     })
 }
 
@@ -327,7 +349,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc", spool.path().join("1700000012")).unwrap();
         fs::write(spool.path().join("1700000011"), "a file").unwrap();
         let contents = list(spool.path()).unwrap();
-        let names: Vec<_> = contents.snapshots.iter().map(|listed| &*listed.name).collect();
+        let names: Vec<_> = contents.snapshots.iter().map(|entry| &*entry.name).collect();
         assert_eq!((names, contents.more), (vec!["999", "1700000009", "1700000010"], 0));
         assert_eq!(
             contents.strangers,
@@ -388,7 +410,7 @@ mod tests {
         let contents = list(spool.path()).unwrap();
         assert_eq!((contents.snapshots.len(), contents.more), (LISTED_MAX, 7));
         assert_eq!(contents.strangers.len(), STRANGERS_MAX);
-        let last = contents.snapshots.last().map(|listed| listed.name.as_str());
+        let last = contents.snapshots.last().map(|entry| entry.name.as_str());
         assert_eq!(last, Some(&*(LISTED_MAX - 1).to_string()));
     }
 
@@ -397,7 +419,7 @@ mod tests {
         let spool = tempfile::tempdir().unwrap();
         fs::create_dir_all(spool.path().join(".7.removed/held")).unwrap();
         fs::create_dir_all(spool.path().join("7/held")).unwrap();
-        // Somebody's file.
+        // A file of others.
         fs::write(spool.path().join(".7.2.removed"), "").unwrap();
         let hidden = hide(spool.path(), "7").unwrap();
         assert_eq!(hidden, spool.path().join(".7.3.removed"));

@@ -1,15 +1,15 @@
-//! New snapshots as they come: watch first, then scan, so that what is published in between is seen
-//! twice rather than never.
+//! Finds new snapshots as they come: the watch begins before the first list, so that a snapshot
+//! that is published in between is found twice rather than never.
 //!
-//! Whoever takes the names must therefore know which ones it already has. What is moved in, or
-//! stands there at the start, is complete and is told at once. A directory that is *made* in the
-//! spool, by hand or by a script, is told once nothing in it has changed for two seconds; so is
-//! what a later scan finds, because nobody saw how it came.
+//! The caller must therefore know which names it has already. A directory that is moved in, or is
+//! there at the start, is complete and is announced at once. A directory that is *made* in the
+//! spool, by hand or by a script, is announced once nothing in it has changed for two seconds. So
+//! is one that a later list finds, because no event showed how it came.
 //!
-//! Events can be lost (the kernel's queue ran over), the spool can be removed or renamed and made
+//! Events can be lost (the kernel's queue overflows), the spool can be removed or renamed and made
 //! again, and some file systems report no events at all: NFS, a virtual machine's shared folder.
-//! So the spool is also listed every [`SCAN_INTERVAL`]. Nothing is read here, and every list has a
-//! bound: whatever lies in the spool, memory does not grow with it.
+//! So the spool is also listed every [`SCAN_INTERVAL`]. No file is read here, and every list has a
+//! bound, so that memory does not grow with the contents of the spool.
 
 mod fingerprint;
 
@@ -29,7 +29,7 @@ use thiserror::Error;
 use tracing::{debug, info, warn};
 
 use crate::name;
-use crate::reader::{self, Contents, Listed};
+use crate::reader::{self, Contents, Entry};
 
 use fingerprint::Fingerprint;
 
@@ -54,27 +54,27 @@ pub enum Error {
 
 /// How long a directory made in the spool must lie untouched before it is taken.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
-/// How often we look whether the spool is still the directory that we watch. No event says so while
-/// somebody, such as the holder of its lock, has the removed one open.
+/// How often the watch checks that the spool is still the same directory. No event reports its
+/// removal while a process, such as the holder of its lock, has it open.
 const IDENTITY_CHECK: Duration = Duration::from_secs(1);
-/// How often we look for a spool that is away.
+/// How often the watch looks for a spool that is away.
 const RETURN_CHECK: Duration = Duration::from_millis(200);
-/// How often the spool is listed, so that snapshots of which no event came are found.
+/// How often the spool is listed, to find snapshots that no event reported.
 pub const SCAN_INTERVAL: Duration = Duration::from_secs(10);
-/// Events between the watcher's thread and us; beyond that the kernel's queue holds them.
+/// Events between the watcher's thread and the watch; beyond that the kernel's queue holds them.
 const EVENTS_MAX: usize = 1024;
-/// Directories that are being made at one time; a scan finds the others later.
+/// Directories that settle at one time; a later list finds the others.
 const SETTLING_MAX: usize = 1000;
-/// Strangers that are told one by one, and other states of the watch.
-const TOLD_MAX: usize = 100;
+/// Entries that are no snapshots and are logged one by one; also other states of the watch.
+const STATES_MAX: usize = 100;
 
 enum Signal {
     Event {
         event: notify::Result<notify::Event>,
-        /// Lives as long as the watcher that saw it is ours.
+        /// Alive while the watcher that saw the event is attached.
         of: Weak<()>,
     },
-    /// Nothing but a reason to look whether we are stopped.
+    /// A reason to check whether the watch is stopped.
     Wake,
 }
 
@@ -93,74 +93,75 @@ pub struct Watch {
     signals: Receiver<Signal>,
     sender: SyncSender<Signal>,
     stopped: Arc<AtomicBool>,
-    /// What is watched now; `None` while the spool is away.
-    watched: Option<Watched>,
+    /// `None` while the spool is away.
+    watched: Option<Attachment>,
     ready: VecDeque<String>,
     settling: BTreeMap<String, Settling>,
-    /// What was told and may still stand in the spool, with the number of its directory: a scan
-    /// finds nothing new in it.
-    told: BTreeMap<String, u64>,
-    /// A bound kept something back that events had reported, so that only a scan finds it.
+    /// Names that were announced and may still be in the spool, with the inode numbers of their
+    /// directories: a list finds nothing new in them.
+    announced: BTreeMap<String, u64>,
+    /// A bound dropped names that events had reported, so that only a list finds them.
     is_incomplete: bool,
-    looked: Instant,
+    checked: Instant,
     scanned: Instant,
     strangers: Conditions,
     states: Conditions,
 }
 
 #[derive(Debug)]
-struct Watched {
-    /// Dropped with this, which ends its thread; it may first have to get rid of what it has read
-    /// from the kernel.
+struct Attachment {
+    /// Dropping it ends its thread, which may first have to deliver events that it has read from
+    /// the kernel.
     _watcher: RecommendedWatcher,
-    /// Dropped with this, after which the thread's events are nobody's.
+    /// Once it is dropped, events of that thread are discarded.
     _ours: Arc<()>,
-    /// One process at a time: taken on what stands at our path, and so anew when that is replaced.
+    /// Taken on the directory at our path, and so anew when that is replaced.
     _lock: reader::Lock,
     identity: (u64, u64),
 }
 
-/// A directory that somebody is making in the spool.
+/// A directory that is being made in the spool.
 #[derive(Debug)]
 struct Settling {
     since: Instant,
     seen: Fingerprint,
-    found: Found,
-    /// The number of the directory where a list told it: some file systems tell another one
-    /// elsewhere.
+    found: Discovery,
+    /// The inode number in the list that found it; some file systems report another one elsewhere.
     listed: Option<u64>,
 }
 
 /// How a directory was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// By an event, by the scan after events were lost, or late because of a bound of ours.
+enum Discovery {
+    /// By an event, by the list after events were lost, or late because of a bound.
     Reported,
-    /// By a regular scan, before any event of it.
+    /// By a regular list, before any event.
     Unreported,
 }
 
 impl Stopper {
-    /// Lets [`Watch::next`] return `None`, whatever still waits to be told.
+    /// Makes [`Watch::next`] return `None`, even if names wait to be announced.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        // A full channel wakes it as well.
+        // If the channel is full, its events wake the watch as well.
         let _ = self.sender.try_send(Signal::Wake);
     }
 }
 
 impl Watch {
-    /// Watches a spool, which is made where it is missing, and lists what stands in it. One watch at a time has a spool.
+    /// Watches a spool, which is made if it is missing, and lists it. A spool has one watch at a
+    /// time.
     ///
     /// # Errors
     ///
-    /// The directory cannot be made or listed, another process has it, or the system refuses to watch it.
+    /// The directory cannot be made or listed, another process has its lock, or the system refuses
+    /// to watch it.
     pub fn start(directory: &Path, monotonic: fn() -> Instant) -> Result<Self, Error> {
         let (sender, signals) = sync_channel(EVENTS_MAX);
         let unreadable = |source| reader::Error::Read { path: directory.to_owned(), source };
         let now = monotonic();
         let mut watch = Self {
-            // Events bear whole paths, and ours are compared with them.
+            // Events have absolute paths, which are compared with this one.
             directory: std::path::absolute(directory).map_err(unreadable)?,
             monotonic,
             signals,
@@ -169,18 +170,18 @@ impl Watch {
             watched: None,
             ready: VecDeque::new(),
             settling: BTreeMap::new(),
-            told: BTreeMap::new(),
+            announced: BTreeMap::new(),
             is_incomplete: false,
-            looked: now,
+            checked: now,
             scanned: now,
-            strangers: Conditions::new(TOLD_MAX),
-            states: Conditions::new(TOLD_MAX),
+            strangers: Conditions::new(STATES_MAX),
+            states: Conditions::new(STATES_MAX),
         };
         fs::create_dir_all(&watch.directory).map_err(unreadable)?;
         let contents = watch.attach()?;
         watch.is_incomplete = contents.more > 0;
-        for Listed { name, inode } in contents.snapshots {
-            watch.tell(name, inode);
+        for Entry { name, inode } in contents.snapshots {
+            watch.announce(name, inode);
         }
         for path in &contents.strangers {
             watch.stranger(path);
@@ -205,12 +206,12 @@ impl Watch {
                 return Some(name);
             }
             match self.signals.recv_timeout(self.patience()) {
-                // What a watcher of before saw is known from the scan that came after it.
-                Ok(Signal::Event { event, of }) if of.strong_count() > 0 => self.take(event),
+                // Events of an earlier watcher are discarded: the list that came after it has all.
+                Ok(Signal::Event { event, of }) if of.strong_count() > 0 => self.handle(event),
                 Ok(Signal::Event { .. } | Signal::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
-            self.look();
+            self.check();
             self.settle();
         }
         None
@@ -228,7 +229,7 @@ impl Watch {
         Some(names)
     }
 
-    /// How long nothing may happen before we look by ourselves.
+    /// How long to wait for an event before the next check is due.
     fn patience(&self) -> Duration {
         let now = (self.monotonic)();
         let left = |since: Instant, limit: Duration| {
@@ -237,27 +238,27 @@ impl Watch {
         self.settling
             .values()
             .map(|settling| left(settling.since, SETTLED_AFTER))
-            .fold(left(self.looked, self.look_interval()), Duration::min)
+            .fold(left(self.checked, self.check_interval()), Duration::min)
     }
 
-    fn look_interval(&self) -> Duration {
+    fn check_interval(&self) -> Duration {
         if self.watched.is_some() { IDENTITY_CHECK } else { RETURN_CHECK }
     }
 
-    /// Looks at what no event tells, each at its interval.
-    fn look(&mut self) {
+    /// Makes the checks for which there is no event, each at its interval.
+    fn check(&mut self) {
         let now = (self.monotonic)();
-        if now.saturating_duration_since(self.looked) < self.look_interval() {
+        if now.saturating_duration_since(self.checked) < self.check_interval() {
             return;
         }
-        self.looked = now;
+        self.checked = now;
         self.check_identity();
         if self.watched.is_some() && now.saturating_duration_since(self.scanned) >= SCAN_INTERVAL {
             self.scan();
         }
     }
 
-    fn take(&mut self, event: notify::Result<notify::Event>) {
+    fn handle(&mut self, event: notify::Result<notify::Event>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
@@ -270,8 +271,8 @@ impl Watch {
             }
         };
         if event.need_rescan() {
-            // A new watch, not only a new list: that the directory itself went away may be among
-            // what was lost.
+            // A new watch and not only a new list, because the event that the directory itself went
+            // away may be among those that were lost.
             let line = self.states.begin("events", "lost", (self.monotonic)());
             if line.is_due() {
                 let directory = &self.directory;
@@ -281,7 +282,7 @@ impl Watch {
         }
         for path in &event.paths {
             if *path == self.directory {
-                self.take_own(event.kind);
+                self.handle_own(event.kind);
                 continue;
             }
             match event.kind {
@@ -293,9 +294,9 @@ impl Watch {
         }
     }
 
-    /// What happens to the spool itself. Reattach even if a directory of the same identity stands
-    /// there: what happened in between was not seen, and inode numbers are used again.
-    fn take_own(&mut self, kind: EventKind) {
+    /// An event of the spool itself. Reattach even if a directory of the same identity is there,
+    /// because events in between were lost, and inode numbers are reused.
+    fn handle_own(&mut self, kind: EventKind) {
         if matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
             self.reattach();
         }
@@ -305,31 +306,31 @@ impl Watch {
         // A link to a directory is no directory.
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
-            // It was moved away or removed since the event.
+            // It was moved or removed since the event.
             Err(_) => return,
         };
         match snapshot_name(path) {
             Some(name) if metadata.is_dir() => {
                 self.settling.remove(&name);
-                self.tell(name, metadata.ino());
+                self.announce(name, metadata.ino());
             }
             _ => self.stranger(path),
         }
     }
 
-    fn tell(&mut self, name: String, inode: u64) {
-        self.told.insert(name.clone(), inode);
+    fn announce(&mut self, name: String, inode: u64) {
+        self.announced.insert(name.clone(), inode);
         self.ready.push_back(name);
     }
 
     fn made(&mut self, path: &Path) {
         match snapshot_name(path) {
-            Some(name) => self.let_settle(name, Found::Reported, None),
+            Some(name) => self.let_settle(name, Discovery::Reported, None),
             None => self.stranger(path),
         }
     }
 
-    fn let_settle(&mut self, name: String, found: Found, listed: Option<u64>) {
+    fn let_settle(&mut self, name: String, found: Discovery, listed: Option<u64>) {
         if self.settling.len() >= SETTLING_MAX && !self.settling.contains_key(&name) {
             self.is_incomplete = true;
             return;
@@ -338,7 +339,8 @@ impl Watch {
         self.settling.insert(name, Settling { since: (self.monotonic)(), seen, found, listed });
     }
 
-    /// Tells what has lain untouched long enough; what has changed waits anew.
+    /// Announces directories that have not changed for long enough. One that has changed waits
+    /// anew.
     fn settle(&mut self) {
         let now = (self.monotonic)();
         let mut due: Vec<_> = self
@@ -360,15 +362,15 @@ impl Watch {
             self.settling.remove(&name);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             if metadata.is_dir() {
-                self.tell(name, listed.unwrap_or_else(|| metadata.ino()));
-                if found == Found::Unreported {
-                    self.say_unreported();
+                self.announce(name, listed.unwrap_or_else(|| metadata.ino()));
+                if found == Discovery::Unreported {
+                    self.log_unreported();
                 }
             }
         }
     }
 
-    fn say_unreported(&mut self) {
+    fn log_unreported(&mut self) {
         let line = self.states.begin("reports", "none", (self.monotonic)());
         if line.is_due() {
             warn!(
@@ -399,11 +401,11 @@ impl Watch {
         }
     }
 
-    /// Lists the spool for what no event reported. An event that is still on its way tells a
-    /// directory at once, while what is found here must lie untouched first.
+    /// Lists the spool for directories that no event reported. They must settle first; an event
+    /// that is still to come announces its directory at once.
     fn scan(&mut self) {
         self.scanned = (self.monotonic)();
-        let found = if self.is_incomplete { Found::Reported } else { Found::Unreported };
+        let found = if self.is_incomplete { Discovery::Reported } else { Discovery::Unreported };
         self.is_incomplete = false;
         match reader::list(&self.directory) {
             Ok(contents) => self.take_list(contents, found),
@@ -416,25 +418,26 @@ impl Watch {
         }
     }
 
-    fn take_list(&mut self, contents: Contents, found: Found) {
-        let mut told = BTreeMap::new();
+    fn take_list(&mut self, contents: Contents, found: Discovery) {
+        let mut announced = BTreeMap::new();
         let last = contents.snapshots.last().map(|last| last.name.clone()).unwrap_or_default();
-        for Listed { name, inode } in contents.snapshots {
-            if self.told.get(&name) == Some(&inode) {
-                told.insert(name, inode);
+        for Entry { name, inode } in contents.snapshots {
+            if self.announced.get(&name) == Some(&inode) {
+                announced.insert(name, inode);
             } else if !self.settling.contains_key(&name) {
-                // A directory that settles already goes on: its two seconds must not begin again.
+                // The two seconds of a directory that settles already must not begin again.
                 self.let_settle(name, found, Some(inode));
             }
         }
-        // What is listed no more is forgotten, but for what may be behind the list's end.
+        // Names that are no longer listed are forgotten, except those that may be behind the end of
+        // the list.
         if contents.more > 0 {
             let behind = |name: &str| name::compare(name, &last).is_gt();
-            told.extend(
-                std::mem::take(&mut self.told).into_iter().filter(|(name, _)| behind(name)),
+            announced.extend(
+                std::mem::take(&mut self.announced).into_iter().filter(|(name, _)| behind(name)),
             );
         }
-        self.told = told;
+        self.announced = announced;
         self.is_incomplete |= contents.more > 0;
         for path in &contents.strangers {
             self.stranger(path);
@@ -442,7 +445,7 @@ impl Watch {
         self.states.end("list", (self.monotonic)());
     }
 
-    /// Watches whatever stands at our path now.
+    /// Watches the directory that is at our path now.
     fn reattach(&mut self) {
         let was_there = self.watched.take().is_some();
         let now = (self.monotonic)();
@@ -456,9 +459,9 @@ impl Watch {
                 if lines[1].is_due() {
                     info!(directory = ?self.directory, "the spool is back, watching it again");
                 }
-                // Another directory may stand there: nothing of it was told.
-                self.told.clear();
-                self.take_list(contents, Found::Reported);
+                // Another directory may be there, of which nothing was announced.
+                self.announced.clear();
+                self.take_list(contents, Discovery::Reported);
             }
             Err(error) => {
                 let line = self.states.begin("spool", "away", now);
@@ -470,18 +473,19 @@ impl Watch {
         }
     }
 
-    /// Watches what stands at our path and lists it.
+    /// Watches the directory at our path and lists it.
     fn attach(&mut self) -> Result<Contents, Error> {
         let unreadable = |source| reader::Error::Read { path: self.directory.clone(), source };
         let refused = |source| Error::Watch { path: self.directory.clone(), source };
-        // Asked before: where the directory is replaced in between, the next check finds another identity and comes back.
+        // Read first: if the directory is replaced in between, the next check finds another
+        // identity and reattaches.
         let identity = identity(&fs::metadata(&self.directory).map_err(unreadable)?);
         let lock = reader::lock(&self.directory)?;
         let sender = self.sender.clone();
         let ours = Arc::new(());
         let of = Arc::downgrade(&ours);
-        // When this channel is full the watcher's thread waits, and the kernel's queue after it: past its bound comes
-        // an event that asks for a scan.
+        // When this channel is full the watcher's thread waits, and the kernel's queue fills. When
+        // that overflows, the kernel sends an event that asks for a list.
         let handler = move |event| {
             if of.strong_count() > 0 {
                 let _ = sender.send(Signal::Event { event, of: Weak::clone(&of) });
@@ -490,7 +494,7 @@ impl Watch {
         let mut watcher = notify::recommended_watcher(handler).map_err(refused)?;
         watcher.watch(&self.directory, RecursiveMode::NonRecursive).map_err(refused)?;
         let contents = reader::list(&self.directory)?;
-        self.watched = Some(Watched { _watcher: watcher, _ours: ours, _lock: lock, identity });
+        self.watched = Some(Attachment { _watcher: watcher, _ours: ours, _lock: lock, identity });
         Ok(contents)
     }
 }

@@ -1,22 +1,23 @@
-//! How a snapshot comes into `incoming`, so that nothing partial ever stands there.
+//! Writes snapshots into `incoming`, so that nothing partial is ever there.
 //!
 //! **Contract.** A snapshot is filled in a directory of its own in the staging directory
 //! (`incoming.tmp`), where no reader looks. When every file of it is closed, one rename brings it
 //! into `incoming`: it is not there, or it is there whole.
 //!
-//! - Both directories are on one file system and neither lies in the other's sight. `Spool::open`
+//! - Both directories are on one file system, and neither lies within the other. `Spool::open`
 //!   tries this and refuses.
-//! - A rename never replaces: where the name is taken (the clock was set back) the next free second
-//!   is used, and [`Published`] tells it.
-//! - With `sync`, each file, then the staged directory, is on the disk before the rename, and both
-//!   parents after it. So what stands in `incoming` after a power cut is whole.
-//! - A `Staging` that is dropped is abandoned: its directory goes. A SIGKILL leaves it, and
-//!   `Spool::clean` removes it at the next start.
-//! - A staged directory is ours by a marker, the file of [`crate::cycle`], which is empty until the
-//!   end. It has the marker before it has its name, and loses its name before it loses the marker,
-//!   which is the last file that goes. A directory without the marker is never removed, whatever
-//!   its name, unless it is empty and has a hidden name of ours: an operator can set `tmp-dst-dir`
-//!   to a directory that others use.
+//! - A rename never replaces. Where the name is taken, because the clock was set back, the next
+//!   free second is used, and [`PublishedSnapshot`] has both numbers. The manifest tells the two
+//!   apart.
+//! - With `sync`, each file and then the staged directory are on the disk before the rename, and
+//!   both parents after it. So each snapshot in `incoming` is whole after a power cut.
+//! - A `Staging` that is dropped is abandoned, and its directory removed. After a SIGKILL it stays,
+//!   and `Spool::clean` removes it at the next start.
+//! - A staged directory is ours by a marker, the file of its [`crate::manifest`], which is empty
+//!   until the end; version 0.1.0 had another ([`crate::cycle`]). It has the marker before it has
+//!   its name, and loses its name before it loses the marker, which is the last file that goes. A
+//!   directory without the marker is never removed, whatever its name, unless it is empty and has a
+//!   hidden name of ours: an operator can set `tmp-dst-dir` to a directory that others use.
 //! - One program writes to one pair of directories, or cleaning would remove what another stages:
 //!   the staging directory is locked. The other directory's lock is its reader's.
 //! - Either directory may vanish at any time: the next `stage` makes it again, and locks it.
@@ -26,22 +27,26 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use daemon::lock::{self, Lock};
 use daemon::remedy;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::lock::{Lock, Refused};
-use crate::{cycle, name, probe};
+use crate::{cycle, manifest, name, probe};
 
 mod staging;
 
-pub use staging::{Published, StagedFile, StagedFiles, Staging};
+pub use staging::{PublishedSnapshot, StagedFile, StagedFiles, Staging};
 
 /// Seconds that are tried for a name that is free; more are never taken in a row.
 const NAME_TRIES: u64 = 1_000;
 
 /// Files of a snapshot that a reader takes; one with more is damaged to it.
 pub const FILES_MAX: usize = crate::reader::ENTRIES_MAX;
+
+/// What marks a staged directory as ours: the file of this version, and that of version 0.1.0,
+/// which may have left some.
+const MARKERS: [&str; 2] = [manifest::FILE_NAME, cycle::FILE_NAME];
 
 /// How the name of a directory begins that is being removed; its old name follows.
 const REMOVED: &str = ".haproxystats-removed-";
@@ -63,7 +68,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A rename cannot bring a directory from one to the other.
+    /// A rename cannot move a directory from one to the other.
     #[error(
         "tmp-dst-dir {tmp:?} and dst-dir {dst:?} are on different file systems, so a snapshot \
          cannot be published by a rename: set tmp-dst-dir to a directory beside dst-dir"
@@ -74,7 +79,7 @@ pub enum Error {
         /// Where they are published.
         dst: PathBuf,
     },
-    /// A reader would see what is staged.
+    /// A reader would see staged snapshots.
     #[error(
         "tmp-dst-dir {tmp:?} and dst-dir {dst:?} lie in each other, so a reader would see what is \
          not whole: set tmp-dst-dir to a directory beside dst-dir"
@@ -108,7 +113,8 @@ pub enum Error {
         /// The first name tried.
         first: u64,
     },
-    /// A file of the snapshot comes when it is published, abandoned, or to be without that file.
+    /// A file is begun after the snapshot was published or abandoned, or after that file was
+    /// removed from it.
     #[error(
         "{path:?} comes too late for its snapshot; raise pull-timeout, or look why the disk is slow"
     )]
@@ -129,19 +135,39 @@ pub enum Error {
     },
 }
 
-/// What [`Spool::clean`] found: of each kind the first one and how many there are.
+/// The result of [`Spool::clean`]: of each kind the first directory and their number.
 #[derive(Debug, Default)]
-pub struct Cleaned {
-    /// Leftovers that are gone now.
+pub struct Cleanup {
+    /// Leftovers that were removed.
     pub removed: Option<(PathBuf, usize)>,
-    /// Leftovers that cannot be removed, and why.
+    /// Leftovers that cannot be removed, with the error of the first.
     pub stay: Option<(Error, usize)>,
-    /// Directories that have names as ours have, and that lack the marker: they belong to others
-    /// and are left alone.
+    /// Directories with names like ours that lack the marker. They belong to others and are left
+    /// alone.
     pub unmarked: Option<(PathBuf, usize)>,
 }
 
-/// The two directories, known to fit each other, and ours until this is dropped.
+/// The two directories, locked until this is dropped.
+///
+/// ```
+/// use haproxystats_spool::cycle::Cycle;
+/// use haproxystats_spool::manifest::Manifest;
+/// use haproxystats_spool::writer::Spool;
+///
+/// let root = tempfile::tempdir()?;
+/// let incoming = root.path().join("incoming");
+/// let mut spool = Spool::open(&incoming, &root.path().join("incoming.tmp"), false)?;
+/// let staging = spool.stage(1_700_000_000)?;
+/// let mut file = staging.files().create("a_info".as_ref())?;
+/// file.write(b"Name: HAProxy\n")?;
+/// file.close()?;
+/// let (origin, cycle) = ("lb1".to_owned(), Cycle::default());
+/// let manifest = Manifest { origin, serial: 1, cycle, files: vec![], unanswered: vec![] };
+/// staging.files().write_manifest(&manifest)?;
+/// let published = staging.publish()?;
+/// assert_eq!(published.path, incoming.join("1700000000"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Spool {
     dst: PathBuf,
@@ -151,7 +177,8 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Makes both directories at need, checks that a rename can publish, and keeps others out.
+    /// Makes both directories if they are missing, checks that a rename can publish, and locks the
+    /// staging directory.
     ///
     /// # Errors
     ///
@@ -165,7 +192,7 @@ impl Spool {
         let real = |dir: &Path| {
             fs::canonicalize(dir).map_err(|source| io_error("resolve directory", dir, source))
         };
-        if lies_in_sight(&real(dst_dir)?, &real(tmp_dst_dir)?) {
+        if is_nested(&real(dst_dir)?, &real(tmp_dst_dir)?) {
             return Err(Error::Nested { tmp, dst });
         }
         let device = |dir: &Path| {
@@ -175,9 +202,9 @@ impl Spool {
         if device(dst_dir)? != device(tmp_dst_dir)? {
             return Err(Error::OtherFileSystem { tmp, dst });
         }
-        // Before the probe, which another program's would disturb.
+        // The lock comes before the probe, which that of another program would disturb.
         let spool = Self { lock: lock_staging(&tmp)?, dst, tmp, sync };
-        // Other failures than this, such as a full disk, are the cycle's to report.
+        // A cycle reports other failures of the probe, such as a full disk.
         let probed = probe::rename(&spool.tmp, &spool.dst);
         if probed.is_ok_and(|probed| probed == probe::Rename::Crosses) {
             return Err(Error::OtherFileSystem { tmp: spool.tmp, dst: spool.dst });
@@ -185,22 +212,21 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Removes what a program that was killed, or a removal that failed, left in the staging
+    /// Removes the directories that a killed program or a failed removal left in the staging
     /// directory. No [`Staging`] of this spool may be in use.
     ///
     /// # Errors
     ///
     /// The staging directory cannot be read.
-    pub fn clean(&self) -> Result<Cleaned, Error> {
+    pub fn clean(&self) -> Result<Cleanup, Error> {
         let failed = |source| io_error("read directory", &self.tmp, source);
-        let mut cleaned = Cleaned::default();
+        let mut cleaned = Cleanup::default();
         for entry in fs::read_dir(&self.tmp).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let (path, file_name) = (entry.path(), entry.file_name());
             let Some(file_name) = file_name.to_str() else { continue };
             let is_hidden = is_hidden_name_of_ours(file_name);
-            // Only a name of ours asks for the type, because an entry of others can vanish
-            // meanwhile.
+            // The type is asked only of names like ours, because entries of others can vanish.
             if !is_hidden && !name::is_snapshot(file_name) || !is_directory(&entry) {
                 continue;
             }
@@ -210,13 +236,13 @@ impl Spool {
                 cleaned.unmarked.get_or_insert((path, 0)).1 += 1;
                 continue;
             }
-            let gone = match (is_hidden, has_marker) {
+            let removed = match (is_hidden, has_marker) {
                 (true, true) => remove_marked(&path),
-                // Not recursive: what somebody puts in meanwhile is kept.
+                // Not recursive, so that a file that others put in meanwhile is kept.
                 (true, false) => fs::remove_dir(&path),
                 (false, _) => remove_directory(&self.tmp, &path),
             };
-            match gone {
+            match removed {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     let error = io_error("remove the leftover", &path, source);
                     cleaned.stay.get_or_insert((error, 0)).1 += 1;
@@ -227,7 +253,7 @@ impl Spool {
         Ok(cleaned)
     }
 
-    /// How many snapshots stand in the directory of published ones.
+    /// How many published snapshots wait.
     ///
     /// # Errors
     ///
@@ -253,7 +279,7 @@ impl Spool {
         let unnamed = self.make_unnamed()?;
         let named = self.name_it(&unnamed, epoch_seconds);
         if named.is_err() {
-            // The next one removes it where we cannot.
+            // If this fails, the next call removes it.
             let _ = remove_marked(&unnamed);
         }
         let dir = named?;
@@ -273,7 +299,7 @@ impl Spool {
             removed.map_err(|source| io_error("remove the leftover", &dir, source))?;
             fs::create_dir(&dir).map_err(failed)?;
         }
-        let marker = dir.join(cycle::FILE_NAME);
+        let marker = dir.join(manifest::FILE_NAME);
         if let Err(source) = File::create_new(&marker) {
             let _ = fs::remove_dir(&dir);
             return Err(io_error("create", &marker, source));
@@ -296,15 +322,17 @@ impl Spool {
 }
 
 fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
-    Lock::take(tmp).map_err(|refused| match refused {
-        Refused::System(source) => io_error("lock", tmp, source),
-        Refused::Held { by } => Error::Locked { tmp: tmp.to_owned(), by },
+    Lock::take(tmp).map_err(|error| match error {
+        lock::Error::System(source) => io_error("lock", tmp, source),
+        lock::Error::Held { by } => Error::Locked { tmp: tmp.to_owned(), by },
     })
 }
 
 /// Whether a directory is one that `stage` made.
 fn has_marker(dir: &Path) -> bool {
-    fs::symlink_metadata(dir.join(cycle::FILE_NAME)).is_ok_and(|marker| marker.is_file())
+    MARKERS
+        .iter()
+        .any(|marker| fs::symlink_metadata(dir.join(marker)).is_ok_and(|marker| marker.is_file()))
 }
 
 /// Whether `stage` or a removal gives this name to a directory, for a moment.
@@ -320,14 +348,14 @@ fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Removes a directory with the marker. It loses its name first: a kill in between could otherwise
-/// leave a directory that has lost its marker and keeps its name.
+/// Removes a directory with the marker. It is renamed first, because a kill could otherwise leave a
+/// directory that keeps its name and has lost its marker.
 fn remove_directory(tmp: &Path, dir: &Path) -> io::Result<()> {
     let base = dir.file_name().unwrap_or_default().to_string_lossy();
     let hidden = tmp.join(format!("{REMOVED}{base}"));
     let result = match fs::rename(dir, &hidden) {
         Ok(()) => remove_marked(&hidden),
-        // One that could not be removed has the hidden name already.
+        // A directory whose removal failed before has the hidden name already.
         Err(_) => remove_marked(dir),
     };
     result.or_else(|error| match error.kind() {
@@ -336,12 +364,12 @@ fn remove_directory(tmp: &Path, dir: &Path) -> io::Result<()> {
     })
 }
 
-/// Removes a directory and all that is in it, the marker last. A removal that is cut short leaves
-/// the marker or an empty directory, and the next one knows either as ours.
+/// Removes a directory and its contents, the marker last. A removal that is cut short leaves the
+/// marker or an empty directory, and the next removal knows either as ours.
 fn remove_marked(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name() == cycle::FILE_NAME {
+        if MARKERS.iter().any(|marker| entry.file_name() == *marker) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -350,10 +378,13 @@ fn remove_marked(dir: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    match fs::remove_file(dir.join(cycle::FILE_NAME)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::remove_dir(dir),
+    for marker in MARKERS {
+        match fs::remove_file(dir.join(marker)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    fs::remove_dir(dir)
 }
 
 /// `first` and the seconds after it, as many as are tried.
@@ -361,11 +392,11 @@ fn names_from(first: u64) -> impl Iterator<Item = u64> {
     (0..NAME_TRIES).map_while(move |more| first.checked_add(more))
 }
 
-/// Whether a reader of `dst` would come upon `tmp`, or `dst` would be cleaned with `tmp`. Both are
+/// Whether a reader of `dst` would see `tmp`, or `dst` would be cleaned with `tmp`. Both are
 /// resolved paths.
-fn lies_in_sight(dst: &Path, tmp: &Path) -> bool {
+fn is_nested(dst: &Path, tmp: &Path) -> bool {
     match tmp.strip_prefix(dst).map(|below| below.components().next()) {
-        // Hidden names count nowhere, so a staging directory below one disturbs nobody.
+        // Hidden names count nowhere, so a staging directory below one is not seen.
         Ok(Some(Component::Normal(first))) => !name::is_hidden(&first.to_string_lossy()),
         Ok(_) => true,
         Err(_) => dst.starts_with(tmp),
@@ -374,8 +405,8 @@ fn lies_in_sight(dst: &Path, tmp: &Path) -> bool {
 
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems cannot promise it. We are the only one who writes there, so looking
-        // first is as good.
+        // Some file systems lack RENAME_NOREPLACE. Only this program writes there, so it is enough
+        // to look first.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::symlink_metadata(to) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
             Err(_) => fs::rename(from, to),

@@ -1,5 +1,5 @@
-//! The spool against a map: whatever the two programs do, and wherever one of them dies in between, what stands there is what
-//! was published and not taken away, whole, in order.
+//! Compares the spool with a map: whatever the two programs do, and wherever one of them dies, the
+//! spool holds the snapshots that were published and not removed, whole and in order.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -8,33 +8,33 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use haproxystats_spool::writer::Spool;
-use haproxystats_spool::{cycle, failed, reader};
+use haproxystats_spool::{failed, manifest, reader};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 
-/// What happens to a spool.
+/// A step in the life of a spool.
 #[derive(Debug, Clone)]
 enum Step {
     /// pull publishes a snapshot for that second, with so many files.
     Publish(u64, usize),
-    /// pull gives one up half-way.
+    /// pull abandons a snapshot half-way.
     Abandon(u64),
-    /// pull dies half-way: what it staged stays.
+    /// pull dies half-way, and the staged directory stays.
     DieStaging(u64),
     /// pull starts anew.
     RestartPull,
-    /// process is done with the n-th snapshot.
+    /// process removes the n-th snapshot.
     Remove(usize),
     /// process dies between the two steps of a removal.
     DieRemoving(usize),
-    /// process gives the n-th snapshot up.
+    /// process moves the n-th snapshot aside.
     GiveUp(usize),
     /// process starts anew.
     RestartProcess,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Few seconds, so that names meet; some differ in their number of digits.
+    // Few seconds, so that names collide; some differ in their number of digits.
     let second = || prop_oneof![Just(9_u64), Just(10), Just(11), Just(100)];
     prop_oneof![
         4 => (second(), 1..4_usize).prop_map(|(second, files)| Step::Publish(second, files)),
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     folder: tempfile::TempDir,
     spool: Option<Spool>,
-    /// Files by snapshot: their names lead to what is in them.
+    /// Text by file by snapshot.
     published: BTreeMap<u64, BTreeMap<String, String>>,
     given_up: usize,
     made: usize,
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn start_pull(&mut self) {
-        // The one before has died, and its lock with it.
+        // The earlier program has died, and its lock with it.
         self.spool = None;
         let spool = Spool::open(&self.incoming(), &self.staging(), false).unwrap();
         spool.clean().unwrap();
@@ -167,7 +167,7 @@ impl World {
 fn read(directory: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
     entries
-        .filter(|entry| entry.file_name() != cycle::FILE_NAME)
+        .filter(|entry| entry.file_name() != manifest::FILE_NAME)
         .map(|entry| {
             let name = entry.file_name().into_string().unwrap();
             (name, fs::read_to_string(entry.path()).unwrap())
@@ -178,7 +178,7 @@ fn read(directory: &Path) -> BTreeMap<String, String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// After every step of any life the spool holds what a map would hold.
+    /// After any sequence of steps the spool holds the same as the map.
     #[test]
     fn the_spool_does_what_a_map_would_do(steps in vec(step(), 1..40)) {
         let mut world = World::new();

@@ -20,7 +20,7 @@ thread_local! {
     static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// A second later at each look.
+/// A clock that is a second later at each reading.
 fn hurried() -> Instant {
     PASSED.set(PASSED.get() + Duration::from_secs(1));
     *BEGIN + PASSED.get()
@@ -42,7 +42,7 @@ fn move_in(aside: &Path, name: PathBuf) {
     fs::rename(aside, name).unwrap();
 }
 
-fn await_told(watch: &mut Watch, name: &str) {
+fn await_announced(watch: &mut Watch, name: &str) {
     while watch.next().unwrap() != name {}
 }
 
@@ -59,14 +59,14 @@ fn strangers_that_come_and_go_cannot_flood_the_log() {
             }
             let name = (1_700_000_000 + round).to_string();
             move_in(&home.path().join("aside"), spool.join(&name));
-            await_told(&mut watch, &name);
+            await_announced(&mut watch, &name);
             for number in 0..100 {
                 fs::remove_file(spool.join(format!("file-{round}-{number}"))).unwrap();
             }
         }
     });
-    let told = lines.iter().filter(|line| line.contains("left alone")).count();
-    assert!((1..=101).contains(&told), "{told} lines");
+    let logged = lines.iter().filter(|line| line.contains("left alone")).count();
+    assert!((1..=101).contains(&logged), "{logged} lines");
     assert!(lines.iter().any(|line| line.contains("more of this kind are not logged")));
 }
 
@@ -81,15 +81,15 @@ fn a_name_with_a_line_feed_forges_no_line() {
     assert!(lines[0].contains(r"x\nERROR all is lost"), "{lines:?}");
 }
 
-/// The upper directory of an overlay: what is made there shows in the overlay, and inotify reports
-/// nothing of it, as on a network file system.
+/// The upper directory of an overlay: a directory that is made there appears in the overlay, and
+/// inotify does not report it, as on a network file system.
 struct Overlay {
     upper: PathBuf,
     merged: PathBuf,
 }
 
 impl Overlay {
-    /// `None`, said aloud, where we may not mount.
+    /// `None`, with a note on stderr, where we may not mount.
     fn mount(home: &Path) -> Option<Self> {
         let [lower, upper, work, merged] =
             ["lower", "upper", "work", "merged"].map(|name| home.join(name));
@@ -122,7 +122,7 @@ impl Drop for Overlay {
 }
 
 #[test]
-fn snapshots_of_which_no_event_comes_are_found_and_that_is_said_once() {
+fn snapshots_without_events_are_found_and_that_is_logged_once() {
     // Not in memory: tmpfs was no upper directory for a long time.
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let Some(overlay) = Overlay::mount(home.path()) else { return };
@@ -130,7 +130,7 @@ fn snapshots_of_which_no_event_comes_are_found_and_that_is_said_once() {
     let lines = logged(|| {
         for name in ["1700000000", "1700000010", "1700000020"] {
             move_in(&home.path().join("upper/.aside"), overlay.upper.join(name));
-            await_told(&mut watch, name);
+            await_announced(&mut watch, name);
         }
     });
     let said = |words: &str| lines.iter().filter(|line| line.contains(words)).count();

@@ -1,6 +1,8 @@
-//! The watch on real directories: what it tells, when, and that nothing which happens to the spool makes it miss a snapshot.
+//! The watch on real directories: which names it announces, when, and that it misses no snapshot,
+//! whatever happens to the spool.
 //!
-//! Time stands still unless a test moves it. That something is *not* told is shown by a snapshot moved in after it, which is.
+//! Time stands still unless a test moves it. To show that a name is *not* announced, a test moves
+//! in another snapshot after it, which is.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -16,9 +18,10 @@ use std::time::{Duration, Instant};
 use haproxystats_spool::watch::Watch;
 use tempfile::TempDir;
 
-/// Nothing takes so long unless something is wrong.
+/// No wait takes so long unless the test fails.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// What the watch's documentation says of a directory that is made in the spool.
+/// The time after which a directory that is made in the spool is announced, as the documentation of
+/// the watch says.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -31,7 +34,7 @@ fn still() -> Instant {
     *BEGIN + PASSED.get()
 }
 
-/// A second later at each look.
+/// A clock that is a second later at each reading.
 fn hurried() -> Instant {
     pass(Duration::from_secs(1));
     still()
@@ -44,7 +47,7 @@ fn pass(time: Duration) {
 struct Spool {
     directory: PathBuf,
     watch: Watch,
-    /// Dropped to call off the alarm that ends a watch which tells nothing any more.
+    /// Dropped to call off the alarm, which ends a watch that announces no name.
     _alarm: Sender<()>,
     home: TempDir,
 }
@@ -92,15 +95,15 @@ impl Spool {
         self.watch.next().unwrap()
     }
 
-    /// What is told first while others are moved in one after the other, from 1000 on: for a watch of which nobody can see
-    /// from here when it is attached again.
+    /// The first name that is announced while others are moved in, from 1000 on: the test cannot
+    /// see when the watch is attached again.
     fn next_while_others_come(&mut self) -> String {
-        let told = AtomicBool::new(false);
+        let announced = AtomicBool::new(false);
         let (aside, directory) = (self.home.path().join("each"), self.directory.clone());
         thread::scope(|scope| {
             scope.spawn(|| {
                 for name in 1000.. {
-                    if told.load(Ordering::Acquire) {
+                    if announced.load(Ordering::Acquire) {
                         break;
                     }
                     fs::create_dir(&aside).unwrap();
@@ -108,29 +111,29 @@ impl Spool {
                 }
             });
             let first = self.watch.next();
-            told.store(true, Ordering::Release);
+            announced.store(true, Ordering::Release);
             first.unwrap()
         })
     }
 
-    /// Twice told is no fault, never is.
-    fn await_told(&mut self, name: impl ToString) {
+    /// Waits for a name. To announce one twice is allowed, to miss one is not.
+    fn await_announced(&mut self, name: impl ToString) {
         let name = name.to_string();
         while self.next() != name {}
     }
 
-    /// More events than the kernel keeps, with nobody taking them.
+    /// Makes more events than the kernel's queue holds, while no thread takes them.
     fn overflow(&self) {
         let kept = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
-        // What the watch itself holds comes on top.
+        // The channel of the watch holds some more.
         self.stir(kept.trim().parse::<usize>().unwrap() + 8000);
     }
 
-    /// So many events that mean nothing.
+    /// Makes so many events that have no meaning.
     fn stir(&self, events: usize) {
         let [this, that] = [self.at(".this"), self.at(".that")];
         fs::create_dir(&this).unwrap();
-        // There and back are two events each.
+        // A rename there and back is two events each way.
         for _ in 0..events.div_ceil(4) {
             fs::rename(&this, &that).unwrap();
             fs::rename(&that, &this).unwrap();
@@ -139,7 +142,7 @@ impl Spool {
 }
 
 #[test]
-fn what_stands_there_at_the_start_comes_oldest_first() {
+fn snapshots_at_the_start_come_oldest_first() {
     let mut spool = Spool::start_with(still, |directory| {
         for name in ["100", "9", "10", "notes", ".11", "12.removed"] {
             fs::create_dir(directory.join(name)).unwrap();
@@ -151,7 +154,7 @@ fn what_stands_there_at_the_start_comes_oldest_first() {
 }
 
 #[test]
-fn a_spool_that_is_not_there_is_made_and_one_that_cannot_be_is_told_by_name() {
+fn a_missing_spool_is_made_and_an_error_names_it() {
     let home = tempfile::tempdir().unwrap();
     let directory = home.path().join("var/incoming");
     let watch = Watch::start(&directory, still).unwrap();
@@ -168,7 +171,7 @@ fn a_spool_that_is_not_there_is_made_and_one_that_cannot_be_is_told_by_name() {
 }
 
 #[test]
-fn what_is_moved_in_comes_at_once_and_in_order_however_much_it_is() {
+fn directories_that_are_moved_in_come_at_once_and_in_order_however_many() {
     let mut spool = Spool::start(still);
     for name in 0..2000 {
         spool.move_in(name);
@@ -179,7 +182,7 @@ fn what_is_moved_in_comes_at_once_and_in_order_however_much_it_is() {
 }
 
 #[test]
-fn what_is_no_snapshot_never_comes() {
+fn other_entries_never_come() {
     let mut spool = Spool::start(still);
     for name in ["notes", ".17", "1.7", "-1", "99999999999999999999"] {
         spool.move_in(name);
@@ -196,7 +199,7 @@ fn what_is_no_snapshot_never_comes() {
 }
 
 #[test]
-fn what_is_made_comes_once_it_has_lain_untouched() {
+fn a_directory_that_is_made_comes_once_it_has_settled() {
     let mut spool = Spool::start(still);
     spool.make(17);
     spool.make(9);
@@ -210,7 +213,7 @@ fn what_is_made_comes_once_it_has_lain_untouched() {
 }
 
 #[test]
-fn each_change_in_what_is_made_lets_it_wait_anew() {
+fn each_change_in_a_directory_that_is_made_lets_it_wait_anew() {
     let mut spool = Spool::start(still);
     let file = spool.at("17/s_info");
     let changes: [&dyn Fn(); 3] =
@@ -231,7 +234,7 @@ fn each_change_in_what_is_made_lets_it_wait_anew() {
 }
 
 #[test]
-fn what_is_made_and_renamed_comes_under_its_last_name_alone() {
+fn a_directory_that_is_made_and_renamed_comes_under_its_last_name_alone() {
     let mut spool = Spool::start(still);
     for (made, renamed) in [(".17", "17"), ("18", "19"), ("20", ".20")] {
         spool.make(made);
@@ -248,7 +251,7 @@ fn what_is_made_and_renamed_comes_under_its_last_name_alone() {
 }
 
 #[test]
-fn what_replaces_something_unsettled_comes_once() {
+fn a_snapshot_that_replaces_an_unsettled_directory_comes_once() {
     let mut spool = Spool::start(still);
     spool.make(17);
     fs::remove_dir(spool.at(17)).unwrap();
@@ -266,20 +269,20 @@ fn a_spool_removed_and_made_again_is_watched_again() {
         fs::remove_dir_all(&spool.directory).unwrap();
         fs::create_dir(&spool.directory).unwrap();
         spool.move_in(name);
-        spool.await_told(name);
+        spool.await_announced(name);
         spool.move_in(1000 + name);
-        spool.await_told(1000 + name);
+        spool.await_announced(1000 + name);
     }
 }
 
 #[test]
-fn a_spool_removed_while_somebody_has_it_open_is_watched_again() {
+fn a_spool_removed_while_a_process_has_it_open_is_watched_again() {
     let mut spool = Spool::start(hurried);
     let open = File::open(&spool.directory).unwrap();
     fs::remove_dir_all(&spool.directory).unwrap();
     fs::create_dir(&spool.directory).unwrap();
     spool.move_in(17);
-    spool.await_told(17);
+    spool.await_announced(17);
     drop(open);
 }
 
@@ -293,9 +296,9 @@ fn a_spool_renamed_away_is_left_for_the_one_that_takes_its_place() {
         fs::create_dir(away.join("666")).unwrap();
         spool.move_in(name);
         loop {
-            let told = spool.next();
-            assert_ne!(told, "666");
-            if told == name.to_string() {
+            let announced = spool.next();
+            assert_ne!(announced, "666");
+            if announced == name.to_string() {
                 break;
             }
         }
@@ -303,7 +306,7 @@ fn a_spool_renamed_away_is_left_for_the_one_that_takes_its_place() {
 }
 
 #[test]
-fn what_is_moved_into_a_spool_of_before_says_nothing_of_a_namesake() {
+fn an_event_of_an_earlier_spool_announces_no_namesake() {
     let mut spool = Spool::start(still);
     let away = spool.home.path().join("away");
     fs::rename(&spool.directory, &away).unwrap();
@@ -313,7 +316,7 @@ fn what_is_moved_into_a_spool_of_before_says_nothing_of_a_namesake() {
     fs::rename(spool.home.path().join("aside"), away.join("17")).unwrap();
     assert_ne!(spool.next_while_others_come(), "17");
     pass(SETTLED_AFTER);
-    spool.await_told(17);
+    spool.await_announced(17);
 }
 
 #[test]
@@ -323,13 +326,13 @@ fn a_spool_that_comes_back_whole_is_listed() {
     fs::rename(&spool.directory, &away).unwrap();
     fs::create_dir(away.join("17")).unwrap();
     fs::rename(&away, &spool.directory).unwrap();
-    spool.await_told(17);
+    spool.await_announced(17);
     spool.move_in(18);
-    spool.await_told(18);
+    spool.await_announced(18);
 }
 
 #[test]
-fn a_spool_given_relative_to_where_we_stand_is_watched_again_too() {
+fn a_spool_with_a_relative_path_is_watched_again_too() {
     let home = tempfile::tempdir().unwrap();
     let mut directory: PathBuf =
         std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
@@ -341,12 +344,12 @@ fn a_spool_given_relative_to_where_we_stand_is_watched_again_too() {
         fs::remove_dir_all(&spool.directory).unwrap();
         fs::create_dir(&spool.directory).unwrap();
         spool.move_in(name);
-        spool.await_told(name);
+        spool.await_announced(name);
     }
 }
 
 #[test]
-fn what_came_with_lost_events_comes_all_the_same() {
+fn snapshots_whose_events_were_lost_come_all_the_same() {
     let mut spool = Spool::start(hurried);
     spool.overflow();
     for name in 17..30 {
@@ -354,32 +357,33 @@ fn what_came_with_lost_events_comes_all_the_same() {
     }
     let mut missing: Vec<String> = (17..30).map(|name: u32| name.to_string()).collect();
     while !missing.is_empty() {
-        let told = spool.next();
-        missing.retain(|name| *name != told);
+        let announced = spool.next();
+        missing.retain(|name| *name != announced);
     }
     spool.move_in(31);
-    spool.await_told(31);
+    spool.await_announced(31);
 }
 
 #[test]
-fn what_was_being_made_with_lost_events_settles_first() {
+fn a_directory_whose_events_were_lost_settles_first() {
     let mut spool = Spool::start(still);
     spool.overflow();
     spool.make(17);
     assert_ne!(spool.next_while_others_come(), "17");
     pass(SETTLED_AFTER);
-    spool.await_told(17);
+    spool.await_announced(17);
 }
 
 #[test]
-fn stop_ends_a_watch_whatever_it_still_has_to_tell() {
+fn stop_ends_a_watch_that_still_has_names_to_announce() {
     let mut spool = Spool::start_with(still, |directory| {
         fs::create_dir(directory.join("17")).unwrap();
         fs::create_dir(directory.join("18")).unwrap();
     });
     assert_eq!(spool.next(), "17");
     spool.overflow();
-    // With nobody to take the events there is no room for a word of ours either, and it must not wait for any.
+    // No thread takes the events, so the channel is full, and `stop` must not wait for a place in
+    // it.
     spool.watch.stopper().stop();
     assert_eq!([spool.watch.next(), spool.watch.next()], [None, None]);
 }
@@ -396,7 +400,8 @@ fn stop_ends_a_watch_that_waits() {
 #[test]
 fn threads_of_watches_that_are_left_end() {
     for _ in 0..60 {
-        // More than fits between its thread and us: the thread waits for room when its watch goes.
+        // More events than the channel holds: the thread waits for a place when its watch is
+        // dropped.
         Spool::start(still).stir(3000);
     }
     let mut spool = Spool::start(hurried);
@@ -404,9 +409,9 @@ fn threads_of_watches_that_are_left_end() {
         fs::rename(&spool.directory, spool.home.path().join(format!("away.{name}"))).unwrap();
         fs::create_dir(&spool.directory).unwrap();
         spool.move_in(name);
-        spool.await_told(name);
+        spool.await_announced(name);
     }
-    // The other tests have some of their own, at most a few each.
+    // Other tests that run at the same time have a few such threads, too.
     let begin = Instant::now();
     while watching_threads() > 50 {
         assert!(begin.elapsed() < DEADLINE, "{} threads watch", watching_threads());

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use config::PartialInput;
 use daemon::Clock;
 use fold::{Damage, Input, Oddity, Tables};
-use model::{Batch, SnapshotId, Timestamp, form};
+use model::{Batch, Timestamp, form};
 use receivers::graphite::{Warning, count_lines};
 use spool::cycle::Cycle;
+use spool::manifest::{self, Header};
 
 use super::{Error, Work};
 use crate::core::{Cause, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Reply};
@@ -82,7 +83,7 @@ impl FoldChild {
             spool::reader::identity(&path).map_err(|error| of_directory(&path, &error))?;
         let inputs = inputs(&path)?;
         let mut list = Vec::new();
-        let cycle = cycle(&path, &mut list);
+        let header = header(&path, &mut list);
         let daemon = self.tables.daemon(&inputs).map_err(unfolded)?;
         stopwatch.lap(statistics::DAEMON);
         let mut proxies = self.tables.read(&inputs, &daemon.doubles).map_err(unfolded)?;
@@ -92,7 +93,7 @@ impl FoldChild {
         let damaged = daemon.damages.len() + proxies.damages.len();
         self.check(&path, &inputs, daemon.usable + proxies.usable, damaged, &list)?;
 
-        let id = SnapshotId { origin: self.host.clone(), timestamp: snapshot.clone(), serial: 0 };
+        let id = header.snapshot_id(snapshot.clone(), &self.host);
         let mut batch = Batch { id: id.clone(), tables: daemon.tables };
         batch.tables.push(self.tables.frontends(&mut proxies).map_err(unfolded)?);
         stopwatch.lap(statistics::FRONTENDS);
@@ -106,7 +107,7 @@ impl FoldChild {
             info: inputs.iter().any(|input| input.info.is_some()),
             stat: inputs.iter().any(|input| input.stat.is_some()),
         };
-        let (cycle, missing) = (cycle.as_ref(), daemon.missing);
+        let (cycle, missing) = (header.cycle.as_ref(), daemon.missing);
         let own = statistics::table(&lines, &stopwatch, parts, damaged, cycle, missing);
         batch.tables.push(own);
         let more = list.len().saturating_sub(FINDINGS_MAX);
@@ -160,30 +161,30 @@ fn written(batch: &Batch) -> io::Result<(OwnedFd, u64, u64)> {
     Ok((file, points, u64::try_from(bytes).unwrap_or_default()))
 }
 
-/// What pull tells of its cycle, and what is odd about it.
-fn cycle(path: &Path, findings: &mut Vec<Finding>) -> Option<Cycle> {
+/// What the snapshot says about itself, and what is odd about that.
+fn header(path: &Path, findings: &mut Vec<Finding>) -> Header {
     let mut odd = |state: &str, text| {
         findings.push(Finding {
             kind: FindingKind::Oddity,
-            subject: spool::cycle::FILE_NAME.to_owned(),
+            subject: manifest::FILE_NAME.to_owned(),
             state: state.to_owned(),
             text,
         });
     };
-    match spool::cycle::read(path) {
-        Ok(cycle) => {
-            if let Some(Cycle { missing, endpoints, .. }) = cycle
+    match manifest::header(path) {
+        Ok(header) => {
+            if let Some(Cycle { missing, endpoints, .. }) = header.cycle
                 && missing > 0
             {
                 let text =
                     format!("{missing} of {endpoints} endpoints are missing (allow-partial)");
                 odd("missing endpoints", text);
             }
-            cycle
+            header
         }
         Err(error) => {
             odd("unreadable", format!("what pull tells of its cycle cannot be read: {error}"));
-            None
+            Header { identity: None, cycle: None }
         }
     }
 }

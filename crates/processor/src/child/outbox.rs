@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use daemon::lock::{self, Lock};
 use daemon::remedy;
-use spool::lock::{Lock, Refused};
 
 use super::{Error, Parent, Work};
 use crate::core::{Order, Reply};
@@ -42,7 +42,7 @@ impl OutboxChild {
         };
         let lock = match Lock::take(path) {
             Ok(lock) => lock,
-            Err(Refused::Held { by }) => {
+            Err(lock::Error::Held { by }) => {
                 let by = by.map(|by| format!(" ({by})")).unwrap_or_default();
                 return Ok(Err(format!(
                     "another haproxystats-process{by} uses the outbox {}; stop it first, or give \
@@ -50,7 +50,7 @@ impl OutboxChild {
                     path.display()
                 )));
             }
-            Err(Refused::System(error)) => return Ok(Err(unusable(error))),
+            Err(lock::Error::System(error)) => return Ok(Err(unusable(error))),
         };
         let folders = match outbox.list() {
             Ok(folders) => folders,

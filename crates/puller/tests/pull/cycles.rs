@@ -1,4 +1,4 @@
-//! What is published, when, and what is not run.
+//! What cycles publish, when they run, and when they do not.
 
 use std::fs;
 use std::time::Duration;
@@ -16,17 +16,34 @@ fn a_snapshot_holds_both_answers_of_every_endpoint_as_they_were_sent() {
         let _fakes = ["a.sock", "b.sock"].map(|name| Fake::unix(&bench.socket(name), Script::Good));
         let tcp = Fake::tcp("127.0.0.1:0", Script::Good).await.unwrap();
         let server = Address::Tcp { host: "127.0.0.1".into(), port: tcp.port };
-        let pulling = bench.start(Pull { servers: vec![server], sync: true, ..bench.config() });
+        let program = bench.start(Pull { servers: vec![server], sync: true, ..bench.config() });
         bench.until_logged("published snapshot=").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         assert_eq!(bench.snapshots()[0], SECOND.to_string());
         for name in ["a.sock", "b.sock", &format!("127.0.0.1:{}", tcp.port)] {
             assert_eq!(bench.file(SECOND, &format!("{name}_info")), INFO);
             assert_eq!(bench.file(SECOND, &format!("{name}_stat")), STAT);
         }
         assert_eq!(bench.answers(SECOND).len(), 6);
-        let told = bench.told(SECOND);
-        assert_eq!((told.endpoints, told.missing, told.cycles, told.failures), (3, 0, 1, 0));
+        let manifest = bench.manifest(SECOND);
+        assert_eq!((&*manifest.origin, manifest.serial), ("lb1", 1));
+        assert_eq!(manifest.unanswered, []);
+        let files = manifest.files.iter();
+        let files: Vec<_> = files.map(|it| (&*it.name, &*it.source, &*it.endpoint)).collect();
+        let mut expected = Vec::new();
+        let tcp_name = format!("127.0.0.1:{}", tcp.port);
+        let unix = |name: &str| format!("unix://{}", bench.socket(name).display());
+        let tcp_address = format!("tcp://{tcp_name}");
+        for (name, address) in
+            [(&*tcp_name, tcp_address), ("a.sock", unix("a.sock")), ("b.sock", unix("b.sock"))]
+        {
+            expected.push((format!("{name}_info"), address.clone()));
+            expected.push((format!("{name}_stat"), address));
+        }
+        let expected = expected.iter().map(|(name, address)| (&**name, "haproxy", &**address));
+        assert_eq!(files, expected.collect::<Vec<_>>());
+        let cycle = manifest.cycle;
+        assert_eq!((cycle.endpoints, cycle.missing, cycle.cycles, cycle.failures), (3, 0, 1, 0));
         assert!(bench.log().contains("endpoints=3"), "{}", bench.log());
     });
 }
@@ -44,9 +61,9 @@ fn a_name_and_an_ipv6_address_are_endpoints_too() {
             Err(error) => eprintln!("SKIPPED: no IPv6 here: {error}"),
         }
         let expected = servers.len();
-        let pulling = bench.start(Pull { servers, ..bench.config() });
+        let program = bench.start(Pull { servers, ..bench.config() });
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         let files = bench.answers(SECOND);
         assert_eq!(files.len(), 2 * expected);
         assert!(files.contains(&format!("localhost:{}_stat", v4.port)), "{files:?}");
@@ -57,15 +74,15 @@ fn a_name_and_an_ipv6_address_are_endpoints_too() {
 }
 
 #[test]
-fn sockets_with_one_base_name_are_kept_apart_and_said_once() {
+fn sockets_with_one_base_name_are_kept_apart_and_logged_once() {
     on_one_thread(async {
         let bench = Workbench::new();
         let other = bench.sockets().with_file_name("admin.sock");
         let _fakes =
             [bench.socket("admin.sock"), other.clone()].map(|at| Fake::unix(&at, Script::Good));
-        let pulling = bench.start(Pull { servers: vec![Address::Unix(other)], ..bench.config() });
+        let program = bench.start(Pull { servers: vec![Address::Unix(other)], ..bench.config() });
         bench.until_snapshots(3).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         let files = bench.answers(SECOND);
         assert_eq!(files.len(), 4, "{files:?}");
         assert!(files.iter().any(|name| name.ends_with("%2fsockets%2fadmin.sock_info")));
@@ -78,11 +95,11 @@ fn a_clock_that_stands_still_overwrites_nothing() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_snapshots(1).await;
         fake.set(Script::Send(good().replace(b"web", b"api")));
         bench.until_snapshots(4).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         let seconds: Vec<_> = (SECOND..SECOND + 4).map(|second| second.to_string()).collect();
         assert_eq!(bench.snapshots()[..4], seconds);
         assert_eq!(bench.file(SECOND, "a_stat"), STAT);
@@ -91,15 +108,34 @@ fn a_clock_that_stands_still_overwrites_nothing() {
     });
 }
 
-/// Cycles follow the clock that never steps, so the calendar's steps stop none.
+/// The reader has taken the first of them, so both bear the name of the same second.
+#[test]
+fn two_snapshots_of_one_second_have_serials_of_their_own() {
+    on_one_thread(async {
+        let bench = Workbench::new();
+        let _fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let program = bench.start(Pull { queue_size: 1, ..bench.config() });
+        bench.until_logged("paused").await;
+        let first = bench.manifest(SECOND);
+        // One rename, as a reader does it.
+        fs::rename(bench.dst().join(SECOND.to_string()), bench.dst().join(".taken")).unwrap();
+        bench.until_snapshot(SECOND).await;
+        let second = bench.manifest(SECOND);
+        bench.stop(program).await;
+        assert_eq!(first.origin, second.origin);
+        assert_ne!(first.serial, second.serial);
+    });
+}
+
+/// Cycles follow the monotonic clock, so a step of the wall clock stops none.
 #[test]
 fn a_clock_that_is_set_costs_no_cycle_and_no_snapshot() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_snapshots(2).await;
-        let old = [SECOND, SECOND + 1].map(|second| (second, bench.told(second)));
+        let old = [SECOND, SECOND + 1].map(|second| (second, bench.cycle(second)));
 
         // A year forward, then two hours back, then to a second that waits to be processed.
         for (clock, text) in
@@ -114,15 +150,15 @@ fn a_clock_that_is_set_costs_no_cycle_and_no_snapshot() {
             bench.until(|| published.exists(), text).await;
             assert!(bench.file(expected, "a_stat").contains(text), "{text}");
         }
-        bench.stop(pulling).await;
-        for (second, told) in old {
+        bench.stop(program).await;
+        for (second, cycle) in old {
             assert_eq!(bench.file(second, "a_stat"), STAT);
-            assert_eq!(bench.told(second), told);
+            assert_eq!(bench.cycle(second), cycle);
         }
         // Every cycle has left its own snapshot.
         let snapshots = bench.snapshots();
-        let told = snapshots.iter().map(|name| bench.told(name.parse().unwrap()));
-        let last = told.max_by_key(|told| told.cycles).unwrap();
+        let cycles = snapshots.iter().map(|name| bench.cycle(name.parse().unwrap()));
+        let last = cycles.max_by_key(|cycle| cycle.cycles).unwrap();
         assert_eq!((last.cycles, last.failures), (snapshots.len() as u64, 0));
     });
 }
@@ -144,7 +180,7 @@ fn pulling_pauses_at_queue_size_and_goes_on_by_itself() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(Pull { queue_size: 2, ..bench.config() });
+        let program = bench.start(Pull { queue_size: 2, ..bench.config() });
         bench
             .until_logged("paused: dst-dir holds as many snapshots as queue-size allows; look why")
             .await;
@@ -154,12 +190,12 @@ fn pulling_pauses_at_queue_size_and_goes_on_by_itself() {
         bench.until(|| bench.log().matches("paused").count() == 2, "the second pause").await;
         assert_eq!(bench.snapshots().len(), 2);
         assert_eq!(fake.asked(), 3);
-        bench.stop(pulling).await;
-        // The first that is published after a pause tells of it.
-        let told = bench.told(SECOND);
-        assert_eq!((told.cycles, told.failures), (3, 0));
-        let logged = format!("dst-dir has room again skipped={}", told.skipped);
-        assert!(told.skipped > 0 && bench.log().contains(&logged), "{}", bench.log());
+        bench.stop(program).await;
+        // The first snapshot after a pause counts the skipped cycles.
+        let cycle = bench.cycle(SECOND);
+        assert_eq!((cycle.cycles, cycle.failures), (3, 0));
+        let logged = format!("dst-dir has room again skipped={}", cycle.skipped);
+        assert!(cycle.skipped > 0 && bench.log().contains(&logged), "{}", bench.log());
     });
 }
 
@@ -168,28 +204,28 @@ fn a_cycle_that_lasts_longer_than_the_interval_skips_what_it_missed() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fake = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));
-        let pulling =
+        let program =
             bench.start(Pull { pull_timeout: Some(Duration::from_millis(100)), ..bench.config() });
         bench.until_logged("a cycle took longer than pull-interval; raise pull-interval").await;
         fake.set(Script::Good);
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
 #[test]
-fn an_endpoint_that_takes_one_command_a_line_is_asked_so() {
+fn an_endpoint_that_takes_one_command_a_line_is_asked_one_at_a_time() {
     on_one_thread(async {
         for other in ["Unknown command: 'show info;show stat'\n\n", "Permission denied\n\n", INFO] {
             let bench = Workbench::new();
             let fake = Fake::unix(&bench.socket("a"), Script::OneCommand(other));
-            let pulling = bench.start(Pull { queue_size: 2, ..bench.config() });
+            let program = bench.start(Pull { queue_size: 2, ..bench.config() });
             bench.until_snapshots(2).await;
             bench.until_logged("paused").await;
-            bench.stop(pulling).await;
+            bench.stop(program).await;
             assert_eq!(bench.file(SECOND + 1, "a_info"), INFO);
             assert_eq!(bench.file(SECOND + 1, "a_stat"), STAT);
-            // The first cycle tries both together, then each alone; the second knows.
+            // The first cycle tries both together, then each alone; the second remembers it.
             assert_eq!(fake.asked(), 3 + 2, "{other}");
             assert_eq!(bench.log().matches("asking one command at a time").count(), 1);
         }
@@ -202,9 +238,9 @@ fn answers_come_in_pieces_of_any_size() {
         for piece in [1, 7, 1_000] {
             let bench = Workbench::new();
             let _fake = Fake::unix(&bench.socket("a"), Script::Pieces(piece));
-            let pulling = bench.start(bench.config());
+            let program = bench.start(bench.config());
             bench.until_snapshots(1).await;
-            bench.stop(pulling).await;
+            bench.stop(program).await;
             assert_eq!(bench.file(SECOND, "a_info"), INFO);
             assert_eq!(bench.file(SECOND, "a_stat"), STAT);
         }
@@ -222,9 +258,9 @@ fn more_endpoints_than_buffers_are_no_trouble() {
                 Fake::unix(&bench.socket(&number.to_string()), Script::Send(sent.clone()))
             })
             .collect();
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         for number in 0..80 {
             assert_eq!(bench.file(SECOND, &format!("{number}_info")), INFO);
             assert!(bench.file(SECOND, &format!("{number}_stat")) == stat, "{number}");
@@ -232,7 +268,7 @@ fn more_endpoints_than_buffers_are_no_trouble() {
     });
 }
 
-/// More of them than there are buffers say enough to be waited for, and never end.
+/// There are more of them than buffers, each sends enough to be waited for, and none ends.
 #[test]
 fn endpoints_that_talk_without_end_keep_no_buffer_from_the_others() {
     on_one_thread(async {
@@ -244,9 +280,9 @@ fn endpoints_that_talk_without_end_keep_no_buffer_from_the_others() {
         let mut config = bench.config();
         config.allow_partial = true;
         config.pull_timeout = Some(Duration::from_secs(2));
-        let pulling = bench.start(config);
+        let program = bench.start(config);
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         assert_eq!(bench.file(SECOND, "sound_stat"), STAT);
     });
 }
@@ -259,10 +295,10 @@ fn a_socket_that_appears_late_is_connected_to_by_a_retry_of_the_same_cycle() {
         let mut config = bench.config_for(Address::Unix(late.clone()));
         config.retries = Retries::Forever;
         config.pull_interval = Duration::from_secs(3600);
-        let pulling = bench.start(config);
+        let program = bench.start(config);
         bench.until(|| names(&bench.tmp()).len() == 1, "the first cycle").await;
         let _fake = Fake::unix(&late, Script::Good);
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }

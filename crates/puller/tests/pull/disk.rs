@@ -1,5 +1,5 @@
-//! A disk without room: it is said, nothing half-written is left, and all goes on when there is
-//! room again.
+//! A full disk: the log says so, nothing half-written is left, and cycles go on when there is room
+//! again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None`, said aloud, where we may not mount.
+    /// `None`, with a note on stderr, where we may not mount.
     fn mount(at: PathBuf, options: &str) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let mounted =
@@ -68,27 +68,27 @@ async fn survives(options: &str, take_room: impl FnOnce(&Path), give_room: impl 
     let sent = [INFO, &stat].concat().into_bytes();
     let fake = Fake::unix(&bench.socket("a"), Script::Send(sent));
     let config = Pull { dst_dir: disk.dst(), tmp_dst_dir: disk.tmp(), ..bench.config() };
-    let pulling = bench.start(Pull { sync: true, queue_size: 1, ..config });
+    let program = bench.start(Pull { sync: true, queue_size: 1, ..config });
     bench.until_logged("No space left on device").await;
     bench.until_logged("no snapshot").await;
     let asked = fake.asked();
     bench.until_cycles(3).await;
     assert!(fake.asked() >= asked);
-    let told = bench.lines();
-    let told: Vec<_> = told.iter().filter(|line| line.contains("No space left")).collect();
-    assert!(told.len() <= 2, "once for the endpoint, once for the snapshot: {told:?}");
-    assert!(told.iter().all(|line| line.contains("; make room on")), "{told:?}");
+    let lines = bench.lines();
+    let full: Vec<_> = lines.iter().filter(|line| line.contains("No space left")).collect();
+    assert!(full.len() <= 2, "once for the endpoint, once for the snapshot: {full:?}");
+    assert!(full.iter().all(|line| line.contains("; make room on")), "{full:?}");
     assert_eq!(names(&disk.dst()), [""; 0], "{}", bench.log());
 
     give_room(&disk.at);
     bench.until(|| names(&disk.dst()).len() == 1, "a snapshot").await;
-    bench.stop(pulling).await;
+    bench.stop(program).await;
     assert_eq!(names(&disk.tmp()), [""; 0]);
     let snapshot = disk.dst().join(SECOND.to_string());
     assert_eq!(fs::read_to_string(snapshot.join("a_info")).unwrap(), INFO);
     assert!(fs::read_to_string(snapshot.join("a_stat")).unwrap() == stat);
-    let told = spool::cycle::read(&snapshot).unwrap().unwrap();
-    assert!(told.failures >= 3, "{told:?}");
+    let cycle = spool::manifest::read(&snapshot).unwrap().unwrap().cycle;
+    assert!(cycle.failures >= 3, "{cycle:?}");
 }
 
 #[test]
@@ -122,16 +122,16 @@ fn a_disk_without_room_for_a_directory_costs_the_cycle() {
 }
 
 #[test]
-fn a_leftover_that_cannot_be_removed_is_said_once_and_tried_again_until_it_is_gone() {
+fn a_leftover_that_cannot_be_removed_is_logged_once_and_tried_again_until_it_is_gone() {
     on_one_thread(async {
         let bench = Workbench::new();
         let leftover = bench.tmp().join("1600000000");
         fs::create_dir_all(&leftover).unwrap();
-        fs::write(leftover.join(spool::cycle::FILE_NAME), "").unwrap();
+        fs::write(leftover.join(spool::manifest::FILE_NAME), "").unwrap();
         // Not even root can remove the place of a mount.
         let Some(_disk) = SmallDisk::mount(leftover.join("busy"), "size=64k") else { return };
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_logged("leftovers of an earlier run stay").await;
         bench.until_cycles(65).await;
         let removed = bench.tmp().join(".haproxystats-removed-1600000000");
@@ -141,18 +141,18 @@ fn a_leftover_that_cannot_be_removed_is_said_once_and_tried_again_until_it_is_go
         let busy = removed.join("busy");
         assert!(Command::new("umount").arg("--lazy").arg(busy).status().unwrap().success());
         bench.until_logged("nothing unfinished is left in tmp-dst-dir any more").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
 #[test]
-fn an_unfinished_snapshot_that_cannot_be_removed_is_said_once_and_goes_later() {
+fn an_unfinished_snapshot_that_cannot_be_removed_is_logged_once_and_goes_later() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fake = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));
         // Long enough to mount, and to fail afterwards.
         let limit = Some(Duration::from_secs(2));
-        let pulling = bench.start(Pull { pull_timeout: limit, ..bench.config() });
+        let program = bench.start(Pull { pull_timeout: limit, ..bench.config() });
         bench.until(|| fake.asked() == 1, "a cycle").await;
         let name = SECOND.to_string();
         let staged = bench.tmp().join(&name);
@@ -163,11 +163,11 @@ fn an_unfinished_snapshot_that_cannot_be_removed_is_said_once_and_goes_later() {
         bench.until_cycles(35).await;
         let removed = bench.tmp().join(format!(".haproxystats-removed-{name}"));
         assert!(removed.exists());
-        let told = bench.count("stays in tmp-dst-dir") + bench.count("leftovers of");
-        assert_eq!(told, 1, "{}", bench.log());
+        let lines = bench.count("stays in tmp-dst-dir") + bench.count("leftovers of");
+        assert_eq!(lines, 1, "{}", bench.log());
         let busy = removed.join("busy");
         assert!(Command::new("umount").arg("--lazy").arg(busy).status().unwrap().success());
         bench.until_logged("nothing unfinished is left in tmp-dst-dir any more").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }

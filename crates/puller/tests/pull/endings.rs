@@ -1,4 +1,4 @@
-//! The end comes at any moment and leaves nothing; and what makes a start impossible.
+//! The program ends at any moment and leaves nothing; and the errors that prevent a start.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::fake::{Fake, INFO, Script, good};
 use crate::on_one_thread;
-use crate::workbench::{SECOND, Workbench, names};
+use crate::workbench::{SECOND, Workbench, machine, names};
 
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -18,9 +18,9 @@ fn it_ends_while_it_waits_for_the_next_cycle() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(Pull { pull_interval: FAR, ..bench.config() });
+        let program = bench.start(Pull { pull_interval: FAR, ..bench.config() });
         bench.until_logged("published snapshot=").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         assert_eq!((bench.snapshots().len(), fake.asked()), (1, 1));
         assert!(bench.log().contains("ended reason=\"the test\""), "{}", bench.log());
     });
@@ -33,11 +33,11 @@ fn it_ends_while_it_waits_for_an_answer() {
             let bench = Workbench::new();
             let silent = sent.is_empty();
             let fake = Fake::unix(&bench.socket("a"), Script::Stall(sent));
-            let pulling = bench.start(bench.config());
+            let program = bench.start(bench.config());
             let staged = bench.tmp().join(SECOND.to_string());
             let asked = || fake.asked() == 1 && (silent || names(&staged).len() == 3);
             bench.until(asked, "the stalled answer").await;
-            bench.stop(pulling).await;
+            bench.stop(program).await;
             assert_eq!(bench.snapshots(), [""; 0]);
         }
     });
@@ -49,11 +49,11 @@ fn it_ends_while_an_answer_pours_in() {
         let bench = Workbench::new();
         let endless = Script::Endless("Name: HAProxy\n\n# pxname,svname,\n", "web,FRONTEND,\n");
         let _fake = Fake::unix(&bench.socket("a"), endless);
-        let pulling = bench.start(Pull { answer_limit: u64::MAX, ..bench.config() });
+        let program = bench.start(Pull { answer_limit: u64::MAX, ..bench.config() });
         let stat = bench.tmp().join(SECOND.to_string()).join("a_stat");
         let pouring = || fs::metadata(&stat).is_ok_and(|file| file.len() > 1 << 20);
         bench.until(pouring, "a megabyte").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
@@ -64,9 +64,9 @@ fn it_ends_while_it_tries_to_connect() {
         let mut config = bench.config_for(Address::Unix(bench.socket("gone")));
         config.retries = Retries::Forever;
         config.interval = FAR;
-        let pulling = bench.start(config);
+        let program = bench.start(config);
         bench.until(|| names(&bench.tmp()).len() == 1, "the first cycle").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
@@ -85,9 +85,9 @@ fn it_ends_while_a_connection_is_not_answered() {
             filling.push(stream.unwrap());
         }
         let server = Address::Tcp { host: "127.0.0.1".into(), port: address.port() };
-        let pulling = bench.start(bench.config_for(server));
+        let program = bench.start(bench.config_for(server));
         bench.until(|| names(&bench.tmp()).len() == 1, "the first cycle").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
@@ -95,36 +95,38 @@ fn it_ends_while_a_connection_is_not_answered() {
 fn it_ends_while_it_is_paused() {
     on_one_thread(async {
         let bench = Workbench::new();
-        let pulling = bench.start(Pull { queue_size: 0, ..bench.config() });
+        let program = bench.start(Pull { queue_size: 0, ..bench.config() });
         bench.until_logged("paused").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
 #[test]
-fn what_a_killed_run_left_is_cleaned_at_the_start() {
+fn leftovers_of_a_killed_run_are_removed_at_the_start() {
     on_one_thread(async {
         let bench = Workbench::new();
         let leftover = bench.tmp().join("1600000000");
         fs::create_dir_all(&leftover).unwrap();
-        fs::write(leftover.join(spool::cycle::FILE_NAME), "").unwrap();
+        fs::write(leftover.join(spool::manifest::FILE_NAME), "").unwrap();
         fs::write(leftover.join("a_info"), "Name: HAPr").unwrap();
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         assert!(bench.log().contains("removed what an earlier run had not finished"));
         assert_eq!(bench.snapshots()[0], SECOND.to_string());
     });
 }
 
 async fn refused(bench: &Workbench, config: Pull) -> String {
-    let clock =
-        daemon::Clock { wall: std::time::SystemTime::now, monotonic: std::time::Instant::now };
-    let error =
-        haproxystats_puller::run(config, clock, daemon::Service::none(), std::future::pending())
-            .await
-            .unwrap_err();
+    let error = haproxystats_puller::run(
+        config,
+        machine(),
+        daemon::Service::none(),
+        std::future::pending(),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(bench.snapshots(), [""; 0]);
     error.to_string()
 }
@@ -134,21 +136,21 @@ fn a_second_one_on_the_same_directories_is_refused_and_disturbs_nobody() {
     on_one_thread(async {
         let bench = Workbench::new();
         let stalled = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         let staged = bench.tmp().join(SECOND.to_string());
         bench.until(|| stalled.asked() == 1, "a cycle").await;
         let error = refused(&bench, bench.config()).await;
         let first = format!("another haproxystats-pull (pid {}) writes to ", std::process::id());
         assert!(error.starts_with(&first), "{error}");
         assert!(error.contains(bench.tmp().to_str().unwrap()), "{error}");
-        // What the first one stages was not cleaned away.
+        // The directory that the first one stages was not removed.
         assert!(staged.exists());
-        bench.stop(pulling).await;
+        bench.stop(program).await;
 
         stalled.set(Script::Good);
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 

@@ -120,7 +120,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     asked.fetch_add(1, Ordering::SeqCst);
-    // The puller may go away at any moment, which is none of a server's business.
+    // The puller may close at any moment.
     let _ = match script {
         Script::Good => stream.write_all(&answer(&line)).await,
         Script::OneCommand(other) if line == TOGETHER => stream.write_all(other.as_bytes()).await,
@@ -129,7 +129,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Script::Send(bytes) => stream.write_all(&bytes).await,
         Script::Stall(bytes) => {
             let _ = stream.write_all(&bytes).await;
-            // Whatever the other end does: a half-close is no reason to go on.
+            // The connection stays open, also after a half-close.
             std::future::pending().await
         }
         Script::Reset(bytes) => {
@@ -172,7 +172,7 @@ async fn send_in_pieces(
 ) -> io::Result<()> {
     for piece in bytes.chunks(size) {
         stream.write_all(piece).await?;
-        // Lets the reader have it before the next one comes.
+        // The reader gets this piece before the next one is sent.
         tokio::task::yield_now().await;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! One endpoint that fails: it says why, the others are asked all the same, nothing is published,
-//! and pull lives on.
+//! One endpoint fails: the log says why, the others are asked all the same, nothing is published,
+//! and pull goes on.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,8 +14,8 @@ use crate::workbench::{SECOND, Workbench};
 
 const LIMIT: Duration = Duration::from_millis(50);
 
-/// The fault of one of two endpoints is said with `reason`, and is over when the endpoint is good
-/// again.
+/// One of two endpoints fails with this script: `reason` is logged, and snapshots come again when
+/// the endpoint answers.
 async fn fails(script: Script, reason: &str, change: impl FnOnce(&mut Pull)) {
     let bench = Workbench::new();
     let faulty = Fake::tcp("127.0.0.1:0", script.clone()).await.unwrap();
@@ -23,7 +23,7 @@ async fn fails(script: Script, reason: &str, change: impl FnOnce(&mut Pull)) {
     let mut config = bench.config();
     config.servers = vec![Address::Tcp { host: "127.0.0.1".into(), port: faulty.port }];
     change(&mut config);
-    let pulling = bench.start(config);
+    let program = bench.start(config);
     bench.until_logged(&format!("no answer endpoint=tcp://127.0.0.1:{}", faulty.port)).await;
     bench.until_logged(reason).await;
     bench.until_logged("no snapshot: it would not hold every endpoint; do what").await;
@@ -35,7 +35,7 @@ async fn fails(script: Script, reason: &str, change: impl FnOnce(&mut Pull)) {
     assert_eq!(bench.snapshots(), [""; 0], "{script:?}");
     faulty.set(Script::Good);
     bench.until_snapshots(1).await;
-    bench.stop(pulling).await;
+    bench.stop(program).await;
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn an_endpoint_that_keeps_us_waiting_is_left_at_pull_timeout() {
         fails(Script::Stall(vec![]), &format!("{late}0 bytes {remedy}"), limited).await;
         let half = good()[..INFO.len() + 30].to_vec();
         fails(Script::Stall(half), &format!("{late}{} bytes", INFO.len() + 30), limited).await;
-        // Whole, but who says so?
+        // Whole, but only the end of the connection would show it.
         fails(Script::Stall(good()), &format!("{late}{} bytes", good().len()), limited).await;
     });
 }
@@ -75,7 +75,7 @@ fn an_endpoint_that_closes_or_breaks_says_where() {
 }
 
 #[test]
-fn an_answer_that_is_none_is_quoted() {
+fn a_malformed_answer_is_quoted() {
     on_one_thread(async {
         let any = |_: &mut Pull| {};
         let http = b"HTTP/1.0 400 Bad request\r\n\r\n".to_vec();
@@ -117,13 +117,13 @@ fn an_endpoint_that_refuses_or_is_not_there_does_not_stop_the_others() {
         let closed = Fake::tcp("127.0.0.1:0", Script::Good).await.unwrap().port;
         let closed = Address::Tcp { host: "127.0.0.1".into(), port: closed };
         let nobody = Address::Tcp { host: "nobody.invalid".into(), port: 1 };
-        let pulling = bench.start(Pull {
+        let program = bench.start(Pull {
             servers: vec![gone, closed, nobody],
             pull_timeout: Some(Duration::from_secs(2)),
             ..bench.config()
         });
         bench.until_logged("or set allow-partial to go on without them endpoints=5 failed=4").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         let log = bench.log();
         assert!(sound.asked() >= 1);
         assert_eq!(bench.snapshots(), [""; 0]);
@@ -141,40 +141,40 @@ fn a_connection_that_is_refused_until_the_end_of_the_cycle_says_so() {
         let mut config = bench.config_for(Address::Unix(bench.socket("gone")));
         config.retries = config::Retries::Forever;
         config.pull_timeout = Some(LIMIT);
-        let pulling = bench.start(config);
+        let program = bench.start(config);
         bench
             .until_logged("still connecting, the last attempt: cannot connect: No such file")
             .await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
 #[test]
-fn what_is_no_socket_is_left_out() {
+fn files_and_links_that_are_no_sockets_are_left_out() {
     on_one_thread(async {
         let bench = Workbench::new();
         symlink("nowhere", bench.socket("dangling")).unwrap();
         fs::write(bench.socket("file"), "").unwrap();
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_logged("no snapshot: no stats socket there").await;
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         assert_eq!(bench.answers(SECOND), ["a_info", "a_stat"]);
     });
 }
 
 #[test]
-fn a_socket_dir_that_is_missing_is_said_and_looked_for_again() {
+fn a_socket_dir_that_is_missing_is_logged_and_looked_for_again() {
     on_one_thread(async {
         let bench = Workbench::new();
         fs::remove_dir(bench.sockets()).unwrap();
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_logged("no snapshot error=cannot read socket-dir").await;
         fs::create_dir(bench.sockets()).unwrap();
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
@@ -183,13 +183,13 @@ fn directories_that_are_removed_are_made_again() {
     on_one_thread(async {
         let bench = Workbench::new();
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_snapshots(1).await;
-        // Not the staging directory of a cycle that is on: it is renamed away as one.
+        // Renamed, because a cycle may be using the staging directory.
         fs::rename(bench.dst(), bench.dst().with_file_name("aside")).unwrap();
         fs::rename(bench.tmp(), bench.tmp().with_file_name("aside.tmp")).unwrap();
         bench.until_snapshots(2).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
@@ -198,39 +198,39 @@ fn a_file_that_cannot_be_made_fails_its_endpoint_alone() {
     on_one_thread(async {
         let bench = Workbench::new();
         let sound = Fake::unix(&bench.socket("sound"), Script::Good);
-        // Each control character takes three in a file's name, which makes the name longer than
-        // names may be.
+        // Each control character takes three bytes of a file's name, which makes it longer than
+        // NAME_MAX.
         let room = 106 - bench.socket("").as_os_str().len();
         let socket = bench.socket(&"\x01".repeat(room));
         let _fake = Fake::unix(&socket, Script::Good);
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_logged("File name too long").await;
         bench.until_logged("failed=1").await;
         assert!(sound.asked() >= 1);
         assert_eq!(bench.snapshots(), [""; 0]);
         fs::remove_file(socket).unwrap();
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
     });
 }
 
 /// connect(2) on a UNIX socket does not wait for room in the queue: it gives EAGAIN.
 #[test]
-fn a_haproxy_that_accepts_no_connection_any_more_is_said_to_hang() {
+fn a_haproxy_that_accepts_no_connection_any_more_is_reported_as_hanging() {
     on_one_thread(async {
         let bench = Workbench::new();
         let path = bench.socket("a");
         let hanging = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&hanging, 1).unwrap();
-        // They wait to be accepted, until no more can.
+        // Fills the queue of connections that wait to be accepted.
         let mut waiting = Vec::new();
         while let Ok(stream) = tokio::net::UnixStream::connect(&path).await {
             waiting.push(stream);
             assert!(waiting.len() < 100, "the queue has no end");
         }
-        let pulling = bench.start(bench.config());
+        let program = bench.start(bench.config());
         bench.until_logged("no answer endpoint=unix://").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         let log = bench.log();
         let remedy = "its HAProxy does not accept connections: look whether it hangs";
         assert!(log.contains(remedy) && !log.contains("TasksMax"), "{log}");

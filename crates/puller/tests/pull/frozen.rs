@@ -1,5 +1,5 @@
-//! A disk that hangs: a file system that is really frozen, so that whoever writes there sleeps in
-//! the kernel until it thaws. Pull says it once, its one thread goes on, and its end does not wait.
+//! A disk that hangs: a frozen file system, so that a thread that writes there sleeps in the kernel
+//! until it thaws. Pull logs it once, the thread of the sockets goes on, and the end does not wait.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// `None`, said aloud, where we may not mount.
+    /// `None`, with a note on stderr, where we may not mount.
     fn mount(root: &Path) -> Option<Self> {
         let (image, at) = (root.join("image"), root.join("disk"));
         fs::create_dir(&at).unwrap();
@@ -82,14 +82,14 @@ fn on_one_thread(test: impl AsyncFnOnce(&Workbench, &Disk)) {
         .max_blocking_threads(8)
         .build()
         .unwrap();
-    let runtime = Unwaited(Some(runtime));
+    let runtime = BackgroundRuntime(Some(runtime));
     runtime.0.as_ref().unwrap().block_on(LocalSet::new().run_until(test(&bench, &disk)));
 }
 
 /// A runtime whose end waits for no thread, also when the test fails: the disk thaws after it.
-struct Unwaited(Option<Runtime>);
+struct BackgroundRuntime(Option<Runtime>);
 
-impl Drop for Unwaited {
+impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         self.0.take().unwrap().shutdown_background();
     }
@@ -105,10 +105,10 @@ fn config(bench: &Workbench, disk: &Disk) -> Pull {
 }
 
 #[test]
-fn a_disk_that_hangs_is_said_once_and_all_goes_on_when_it_answers_again() {
+fn a_disk_that_hangs_is_logged_once_and_all_goes_on_when_it_answers_again() {
     on_one_thread(async |bench, disk| {
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
-        let pulling = bench.start(config(bench, disk));
+        let program = bench.start(config(bench, disk));
         bench.until(|| !names(&disk.dst()).is_empty(), "a snapshot").await;
         disk.freeze();
         bench.until_logged("the disk has not answered for 3 s: still trying to").await;
@@ -118,7 +118,7 @@ fn a_disk_that_hangs_is_said_once_and_all_goes_on_when_it_answers_again() {
         disk.thaw();
         bench.until_logged("the disk answers again").await;
         bench.until(|| names(&disk.dst()).len() > published + 2, "snapshots").await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         assert_eq!(names(&disk.tmp()), [""; 0], "{}", bench.log());
         assert_eq!(bench.count("the disk has not answered"), 1, "{}", bench.log());
         assert_eq!(bench.count("the disk answers again"), 1, "{}", bench.log());
@@ -132,17 +132,17 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
     for half in [&b""[..], &INFO.as_bytes()[..20]] {
         on_one_thread(async |bench, disk| {
             let fake = Fake::unix(&bench.socket("a"), Script::Good);
-            let pulling = bench.start(config(bench, disk));
+            let program = bench.start(config(bench, disk));
             bench.until(|| !names(&disk.dst()).is_empty(), "a snapshot").await;
             if !half.is_empty() {
-                // The end has something to remove, and cannot.
+                // A staged directory that the end cannot remove.
                 fake.set(Script::Stall(half.to_vec()));
                 bench.until_logged("no answer").await;
             }
             disk.freeze();
             bench.until_logged("the disk has not answered").await;
             // This very thread waits for the end, so it hangs if pull's thread does.
-            bench.end(pulling).await;
+            bench.end(program).await;
             assert!(
                 bench.log().contains("the disk has not answered at the end"),
                 "{}",
@@ -157,8 +157,8 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
 fn a_start_on_a_disk_that_hangs_can_be_ended() {
     on_one_thread(async |bench, disk| {
         disk.freeze();
-        let pulling = bench.start(config(bench, disk));
+        let program = bench.start(config(bench, disk));
         bench.until_logged("the disk has not answered for 3 s: still trying to prepare").await;
-        bench.end(pulling).await;
+        bench.end(program).await;
     });
 }

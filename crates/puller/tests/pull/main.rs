@@ -5,7 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
-    reason = "what a test cannot do, fails it, and what cannot be tested here is said"
+    reason = "a failed step fails the test; a test that cannot run here says so"
 )]
 
 mod cycles;
@@ -15,8 +15,8 @@ mod fake;
 mod faults;
 mod frozen;
 mod kinds;
+mod logging;
 mod partial;
-mod told;
 mod workbench;
 
 use tokio::task::LocalSet;

@@ -1,4 +1,5 @@
-//! `allow-partial`: who answered is published, whole; who did not is left out, whole, and counted.
+//! `allow-partial`: an endpoint that answered is published with both files; one that did not is
+//! left out with both, and counted.
 
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -21,21 +22,21 @@ async fn leaves_out(script: Script, change: impl FnOnce(&mut Pull)) {
     let faulty = Fake::unix(&bench.socket("faulty"), script.clone());
     let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
     let mut config = partial(&bench);
-    // What is only found could be left out as no stats socket.
+    // A socket that is only in socket-dir could be left out as one of another kind.
     config.servers = vec![Address::Unix(bench.socket("faulty"))];
     change(&mut config);
-    let pulling = bench.start(config);
+    let program = bench.start(config);
     bench.until_snapshots(1).await;
     faulty.set(Script::Good);
     bench.until_logged("missing=0").await;
-    bench.stop(pulling).await;
+    bench.stop(program).await;
 
     assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"], "{script:?}");
     assert_eq!(bench.file(SECOND, "sound_info"), INFO);
     assert_eq!(bench.file(SECOND, "sound_stat"), STAT);
-    let told = bench.told(SECOND);
-    assert_eq!((told.endpoints, told.missing, told.cycles), (2, 1, 1), "{script:?}");
-    assert_eq!((told.endpoint_failures, told.failures), (1, 0), "{script:?}");
+    let cycle = bench.cycle(SECOND);
+    assert_eq!((cycle.endpoints, cycle.missing, cycle.cycles), (2, 1, 1), "{script:?}");
+    assert_eq!((cycle.endpoint_failures, cycle.failures), (1, 0), "{script:?}");
     assert!(bench.log().contains("/faulty reason="), "{}", bench.log());
     assert!(bench.log().contains("endpoints=2 missing=1"), "{}", bench.log());
 }
@@ -62,37 +63,37 @@ fn an_endpoint_that_fails_is_left_out_with_both_its_files() {
     });
 }
 
-/// The limit is the cycle's: what is complete when it strikes is published all the same.
+/// pull-timeout ends the cycle; answers that are complete by then are published.
 #[test]
-fn those_that_answered_are_published_when_pull_timeout_strikes() {
+fn complete_answers_are_published_at_pull_timeout() {
     on_one_thread(async {
         let limited = |config: &mut Pull| config.pull_timeout = Some(LIMIT);
         leaves_out(Script::Stall(vec![]), limited).await;
         leaves_out(Script::Stall(good()[..INFO.len() + 30].to_vec()), limited).await;
-        // Whole, but nobody says that this is the end.
+        // Whole, but only the end of the connection would show it.
         leaves_out(Script::Stall(good()), limited).await;
     });
 }
 
 #[test]
-fn nobody_answering_is_no_snapshot_and_the_next_one_tells_how_often() {
+fn no_answer_at_all_is_no_snapshot_and_the_next_one_counts_the_cycles() {
     on_one_thread(async {
         let bench = Workbench::new();
         let fakes = ["a", "b"].map(|name| Fake::unix(&bench.socket(name), Script::Close));
         let servers = ["a", "b"].map(|name| Address::Unix(bench.socket(name))).into();
-        let pulling = bench.start(Pull { servers, ..partial(&bench) });
+        let program = bench.start(Pull { servers, ..partial(&bench) });
         bench.until_logged("no snapshot: no endpoint has answered; do what").await;
         bench.until_logged("look whether HAProxy runs endpoints=2").await;
         assert_eq!(bench.snapshots(), [""; 0]);
         fakes[0].set(Script::Good);
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
-        let told = bench.told(SECOND);
-        assert_eq!((told.endpoints, told.missing), (2, 1));
-        assert!(told.failures >= 1, "{told:?}");
+        bench.stop(program).await;
+        let cycle = bench.cycle(SECOND);
+        assert_eq!((cycle.endpoints, cycle.missing), (2, 1));
+        assert!(cycle.failures >= 1, "{cycle:?}");
         assert_eq!(
-            (told.cycles, told.endpoint_failures),
-            (told.failures + 1, 2 * told.failures + 1)
+            (cycle.cycles, cycle.endpoint_failures),
+            (cycle.failures + 1, 2 * cycle.failures + 1)
         );
     });
 }
@@ -107,29 +108,43 @@ fn an_endpoint_without_a_listener_or_a_name_is_missing() {
             Address::Unix(bench.socket("gone")),
             Address::Tcp { host: "nobody.invalid".into(), port: 1 },
         ];
-        let pulling = bench.start(Pull { servers, ..partial(&bench) });
+        let program = bench.start(Pull { servers, ..partial(&bench) });
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
+        bench.stop(program).await;
         assert_eq!(bench.answers(SECOND), ["sound_info", "sound_stat"]);
-        assert_eq!((bench.told(SECOND).endpoints, bench.told(SECOND).missing), (4, 3));
+        let manifest = bench.manifest(SECOND);
+        assert_eq!((manifest.cycle.endpoints, manifest.cycle.missing), (4, 3));
+        let unanswered = manifest.unanswered.iter().map(|it| (&*it.endpoint, &*it.reason));
+        let address = |name: &str| format!("unix://{}", bench.socket(name).display());
+        let expected = [
+            ("tcp://nobody.invalid:1".to_owned(), "cannot find an address: "),
+            (address("dead"), "cannot connect: "),
+            (address("gone"), "cannot connect: "),
+        ];
+        for ((endpoint, reason), (address, begins)) in unanswered.zip(&expected) {
+            assert!(endpoint == address && reason.starts_with(begins), "{endpoint} {reason}");
+        }
+        assert_eq!(manifest.unanswered.len(), expected.len());
+        let names: Vec<_> = manifest.files.iter().map(|file| &*file.name).collect();
+        assert_eq!(names, ["sound_info", "sound_stat"]);
     });
 }
 
 #[test]
-fn cycles_without_a_snapshot_are_told_by_the_next_one() {
+fn cycles_without_a_snapshot_are_counted_in_the_next_one() {
     on_one_thread(async {
         let bench = Workbench::new();
         let faulty = Fake::unix(&bench.socket("faulty"), Script::Close);
         let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
         let servers = vec![Address::Unix(bench.socket("faulty"))];
-        let pulling = bench.start(Pull { servers, ..bench.config() });
+        let program = bench.start(Pull { servers, ..bench.config() });
         bench.until_logged("no snapshot: it would not hold every endpoint").await;
         faulty.set(Script::Good);
         bench.until_snapshots(1).await;
-        bench.stop(pulling).await;
-        let told = bench.told(SECOND);
-        assert!(told.failures >= 1, "{told:?}");
-        assert_eq!((told.endpoints, told.missing, told.skipped), (2, 0, 0));
-        assert_eq!((told.cycles, told.endpoint_failures), (told.failures + 1, told.failures));
+        bench.stop(program).await;
+        let cycle = bench.cycle(SECOND);
+        assert!(cycle.failures >= 1, "{cycle:?}");
+        assert_eq!((cycle.endpoints, cycle.missing, cycle.skipped), (2, 0, 0));
+        assert_eq!((cycle.cycles, cycle.endpoint_failures), (cycle.failures + 1, cycle.failures));
     });
 }

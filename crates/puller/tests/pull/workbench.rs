@@ -1,5 +1,5 @@
-//! Where a test pulls: directories of its own, a log that can be read, and a program that is told
-//! when to end.
+//! The surroundings of a test: directories of its own, a log that can be read, and a program that
+//! the test starts and ends.
 
 use std::cell::Cell;
 use std::fs;
@@ -10,21 +10,24 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::{Address, LogLevel, Pull, Retries};
 use daemon::{Clock, Service};
+use haproxystats_puller::Machine;
 use spool::cycle::Cycle;
+use spool::manifest::{self, Manifest};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::subscriber::DefaultGuard;
 
-/// Long enough for the slowest machine; nothing is shorter or longer for it.
+/// Long enough for the slowest machine; no test takes longer because of it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The second of every snapshot, until the next free one has to be taken: the clock of these tests
-/// stands still until one sets it.
+/// The clock of these tests stands still at this second until one sets it.
 pub(crate) const SECOND: u64 = 1_700_000_000;
 
 thread_local! {
     /// What the clock of this test says; each test has its thread.
     static WALL: Cell<u64> = const { Cell::new(SECOND) };
+    /// The last serial.
+    static SERIAL: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Sets the clock of this test.
@@ -39,7 +42,7 @@ pub(crate) struct Workbench {
 }
 
 /// A program that pulls.
-pub(crate) struct Pulling {
+pub(crate) struct Program {
     end: oneshot::Sender<()>,
     run: JoinHandle<Result<(), haproxystats_puller::Error>>,
 }
@@ -78,7 +81,7 @@ impl Workbench {
         self.root.path().join("incoming.tmp")
     }
 
-    /// What pull runs on: the sockets of `sockets`, short cycles, and no limit that strikes by
+    /// The configuration: the sockets of `sockets`, short cycles, and no limit that is reached by
     /// chance.
     pub(crate) fn config(&self) -> Pull {
         Pull {
@@ -101,7 +104,7 @@ impl Workbench {
         }
     }
 
-    /// The same, but for this one server in place of the directory.
+    /// The same, with this one server in place of the directory.
     pub(crate) fn config_for(&self, server: Address) -> Pull {
         Pull { socket_dir: None, servers: vec![server], ..self.config() }
     }
@@ -109,28 +112,30 @@ impl Workbench {
     /// The names of the answers in a snapshot.
     pub(crate) fn answers(&self, second: u64) -> Vec<String> {
         let mut names = names(&self.dst().join(second.to_string()));
-        names.retain(|name| name != spool::cycle::FILE_NAME);
+        names.retain(|name| name != manifest::FILE_NAME);
         names
     }
 
-    /// What a snapshot tells about the work of pull.
-    pub(crate) fn told(&self, second: u64) -> Cycle {
-        spool::cycle::read(&self.dst().join(second.to_string())).unwrap().unwrap()
+    pub(crate) fn manifest(&self, second: u64) -> Manifest {
+        manifest::read(&self.dst().join(second.to_string())).unwrap().unwrap()
     }
 
-    pub(crate) fn start(&self, config: Pull) -> Pulling {
-        let wall = || SystemTime::UNIX_EPOCH + Duration::from_secs(WALL.get());
-        let clock = Clock { wall, monotonic: Instant::now };
+    /// What a snapshot says about the work of pull.
+    pub(crate) fn cycle(&self, second: u64) -> Cycle {
+        self.manifest(second).cycle
+    }
+
+    pub(crate) fn start(&self, config: Pull) -> Program {
         let (end, ended) = oneshot::channel();
         let shutdown = async {
             let _ = ended.await;
             "the test"
         };
-        Pulling {
+        Program {
             end,
             run: tokio::task::spawn_local(haproxystats_puller::run(
                 config,
-                clock,
+                machine(),
                 Service::none(),
                 shutdown,
             )),
@@ -174,6 +179,12 @@ impl Workbench {
         self.until(|| self.snapshots().len() >= count, &format!("{count} snapshots")).await;
     }
 
+    /// Waits until a snapshot of this second stands in the spool.
+    pub(crate) async fn until_snapshot(&self, second: u64) {
+        let path = self.dst().join(second.to_string());
+        self.until(|| path.exists(), &format!("snapshot {second}")).await;
+    }
+
     pub(crate) async fn until_logged(&self, text: &str) {
         self.until(|| self.log().contains(text), text).await;
     }
@@ -191,17 +202,28 @@ impl Workbench {
     }
 
     /// Ends the program and checks that it ends well.
-    pub(crate) async fn end(&self, pulling: Pulling) {
-        pulling.end.send(()).unwrap();
-        let ended = tokio::time::timeout(DEADLINE, pulling.run).await;
+    pub(crate) async fn end(&self, program: Program) {
+        program.end.send(()).unwrap();
+        let ended = tokio::time::timeout(DEADLINE, program.run).await;
         ended.expect("does not end").unwrap().unwrap();
     }
 
     /// Ends the program and checks that it ends well and leaves nothing half done.
-    pub(crate) async fn stop(&self, pulling: Pulling) {
-        self.end(pulling).await;
+    pub(crate) async fn stop(&self, program: Program) {
+        self.end(program).await;
         assert_eq!(names(&self.tmp()), [""; 0], "{}", self.log());
     }
+}
+
+/// A machine whose clock a test sets, and whose random numbers are 1, 2, 3.
+pub(crate) fn machine() -> Machine {
+    let wall = || SystemTime::UNIX_EPOCH + Duration::from_secs(WALL.get());
+    let random = || {
+        SERIAL.set(SERIAL.get() + 1);
+        SERIAL.get()
+    };
+    let clock = Clock { wall, monotonic: Instant::now };
+    Machine { name: "lb1".to_owned(), clock, random }
 }
 
 /// The names in a directory, sorted; none if it is not there.

@@ -81,16 +81,12 @@ struct Half {
 impl Half {
     /// Returns the bytes of the lines, and those of the file.
     fn write(&self, lines: &dyn Lines, sync: bool) -> Result<(u64, u64), Error> {
-        let write = || {
-            let mut encoder = GzEncoder::new(file::create(&self.path)?, Compression::fast());
+        let written = file::write(&self.path, sync, |file| {
+            let mut encoder = GzEncoder::new(file, Compression::fast());
             let bytes = lines::copy(lines, &mut encoder)?;
-            let file = encoder.finish()?;
-            if sync {
-                file.sync_all()?;
-            }
-            Ok((bytes, file.metadata()?.len()))
-        };
-        write().map_err(at("write", &self.path))
+            Ok((bytes, encoder.finish()?.metadata()?.len()))
+        });
+        written.map_err(at("write", &self.path))
     }
 }
 
@@ -110,7 +106,7 @@ fn next_run(dir: &Path, timestamp: &str) -> Result<u64, Error> {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), Error> {
-    file::open_directory(dir).and_then(|dir| dir.sync_all()).map_err(at("sync", dir))
+    file::sync_directory(dir).map_err(at("sync", dir))
 }
 
 fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

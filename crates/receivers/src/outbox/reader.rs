@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use daemon::errno::Class;
 use daemon::file::{self, Fault, Limit, Links};
 use flate2::bufread::GzDecoder;
 
@@ -63,7 +64,7 @@ impl Reader {
         let mut file = match file::open(&path, LIMIT, Links::Refused) {
             Ok(file) => file.into_inner(),
             Err(Fault::Passing(source)) => return Err(Error::Io { doing: "open", path, source }),
-            Err(Fault::Damage(_)) if is_gone(&path) => return Err(Error::Gone { path }),
+            Err(Fault::Damage(_)) if file::is_absent(&path) => return Err(Error::Gone { path }),
             Err(Fault::Damage(why)) => {
                 let source = io::Error::new(io::ErrorKind::InvalidData, why);
                 return Err(Error::Damaged { path, source });
@@ -83,18 +84,14 @@ impl Read for Reader {
     }
 }
 
-fn is_gone(path: &Path) -> bool {
-    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
 fn decoder<R: Read>(file: R) -> GzDecoder<BufReader<R>> {
     GzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, file))
 }
 
-/// Whether the file itself is at fault, and not the moment. A disk that cannot read it makes it as useless as flipped bits do, and
-/// it must not bar the way for all that come after.
+/// Whether the file itself is at fault, and not the moment. A disk that cannot read it makes it as
+/// useless as flipped bits do, and it must not bar the way for all that come after.
 fn is_damage(error: &io::Error) -> bool {
-    !file::is_passing(error)
+    !Class::of(error).can_pass()
 }
 
 fn verify(file: &File, bytes: u64) -> io::Result<()> {

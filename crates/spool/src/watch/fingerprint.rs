@@ -1,5 +1,5 @@
-//! What tells a change in a directory: its entries with size and time, joined to one number, so
-//! that a directory of any size needs no memory.
+//! Detects a change in a directory: hashes of its entries with size and time, added to one number,
+//! so that a directory of any size needs no memory.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,17 +7,17 @@ use std::path::Path;
 
 use crate::reader::ENTRIES_MAX;
 
-/// Two of them are equal as long as nothing has changed.
+/// Two fingerprints are equal as long as nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     entries: usize,
-    /// A sum, because the order of a list says nothing.
+    /// A sum, because the order of a list has no meaning.
     hashes: u64,
 }
 
 impl Fingerprint {
-    /// Of a directory as it is now. More entries than a snapshot may have are not looked at: it is
-    /// refused whatever they are.
+    /// The fingerprint of a directory as it is now. Entries beyond those that a snapshot may have
+    /// are not read, because it is refused anyway.
     pub(super) fn of(directory: &Path) -> Self {
         let mut fingerprint = Self { entries: 0, hashes: 0 };
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! One snapshot on its way: filled by several writers side by side, then published or abandoned.
+//! A snapshot that several writers fill side by side until it is published or abandoned.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -9,35 +9,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::debug;
 
+use crate::manifest::{self, Manifest};
+
 use super::{Error, io_error, names_from, remove_directory, rename_without_replacing};
 
-/// A snapshot that is being filled. Dropped, it is abandoned and leaves nothing. Both the drop and
-/// every method work on the disk, so they can block.
+/// A snapshot that is being filled. If it is dropped, it is abandoned and leaves nothing. The drop
+/// and every method work on the disk, so they can block.
 #[derive(Debug)]
 pub struct Staging {
     dst: PathBuf,
     tmp: PathBuf,
     seconds: u64,
     files: StagedFiles,
-    /// Whether the directory is still ours to remove.
+    /// Whether the directory must be removed: it was neither published nor abandoned.
     is_ours: bool,
 }
 
 /// A snapshot that was published.
 #[derive(Debug)]
-pub struct Published {
-    /// Where it stands.
+pub struct PublishedSnapshot {
+    /// Its directory.
     pub path: PathBuf,
-    /// The seconds that its name says.
+    /// The seconds in its name.
     pub seconds: u64,
-    /// The seconds that its name was meant to say. Different where a snapshot of that second stood
-    /// there already.
+    /// The seconds at which its cycle began. Others than in the name if a snapshot of that second
+    /// was there already.
     pub wanted: u64,
-    /// Why a power cut could undo it, if so: the disk refused to sync its directory.
+    /// The error if the disk refused to sync its directory, so that a power cut could undo it.
     pub unsynced: Option<Error>,
 }
 
-/// Makes the files of one `Staging`; for those who fill it side by side.
+/// Makes the files of one `Staging`; each writer has a clone.
 #[derive(Debug, Clone)]
 pub struct StagedFiles {
     dir: Arc<Path>,
@@ -45,14 +47,14 @@ pub struct StagedFiles {
     sync: bool,
 }
 
-/// What those who fill a snapshot side by side must agree about.
+/// What the writers of a snapshot share.
 #[derive(Debug, Default)]
 struct State {
     /// Files that were begun and not closed.
     unfinished: BTreeSet<OsString>,
-    /// Files that were taken out again.
+    /// Files that were removed again.
     removed: BTreeSet<OsString>,
-    /// No file comes any more.
+    /// No file can be begun any more.
     is_sealed: bool,
 }
 
@@ -66,7 +68,7 @@ pub struct StagedFile {
 }
 
 impl Staging {
-    /// The snapshot that is filled in `dir`, which lies in `tmp` and is to come into `dst`.
+    /// The snapshot in `dir`, which lies in `tmp` and is to be moved into `dst`.
     pub(super) fn new((dst, tmp): (&Path, &Path), dir: PathBuf, seconds: u64, sync: bool) -> Self {
         let files = StagedFiles { dir: dir.into(), state: Arc::default(), sync };
         Self { dst: dst.to_owned(), tmp: tmp.to_owned(), seconds, files, is_ours: true }
@@ -89,7 +91,7 @@ impl Staging {
     /// # Errors
     ///
     /// A file is not closed, or the system refuses; then the snapshot is abandoned.
-    pub fn publish(mut self) -> Result<Published, Error> {
+    pub fn publish(mut self) -> Result<PublishedSnapshot, Error> {
         {
             let mut state = lock(&self.files.state);
             state.is_sealed = true;
@@ -104,16 +106,17 @@ impl Staging {
             .map_err(|source| io_error("create directory", &self.dst, source))?;
         let (path, seconds) = self.rename_into_dst()?;
         self.is_ours = false;
-        let mut published = Published { path, seconds, wanted: self.seconds, unsynced: None };
+        let mut published =
+            PublishedSnapshot { path, seconds, wanted: self.seconds, unsynced: None };
         if self.files.sync {
-            // It is published, whatever the disk says now: a reader may have taken it already.
+            // An error here must not fail it: a reader may have taken it already.
             let synced = sync_directory(&self.dst).and_then(|()| sync_directory(&self.tmp));
             published.unsynced = synced.err();
         }
         Ok(published)
     }
 
-    /// Removes what was staged.
+    /// Removes the staged directory.
     ///
     /// # Errors
     ///
@@ -156,8 +159,8 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            // Not a warning, which would come in every cycle whose snapshot cannot be published:
-            // pull tries to remove it again and says what stays.
+            // Not a warning, which would come in every cycle whose snapshot cannot be published.
+            // Pull tries to remove it again and logs the directories that stay.
             debug!(%error, "not abandoned");
         }
     }
@@ -168,14 +171,14 @@ impl StagedFiles {
     ///
     /// # Errors
     ///
-    /// It cannot be created, or it was taken out, or the snapshot is published or abandoned.
+    /// It cannot be created, or it was removed, or the snapshot is published or abandoned.
     pub fn create(&self, name: &OsStr) -> Result<StagedFile, Error> {
         let path = self.dir.join(name);
         let mut state = lock(&self.state);
         if state.is_sealed || state.removed.contains(name) {
             return Err(Error::TooLate { path });
         }
-        // Whoever else can write to the staging directory could put a link there.
+        // `daemon::file`, because others who can write to the directory could put a link there.
         let file =
             daemon::file::create(&path).map_err(|source| io_error("create", &path, source))?;
         state.unfinished.insert(name.to_owned());
@@ -183,8 +186,21 @@ impl StagedFiles {
         Ok(StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync })
     }
 
-    /// Takes a file out of the snapshot again, closed or not; nothing happens where it was never
-    /// begun. Whoever still writes to it writes into nothing, and nobody can begin it anew.
+    /// Writes the manifest of the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As of [`StagedFiles::create`], [`StagedFile::write`] and [`StagedFile::close`].
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        let path = self.dir.join(manifest::FILE_NAME);
+        let json = manifest.to_json().map_err(|error| io_error("write", &path, error.into()))?;
+        let mut file = self.create(manifest::FILE_NAME.as_ref())?;
+        file.write(json.as_bytes())?;
+        file.close()
+    }
+
+    /// Removes a file from the snapshot, closed or not; nothing happens if it was never begun. A
+    /// writer that still has it open writes to a deleted file, and it cannot be begun anew.
     ///
     /// # Errors
     ///
@@ -230,12 +246,10 @@ impl StagedFile {
 }
 
 fn sync_directory(dir: &Path) -> Result<(), Error> {
-    daemon::file::open_directory(dir)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|source| io_error("sync", dir, source))
+    daemon::file::sync_directory(dir).map_err(|source| io_error("sync", dir, source))
 }
 
-/// A set of names is as good after a panic as before it.
+/// The sets stay usable after a panic: each change is one call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The writer's contract, kept and broken in every way that a file system offers here.
+//! The writer's contract, with every fault that a file system of this machine can have.
 
 use std::ffi::OsStr;
 use std::io::{Read, Seek};
@@ -41,7 +41,7 @@ fn names(dir: &Path) -> Vec<String> {
 /// The names of a snapshot's files, without the marker.
 fn answers(snapshot: &Path) -> Vec<String> {
     let mut names = names(snapshot);
-    names.retain(|name| name != cycle::FILE_NAME);
+    names.retain(|name| name != manifest::FILE_NAME);
     names
 }
 
@@ -132,7 +132,7 @@ fn a_file_that_is_removed_is_in_no_snapshot() {
     for name in ["b_info", "b_stat", "c_never_begun"] {
         files.remove(OsStr::new(name)).unwrap();
     }
-    // Its writer may be late; that disturbs nobody.
+    // Its writer may still write.
     open.write(b"late").unwrap();
     open.close().unwrap();
     assert_eq!(answers(&staging.publish().unwrap().path), ["a_info"]);
@@ -165,7 +165,7 @@ fn no_file_comes_too_late() {
 }
 
 #[test]
-fn two_do_not_write_to_one_pair_of_directories() {
+fn one_program_writes_to_a_pair_of_directories() {
     let dirs = Dirs::new();
     let mut first = dirs.open();
     let staging = first.stage(1_700_000_000).unwrap();
@@ -187,7 +187,7 @@ fn a_staging_directory_that_was_replaced_is_locked_anew() {
     drop(first.stage(1_700_000_000).unwrap());
     Spool::open(&dirs.dst(), &dirs.tmp(), true).unwrap_err();
 
-    // Replaced, and another one was quicker.
+    // Replaced, and another program took the lock first.
     fs::remove_dir(dirs.tmp()).unwrap();
     let second = dirs.open();
     let error = first.stage(1_700_000_000).unwrap_err();
@@ -206,7 +206,7 @@ fn a_snapshot_of_the_same_second_is_not_replaced() {
         fill(&staging, text);
         staging.publish().unwrap();
     }
-    // An empty directory is what a plain rename would replace.
+    // A plain rename would replace an empty directory.
     fs::create_dir(dirs.dst().join("1700000002")).unwrap();
     let staging = spool.stage(1_700_000_000).unwrap();
     fill(&staging, "third");
@@ -230,13 +230,13 @@ fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
     fs::write(dirs.tmp().join("1600000001"), "a file").unwrap();
     assert_eq!(removed(&spool), 1);
     assert_eq!(names(&dirs.tmp()), ["1600000001", "of-somebody-else"]);
-    // What could not be cleaned is no obstacle: another name is staged.
+    // A directory that stays is no obstacle: another name is staged.
     let staging = spool.stage(1_600_000_001).unwrap();
     assert_eq!(staging.dir(), dirs.tmp().join("1600000002"));
     assert_eq!(staging.publish().unwrap().path, dirs.dst().join("1600000001"));
 }
 
-/// `tmp-dst-dir = /srv/backups`, where others keep directories that are named as ours.
+/// `tmp-dst-dir = /srv/backups`, where others keep directories with names like ours.
 #[test]
 fn directories_without_the_marker_are_never_removed() {
     let dirs = Dirs::new();
@@ -261,12 +261,27 @@ fn a_staged_directory_has_the_marker_from_the_moment_it_has_its_name() {
     // A kill before the name was given, and one while a removal was going on.
     for hidden in [UNNAMED, ".haproxystats-removed-1600000000"] {
         fs::create_dir_all(dirs.tmp().join(hidden).join("deep")).unwrap();
-        fs::write(dirs.tmp().join(hidden).join(cycle::FILE_NAME), "").unwrap();
+        fs::write(dirs.tmp().join(hidden).join(manifest::FILE_NAME), "").unwrap();
     }
     let staging = spool.stage(1_700_000_000).unwrap();
-    assert_eq!(names(staging.dir()), [cycle::FILE_NAME]);
+    assert_eq!(names(staging.dir()), [manifest::FILE_NAME]);
     fill(&staging, "whole");
     std::mem::forget(staging);
+    assert_eq!(removed(&spool), 2);
+    assert_eq!(names(&dirs.tmp()), [""; 0]);
+}
+
+/// An upgrade finds what version 0.1.0 was about to publish.
+#[test]
+fn a_directory_with_the_marker_of_version_0_1_0_is_removed() {
+    let dirs = Dirs::new();
+    let spool = dirs.open();
+    for name in ["1600000000", ".haproxystats-removed-1600000001"] {
+        let left = dirs.tmp().join(name);
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join(cycle::FILE_NAME), "").unwrap();
+        fs::write(left.join("a_info"), "Name: HAPr").unwrap();
+    }
     assert_eq!(removed(&spool), 2);
     assert_eq!(names(&dirs.tmp()), [""; 0]);
 }
@@ -296,7 +311,7 @@ fn hidden_directories_of_others_are_never_removed() {
         fs::create_dir(dirs.tmp().join(other)).unwrap();
         fs::write(dirs.tmp().join(other).join("file"), "of others").unwrap();
         if number < 3 {
-            fs::write(dirs.tmp().join(other).join(cycle::FILE_NAME), "").unwrap();
+            fs::write(dirs.tmp().join(other).join(manifest::FILE_NAME), "").unwrap();
         }
     }
     fs::create_dir(dirs.tmp().join(".haproxystats-removed-7")).unwrap();
@@ -311,7 +326,7 @@ fn hidden_directories_of_others_are_never_removed() {
     }
 }
 
-/// `remove_dir_all` takes files in the order of the directory, so the marker could go first.
+/// `remove_dir_all` removes files in the order of the directory, so the marker could be the first.
 #[test]
 fn a_removal_that_is_cut_short_leaves_the_marker() {
     let dir = tempfile::tempdir().unwrap();
@@ -319,8 +334,8 @@ fn a_removal_that_is_cut_short_leaves_the_marker() {
     for below in ["a", "b", "z"] {
         fs::create_dir_all(staged.join(below)).unwrap();
     }
-    fs::write(staged.join(cycle::FILE_NAME), "").unwrap();
-    let Some(_disk) = Mounted::on(&staged.join("b")) else { return };
+    fs::write(staged.join(manifest::FILE_NAME), "").unwrap();
+    let Some(_disk) = Mount::on(&staged.join("b")) else { return };
     remove_marked(&staged).unwrap_err();
     assert!(has_marker(&staged));
 }
@@ -333,7 +348,7 @@ fn a_dropped_staging_that_cannot_be_removed_is_found_by_cleaning_and_gives_no_wa
     let staging = spool.stage(1_700_000_000).unwrap();
     let busy = staging.dir().join("busy");
     fs::create_dir(&busy).unwrap();
-    let Some(mut disk) = Mounted::on(&busy) else { return };
+    let Some(mut disk) = Mount::on(&busy) else { return };
     let (log, mut logged) = (tempfile::tempfile().unwrap(), String::new());
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
@@ -351,11 +366,11 @@ fn a_dropped_staging_that_cannot_be_removed_is_found_by_cleaning_and_gives_no_wa
     assert_eq!(removed(&spool), 1);
 }
 
-/// A directory that nobody can remove, not even root, until this is dropped.
-struct Mounted(PathBuf);
+/// A mount, whose directory not even root can remove until this is dropped.
+struct Mount(PathBuf);
 
-impl Mounted {
-    /// `None`, said aloud, where we may not mount.
+impl Mount {
+    /// `None`, with a note on stderr, where we may not mount.
     fn on(at: &Path) -> Option<Self> {
         let mount = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at).output();
         if mount.as_ref().is_ok_and(|output| output.status.success()) {
@@ -366,7 +381,7 @@ impl Mounted {
     }
 }
 
-impl Drop for Mounted {
+impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
@@ -408,7 +423,7 @@ fn directories_that_vanish_are_made_again() {
     fs::remove_dir(dirs.dst()).unwrap();
     staging.publish().unwrap();
     assert_eq!(spool.waiting().unwrap(), 1);
-    // A staged directory that somebody removes costs that snapshot alone.
+    // A staged directory that is removed costs that snapshot alone.
     let staging = spool.stage(1_700_000_010).unwrap();
     fs::remove_dir_all(dirs.tmp()).unwrap();
     let error = staging.publish().unwrap_err();
@@ -418,7 +433,7 @@ fn directories_that_vanish_are_made_again() {
 }
 
 #[test]
-fn what_is_staged_must_be_out_of_sight() {
+fn the_staging_directory_must_be_out_of_sight() {
     let dirs = Dirs::new();
     let refused =
         |dst: &Path, tmp: &Path| matches!(Spool::open(dst, tmp, true), Err(Error::Nested { .. }));

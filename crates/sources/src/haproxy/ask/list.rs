@@ -12,7 +12,7 @@ const OF_MASTER: &[u8] = b"show proc";
 /// Looks for [`OF_MASTER`] at the beginning of a line, behind blanks, as the bytes of a refusal
 /// come.
 #[derive(Debug)]
-pub(super) struct List {
+pub(super) struct CommandList {
     /// How many more bytes are looked at.
     left: usize,
     /// How many bytes of [`OF_MASTER`] this line has begun with; `None` once it has another.
@@ -21,7 +21,7 @@ pub(super) struct List {
     line_start: bool,
 }
 
-impl List {
+impl CommandList {
     pub(super) const fn new() -> Self {
         Self { left: LIST_BYTES, same: Some(0), line_start: true }
     }

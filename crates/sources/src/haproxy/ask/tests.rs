@@ -1,5 +1,6 @@
 //! Where answers begin and end, with every place at which a read can cut them.
 
+use super::answers::{HEAD_BYTES, HEADER, MASTER};
 use super::list::LIST_BYTES;
 use super::*;
 
@@ -9,36 +10,37 @@ const LIMIT: u64 = 1 << 20;
 
 /// What the files hold in the end, when the bytes come in these pieces.
 fn take_all(
-    parts: &'static [Part],
+    commands: &'static [Command],
     limit: u64,
     pieces: &[&[u8]],
-) -> Result<Vec<(Part, Vec<u8>)>, Fault> {
-    let mut answers = Answers::new(parts, limit);
-    let mut files: Vec<(Part, Vec<u8>)> = Vec::new();
+) -> Result<Vec<(Command, Vec<u8>)>, Fault> {
+    let mut answers = Answers::new(commands, limit);
+    let mut files: Vec<(Command, Vec<u8>)> = Vec::new();
     let mut whole = Vec::new();
     for piece in pieces {
-        answers.take(piece, |part, bytes, is_whole| {
+        let taken = answers.take(piece, |command, bytes, is_whole| {
             match files.last_mut() {
-                Some((last, file)) if *last == part => file.extend_from_slice(bytes),
-                _ => files.push((part, bytes.to_vec())),
+                Some((last, file)) if *last == command => file.extend_from_slice(bytes),
+                _ => files.push((command, bytes.to_vec())),
             }
             if is_whole {
-                whole.push(part);
+                whole.push(command);
             }
-            Ok::<(), Fault>(())
-        })?;
+            Ok::<(), crate::Fault>(())
+        });
+        taken.map_err(|crate::Fault::HAProxy(fault)| fault)?;
     }
     answers.end()?;
-    assert_eq!(whole, parts[..parts.len() - 1], "each but the last is closed once");
+    assert_eq!(whole, commands[..commands.len() - 1], "each but the last is closed once");
     Ok(files)
 }
 
-fn both(pieces: &[&[u8]]) -> Result<Vec<(Part, Vec<u8>)>, Fault> {
-    take_all(TOGETHER[0].parts, LIMIT, pieces)
+fn both(pieces: &[&[u8]]) -> Result<Vec<(Command, Vec<u8>)>, Fault> {
+    take_all(PIPELINED[0].commands, LIMIT, pieces)
 }
 
-fn whole() -> Vec<(Part, Vec<u8>)> {
-    vec![(Part::Info, INFO.to_vec()), (Part::Stat, STAT.to_vec())]
+fn whole() -> Vec<(Command, Vec<u8>)> {
+    vec![(Command::Info, INFO.to_vec()), (Command::Stat, STAT.to_vec())]
 }
 
 #[test]
@@ -69,25 +71,25 @@ fn an_answer_cut_at_any_byte_is_never_whole() {
 
 #[test]
 fn one_command_alone_ends_with_the_connection() {
-    assert_eq!(take_all(APART[0].parts, LIMIT, &[INFO]).unwrap(), whole()[..1]);
-    assert_eq!(take_all(APART[1].parts, LIMIT, &[STAT]).unwrap(), whole()[1..]);
-    let fault = take_all(APART[0].parts, LIMIT, &[&INFO[..INFO.len() - 1]]).unwrap_err();
-    assert_eq!(fault, Fault::Cut { part: Part::Info, bytes: INFO.len() as u64 - 1 });
+    assert_eq!(take_all(SINGLE[0].commands, LIMIT, &[INFO]).unwrap(), whole()[..1]);
+    assert_eq!(take_all(SINGLE[1].commands, LIMIT, &[STAT]).unwrap(), whole()[1..]);
+    let fault = take_all(SINGLE[0].commands, LIMIT, &[&INFO[..INFO.len() - 1]]).unwrap_err();
+    assert_eq!(fault, Fault::Truncated { command: Command::Info, bytes: INFO.len() as u64 - 1 });
 }
 
 #[test]
 fn a_refusal_is_quoted_and_asks_for_one_command_at_a_time() {
     for text in ["Unknown command: 'show info;show stat'\nhelp\n\n", "Permission denied\n\n"] {
         let fault = both(&[text.as_bytes()]).unwrap_err();
-        assert!(fault.asks_for_one_at_a_time());
+        assert!(fault.suggests_single_requests());
         let first_line = text.lines().next().unwrap();
         assert!(fault.to_string().contains(&first_line.escape_default().to_string()), "{fault}");
     }
     let fault = both(&[INFO, b"Permission denied\n\n"]).unwrap_err();
     assert!(fault.to_string().starts_with("refused `show stat`: \"Permission denied\""));
-    assert_eq!(both(&[INFO]).unwrap_err(), Fault::Nothing(Part::Stat));
-    assert!(Fault::Nothing(Part::Stat).asks_for_one_at_a_time());
-    assert!(!Fault::Nothing(Part::Info).asks_for_one_at_a_time());
+    assert_eq!(both(&[INFO]).unwrap_err(), Fault::Empty(Command::Stat));
+    assert!(Fault::Empty(Command::Stat).suggests_single_requests());
+    assert!(!Fault::Empty(Command::Info).suggests_single_requests());
 }
 
 #[test]
@@ -102,27 +104,27 @@ fn garbage_is_refused_by_its_first_line_and_quoted_without_its_bytes() {
     ];
     for sent in unlike {
         let fault = both(&[sent]).unwrap_err();
-        assert!(matches!(fault, Fault::Unlike { part: Part::Info, .. }), "{fault}");
+        assert!(matches!(fault, Fault::Malformed { command: Command::Info, .. }), "{fault}");
         let text = fault.to_string();
         assert!(text.len() < 500 && text.bytes().all(|byte| byte >= b' '), "{text}");
     }
     let fault = both(&[INFO, b"pxname,svname,\n\n"]).unwrap_err();
-    assert!(matches!(fault, Fault::Unlike { part: Part::Stat, .. }), "{fault}");
+    assert!(matches!(fault, Fault::Malformed { command: Command::Stat, .. }), "{fault}");
 }
 
 #[test]
 fn garbage_is_refused_before_its_end() {
-    let mut answers = Answers::new(TOGETHER[0].parts, LIMIT);
-    let taken = answers.take(&[b'x'; HEAD_BYTES], |_, _, _| Ok::<(), Fault>(()));
-    assert!(matches!(taken, Err(Fault::Unlike { .. })));
+    let mut answers = Answers::new(PIPELINED[0].commands, LIMIT);
+    let taken = answers.take(&[b'x'; HEAD_BYTES], |_, _, _| Ok::<(), crate::Fault>(()));
+    assert!(matches!(taken, Err(crate::Fault::HAProxy(Fault::Malformed { .. }))));
 }
 
 #[test]
 fn each_answer_may_have_as_many_bytes_as_the_limit() {
     let longest = INFO.len().max(STAT.len()) as u64;
-    assert!(take_all(TOGETHER[0].parts, longest, &[INFO, STAT]).is_ok());
-    let fault = take_all(TOGETHER[0].parts, longest - 1, &[INFO, STAT]).unwrap_err();
-    assert_eq!(fault, Fault::TooLong { part: Part::Info, limit: longest - 1 });
+    assert!(take_all(PIPELINED[0].commands, longest, &[INFO, STAT]).is_ok());
+    let fault = take_all(PIPELINED[0].commands, longest - 1, &[INFO, STAT]).unwrap_err();
+    assert_eq!(fault, Fault::TooLong { command: Command::Info, limit: longest - 1 });
 }
 
 #[test]
@@ -138,7 +140,7 @@ const DESCRIBED: &[u8] =
 #[test]
 fn an_empty_line_in_the_description_is_part_of_the_info_wherever_two_reads_cut() {
     let sent = [DESCRIBED, STAT].concat();
-    let expected = [(Part::Info, DESCRIBED.to_vec()), (Part::Stat, STAT.to_vec())];
+    let expected = [(Command::Info, DESCRIBED.to_vec()), (Command::Stat, STAT.to_vec())];
     for first in 0..=sent.len() {
         for second in first..=sent.len() {
             let pieces = [&sent[..first], &sent[first..second], &sent[second..]];
@@ -160,13 +162,13 @@ fn more_empty_lines_between_the_answers_or_before_one_are_harmless() {
         let sent = [INFO, &more, STAT].concat();
         for cut in 0..=sent.len() {
             let files = both(&[&sent[..cut], &sent[cut..]]).unwrap();
-            assert_eq!(files[0], (Part::Info, [INFO, &more].concat()), "{lines}, cut at {cut}");
-            assert_eq!(files[1], (Part::Stat, STAT.to_vec()));
+            assert_eq!(files[0], (Command::Info, [INFO, &more].concat()), "{lines}, cut at {cut}");
+            assert_eq!(files[1], (Command::Stat, STAT.to_vec()));
         }
         let first = [&more, INFO, STAT].concat();
         assert_eq!(both(&[&first]).unwrap()[1], whole()[1]);
         let alone = [&more, STAT].concat();
-        assert_eq!(take_all(APART[1].parts, LIMIT, &[&alone]).unwrap()[0].1, alone);
+        assert_eq!(take_all(SINGLE[1].commands, LIMIT, &[&alone]).unwrap()[0].1, alone);
     }
 }
 
@@ -175,10 +177,10 @@ fn a_header_without_an_empty_line_before_it_is_no_border() {
     let sent = b"Name: HAProxy\n# pxname,svname,\n\n";
     for cut in 0..=sent.len() {
         let fault = both(&[&sent[..cut], &sent[cut..]]).unwrap_err();
-        assert_eq!(fault, Fault::Nothing(Part::Stat), "cut at {cut}");
+        assert_eq!(fault, Fault::Empty(Command::Stat), "cut at {cut}");
     }
     let fault = both(&[INFO, &HEADER[..5]]).unwrap_err();
-    assert_eq!(fault, Fault::Cut { part: Part::Stat, bytes: 5 });
+    assert_eq!(fault, Fault::Truncated { command: Command::Stat, bytes: 5 });
 }
 
 /// `last_chk` of HAProxy before 3.0 holds what a server sent.
@@ -188,7 +190,11 @@ fn a_quoted_cell_may_hold_line_breaks_empty_lines_and_a_header() {
     let sent = [INFO, stat].concat();
     for cut in 0..=sent.len() {
         let files = both(&[&sent[..cut], &sent[cut..]]).unwrap();
-        assert_eq!(files, [(Part::Info, INFO.to_vec()), (Part::Stat, stat.to_vec())], "{cut}");
+        assert_eq!(
+            files,
+            [(Command::Info, INFO.to_vec()), (Command::Stat, stat.to_vec())],
+            "{cut}"
+        );
     }
 }
 
@@ -196,9 +202,9 @@ fn a_quoted_cell_may_hold_line_breaks_empty_lines_and_a_header() {
 fn the_severity_before_a_refusal_hides_nothing() {
     for text in ["[6]: Permission denied\n\n", "[info]: Unknown command: 'show info'\n\n"] {
         let fault = both(&[text.as_bytes()]).unwrap_err();
-        assert!(matches!(fault, Fault::Refused { part: Part::Info, .. }), "{fault}");
+        assert!(matches!(fault, Fault::Refused { command: Command::Info, .. }), "{fault}");
         let fault = both(&[INFO, text.as_bytes()]).unwrap_err();
-        assert!(matches!(fault, Fault::Refused { part: Part::Stat, .. }), "{fault}");
+        assert!(matches!(fault, Fault::Refused { command: Command::Stat, .. }), "{fault}");
     }
 }
 
@@ -235,10 +241,10 @@ fn the_master_of_an_old_haproxy_is_known_by_its_list_wherever_reads_cut() {
     let severe = format!("[6]: {OLD_MASTER}");
     let after_empty_line = format!("\n{OLD_MASTER}");
     for sent in [OLD_MASTER, &severe, &after_empty_line] {
-        for parts in [TOGETHER[0].parts, APART[0].parts] {
+        for commands in [PIPELINED[0].commands, SINGLE[0].commands] {
             for cut in 0..=sent.len() {
                 let (first, second) = sent.as_bytes().split_at(cut);
-                let fault = take_all(parts, LIMIT, &[first, second]).unwrap_err();
+                let fault = take_all(commands, LIMIT, &[first, second]).unwrap_err();
                 assert!(fault.other_kind().is_some_and(|kind| kind.contains("master")), "{cut}");
                 assert!(fault.to_string().contains("\"Unknown command. Pl") || sent == severe);
             }
@@ -254,7 +260,7 @@ fn the_refusal_of_an_old_worker_stays_one_wherever_reads_cut() {
         let (first, second) = OLD_WORKER.as_bytes().split_at(cut);
         let fault = both(&[first, second]).unwrap_err();
         assert!(matches!(fault, Fault::Refused { by_master: false, .. }), "{cut}: {fault:?}");
-        assert!(fault.asks_for_one_at_a_time() && fault.other_kind().is_none(), "{cut}");
+        assert!(fault.suggests_single_requests() && fault.other_kind().is_none(), "{cut}");
     }
     // An empty line ends the refusal: what comes after it is something else.
     let two = format!("Unknown command\n\n{OLD_MASTER}");
@@ -263,11 +269,34 @@ fn the_refusal_of_an_old_worker_stays_one_wherever_reads_cut() {
 
 #[test]
 fn a_refusal_without_end_is_looked_at_within_a_bound() {
-    let mut answers = Answers::new(TOGETHER[0].parts, LIMIT);
-    let mut take = |bytes: &[u8]| answers.take(bytes, |_, _, _| Ok::<(), Fault>(()));
+    let mut answers = Answers::new(PIPELINED[0].commands, LIMIT);
+    let mut take = |bytes: &[u8]| answers.take(bytes, |_, _, _| Ok::<(), crate::Fault>(()));
     take(b"Unknown command\n").unwrap();
     let line = [&[b'x'; 63][..], b"\n"].concat();
     let taken = (0..LIST_BYTES / line.len()).map(|_| take(&line)).find(Result::is_err);
-    let fault = taken.unwrap().unwrap_err();
+    let crate::Fault::HAProxy(fault) = taken.unwrap().unwrap_err();
     assert!(matches!(fault, Fault::Refused { by_master: false, .. }), "{fault:?}");
+}
+
+#[test]
+fn a_dialogue_ends_after_its_last_request_and_takes_nothing_before_the_first() {
+    for (pipelining, requests) in [(Pipelining::On, 1), (Pipelining::Off, 2)] {
+        let mut dialogue = Dialogue::new(pipelining, LIMIT);
+        let mut files = Vec::new();
+        let mut write = |suffix: &str, _: &[u8], _| {
+            files.push(suffix.to_owned());
+            Ok::<(), crate::Fault>(())
+        };
+        dialogue.receive(INFO, &mut write).unwrap();
+        let mut count = 0;
+        while let Some(request) = dialogue.request() {
+            count += 1;
+            let info = if request.starts_with(b"show info") { INFO } else { b"" };
+            let stat = if request.ends_with(b"show stat\n") { STAT } else { b"" };
+            dialogue.receive(&[info, stat].concat(), &mut write).unwrap();
+            dialogue.end_of_connection().unwrap();
+        }
+        files.dedup();
+        assert_eq!((count, files), (requests, SUFFIXES.map(str::to_owned).to_vec()));
+    }
 }

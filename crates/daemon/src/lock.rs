@@ -1,0 +1,121 @@
+//! One process at a time for a directory: an advisory lock on the directory itself.
+//!
+//! A lock file in it would look like content. The lock goes with its holder, however that ends, so
+//! none is ever left behind. It stays with the directory that it was taken on, so whoever makes a
+//! directory anew takes its lock anew ([`Lock::is_on`]).
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::{file, remedy};
+
+/// The right to use a directory, until this is dropped or the process ends in whatever way.
+///
+/// ```
+/// use haproxystats_daemon::lock::{Error, Lock};
+///
+/// let directory = tempfile::tempdir()?;
+/// let lock = Lock::take(directory.path())?;
+/// assert!(lock.is_on(directory.path())?);
+/// assert!(matches!(Lock::take(directory.path()), Err(Error::Held { .. })));
+/// drop(lock);
+/// Lock::take(directory.path())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Lock {
+    directory: File,
+}
+
+/// Why there is no lock.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The directory cannot be opened or locked.
+    #[error("cannot lock the directory: {}{}", .0, remedy::of(.0))]
+    System(#[source] io::Error),
+    /// Another process has it.
+    #[error(
+        "another process{} has the lock of the directory; stop it first",
+        by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default()
+    )]
+    Held {
+        /// Which process, where that is known, as in `pid 4711`.
+        by: Option<String>,
+    },
+}
+
+impl Lock {
+    /// Takes the lock of a directory.
+    ///
+    /// # Errors
+    ///
+    /// Another process has it, or the system refuses.
+    pub fn take(directory: &Path) -> Result<Self, Error> {
+        let directory = file::open_directory(directory).map_err(Error::System)?;
+        match directory.try_lock() {
+            Ok(()) => Ok(Self { directory }),
+            Err(TryLockError::WouldBlock) => Err(Error::Held { by: holder(&directory) }),
+            Err(TryLockError::Error(source)) => Err(Error::System(source)),
+        }
+    }
+
+    /// Whether the directory that was locked still stands at this path.
+    ///
+    /// # Errors
+    ///
+    /// Either cannot be looked at.
+    pub fn is_on(&self, path: &Path) -> io::Result<bool> {
+        let (locked, there) = (self.directory.metadata()?, fs::metadata(path)?);
+        Ok((locked.dev(), locked.ino()) == (there.dev(), there.ino()))
+    }
+}
+
+/// Who has a lock, as `/proc/locks` says (proc_locks(5)). Processes that a container hides are not
+/// in it.
+fn holder(directory: &File) -> Option<String> {
+    let status = rustix::fs::fstat(directory).ok()?;
+    let (major, minor) = (rustix::fs::major(status.st_dev), rustix::fs::minor(status.st_dev));
+    let device = format!("{major:02x}:{minor:02x}:{}", status.st_ino);
+    for line in fs::read_to_string("/proc/locks").ok()?.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&device.as_str()) {
+            return Some(format!("pid {}", words.get(4).copied().unwrap_or("unknown")));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_lock_names_its_holder_and_goes_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = Lock::take(directory.path()).unwrap();
+        let refused = Lock::take(directory.path()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
+        drop(held);
+        Lock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_not_on_a_directory_that_was_made_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("directory");
+        fs::create_dir(&path).unwrap();
+        let lock = Lock::take(&path).unwrap();
+        assert!(lock.is_on(&path).unwrap());
+        fs::rename(&path, root.path().join("moved")).unwrap();
+        lock.is_on(&path).unwrap_err();
+        fs::create_dir(&path).unwrap();
+        assert!(!lock.is_on(&path).unwrap());
+        Lock::take(&path).unwrap();
+        let missing = Lock::take(&root.path().join("missing")).unwrap_err().to_string();
+        assert!(missing.contains("; check that it is there"), "{missing}");
+    }
+}

@@ -1,0 +1,225 @@
+//! Kinds of endpoints, apart from transport: what to ask one, where its answers go, and when they
+//! are whole.
+//!
+//! Nothing here does I/O, waits or reads a clock. Whoever has the connections asks a [`Dialogue`]
+//! for the next request, sends it on a new connection, and hands over the bytes as they come. What
+//! is asked next can depend on the bytes that came before. A kind is a folder and a variant of
+//! [`Source`]; a match on it lists what a new kind lacks.
+
+use std::fmt;
+
+pub mod haproxy;
+
+/// A kind of endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The stats socket of a HAProxy process.
+    HAProxy,
+}
+
+/// Whether an endpoint takes several requests on one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pipelining {
+    /// All requests on one connection: one accept, and answers from the same instant.
+    On,
+    /// A connection for each request.
+    Off,
+}
+
+/// The requests and answers of one endpoint in one cycle.
+///
+/// ```
+/// use haproxystats_sources::{Fault, Pipelining, Source};
+///
+/// let mut dialogue = Source::HAProxy.dialogue(Pipelining::Off, 1 << 20);
+/// let mut answers = Vec::new();
+/// while let Some(request) = dialogue.request() {
+///     let received: &[u8] = match request {
+///         b"show info\n" => b"Name: HAProxy\n\n",
+///         _ => b"# pxname,svname,\n\n",
+///     };
+///     dialogue.receive(received, |suffix, bytes, _| {
+///         answers.push((suffix.to_owned(), bytes.len()));
+///         Ok::<(), Fault>(())
+///     })?;
+///     dialogue.end_of_connection()?;
+/// }
+/// assert_eq!(answers, [("_info".to_owned(), 15), ("_stat".to_owned(), 18)]);
+/// # Ok::<(), Fault>(())
+/// ```
+#[derive(Debug)]
+pub enum Dialogue {
+    /// With a stats socket.
+    HAProxy(haproxy::ask::Dialogue),
+}
+
+/// Why the answers of an endpoint cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// What a stats socket, or what stands in its place, did wrong.
+    #[error(transparent)]
+    HAProxy(#[from] haproxy::ask::Fault),
+}
+
+impl Source {
+    /// The kind, as a manifest names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HAProxy => "haproxy",
+        }
+    }
+
+    /// What a message calls the program at the other end.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::HAProxy => "HAProxy",
+        }
+    }
+
+    /// The message about a socket of another kind in a directory of endpoints.
+    #[must_use]
+    pub const fn left_out(self) -> &'static str {
+        match self {
+            Self::HAProxy => haproxy::LEFT_OUT,
+        }
+    }
+
+    /// The message about a directory of endpoints that holds no socket.
+    #[must_use]
+    pub const fn no_socket(self) -> &'static str {
+        match self {
+            Self::HAProxy => haproxy::NO_SOCKET,
+        }
+    }
+
+    /// The message about a directory of endpoints that holds only sockets of other kinds.
+    #[must_use]
+    pub const fn no_endpoint(self) -> &'static str {
+        match self {
+            Self::HAProxy => haproxy::NO_ENDPOINT,
+        }
+    }
+
+    /// The endings of the names of all files that an endpoint can leave in a snapshot, each behind
+    /// the endpoint's own name.
+    #[must_use]
+    pub const fn suffixes(self) -> &'static [&'static str] {
+        match self {
+            Self::HAProxy => &haproxy::ask::SUFFIXES,
+        }
+    }
+
+    /// Whether the program makes a socket of this name only for a moment, such as a reload: it is
+    /// no endpoint of its own.
+    #[must_use]
+    pub fn is_temporary_name(self, file_name: &str) -> bool {
+        match self {
+            Self::HAProxy => haproxy::is_temporary_name(file_name),
+        }
+    }
+
+    /// A dialogue that has not begun. No answer may be longer than `answer_limit` bytes.
+    #[must_use]
+    pub const fn dialogue(self, pipelining: Pipelining, answer_limit: u64) -> Dialogue {
+        match self {
+            Self::HAProxy => {
+                Dialogue::HAProxy(haproxy::ask::Dialogue::new(pipelining, answer_limit))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Dialogue {
+    /// What to send on the next connection; `None` once every answer is whole.
+    pub fn request(&mut self) -> Option<&[u8]> {
+        match self {
+            Self::HAProxy(dialogue) => dialogue.request(),
+        }
+    }
+
+    /// Takes bytes of the connection. `write` is called with the ending of a file's name, bytes of
+    /// that file, possibly none, and whether the file is whole with them. Files come one after the
+    /// other, and the last one of a connection is whole at its end.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no answer to the request, or `write` fails.
+    pub fn receive<E: From<Fault>>(
+        &mut self,
+        bytes: &[u8],
+        write: impl FnMut(&str, &[u8], bool) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::HAProxy(dialogue) => dialogue.receive(bytes, write),
+        }
+    }
+
+    /// The connection has ended.
+    ///
+    /// # Errors
+    ///
+    /// Something of the answers is missing.
+    pub fn end_of_connection(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::HAProxy(dialogue) => dialogue.end_of_connection().map_err(Fault::from),
+        }
+    }
+
+    /// Bytes that were given to the file at hand.
+    #[must_use]
+    pub const fn file_bytes(&self) -> u64 {
+        match self {
+            Self::HAProxy(dialogue) => dialogue.file_bytes(),
+        }
+    }
+}
+
+impl Fault {
+    /// Whether the same endpoint may answer with [`Pipelining::Off`].
+    #[must_use]
+    pub fn suggests_single_requests(&self) -> bool {
+        match self {
+            Self::HAProxy(fault) => fault.suggests_single_requests(),
+        }
+    }
+
+    /// What is at the other end, where its bytes show that it is no endpoint of this kind.
+    #[must_use]
+    pub fn other_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::HAProxy(fault) => fault.other_kind(),
+        }
+    }
+
+    /// Whether the first connection ended without a byte.
+    #[must_use]
+    pub const fn is_silence(&self) -> bool {
+        match self {
+            Self::HAProxy(fault) => fault.is_silence(),
+        }
+    }
+
+    /// Whether it shows that an endpoint of this kind is there: some of an answer came.
+    #[must_use]
+    pub const fn shows_this_kind(&self) -> bool {
+        match self {
+            Self::HAProxy(fault) => fault.shows_this_kind(),
+        }
+    }
+
+    /// The fault without the numbers that differ each time: one state for the log.
+    #[must_use]
+    pub fn state(&self) -> String {
+        match self {
+            Self::HAProxy(fault) => fault.state(),
+        }
+    }
+}

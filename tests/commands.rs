@@ -93,7 +93,7 @@ fn unknown_words(words: &[&str]) -> Vec<String> {
         }
         [program @ ("haproxystats-pull" | "haproxystats-process"), rest @ ..] => {
             let file = program.trim_start_matches("haproxystats-");
-            let text = read(&format!("crates/bin/{file}.rs"));
+            let text = read(&format!("src/bin/{file}.rs"));
             let usage = text.split("Options:").nth(1).unwrap();
             wrong(program, usage.split("\";").next().unwrap(), rest)
         }

@@ -33,7 +33,7 @@ fn sources(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
 
 fn all_sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    ["crates", "tests"].iter().for_each(|folder| sources(&root().join(folder), &mut found));
+    ["src", "crates", "tests"].iter().for_each(|folder| sources(&root().join(folder), &mut found));
     found
 }
 
@@ -106,7 +106,7 @@ fn a_name_leads_to_its_own_file_only() {
 fn shipped_words() -> String {
     let mut words = String::new();
     for (path, text) in all_sources() {
-        if path.starts_with("crates") && !path.iter().any(|part| part == "tests") {
+        if !path.iter().any(|part| part == "tests") {
             for piece in text.split("\\\n") {
                 words.push_str(piece.trim_start());
             }

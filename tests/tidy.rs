@@ -22,6 +22,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Which libraries the programs themselves may import.
 const BIN: &[&str] = &["config", "daemon", "puller", "processor"];
 
+/// Crates that a bare `cargo build` leaves out, because only developers run them.
+const NOT_DEFAULT: [&str; 1] = ["xtask"];
+
 const LINES_MAX: usize = 500;
 const BIN_LINES_MAX: usize = 90;
 
@@ -93,6 +96,20 @@ fn every_crate_has_its_arrows() {
     let mut drawn: Vec<_> = ARROWS.iter().map(|(name, _)| *name).collect();
     drawn.sort_unstable();
     assert_eq!(there, drawn);
+}
+
+/// A crate that is forgotten there would be missed by a bare `cargo test`.
+#[test]
+fn every_crate_but_the_developers_is_a_default_member() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let list = manifest.split("\ndefault-members = [\n").nth(1).unwrap();
+    let list = list.split("\n]").next().unwrap();
+    let listed: BTreeSet<&str> =
+        list.lines().map(|line| line.trim_matches([' ', '"', ','])).collect();
+    let crates = ARROWS.iter().map(|(name, _)| *name).filter(|name| !NOT_DEFAULT.contains(name));
+    let mut expected: BTreeSet<String> = crates.map(|name| format!("crates/{name}")).collect();
+    expected.insert(".".to_owned());
+    assert_eq!(listed, expected.iter().map(String::as_str).collect());
 }
 
 #[test]

@@ -17,37 +17,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::value_parser;
+
 use crate::{Failure, cargo, find_program};
 use arrivals::Arrivals;
 use child::{Child, wait_until};
 use haproxy::Source;
 use screen::Screen;
 
-/// What the command line asks for.
+/// The options of `demo`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// How long to run, in seconds
+    #[arg(long, value_name = "N", default_value = "30", value_parser = value_parser!(u64).range(1..=86_400))]
     seconds: u64,
+    /// Take recorded dumps, also where haproxy is installed
+    #[arg(long)]
     dumps: bool,
-}
-
-impl Options {
-    /// Reads the words after `demo`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options = Self { seconds: 30, dumps: false };
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--dumps" => options.dumps = true,
-                "--seconds" => {
-                    let value = words.next().and_then(|text| text.parse().ok());
-                    options.seconds = value
-                        .filter(|seconds| (1..=86_400).contains(seconds))
-                        .ok_or("--seconds needs a whole number from 1 to 86400")?;
-                }
-                _ => return Err(format!("demo has no option {word}")),
-            }
-        }
-        Ok(options)
-    }
 }
 
 /// Builds, runs, shows, cleans up. Not a single metric is a failure.

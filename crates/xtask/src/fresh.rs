@@ -24,36 +24,18 @@ const SECTION: &str = "\n## Two commands to begin with\n";
 /// Their tasks, for `--only`.
 const TASKS: [&str; 2] = ["demo", "test"];
 
-/// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
+/// The options of `fresh`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The folder in which the scratch folder is made.
-    parent: PathBuf,
-    only: Option<&'static str>,
+    /// Run only this task
+    #[arg(long, value_name = "TASK", value_parser = TASKS)]
+    only: Option<String>,
+    /// Make the scratch folder in DIR, by default the system's temporary folder
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Keep the scratch folder; after a failure it is kept anyway
+    #[arg(long)]
     keep: bool,
-}
-
-impl Options {
-    /// Reads the words after `fresh`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options = Self { parent: std::env::temp_dir(), only: None, keep: false };
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--keep" => options.keep = true,
-                "--scratch" => {
-                    options.parent = words.next().ok_or("--scratch needs a folder")?.into();
-                }
-                "--only" => {
-                    let task = words.next().copied().unwrap_or_default();
-                    let task = TASKS.into_iter().find(|known| *known == task);
-                    options.only = Some(task.ok_or("--only needs demo or test")?);
-                }
-                _ => return Err(format!("fresh has no option {word}")),
-            }
-        }
-        Ok(options)
-    }
 }
 
 /// A command that was run.
@@ -77,9 +59,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         return Err(format!("the clone would lack these changes; commit them first:\n{changed}"));
     }
     let commit = git(&root(), &["rev-parse", "HEAD"])?;
-    let scratch = Scratch::create(&options.parent)?;
+    let scratch = Scratch::create(&options.scratch.clone().unwrap_or_else(std::env::temp_dir))?;
     println!("xtask: {} has all that the run makes", scratch.path().display());
-    let ran = run_in(&scratch, &commit, options.only);
+    let ran = run_in(&scratch, &commit, options.only.as_deref());
     let passed = ran.as_ref().is_ok_and(|ran| ran.iter().all(Ran::passed));
     if let Ok(ran) = &ran {
         println!("\nxtask: a fresh clone of {commit}\n{}", table(ran));
@@ -195,24 +177,6 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
-
-    #[test]
-    fn the_command_line_is_read() {
-        let parent = std::env::temp_dir();
-        let none = Options { parent, only: None, keep: false };
-        assert_eq!(Options::parse(&[]), Ok(none));
-        let words = ["--only", "demo", "--scratch", "/big", "--keep"];
-        let all = Options { parent: "/big".into(), only: Some("demo"), keep: true };
-        assert_eq!(Options::parse(&words), Ok(all));
-        for (words, fault) in [
-            (&["--only"][..], "--only needs demo or test"),
-            (&["--only", "soak"], "--only needs demo or test"),
-            (&["--scratch"], "--scratch needs a folder"),
-            (&["--all"], "fresh has no option --all"),
-        ] {
-            assert_eq!(Options::parse(words), Err(fault.to_owned()));
-        }
-    }
 
     #[test]
     fn the_commands_are_those_of_the_readme() {

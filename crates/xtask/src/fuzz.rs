@@ -11,6 +11,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use clap::value_parser;
+
 use crate::{Failure, cargo, root};
 
 /// Makes this program the compiler's wrapper.
@@ -27,44 +29,19 @@ const INSTRUMENTATION: [&str; 5] = [
 ];
 const TARGETS: [&str; 3] = ["configuration", "info", "stat"];
 
-/// What the command line asks for.
-#[derive(Debug)]
+/// The options of `fuzz`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// How long each target runs, in seconds
+    // libFuzzer would take 0 for no limit.
+    #[arg(long, value_name = "N", default_value = "60", value_parser = value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Repeat the inputs of the run that printed this seed
+    #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    targets: Vec<&'static str>,
-}
-
-impl Options {
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
-        let mut options = Self { seconds: 60, seed: None, targets: Vec::new() };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let mut number = || words.next().ok_or_else(|| format!("{word} needs a number"));
-            match *word {
-                "--seconds" => {
-                    let text = number()?;
-                    options.seconds = text.parse().map_err(|_| format!("{text} is no number"))?;
-                }
-                "--seed" => {
-                    let text = number()?;
-                    options.seed = Some(text.parse().map_err(|_| format!("{text} is no number"))?);
-                }
-                other => match TARGETS.iter().find(|target| **target == other) {
-                    Some(target) => options.targets.push(target),
-                    None => return Err(format!("there is nothing to fuzz named {other}")),
-                },
-            }
-        }
-        if options.seconds == 0 {
-            // libFuzzer would take it for no limit.
-            return Err("--seconds needs 1 at least".to_owned());
-        }
-        if options.targets.is_empty() {
-            options.targets.extend(TARGETS);
-        }
-        Ok(options)
-    }
+    /// What to feed: all of them when none is named
+    #[arg(value_name = "TARGET", value_parser = TARGETS)]
+    targets: Vec<String>,
 }
 
 /// Builds the targets and runs each for its time.
@@ -81,10 +58,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if !status.success() {
         return Err(format!("cargo build ended with {status}"));
     }
+    let named = options.targets.iter().map(String::as_str);
+    let targets = if options.targets.is_empty() { TARGETS.to_vec() } else { named.collect() };
     let mut failed = Vec::new();
-    for target in &options.targets {
+    for target in targets {
         if !fuzz(target, &folder, options)? {
-            failed.push(*target);
+            failed.push(target);
         }
     }
     if failed.is_empty() {

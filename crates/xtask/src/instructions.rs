@@ -22,10 +22,14 @@ use crate::bench::stage::{FIRST, More, Stage};
 use crate::bench::{heed_interrupts, programs};
 use crate::{Failure, find_program, root};
 
-/// What the command line asks for.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The options of `instructions`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Write the counts down instead, after a change that is meant
+    #[arg(long)]
     renew: bool,
+    /// Take the programs from DIR and build none
+    #[arg(long = "bin-dir", value_name = "DIR")]
     programs: Option<PathBuf>,
 }
 
@@ -67,25 +71,6 @@ const LIMIT: Duration = Duration::from_secs(600);
 const RENEW: &str = "cargo xtask instructions --renew";
 
 type Counts = BTreeMap<String, u64>;
-
-impl Options {
-    /// Reads the words after `instructions`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options = Self::default();
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--renew" => options.renew = true,
-                "--bin-dir" => {
-                    let folder = words.next().ok_or("--bin-dir needs a folder")?;
-                    options.programs = Some(PathBuf::from(folder));
-                }
-                _ => return Err(format!("instructions has no option {word}")),
-            }
-        }
-        Ok(options)
-    }
-}
 
 /// Builds, counts, compares or writes down.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {

@@ -28,13 +28,17 @@ use receiver::Receiver;
 use verdict::Verdict;
 use weather::{Road, Weather};
 
-/// What the command line asks for.
+/// The options of `soak`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// How long faults go on, in minutes
+    #[arg(long = "minutes", value_name = "N", default_value = "10", value_parser = minutes)]
     length: Duration,
-    seed: u64,
+    /// Repeat the faults and the pauses between them of the soak that printed this seed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
-const MINUTES: f64 = 10.0;
 const MINUTES_MAX: f64 = 10_000.0;
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -42,37 +46,19 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long what waits at the end may take to arrive; a soak of a day leaves seconds of work.
 const DRAIN: Duration = Duration::from_secs(180);
 
-impl Options {
-    /// Reads the words after `soak`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options =
-            Self { length: Duration::from_secs_f64(MINUTES * 60.0), seed: fastrand::u64(..) };
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            let value = words.next();
-            match word {
-                "--minutes" => {
-                    options.length = value
-                        .and_then(|text| text.parse().ok())
-                        .filter(|minutes| *minutes > 0.0 && *minutes <= MINUTES_MAX)
-                        .map(|minutes: f64| Duration::from_secs_f64(minutes * 60.0))
-                        .ok_or("--minutes needs a number above 0")?;
-                }
-                "--seed" => {
-                    options.seed = value
-                        .and_then(|text| text.parse().ok())
-                        .ok_or("--seed needs a whole number")?;
-                }
-                _ => return Err(format!("soak has no option {word}")),
-            }
-        }
-        Ok(options)
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if minutes > 0.0 && minutes <= MINUTES_MAX {
+        Ok(Duration::from_secs_f64(minutes * 60.0))
+    } else {
+        Err(format!("not above 0 and up to {MINUTES_MAX}"))
     }
 }
 
 /// Builds, runs under faults, drains, compares.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    println!("seed {}", options.seed);
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
     let programs = demo::build()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -87,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     println!("{}\n", source.description);
 
-    let mut weather = Weather::new(options.seed);
+    let mut weather = Weather::new(seed);
     let mut courier = Courier::start(scene.places());
     let run = soak(options, &interrupted, &scene, &programs, &source, &mut weather, &mut courier);
     // Also after a failure: no thread of ours may go on under whoever looks at the files.

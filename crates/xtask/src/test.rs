@@ -54,8 +54,17 @@ const NO_FAIL_FAST: &str = "--no-fail-fast";
 const COLOUR: &str = "CARGO_TERM_COLOR";
 const REQUIRE: &str = "HAPROXYSTATS_REQUIRE_SERVERS";
 
-/// Runs the tests; `arguments` go to `cargo test`.
-pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
+/// The options of `test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Handed on to `cargo test` as they are
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    _arguments: Vec<String>,
+}
+
+/// Runs the tests; `arguments` go to `cargo test`. They are the words as they were typed, because
+/// clap takes a leading `--` away.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut missing = missing_programs();
     if !missing.is_empty() {
         match why_not_install() {
@@ -92,7 +101,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
 }
 
 /// The run of cargo that runs the tests; where all must run, a skipped test fails.
-fn tests(arguments: &[&str], notes: &Path, all_must_run: bool) -> Command {
+fn tests(arguments: &[String], notes: &Path, all_must_run: bool) -> Command {
     let mut command = cargo();
     command.args(["test", "--workspace", "--locked"]);
     // Cargo refuses to be told twice.
@@ -236,7 +245,8 @@ mod tests {
     #[test]
     fn every_test_binary_runs_whichever_fails() {
         let words = |arguments: &[&str]| -> Vec<String> {
-            let command = tests(arguments, Path::new("/n"), true);
+            let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+            let command = tests(&arguments, Path::new("/n"), true);
             command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
         };
         let expected = ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "e2e"];

@@ -16,6 +16,9 @@ use super::usage::Cpu;
 use crate::Failure;
 
 /// The sizes, each with the lengths of a short and a long run.
+/// What `--size` takes.
+pub(super) const NAMES: [&str; 3] = [TINY.name, MID.name, LARGE.name];
+
 const SIZES: [(Size, usize, usize); 3] = [(TINY, 100, 1600), (MID, 10, 110), (LARGE, 2, 10)];
 
 /// The floor is cheap: a longer run of it is less at the mercy of who else is busy.
@@ -247,11 +250,6 @@ fn faster(rows: &[Row], row: &Row) -> Option<f64> {
     let same = |one: &&Row| one.size == row.size && one.columns == row.columns && one.workers == 1;
     let alone = rows.iter().find(same).filter(|_| row.workers > 1)?;
     Some(median(&alone.ours.wall) / median(&row.ours.wall))
-}
-
-/// Whether a size has that name.
-pub(crate) fn is_size(name: &str) -> bool {
-    SIZES.iter().any(|(size, ..)| size.name == name)
 }
 
 /// The path of a program in the folder of all.

@@ -12,7 +12,7 @@ const PAGE: &str = "docs/configuration.md";
 const HEADING: &str = "## Limits that are no options";
 
 /// Crates that only developers run, or whose numbers are facts about HAProxy.
-const NOT_LOOKED_AT: [&str; 2] = ["model", "xtask"];
+const NOT_LOOKED_AT: [&str; 3] = ["model", "testbed", "xtask"];
 
 /// Words in the name of a constant that say that it is a bound.
 const BOUND_WORDS: [&str; 10] = [

@@ -2,10 +2,9 @@
 //! short limits, so that what goes wrong is seen soon.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, visible};
 use crate::sink::{Manner, Sink};
 use crate::support::{Program, wait_until};
 
@@ -103,10 +102,4 @@ fn defaults(options: &[(&str, &str)], replaced: &str) -> String {
     let set = |name: &str| replaced.lines().any(|line| line.starts_with(&format!("{name} =")));
     let kept = options.iter().filter(|(name, _)| !set(name));
     kept.map(|(name, value)| format!("{name} = {value}\n")).collect()
-}
-
-fn visible(directory: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| !name.starts_with('.')).collect()
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+use testbed::names;
 
 use crate::sink::{Manner, Sink};
 use crate::support::{PROCESS, PULL, Program, data, wait_until};
@@ -95,18 +96,12 @@ impl Scene {
 
     /// What stands in the spool.
     pub(crate) fn waiting(&self) -> BTreeSet<String> {
-        match fs::read_dir(self.incoming()) {
-            Ok(entries) => entries
-                .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-                .collect(),
-            Err(_) => BTreeSet::new(),
-        }
+        names(&self.incoming()).into_iter().collect()
     }
 
     /// Batches in the outbox.
     pub(crate) fn stored(&self) -> usize {
-        let entries = fs::read_dir(self.path().join("outbox")).into_iter().flatten().flatten();
-        entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
+        visible(&self.path().join("outbox")).len()
     }
 
     /// Nothing is on its way any more.
@@ -118,6 +113,11 @@ impl Scene {
     pub(crate) fn wait_for_empty_spool(&self) {
         wait_until("an empty spool", || self.waiting().is_empty());
     }
+}
+
+/// The names in a directory, hidden ones aside.
+pub(crate) fn visible(directory: &Path) -> BTreeSet<String> {
+    names(directory).into_iter().filter(|name| !name.starts_with('.')).collect()
 }
 
 pub(crate) fn copy_files(from: &Path, to: &Path) {

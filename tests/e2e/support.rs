@@ -4,11 +4,10 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -162,18 +161,13 @@ fn parent_of_living(pid: i32) -> Option<i32> {
 
 /// Waits until `condition` holds; fails the test, saying for what it waited, when that takes
 /// absurdly long.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(testbed::wait_until(DEADLINE, condition), "waited in vain for {what}");
 }
 
-/// Free TCP ports on 127.0.0.1, all different. HAProxy would share one that is taken, silently.
+/// Free TCP ports on 127.0.0.1, all different.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    testbed::free_ports().unwrap()
 }
 
 /// A file that tests share.

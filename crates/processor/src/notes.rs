@@ -87,19 +87,9 @@ fn log(snapshot: &str, finding: &Finding, note: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Seek};
+    use testbed::log::logged;
 
     use super::*;
-
-    fn lines(work: impl FnOnce()) -> Vec<String> {
-        let (log, mut logged) = (tempfile::tempfile().unwrap(), String::new());
-        let writer = log.try_clone().unwrap();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
-        tracing::subscriber::with_default(subscriber, work);
-        (&log).rewind().unwrap();
-        (&log).read_to_string(&mut logged).unwrap();
-        logged.lines().map(str::to_owned).collect()
-    }
 
     fn finding(kind: FindingKind, subject: &str, state: &str) -> Finding {
         let text = format!("text of {state}");
@@ -116,7 +106,7 @@ mod tests {
         let rows = finding(FindingKind::Damage, "a_stat", "rows");
         let cells = finding(FindingKind::Damage, "a_stat", "cells");
         let odd = finding(FindingKind::Oddity, "a", "no rows");
-        let told = lines(|| {
+        let told = logged(|| {
             for list in [
                 vec![rows.clone(), odd.clone()],
                 vec![rows.clone(), odd],
@@ -141,7 +131,7 @@ mod tests {
         let (mut notes, now) = (Notes::new(), Instant::now());
         let name = finding(FindingKind::Name, "a_b", "names");
         let damage = finding(FindingKind::Damage, "a_stat", "rows");
-        let told = lines(|| {
+        let told = logged(|| {
             notes.take("17", findings(&[name.clone(), damage.clone()]), now);
             notes.take("18", Findings::default(), now);
             notes.take("19", findings(&[damage]), now);
@@ -155,7 +145,7 @@ mod tests {
     fn what_was_cut_off_a_long_list_has_not_ended() {
         let (mut notes, now) = (Notes::new(), Instant::now());
         let damage = |name: &str| finding(FindingKind::Damage, name, "rows");
-        let told = lines(|| {
+        let told = logged(|| {
             notes.take("17", findings(&[damage("a"), damage("b")]), now);
             notes.take("18", Findings { more: 1, ..findings(&[damage("a")]) }, now);
             notes.take("19", findings(&[damage("a"), damage("b")]), now);
@@ -166,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_subject_from_outside_forges_no_line() {
-        let told = lines(|| {
+        let told = logged(|| {
             let finding = finding(FindingKind::Damage, "a\nERROR forged", "rows");
             Notes::new().take("17", findings(&[finding]), Instant::now());
         });

@@ -18,10 +18,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::value_parser;
+use testbed::wait_until;
 
 use crate::{Failure, cargo, find_program};
 use arrivals::Arrivals;
-use child::{Child, wait_until};
+use child::Child;
 use haproxy::Source;
 use screen::Screen;
 

@@ -7,7 +7,7 @@
 
 mod courier;
 mod programs;
-mod receiver;
+mod receivers;
 mod verdict;
 mod weather;
 
@@ -18,13 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::demo::child::wait_until;
+use testbed::wait_until;
+
 use crate::demo::haproxy::{self, Source};
 use crate::demo::{self, Folder};
 use crate::{Failure, find_program};
 use courier::{Courier, Places, snapshots};
 use programs::Program;
-use receiver::Receiver;
+use receivers::{Plan, Receivers};
 use verdict::Verdict;
 use weather::{Road, Weather};
 
@@ -37,6 +38,15 @@ pub(crate) struct Options {
     /// Repeat the faults and the pauses between them of the soak that printed this seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// What a receiver does, as phases that begin anew after the last: faults, good, slow (reads a
+    /// byte a second), unread (reads nothing) or down
+    #[arg(
+        long = "receiver",
+        value_name = "NAME=CONDUCT[:SECONDS],...",
+        default_value = "graphite=faults",
+        value_parser = Plan::parse
+    )]
+    receivers: Vec<Plan>,
 }
 
 const MINUTES_MAX: f64 = 10_000.0;
@@ -78,21 +88,29 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let run = soak(options, &interrupted, &scene, &programs, &source, &mut weather, &mut courier);
     // Also after a failure: no thread of ours may go on under whoever looks at the files.
     let doubles = courier.finish();
-    let restarts = run?;
+    let Outcome { starts, files } = run?;
     let doubles = doubles?;
     drop(source);
 
     println!("Comparing with a run that nobody disturbs ...");
-    expect(&scene, &programs)?;
+    let expected = expect(&scene, &programs)?;
     let held = snapshots(&scene.folder.path.join("failed"));
-    let verdict = verdict::compare(&scene.expected(), &scene.received(), &held)?;
     println!("\n{} faults: {}", weather.total(), weather.summary());
-    println!("starts of process {}, of pull {}\n", restarts.0, restarts.1);
-    report(&verdict, courier.published(), doubles, held.len());
-    match (verdict.delivered, verdict.lost + verdict.foreign) {
-        (0, _) => Err("nothing was delivered".to_owned()),
-        (_, 0) => scene.tidy_up(),
-        _ => Err(format!("not exact; the files are in {}", scene.folder.path.display())),
+    println!("starts of process {}, of pull {}", starts.0, starts.1);
+    let mut is_exact = true;
+    for (name, received) in files {
+        let verdict = verdict::compare(&expected, &received, &held)?;
+        println!("\nreceiver {name}");
+        report(&verdict, courier.published(), doubles, held.len());
+        if verdict.delivered == 0 {
+            return Err(format!("nothing was delivered to {name}"));
+        }
+        is_exact = is_exact && verdict.lost + verdict.foreign == 0;
+    }
+    if is_exact {
+        scene.tidy_up()
+    } else {
+        Err(format!("not exact; the files are in {}", scene.folder.path.display()))
     }
 }
 
@@ -120,14 +138,6 @@ impl Scene {
         }
     }
 
-    fn received(&self) -> PathBuf {
-        self.folder.path.join("received.txt")
-    }
-
-    fn expected(&self) -> PathBuf {
-        self.folder.path.join("expected.txt")
-    }
-
     /// How many snapshots and stored batches wait.
     fn waiting(&self) -> (usize, usize) {
         (visible(&self.folder.incoming()), visible(&self.folder.path.join("outbox")))
@@ -139,24 +149,28 @@ impl Scene {
         name: &str,
         src_dir: &Path,
         base: &Path,
-        port: u16,
+        receivers: &Receivers,
     ) -> Result<PathBuf, Failure> {
-        let text = format!(
+        let mut text = format!(
             "# Written by `cargo xtask soak`.\n\
              [DEFAULT]\nloglevel = info\n\n\
              [paths]\nbase-dir = {base}\n\n\
              [pull]\nsocket-dir = {sockets}\npull-interval = 1\ntimeout = 0.5\n\
              dst-dir = {pulled}\ntmp-dst-dir = {pulled}.tmp\n\n\
              [process]\nsrc-dir = {src_dir}\nworkers = 2\nliveness-check-interval = 1\n\
-             job-timeout = 10\nper-process-metrics = true\ncalculate-percentages = true\n\n\
-             [graphite]\nserver = 127.0.0.1\nport = {port}\nnamespace = soak\n\
-             prefix-hostname = false\nretries = 3\ninterval = 0.1\nbackoff = 1.5\ndelay = 1\n\
-             connect-timeout = 1\nwrite-timeout = 1\nconfirm-timeout = 2\n",
+             job-timeout = 10\nper-process-metrics = true\ncalculate-percentages = true\n",
             base = base.display(),
             sockets = self.folder.sockets().display(),
             pulled = self.places().pulled.display(),
             src_dir = src_dir.display(),
         );
+        for (section, port) in receivers.sections() {
+            text += &format!(
+                "\n[{section}]\nserver = 127.0.0.1\nport = {port}\nnamespace = soak\n\
+                 prefix-hostname = false\nretries = 3\ninterval = 0.1\nbackoff = 1.5\ndelay = 1\n\
+                 connect-timeout = 1\nwrite-timeout = 1\nconfirm-timeout = 2\n",
+            );
+        }
         let path = self.folder.path.join(name);
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path)
@@ -169,8 +183,15 @@ impl Scene {
     }
 }
 
-/// Runs the road in its weather until the time is over, then until all has arrived; gives how often
-/// process and pull were started.
+/// What a soak leaves to be judged.
+struct Outcome {
+    /// How often process and pull were started.
+    starts: (u32, u32),
+    /// What each receiver got.
+    files: Vec<(String, PathBuf)>,
+}
+
+/// Runs the road in its weather until the time is over, then until all has arrived.
 fn soak(
     options: &Options,
     interrupted: &AtomicBool,
@@ -179,25 +200,26 @@ fn soak(
     source: &Source,
     weather: &mut Weather,
     courier: &mut Courier,
-) -> Result<(u32, u32), Failure> {
-    let receiver = Receiver::start(&scene.received())?;
+) -> Result<Outcome, Failure> {
     let (incoming, base) = (scene.folder.incoming(), &scene.folder.path);
-    let config = scene.config("haproxystats.conf", &incoming, base, receiver.port)?;
+    let receivers = Receivers::start(&options.receivers, base, "received")?;
+    let config = scene.config("haproxystats.conf", &incoming, base, &receivers)?;
     let start = |name| Program::start(&scene.folder, programs, name, &config);
     let mut road = Road {
         process: start("haproxystats-process")?,
         pull: start("haproxystats-pull")?,
         endpoints: source.children.iter().filter_map(demo::child::Child::pid).collect(),
-        receiver,
+        receivers,
     };
     let begin = Instant::now();
     let mut next = PROGRESS;
     while begin.elapsed() < options.length && !interrupted.load(Ordering::Relaxed) {
+        road.receivers.follow_plans(begin.elapsed())?;
         weather.pass(&mut road)?;
         courier.check()?;
         if begin.elapsed() >= next {
             next += PROGRESS;
-            progress(begin.elapsed(), scene, weather, courier, &road.receiver);
+            progress(begin.elapsed(), scene, weather, courier, &road.receivers);
         }
         thread::sleep(LOOK);
     }
@@ -207,12 +229,14 @@ fn soak(
     road.pull.terminate()?;
     courier.finish()?;
     let drained = wait_until(DRAIN, || scene.waiting() == (0, 0));
-    progress(begin.elapsed(), scene, weather, courier, &road.receiver);
+    progress(begin.elapsed(), scene, weather, courier, &road.receivers);
     road.process.terminate()?;
-    road.receiver.finish()?;
-    match drained {
-        true => Ok((road.process.starts(), road.pull.starts())),
-        false => Err(format!("not drained within {} s; see {}", DRAIN.as_secs(), base.display())),
+    let files = road.receivers.files();
+    road.receivers.finish()?;
+    if drained {
+        Ok(Outcome { starts: (road.process.starts(), road.pull.starts()), files })
+    } else {
+        Err(format!("not drained within {} s; see {}", DRAIN.as_secs(), base.display()))
     }
 }
 
@@ -221,24 +245,26 @@ fn progress(
     scene: &Scene,
     weather: &Weather,
     courier: &Courier,
-    receiver: &Receiver,
+    receivers: &Receivers,
 ) {
     let (spool, outbox) = scene.waiting();
+    let lines: Vec<String> = receivers.lines().iter().map(u64::to_string).collect();
     println!(
         "{:>5} s   faults {:>4}   published {:>5}   waiting {spool} + {outbox} stored   lines {}",
         elapsed.as_secs(),
         weather.total(),
         courier.published(),
-        receiver.lines(),
+        lines.join(" + "),
     );
 }
 
-/// The lines of the copies, from a run in which nothing goes wrong; the copies go by that.
-fn expect(scene: &Scene, programs: &Path) -> Result<(), Failure> {
-    let receiver = Receiver::start(&scene.expected())?;
+/// The file with the lines of the copies, from a run in which nothing goes wrong; the copies go by
+/// that.
+fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
+    let receivers = Receivers::start_good(&scene.folder.path, "expected")?;
     let copies = scene.places().copies;
     let base = scene.folder.path.join("undisturbed");
-    let config = scene.config("undisturbed.conf", &copies, &base, receiver.port)?;
+    let config = scene.config("undisturbed.conf", &copies, &base, &receivers)?;
     let mut process = Program::start(&scene.folder, programs, "haproxystats-process", &config)?;
     let mut outcome = Ok(());
     // As long as it goes on: a slow machine may take its time.
@@ -256,7 +282,9 @@ fn expect(scene: &Scene, programs: &Path) -> Result<(), Failure> {
     }
     outcome?;
     process.terminate()?;
-    receiver.finish()
+    let (_, file) = receivers.files().pop().ok_or("the undisturbed run had no receiver")?;
+    receivers.finish()?;
+    Ok(file)
 }
 
 fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {

@@ -73,7 +73,7 @@ impl Program {
         let calls = workers.iter().chain([&pid]).map(|&pid| reads_and_writes(pid)).sum();
         let started = running.started;
         let cpu = running.terminate(pid)?;
-        arrivals.extend(receiver.finish());
+        arrivals.extend(receiver.finish()?);
         let last = FIRST + snapshots as u64;
         arrivals
             .retain(|arrival| arrival.stamp.is_some_and(|stamp| (FIRST..last).contains(&stamp)));

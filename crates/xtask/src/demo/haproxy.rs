@@ -7,15 +7,17 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use testbed::{free_ports, wait_until};
+
 use super::Folder;
-use super::child::{Child, wait_until};
+use super::child::Child;
 use crate::{Failure, root};
 
 const PROCESSES: usize = 4;
@@ -31,7 +33,7 @@ pub(crate) struct Source {
 
 /// Starts four HAProxy processes and sends requests through them.
 pub(crate) fn start(program: &Path, folder: &Folder) -> Result<Source, Failure> {
-    let ports = free_ports().map_err(|error| format!("no free port: {error}"))?;
+    let ports: [u16; 3] = free_ports().map_err(|error| format!("no free port: {error}"))?;
     let config = root().join("examples/haproxy.cfg");
     let mut children = Vec::new();
     for number in 1..=PROCESSES {
@@ -80,18 +82,6 @@ pub(crate) fn start_dumps(programs: &Path, folder: &Folder) -> Result<Source, Fa
         children: vec![child],
         traffic: None,
     })
-}
-
-/// Three at once, so that they differ; HAProxy's SO_REUSEPORT would let two frontends share one
-/// silently.
-fn free_ports() -> std::io::Result<[u16; 3]> {
-    let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = [bind()?, bind()?, bind()?];
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
 }
 
 /// A thread that sends requests until it is dropped.

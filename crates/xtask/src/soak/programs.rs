@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use testbed::wait_until;
 
 use crate::Failure;
 use crate::demo::Folder;
-use crate::demo::child::{Child, wait_until};
+use crate::demo::child::Child;
 
 /// A clean end takes at most a snapshot plus the limits that the configuration sets; beyond this
 /// something hangs.

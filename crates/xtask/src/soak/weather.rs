@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use rustix::process::{Pid, Signal};
+use testbed::graphite::{Ending, Manner};
 
 use super::programs::{Program, send};
-use super::receiver::{Cut, How, Receiver};
+use super::receivers::Receivers;
 use crate::Failure;
 
 /// A pause between two faults, in milliseconds.
@@ -68,7 +69,8 @@ enum Later {
     Continue(Pid),
     StartProcess,
     StartPull,
-    ComeUp,
+    /// The receiver of this number listens again.
+    ComeUp(usize),
 }
 
 /// All that faults fall upon.
@@ -76,7 +78,7 @@ pub(super) struct Road<'a> {
     pub(super) process: Program<'a>,
     pub(super) pull: Program<'a>,
     pub(super) endpoints: Vec<Pid>,
-    pub(super) receiver: Receiver,
+    pub(super) receivers: Receivers,
 }
 
 /// The faults to come.
@@ -114,7 +116,7 @@ impl Weather {
     /// Ends every fault that still lasts.
     pub(super) fn clear(&mut self, road: &mut Road<'_>) -> Result<(), Failure> {
         self.later.drain(..).try_for_each(|(_, later)| end(later, road))?;
-        road.receiver.be_good();
+        road.receivers.be_good()?;
         road.process.start_again()
     }
 
@@ -159,18 +161,21 @@ impl Weather {
                 let struck = road.pull.terminate()?;
                 self.soon(struck, Later::StartPull)
             }
-            Fault::Close => self.cut(How::Close, road),
-            Fault::Reset => self.cut(How::Reset, road),
-            Fault::HalfClose => self.cut(How::HalfClose, road),
+            Fault::Close => self.cut(Ending::Close, road),
+            Fault::Reset => self.cut(Ending::Reset, road),
+            Fault::HalfClose => self.cut(Ending::HalfClose, road),
             Fault::Stall => {
                 let time = Duration::from_millis(self.random.u64(200..6_000));
-                self.cut(How::Stall(time), road)
+                self.cut(Ending::Pause(time), road)
             }
-            Fault::Down => {
-                road.receiver.go_down();
-                self.after(500..15_000, Later::ComeUp);
-                true
-            }
+            Fault::Down => match self.random.choice(road.receivers.exposed()) {
+                Some(number) => {
+                    road.receivers.go_down(number);
+                    self.after(500..15_000, Later::ComeUp(number));
+                    true
+                }
+                None => false,
+            },
         };
         *self.counts.entry(fault).or_default() += u32::from(struck);
         Ok(())
@@ -191,11 +196,13 @@ impl Weather {
         true
     }
 
-    fn cut(&mut self, how: How, road: &Road<'_>) -> bool {
+    fn cut(&mut self, ending: Ending, road: &Road<'_>) -> bool {
+        let Some(number) = self.random.choice(road.receivers.exposed()) else { return false };
         for _ in 0..self.random.u32(1..=4) {
             // Any size is as likely: a cut in the first line matters as much as one in the last.
             let bits = self.random.u32(0..=CUT_BITS);
-            road.receiver.cut(Cut { after: self.random.u64(0..1 << bits), how });
+            let manner = Manner::Cut(self.random.usize(0..1 << bits), ending);
+            road.receivers.spoil(number, manner);
         }
         true
     }
@@ -218,7 +225,7 @@ fn end(later: Later, road: &mut Road<'_>) -> Result<(), Failure> {
         Later::Continue(pid) => send(pid, Signal::CONT),
         Later::StartProcess => road.process.start_again()?,
         Later::StartPull => road.pull.start_again()?,
-        Later::ComeUp => road.receiver.come_up(),
+        Later::ComeUp(number) => road.receivers.come_up(number)?,
     }
     Ok(())
 }

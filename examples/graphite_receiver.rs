@@ -125,7 +125,7 @@ impl Archive for Metrics {
         if let Cause::Error(error) = cause {
             eprintln!("a connection ended early: {error}");
         } else if !page.is_empty() {
-            // A line that was cut is none: its value may be wrong.
+            // The value of a line that was cut may be wrong.
             self.malformed.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -1,9 +1,9 @@
-//! The commands in the pages are ones that would be understood: our programs and checks have the
-//! options that they are given, systemd the unit, the project the file. Those of `cargo xtask` are
-//! for its own tests, in `crates/xtask/src/main.rs`.
+//! The commands in the pages are valid: our programs and checks have the options, systemd has the
+//! unit, the project has the file. Commands of `cargo xtask` are checked by its own tests, in
+//! `crates/xtask/src/main.rs`.
 //!
-//! Only code blocks are looked at, which stand indented or between fences. What a command does is
-//! for other tests to say; those of docs/quick-start.md are run as they stand.
+//! Only code blocks are read, which are indented or between fences. Other tests check what the
+//! commands do; those of docs/quick-start.md are run as they are.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -38,7 +38,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     pages
 }
 
-/// The commands of a page: lines of its code, each with those that it goes on over.
+/// The commands of a page: lines of its code, each with its continuation lines.
 fn commands(page: &str) -> Vec<String> {
     let (mut commands, mut fenced, mut open) = (Vec::<String>::new(), false, false);
     for line in page.lines() {
@@ -74,7 +74,7 @@ fn has(text: &str, option: &str) -> bool {
     text.split(|c: char| c.is_whitespace() || "[]|(),\"')=".contains(c)).any(|word| word == option)
 }
 
-/// What a program of ours or a check is asked for that it does not know.
+/// The options in a command that its program or check does not have.
 fn unknown_words(words: &[&str]) -> Vec<String> {
     let wrong = |what: &str, usage: &str, words: &[&str]| -> Vec<String> {
         let unknown = options(words).into_iter().filter(|option| !has(usage, option));
@@ -117,7 +117,7 @@ fn missing_files(page: &str, folder: &Path, words: &[&str]) -> Vec<String> {
     let paths = words.iter().filter_map(|word| {
         let word = word.trim_start_matches(['<', '>']).trim_matches(['"', '\'', '`', ',', ')']);
         let start = FOLDERS.iter().filter_map(|folder| word.find(folder)).min()?;
-        // Below another folder it is no file of ours, but `@` and the like stand before one.
+        // Below another folder it is no file of ours. `@` and the like can be before a path.
         let before = &word[..start];
         (!before.contains('/') || before == "./").then(|| &word[start..])
     });
@@ -135,7 +135,7 @@ fn faults(page: &str, folder: &Path) -> (usize, Vec<String>) {
     let (mut looked_at, mut faults) = (0, Vec::new());
     for command in commands(page) {
         let words: Vec<&str> = command.split_whitespace().collect();
-        // Where a value is set for one command, or it is one of the checks' own folder.
+        // The words before the program set variables.
         let ours = words.iter().position(|word| !word.contains('=')).unwrap_or(0);
         let words = &words[ours.min(words.len())..];
         let found = [unknown_words(words), missing_files(page, folder, words)].concat();

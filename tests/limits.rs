@@ -1,6 +1,6 @@
-//! The table "Limits that are no options" of docs/configuration.md says what the source says: each
-//! row names a constant, and the constant has the row's value. The other way round, a constant
-//! whose name says that it is a bound has a row, or a reason here to have none.
+//! The table "Limits that are no options" of docs/configuration.md has the values of the source:
+//! each row names a constant, and the constant has the row's value. Conversely, a constant whose
+//! name says that it is a bound has a row, or a reason here to have none.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -177,7 +177,7 @@ fn bounds(directory: &Path, path: &str, found: &mut BTreeSet<String>) {
             continue;
         }
         let text = fs::read_to_string(&entry).unwrap();
-        // Only those of the module: what a function holds for itself is its own affair.
+        // Only constants of the module, not those within a function.
         let lines = shipped(&text).lines().filter(|line| !line.starts_with(' '));
         for (name, _) in lines.filter_map(constant) {
             if name.split('_').any(|word| BOUND_WORDS.contains(&word)) {

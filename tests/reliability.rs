@@ -1,5 +1,5 @@
-//! docs/reliability.md and docs/operations.md name what is there: tests that exist, words that the
-//! programs log, metrics that they send.
+//! docs/reliability.md and docs/operations.md name tests that exist, words that the programs log,
+//! and metrics that they send.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -102,7 +102,7 @@ fn a_name_leads_to_its_own_file_only() {
     assert!(!has_test("fn a() {}", "a"));
 }
 
-/// A string may go on over lines in the code; its words are the same.
+/// The code of the programs, with strings that go on over several lines joined.
 fn shipped_words() -> String {
     let mut words = String::new();
     for (path, text) in all_sources() {

@@ -1,4 +1,5 @@
-//! The house stays as docs/architecture.md draws it: who may import whom, where polars is named, what every file begins with.
+//! The code is laid out as docs/architecture.md says: which crate may import which, where polars is
+//! named, how every file begins, how long lines and files are.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -26,6 +27,11 @@ const BIN: &[&str] = &["config", "daemon", "puller", "processor"];
 /// Crates that a bare `cargo build` leaves out, because only developers run them.
 const NOT_DEFAULT: [&str; 2] = ["testbed", "xtask"];
 
+/// Whose lines are within [`COLUMNS_MAX`].
+const NARROW: [&str; 6] =
+    ["src/", "crates/testbed/", "crates/xtask/", "examples/", "fuzz/src/", "tests/"];
+
+const COLUMNS_MAX: usize = 100;
 const LINES_MAX: usize = 500;
 const BIN_LINES_MAX: usize = 90;
 
@@ -56,7 +62,7 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
 /// Every Rust file of the project with its text.
 fn sources() -> BTreeMap<PathBuf, String> {
     let mut files = Vec::new();
-    for directory in ["src", "crates", "tests", "examples"] {
+    for directory in ["src", "crates", "tests", "examples", "fuzz/src"] {
         rust_files(&root().join(directory), &mut files);
     }
     files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
@@ -122,8 +128,8 @@ fn polars_stands_in_one_manifest_and_in_no_public_signature() {
     }
     for (path, text) in sources() {
         let imports = shipped(&text).contains("\nuse polars");
-        let room = path.ends_with("crates/fold/src/fold.rs");
-        assert!(!imports || room, "{} names polars", path.display());
+        let may_import = path.ends_with("crates/fold/src/fold.rs");
+        assert!(!imports || may_import, "{} names polars", path.display());
     }
 }
 
@@ -134,6 +140,20 @@ fn every_file_begins_with_its_idea_and_stays_small() {
         let lines = text.lines().count();
         let most = if path.starts_with(root().join("src/bin")) { BIN_LINES_MAX } else { LINES_MAX };
         assert!(lines <= most, "{} has {lines} lines, at most {most} may be", path.display());
+    }
+}
+
+/// rustfmt breaks neither comments nor strings.
+#[test]
+fn no_line_is_too_long() {
+    for (path, text) in sources() {
+        let place = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        if NARROW.iter().any(|folder| place.starts_with(folder)) {
+            for (number, line) in text.lines().enumerate() {
+                let columns = line.chars().count();
+                assert!(columns <= COLUMNS_MAX, "{place}:{}: {columns} columns", number + 1);
+            }
+        }
     }
 }
 

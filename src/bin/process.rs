@@ -41,13 +41,13 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     cli::start_logging(config.process.loglevel);
-    let (tell, told) = processor::shutdown_channel();
-    if let Err(error) = start::look_for_room() {
+    let (sender, shutdown_request) = processor::shutdown_channel();
+    if let Err(error) = start::check_resources() {
         error!("{error}");
         return ExitCode::from(cli::FAILED);
     }
     let caught = shutdown::on_signal(move |signal| {
-        let _ = tell.send(signal);
+        let _ = sender.send(signal);
     });
     if let Err(error) = caught {
         error!("{}", start::refused("cannot catch signals", &error));
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         arguments: std::env::args_os().collect(),
     };
-    let result = processor::run(settings, &told);
+    let result = processor::run(settings, &shutdown_request);
     if let Err(error) = &result
         && error.is_configuration()
     {

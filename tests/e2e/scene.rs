@@ -1,5 +1,5 @@
-//! A folder of its own for each test: spool, configuration, logs; snapshots to put in, and what
-//! must come out of them.
+//! A folder of its own for each test, with spool, configuration and logs; snapshots to publish, and
+//! the lines that they must give.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -94,7 +94,7 @@ impl Scene {
         copy_files(&data(SNAPSHOT), &self.incoming().join(timestamp.to_string()));
     }
 
-    /// What stands in the spool.
+    /// The entries of the spool.
     pub(crate) fn waiting(&self) -> BTreeSet<String> {
         names(&self.incoming()).into_iter().collect()
     }
@@ -104,7 +104,7 @@ impl Scene {
         visible(&self.path().join("outbox")).len()
     }
 
-    /// Nothing is on its way any more.
+    /// Waits until the spool and the outbox are empty.
     pub(crate) fn wait_until_delivered(&self) {
         self.wait_for_empty_spool();
         wait_until("an empty outbox", || self.stored() == 0);
@@ -115,7 +115,7 @@ impl Scene {
     }
 }
 
-/// The names in a directory, hidden ones aside.
+/// The names in a directory, hidden ones excluded.
 pub(crate) fn visible(directory: &Path) -> BTreeSet<String> {
     names(directory).into_iter().filter(|name| !name.starts_with('.')).collect()
 }
@@ -128,8 +128,7 @@ pub(crate) fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// What the snapshot gives, without its timestamp: found out once, on a road where nothing goes
-/// wrong.
+/// The lines of the snapshot without their timestamp, from one run without faults.
 pub(crate) fn reference() -> &'static BTreeSet<String> {
     static LINES: OnceLock<BTreeSet<String>> = OnceLock::new();
     LINES.get_or_init(|| {

@@ -1,5 +1,5 @@
-//! A worker that is driven alone, by the orders that the example `worker_orders` prints, as
-//! `cargo xtask instructions` and whoever takes a profile drive it.
+//! A worker without its parent, with the orders that the example `worker_orders` prints, as
+//! `cargo xtask instructions` runs it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ const TIMESTAMP: u64 = 1_700_000_000;
 
 #[test]
 fn it_does_its_orders_and_ends_with_them() {
-    // Where cargo puts examples: beside the folder of this very test.
+    // Cargo puts examples beside the folder of this test.
     let own = std::env::current_exe().unwrap();
     let example: PathBuf = own.ancestors().nth(2).unwrap().join("examples/worker_orders");
     if !example.is_file() {
@@ -44,7 +44,7 @@ fn it_does_its_orders_and_ends_with_them() {
     assert_eq!(replies.matches(r#""Finished":{"outcome":"Delivered""#).count(), 2, "{replies}");
     let lines = fs::read_to_string(scene.path().join("store").join(&snapshot).join("stats"));
     assert!(lines.unwrap().lines().all(|line| line.ends_with(&snapshot)));
-    // It removes nothing: that is the parent's.
+    // The worker removes nothing, because the parent does that.
     assert_eq!(scene.waiting().len(), 1);
 }
 

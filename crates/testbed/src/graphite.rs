@@ -138,12 +138,12 @@ impl<A: Archive> Receiver<A> {
     /// spoiled already.
     pub fn spoil(&self, manner: Manner, most: usize) -> bool {
         let mut conduct = lock(&self.shared.conduct);
-        let room = conduct.scripts.len() < most;
-        if room {
+        let has_space = conduct.scripts.len() < most;
+        if has_space {
             let script = manner.script(&mut conduct.climbed);
             conduct.scripts.push_back(script);
         }
-        room
+        has_space
     }
 
     /// Spoils no connection any more.

@@ -1,19 +1,19 @@
-//! `cargo xtask bench`: what haproxystats costs, measured on whole processes, beside what the
-//! machine asks of anybody for the same bytes.
+//! `cargo xtask bench`: the cost of haproxystats, measured on whole processes, beside the floor:
+//! the least that any program would need for the same bytes.
 //!
-//! The receiver and the floor must be fast too, so a development build of this program builds and
-//! becomes a release build first. Progress goes to standard error, tables to standard output and to
-//! the result folder. Nothing here is a test: figures are for people.
+//! The receiver and the floor must be fast too, so a development build of this program first builds
+//! a release and replaces itself with it. Progress goes to standard error, tables to standard
+//! output and to the result folder. The bench measures and does not judge.
 
 pub(crate) mod floor;
 pub(crate) mod generator;
 mod latency;
 mod plot;
+pub(crate) mod process;
 mod pull;
 pub(crate) mod receiver;
 mod report;
 mod run;
-pub(crate) mod running;
 mod scale;
 mod sizes;
 pub(crate) mod stage;
@@ -30,9 +30,9 @@ use clap::value_parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{Failure, cargo};
+use process::INTERRUPTED;
 use report::{Conditions, Table};
 use run::Program;
-use running::INTERRUPTED;
 use stage::Stage;
 
 /// The options of `bench`.
@@ -79,8 +79,8 @@ enum Part {
 const TURNS: u16 = 5;
 
 impl Options {
-    /// Whether a part is measured. The sizes are when no part is named, and when an option asks for
-    /// them that no other part has.
+    /// Whether a part is measured. The sizes are measured when no part is named, and when an option
+    /// is given that only they have.
     fn has(&self, part: Part) -> bool {
         self.all
             || match part {
@@ -152,7 +152,7 @@ pub(crate) fn run(options: &Options, words: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds a release of this program and runs it in place of this one; only a failure comes back.
+/// Builds a release of this program and replaces this process with it. Returns only on a failure.
 fn become_release(words: &[String]) -> Failure {
     match build(&["--package", "xtask"]) {
         Ok(folder) => {
@@ -187,7 +187,7 @@ fn build(what: &[&str]) -> Result<PathBuf, Failure> {
     Ok(target_folder()?.join("release"))
 }
 
-/// We were built into a folder of it that bears the name of our own profile.
+/// Cargo's target folder: this program is in its subfolder of the profile.
 fn target_folder() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
     own.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| "own path is too short".to_owned())

@@ -1,9 +1,9 @@
 //! `cargo xtask fresh`: runs the commands of README.md as on a machine that has built nothing yet.
 //!
-//! A clone of HEAD, and empty folders for all that the commands download and build: crates, tools,
-//! package lists, the target folder. A machine in use hides what is missing, because an earlier
-//! build has downloaded it. Programs that are installed stay installed: the task names them, and
-//! apt shows in a simulation that their packages could be installed.
+//! The commands run in a clone of HEAD, with empty folders for all that they download and build:
+//! crates, tools, package lists, the target folder. On a machine in use an earlier build may have
+//! downloaded what a new machine lacks. Programs that are installed stay installed: the task names
+//! them, and apt simulates the installation of their packages.
 
 mod environment;
 mod packages;
@@ -39,20 +39,20 @@ pub(crate) struct Options {
 }
 
 /// A command that was run.
-struct Ran {
+struct CommandResult {
     command: String,
     outcome: Result<ExitStatus, Failure>,
     time: Duration,
 }
 
-impl Ran {
+impl CommandResult {
     fn passed(&self) -> bool {
         self.outcome.as_ref().is_ok_and(ExitStatus::success)
     }
 }
 
 /// Clones, runs the commands, shows the table and removes the scratch folder. Every command is run,
-/// also where one before it failed.
+/// even if one before it failed.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let changed = git(&root(), &["status", "--porcelain"])?;
     if !changed.is_empty() {
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scratch = Scratch::create(&options.scratch.clone().unwrap_or_else(std::env::temp_dir))?;
     println!("xtask: {} has all that the run makes", scratch.path().display());
     let ran = run_in(&scratch, &commit, options.only.as_deref());
-    let passed = ran.as_ref().is_ok_and(|ran| ran.iter().all(Ran::passed));
+    let passed = ran.as_ref().is_ok_and(|ran| ran.iter().all(CommandResult::passed));
     if let Ok(ran) = &ran {
         println!("\nxtask: a fresh clone of {commit}\n{}", table(ran));
     }
@@ -81,7 +81,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-fn run_in(scratch: &Scratch, commit: &str, only: Option<&str>) -> Result<Vec<Ran>, Failure> {
+fn run_in(
+    scratch: &Scratch,
+    commit: &str,
+    only: Option<&str>,
+) -> Result<Vec<CommandResult>, Failure> {
     let clone = scratch.clone_folder();
     let (from, to) = (root(), clone.to_string_lossy().into_owned());
     git(scratch.path(), &["clone", "--quiet", "--no-checkout", &from.to_string_lossy(), &to])?;
@@ -100,7 +104,7 @@ fn run_in(scratch: &Scratch, commit: &str, only: Option<&str>) -> Result<Vec<Ran
         println!("\nxtask: $ {line}   (log: {})", log.display());
         let start = Instant::now();
         let outcome = run_command(line, &clone, &environment, &log);
-        Ran { command, outcome, time: start.elapsed() }
+        CommandResult { command, outcome, time: start.elapsed() }
     };
     let mut ran = Vec::new();
     if only != Some("demo") && test::is_debian() {
@@ -145,7 +149,7 @@ fn commands(readme: &str, only: Option<&str>) -> Result<Vec<String>, Failure> {
     Ok(all.into_iter().filter(wanted).map(str::to_owned).collect())
 }
 
-fn table(all: &[Ran]) -> String {
+fn table(all: &[CommandResult]) -> String {
     let mut text = format!("{:<18}  {:>12}  result\n", "command", "time");
     for ran in all {
         let seconds = ran.time.as_secs();
@@ -160,7 +164,7 @@ fn table(all: &[Ran]) -> String {
     text
 }
 
-/// What git writes, without the end of its last line.
+/// The output of git, without the newline at its end.
 fn git(folder: &Path, words: &[&str]) -> Result<String, Failure> {
     let output = Command::new("git").arg("-C").arg(folder).args(words).output();
     let output = output.map_err(|error| format!("git: {error}"))?;
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_table_has_time_and_result_of_each_command() {
-        let ran = |command: &str, outcome, seconds| Ran {
+        let ran = |command: &str, outcome, seconds| CommandResult {
             command: command.to_owned(),
             outcome,
             time: Duration::from_secs(seconds),

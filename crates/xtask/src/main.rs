@@ -90,7 +90,7 @@ enum Task {
     Floor(bench::floor::Options),
 }
 
-/// Why a task ended early: a sentence for the terminal. No caller tells one failure from another.
+/// Why a task ended early: a sentence for the terminal. No caller distinguishes failures.
 type Failure = String;
 
 fn main() -> ExitCode {
@@ -147,7 +147,7 @@ fn cargo() -> Command {
     command
 }
 
-/// Where a program is; daemons are looked for where a user's PATH often does not lead.
+/// The path of a program, which can also be in a folder of daemons that is not in a user's PATH.
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();

@@ -1,15 +1,15 @@
 //! `cargo xtask soak`: pull, process, HAProxy and a receiver for minutes, while all of them are
 //! killed, stopped and cut off at random; at the end every line is accounted for.
 //!
-//! What had to come is not guessed: a courier copies each snapshot before process gets it, and a
-//! haproxystats-process that nobody disturbs turns the copies into lines afterwards. A lost line or
-//! one that no snapshot gave is a failure, and so is a program that ends by itself.
+//! A courier copies each snapshot before process gets it. Afterwards a haproxystats-process without
+//! faults turns the copies into the expected lines. A line that is lost or that no snapshot gave is
+//! a failure, and so is a program that ends by itself.
 
 mod courier;
+mod faults;
 mod programs;
 mod receivers;
 mod verdict;
-mod weather;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,11 @@ use testbed::wait_until;
 use crate::demo::haproxy::{self, Source};
 use crate::demo::{self, Folder};
 use crate::{Failure, find_program};
-use courier::{Courier, Places, snapshots};
+use courier::{Courier, Directories, snapshots};
+use faults::{Faults, Targets};
 use programs::Program;
-use receivers::{Plan, Receivers};
+use receivers::{Receivers, Schedule};
 use verdict::Verdict;
-use weather::{Road, Weather};
 
 /// The options of `soak`.
 #[derive(Debug, clap::Args)]
@@ -44,16 +44,16 @@ pub(crate) struct Options {
         long = "receiver",
         value_name = "NAME=CONDUCT[:SECONDS],...",
         default_value = "graphite=faults",
-        value_parser = Plan::parse
+        value_parser = Schedule::parse
     )]
-    receivers: Vec<Plan>,
+    receivers: Vec<Schedule>,
 }
 
 const MINUTES_MAX: f64 = 10_000.0;
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
-/// How long what waits at the end may take to arrive; a soak of a day leaves seconds of work.
+/// How long the remaining snapshots may take to arrive; a soak of a day leaves seconds of work.
 const DRAIN: Duration = Duration::from_secs(180);
 
 fn minutes(text: &str) -> Result<Duration, String> {
@@ -83,19 +83,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     println!("{}\n", source.description);
 
-    let mut weather = Weather::new(seed);
-    let mut courier = Courier::start(scene.places());
-    let run = soak(options, &interrupted, &scene, &programs, &source, &mut weather, &mut courier);
-    // Also after a failure: no thread of ours may go on under whoever looks at the files.
+    let mut faults = Faults::new(seed);
+    let mut courier = Courier::start(scene.directories());
+    let run = soak(options, &interrupted, &scene, &programs, &source, &mut faults, &mut courier);
+    // Also after a failure, so that the files do not change any more.
     let doubles = courier.finish();
-    let Outcome { starts, files } = run?;
+    let Evidence { starts, files } = run?;
     let doubles = doubles?;
     drop(source);
 
-    println!("Comparing with a run that nobody disturbs ...");
+    println!("Comparing with a run without faults ...");
     let expected = expect(&scene, &programs)?;
     let held = snapshots(&scene.folder.path.join("failed"));
-    println!("\n{} faults: {}", weather.total(), weather.summary());
+    println!("\n{} faults: {}", faults.total(), faults.summary());
     println!("starts of process {}, of pull {}", starts.0, starts.1);
     let mut is_exact = true;
     for (name, received) in files {
@@ -114,7 +114,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// The folder and what is in it beside the demo's places.
+/// The folder of a soak, and the paths in it that the demo does not have.
 struct Scene {
     folder: Folder,
 }
@@ -122,7 +122,7 @@ struct Scene {
 impl Scene {
     fn create() -> Result<Self, Failure> {
         let scene = Self { folder: Folder::create("soak")? };
-        let Places { pulled, incoming, copies } = scene.places();
+        let Directories { pulled, incoming, copies } = scene.directories();
         for directory in [pulled, incoming, copies] {
             fs::create_dir_all(&directory)
                 .map_err(|error| format!("{}: {error}", directory.display()))?;
@@ -130,8 +130,8 @@ impl Scene {
         Ok(scene)
     }
 
-    fn places(&self) -> Places {
-        Places {
+    fn directories(&self) -> Directories {
+        Directories {
             pulled: self.folder.path.join("pulled"),
             incoming: self.folder.incoming(),
             copies: self.folder.path.join("copies"),
@@ -143,7 +143,7 @@ impl Scene {
         (visible(&self.folder.incoming()), visible(&self.folder.path.join("outbox")))
     }
 
-    /// A configuration for process; what goes wrong must be seen soon, so all limits are short.
+    /// A configuration for both programs. All limits are short, so that faults are seen soon.
     fn config(
         &self,
         name: &str,
@@ -161,7 +161,7 @@ impl Scene {
              job-timeout = 10\nper-process-metrics = true\ncalculate-percentages = true\n",
             base = base.display(),
             sockets = self.folder.sockets().display(),
-            pulled = self.places().pulled.display(),
+            pulled = self.directories().pulled.display(),
             src_dir = src_dir.display(),
         );
         for (section, port) in receivers.sections() {
@@ -176,36 +176,36 @@ impl Scene {
         Ok(path)
     }
 
-    /// An exact soak leaves nothing to look at.
+    /// Removes the folder: after an exact soak there is nothing to look at.
     fn tidy_up(&self) -> Result<(), Failure> {
         let path = &self.folder.path;
         fs::remove_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 
-/// What a soak leaves to be judged.
-struct Outcome {
+/// What is judged after a soak.
+struct Evidence {
     /// How often process and pull were started.
     starts: (u32, u32),
     /// What each receiver got.
     files: Vec<(String, PathBuf)>,
 }
 
-/// Runs the road in its weather until the time is over, then until all has arrived.
+/// Runs both programs under faults until the time is over, then without until all has arrived.
 fn soak(
     options: &Options,
     interrupted: &AtomicBool,
     scene: &Scene,
     programs: &Path,
     source: &Source,
-    weather: &mut Weather,
+    faults: &mut Faults,
     courier: &mut Courier,
-) -> Result<Outcome, Failure> {
+) -> Result<Evidence, Failure> {
     let (incoming, base) = (scene.folder.incoming(), &scene.folder.path);
     let receivers = Receivers::start(&options.receivers, base, "received")?;
     let config = scene.config("haproxystats.conf", &incoming, base, &receivers)?;
     let start = |name| Program::start(&scene.folder, programs, name, &config);
-    let mut road = Road {
+    let mut targets = Targets {
         process: start("haproxystats-process")?,
         pull: start("haproxystats-pull")?,
         endpoints: source.children.iter().filter_map(demo::child::Child::pid).collect(),
@@ -214,27 +214,27 @@ fn soak(
     let begin = Instant::now();
     let mut next = PROGRESS;
     while begin.elapsed() < options.length && !interrupted.load(Ordering::Relaxed) {
-        road.receivers.follow_plans(begin.elapsed())?;
-        weather.pass(&mut road)?;
+        targets.receivers.follow_schedules(begin.elapsed())?;
+        faults.step(&mut targets)?;
         courier.check()?;
         if begin.elapsed() >= next {
             next += PROGRESS;
-            progress(begin.elapsed(), scene, weather, courier, &road.receivers);
+            progress(begin.elapsed(), scene, faults, courier, &targets.receivers);
         }
         thread::sleep(LOOK);
     }
 
-    println!("The sky clears; what waits has to arrive now.");
-    weather.clear(&mut road)?;
-    road.pull.terminate()?;
+    println!("No more faults; all that waits has to arrive now.");
+    faults.clear(&mut targets)?;
+    targets.pull.terminate()?;
     courier.finish()?;
     let drained = wait_until(DRAIN, || scene.waiting() == (0, 0));
-    progress(begin.elapsed(), scene, weather, courier, &road.receivers);
-    road.process.terminate()?;
-    let files = road.receivers.files();
-    road.receivers.finish()?;
+    progress(begin.elapsed(), scene, faults, courier, &targets.receivers);
+    targets.process.terminate()?;
+    let files = targets.receivers.files();
+    targets.receivers.finish()?;
     if drained {
-        Ok(Outcome { starts: (road.process.starts(), road.pull.starts()), files })
+        Ok(Evidence { starts: (targets.process.starts(), targets.pull.starts()), files })
     } else {
         Err(format!("not drained within {} s; see {}", DRAIN.as_secs(), base.display()))
     }
@@ -243,7 +243,7 @@ fn soak(
 fn progress(
     elapsed: Duration,
     scene: &Scene,
-    weather: &Weather,
+    faults: &Faults,
     courier: &Courier,
     receivers: &Receivers,
 ) {
@@ -252,22 +252,21 @@ fn progress(
     println!(
         "{:>5} s   faults {:>4}   published {:>5}   waiting {spool} + {outbox} stored   lines {}",
         elapsed.as_secs(),
-        weather.total(),
+        faults.total(),
         courier.published(),
         lines.join(" + "),
     );
 }
 
-/// The file with the lines of the copies, from a run in which nothing goes wrong; the copies go by
-/// that.
+/// The file with the lines of the copies, from a run without faults, which uses the copies up.
 fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
     let receivers = Receivers::start_good(&scene.folder.path, "expected")?;
-    let copies = scene.places().copies;
+    let copies = scene.directories().copies;
     let base = scene.folder.path.join("undisturbed");
     let config = scene.config("undisturbed.conf", &copies, &base, &receivers)?;
     let mut process = Program::start(&scene.folder, programs, "haproxystats-process", &config)?;
     let mut outcome = Ok(());
-    // As long as it goes on: a slow machine may take its time.
+    // Without a limit in all, because a slow machine may need long; only progress has a limit.
     let mut left = usize::MAX;
     while outcome.is_ok() && left > 0 {
         let before = left;
@@ -306,7 +305,7 @@ fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
     }
 }
 
-/// How much stands in a directory, hidden names aside.
+/// The number of entries in a directory, hidden ones excluded.
 fn visible(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")).count()

@@ -64,7 +64,8 @@ fn a_refusal_and_a_name_that_leads_nowhere_are_told_apart() {
     assert!(unknown.to_string().contains("graphite.invalid:1"), "{unknown}");
 }
 
-/// A system that looks for a port of its own for us comes to the one that nobody serves, and connects us with ourselves.
+/// A system that looks for a port of its own for us comes to the one that nobody serves, and
+/// connects us with ourselves.
 #[test]
 fn we_are_no_receiver() {
     // Linux gives even ports to those who connect, and odd ones to those who listen.
@@ -79,8 +80,8 @@ fn we_are_no_receiver() {
     }
 }
 
-/// A connection cut after every number of bytes, with and without a reset: never delivered but as a whole, and what follows
-/// on a new connection is the whole again.
+/// A connection cut after every number of bytes, with and without a reset: never delivered but as a
+/// whole, and what follows on a new connection is the whole again.
 #[test]
 fn a_cut_after_any_byte_costs_nothing() {
     let lines = batch(SMALL_BYTES);
@@ -124,7 +125,8 @@ fn a_receiver_that_closes_its_side_first_is_told_with_the_remedy() {
     }
 }
 
-/// Our own end waits behind bytes that the receiver does not take, and the receiver closes: it cannot have read them.
+/// Our own end waits behind bytes that the receiver does not take, and the receiver closes: it
+/// cannot have read them.
 #[test]
 fn a_receiver_that_closes_without_our_end_has_nothing() {
     type Cut<'a> = (&'a [Step], fn(&Error) -> bool);
@@ -216,7 +218,8 @@ fn script() -> impl Strategy<Value = (usize, Vec<Step>)> {
                 read += count;
                 true
             }
-            // A kernel that holds bytes unread may take no more until they are read: look only at a batch not begun.
+            // A kernel that holds bytes unread may take no more until they are read: look only at a
+            // batch not begun.
             AwaitUnread(_) => read == 0,
             ReadToEnd => {
                 read = bytes;
@@ -232,8 +235,8 @@ fn script() -> impl Strategy<Value = (usize, Vec<Step>)> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
-    /// Whatever a receiver does that ends with a close: what counts as delivered was read whole, and who has read to the
-    /// end and closes in peace counts.
+    /// Whatever a receiver does that ends with a close: what counts as delivered was read whole,
+    /// and who has read to the end and closes in peace counts.
     #[test]
     fn delivered_is_what_was_read_whole((bytes, steps) in script()) {
         let lines = batch(bytes);

@@ -1,4 +1,4 @@
-//! The floor: what the machine asks of anybody who reads these files and sends so many bytes.
+//! The floor: the least that any program needs to read these files and to send so many bytes.
 //!
 //! A process of its own, so that its CPU is counted as that of the programs is. It opens and reads
 //! each file once through one buffer, looks at every byte once, and sends over a connection for

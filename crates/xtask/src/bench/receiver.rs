@@ -2,7 +2,8 @@
 //! `confirm = close` wants it.
 //!
 //! Each connection becomes one arrival when it is read to its end. What a program says about itself
-//! bears the time of day; snapshots of the bench bear earlier stamps, so the two can be told apart.
+//! has the time of day; snapshots of the bench have earlier timestamps, so the two can be told
+//! apart.
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -28,16 +29,16 @@ pub(crate) struct Arrival {
 pub(crate) struct Receiver {
     pub(crate) port: u16,
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
-    server: graphite::Receiver<Arrivals>,
+    server: graphite::Receiver<Counter>,
 }
 
-/// No line's last word is longer.
+/// The last word of a line is shorter.
 const TAIL: usize = 32;
 
 impl Receiver {
     pub(crate) fn start() -> Result<Self, Failure> {
         let (sender, arrivals) = mpsc::channel();
-        let server = graphite::Receiver::start(Arrivals(sender), Manner::Whole)
+        let server = graphite::Receiver::start(Counter(sender), Manner::Whole)
             .map_err(|error| format!("the receiver cannot listen: {error}"))?;
         Ok(Self { port: server.port(), arrivals, server })
     }
@@ -50,9 +51,9 @@ impl Receiver {
 }
 
 /// Counts what is read and hands on each connection that is over.
-struct Arrivals(Sender<Arrival>);
+struct Counter(Sender<Arrival>);
 
-impl Archive for Arrivals {
+impl Archive for Counter {
     /// With the last bytes that were read.
     type Page = (Arrival, Vec<u8>);
 
@@ -73,7 +74,7 @@ impl Archive for Arrivals {
 
     fn close(&self, (mut arrival, tail): Self::Page, _cause: Cause) {
         arrival.stamp = stamp(&tail);
-        // Nobody is interested any more once the bench has what it wants.
+        // The bench may have ended.
         let _ = self.0.send(arrival);
     }
 }

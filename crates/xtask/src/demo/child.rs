@@ -24,7 +24,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a program in a process group of its own, so that a Ctrl-C is ours to hand on.
+    /// Starts a program in a process group of its own, so that Ctrl-C does not reach it.
     pub(crate) fn start(
         program: &Path,
         arguments: &[&str],
@@ -62,7 +62,7 @@ impl Child {
 
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {
-            // It may end at this very moment; until it is waited for, its number is nobody else's.
+            // It may have ended. The kernel does not reuse its number before we wait for it.
             let _ = kill_process(pid, signal);
         }
     }

@@ -113,7 +113,7 @@ impl Traffic {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                // A request that fails is seen in the table: it is missing there.
+                // The table shows a request that fails, because the counters do not grow.
                 let _ = request(port, path);
                 thread::sleep(Duration::from_millis(15));
             }
@@ -134,7 +134,7 @@ impl Drop for Traffic {
 fn request(port: u16, path: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    // In one piece: many small writes would wait for each other's acknowledgement.
+    // In one write, because the second of several small ones would wait for an acknowledgement.
     let text = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n");
     stream.write_all(text.as_bytes())?;
     stream.read_to_end(&mut Vec::new())?;

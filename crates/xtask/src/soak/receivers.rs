@@ -1,8 +1,8 @@
-//! The soak's receivers: each listens on a port of its own, follows a plan of its own, and writes
-//! down every line that came whole.
+//! The soak's receivers: each has a port and a schedule of its own, and writes every whole line to
+//! a file.
 //!
-//! A plan is a list of phases that begins anew after the last one. Only in the phase `faults` do the
-//! random faults of the weather reach a receiver. The files are also the evidence when a line is
+//! A schedule is a list of phases that begins anew after the last one. The random faults of the
+//! soak reach a receiver only in the phase `faults`. The files are also the evidence when a line is
 //! missing.
 
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::Failure;
 
 /// How many receivers haproxystats-process can have.
 const RECEIVERS_MAX: usize = 1;
-/// Connections of one receiver that can be spoiled beforehand: one that never is good would only
-/// fill the outbox.
+/// Connections of one receiver that can be spoiled in advance. A receiver that is never good would
+/// only fill the outbox.
 const SPOILED_MAX: usize = 4;
 /// Between two bytes of a slow receiver.
 const SLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const SLOW_PAUSE: Duration = Duration::from_secs(1);
 /// What a receiver does for some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Conduct {
-    /// Good, but the weather resets, closes and stalls connections, and takes it down.
+    /// Good, but the random faults reset, close and stall connections, and take it down.
     Faults,
     Good,
     /// Reads one byte a second.
@@ -51,13 +51,13 @@ struct Phase {
 
 /// What one receiver does over time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// Of the receiver: `graphite`, or the name in the section `[graphite:name]`.
+pub(super) struct Schedule {
+    /// The receiver's name: `graphite`, or the one in the section `[graphite:name]`.
     name: String,
     phases: Vec<Phase>,
 }
 
-impl Plan {
+impl Schedule {
     /// Reads `name=conduct:seconds,conduct:seconds`; without seconds a phase lasts to the end.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (name, phases) =
@@ -91,11 +91,11 @@ impl Phase {
 
 /// A receiver at work.
 struct Station {
-    plan: Plan,
-    /// Which phase of the plan, and when it began.
+    schedule: Schedule,
+    /// Which phase of the schedule, and when it began.
     phase: usize,
     since: Duration,
-    /// The plan is over: good from now on.
+    /// The schedule is over: good from now on.
     over: bool,
     received: PathBuf,
     server: Receiver<LineFile>,
@@ -107,22 +107,27 @@ pub(super) struct Receivers(Vec<Station>);
 impl Receivers {
     /// Begins to listen on free ports. Lines go to files in the folder, whose names begin with
     /// `file`.
-    pub(super) fn start(plans: &[Plan], folder: &Path, file: &str) -> Result<Self, Failure> {
-        if plans.len() > RECEIVERS_MAX {
+    pub(super) fn start(
+        schedules: &[Schedule],
+        folder: &Path,
+        file: &str,
+    ) -> Result<Self, Failure> {
+        if schedules.len() > RECEIVERS_MAX {
             return Err(format!(
-                "haproxystats-process can have {RECEIVERS_MAX} receiver, and there are {} plans",
-                plans.len()
+                "haproxystats-process can have {RECEIVERS_MAX} receiver, not {}",
+                schedules.len()
             ));
         }
-        let mut stations = Vec::with_capacity(plans.len());
-        for plan in plans {
-            let received = folder.join(format!("{file}-{}.txt", plan.name));
+        let mut stations = Vec::with_capacity(schedules.len());
+        for schedule in schedules {
+            let received = folder.join(format!("{file}-{}.txt", schedule.name));
             let lines = LineFile::create(&received)
                 .map_err(|error| format!("{}: {error}", received.display()))?;
-            let server = Receiver::start(lines, Manner::Whole)
-                .map_err(|error| format!("the receiver {} cannot listen: {error}", plan.name))?;
-            let (plan, since) = (plan.clone(), Duration::ZERO);
-            let mut station = Station { plan, phase: 0, since, over: false, received, server };
+            let server = Receiver::start(lines, Manner::Whole).map_err(|error| {
+                format!("the receiver {} cannot listen: {error}", schedule.name)
+            })?;
+            let (schedule, since) = (schedule.clone(), Duration::ZERO);
+            let mut station = Station { schedule, phase: 0, since, over: false, received, server };
             station.begin_phase()?;
             stations.push(station);
         }
@@ -132,12 +137,12 @@ impl Receivers {
     /// One receiver that is good all the time.
     pub(super) fn start_good(folder: &Path, file: &str) -> Result<Self, Failure> {
         let phases = vec![Phase { conduct: Conduct::Good, lasts: None }];
-        Self::start(&[Plan { name: "graphite".to_owned(), phases }], folder, file)
+        Self::start(&[Schedule { name: "graphite".to_owned(), phases }], folder, file)
     }
 
     /// The section of each receiver in the configuration, and its port.
     pub(super) fn sections(&self) -> Vec<(String, u16)> {
-        let section = |station: &Station| match station.plan.name.as_str() {
+        let section = |station: &Station| match station.schedule.name.as_str() {
             "graphite" => "graphite".to_owned(),
             name => format!("graphite:{name}"),
         };
@@ -146,7 +151,7 @@ impl Receivers {
 
     /// The name of each receiver, and the file with what it got.
     pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
-        let file = |station: &Station| (station.plan.name.clone(), station.received.clone());
+        let file = |station: &Station| (station.schedule.name.clone(), station.received.clone());
         self.0.iter().map(file).collect()
     }
 
@@ -156,11 +161,11 @@ impl Receivers {
     }
 
     /// To be called often: begins the phases that are due.
-    pub(super) fn follow_plans(&mut self, elapsed: Duration) -> Result<(), Failure> {
+    pub(super) fn follow_schedules(&mut self, elapsed: Duration) -> Result<(), Failure> {
         for station in &mut self.0 {
-            let lasts = station.plan.phases[station.phase].lasts;
+            let lasts = station.schedule.phases[station.phase].lasts;
             if !station.over && lasts.is_some_and(|lasts| elapsed - station.since >= lasts) {
-                station.phase = (station.phase + 1) % station.plan.phases.len();
+                station.phase = (station.phase + 1) % station.schedule.phases.len();
                 station.since = elapsed;
                 station.begin_phase()?;
             }
@@ -168,7 +173,7 @@ impl Receivers {
         Ok(())
     }
 
-    /// The numbers of those that the weather reaches now.
+    /// The numbers of those that random faults reach now.
     pub(super) fn exposed(&self) -> Vec<usize> {
         let exposed = |number: &usize| self.0[*number].conduct() == Conduct::Faults;
         (0..self.0.len()).filter(exposed).collect()
@@ -184,7 +189,7 @@ impl Receivers {
         self.0[number].server.go_down();
     }
 
-    /// Listens again, unless its plan has it down.
+    /// Listens again, unless its schedule has it down.
     pub(super) fn come_up(&mut self, number: usize) -> Result<(), Failure> {
         let station = &mut self.0[number];
         if station.conduct() == Conduct::Down { Ok(()) } else { station.come_up() }
@@ -201,8 +206,8 @@ impl Receivers {
 
     /// Ends them, once all senders have ended, and sees that the files are complete.
     pub(super) fn finish(self) -> Result<(), Failure> {
-        for Station { plan, received, server, .. } in self.0 {
-            let lines = server.finish().map_err(|error| format!("{}: {error}", plan.name))?;
+        for Station { schedule, received, server, .. } in self.0 {
+            let lines = server.finish().map_err(|error| format!("{}: {error}", schedule.name))?;
             lines.flush().map_err(|error| format!("{}: {error}", received.display()))?;
         }
         Ok(())
@@ -211,7 +216,7 @@ impl Receivers {
 
 impl Station {
     fn conduct(&self) -> Conduct {
-        if self.over { Conduct::Good } else { self.plan.phases[self.phase].conduct }
+        if self.over { Conduct::Good } else { self.schedule.phases[self.phase].conduct }
     }
 
     fn begin_phase(&mut self) -> Result<(), Failure> {
@@ -230,7 +235,9 @@ impl Station {
 
     fn come_up(&mut self) -> Result<(), Failure> {
         let port = self.server.port();
-        self.server.come_up().map_err(|error| format!("{}, port {port}: {error}", self.plan.name))
+        self.server
+            .come_up()
+            .map_err(|error| format!("{}, port {port}: {error}", self.schedule.name))
     }
 }
 
@@ -242,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_read() {
-        let plan = Plan::parse("graphite=slow:20,down:10,good").unwrap();
+        let schedule = Schedule::parse("graphite=slow:20,down:10,good").unwrap();
         let phase = |conduct, seconds: Option<u64>| Phase {
             conduct,
             lasts: seconds.map(Duration::from_secs),
@@ -252,7 +259,7 @@ mod tests {
             phase(Conduct::Down, Some(10)),
             phase(Conduct::Good, None),
         ];
-        assert_eq!((plan.name.as_str(), &plan.phases[..]), ("graphite", &phases[..]));
+        assert_eq!((schedule.name.as_str(), &schedule.phases[..]), ("graphite", &phases[..]));
         for (text, fault) in [
             ("graphite", "NAME=CONDUCT"),
             ("a:b=good", "letters or digits"),
@@ -260,7 +267,7 @@ mod tests {
             ("graphite=down:0", "0 is no whole number"),
             ("graphite=", "there is no conduct \"\""),
         ] {
-            let message = Plan::parse(text).unwrap_err();
+            let message = Schedule::parse(text).unwrap_err();
             assert!(message.contains(fault), "{text}: {message}");
         }
     }
@@ -269,17 +276,17 @@ mod tests {
     fn a_plan_is_followed_and_begins_anew() {
         let folder = std::env::temp_dir().join(format!("soak-receivers-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let plan = Plan::parse("graphite=down:10,faults:5").unwrap();
-        let mut receivers = Receivers::start(&[plan], &folder, "received").unwrap();
+        let schedule = Schedule::parse("graphite=down:10,faults:5").unwrap();
+        let mut receivers = Receivers::start(&[schedule], &folder, "received").unwrap();
         let (section, port) = receivers.sections().remove(0);
         assert_eq!(section, "graphite");
         let is_up = || TcpStream::connect(("127.0.0.1", port)).is_ok();
         for (second, up) in [(0, false), (9, false), (10, true), (14, true), (15, false)] {
-            receivers.follow_plans(Duration::from_secs(second)).unwrap();
+            receivers.follow_schedules(Duration::from_secs(second)).unwrap();
             assert_eq!((is_up(), receivers.exposed().len()), (up, usize::from(up)), "{second}");
         }
         receivers.come_up(0).unwrap();
-        assert!(!is_up(), "the plan has it down");
+        assert!(!is_up(), "the schedule has it down");
         receivers.be_good().unwrap();
         assert!(is_up());
         receivers.finish().unwrap();
@@ -288,7 +295,7 @@ mod tests {
 
     #[test]
     fn no_more_receivers_are_started_than_the_program_can_have() {
-        let plans = ["graphite=good", "second=slow"].map(|text| Plan::parse(text).unwrap());
-        assert!(Receivers::start(&plans, Path::new("/nonexistent"), "received").is_err());
+        let schedules = ["graphite=good", "second=slow"].map(|text| Schedule::parse(text).unwrap());
+        assert!(Receivers::start(&schedules, Path::new("/nonexistent"), "received").is_err());
     }
 }

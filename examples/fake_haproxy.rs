@@ -3,8 +3,8 @@
 //!
 //! A folder of `NAME.show_info.txt` and `NAME.show_stat.txt` becomes one socket per NAME. Counters
 //! grow with the time since the start, so that graphs move; `--still` gives the recorded bytes.
-//! Known are the commands `show info` and `show stat`, several on a line with `;` between them, and
-//! the connection ends after the answers, as HAProxy's does.
+//! It knows the commands `show info` and `show stat`, several on a line with `;` between them, and
+//! closes the connection after the answers, as HAProxy does.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -188,7 +188,7 @@ fn grow_cell(column: Option<&&str>, cell: &str, seconds: u64, share: u64) -> Str
     }
 }
 
-/// The cells of a row; a comma within quotes parts nothing.
+/// The cells of a row; a comma within quotes separates nothing.
 fn cells(line: &str) -> Vec<&str> {
     let mut quoted = false;
     line.split(|c: char| {

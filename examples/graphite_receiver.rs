@@ -8,13 +8,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use testbed::graphite::{Archive, Cause, Manner, Receiver};
 
 const USAGE: &str = "\
 A receiver of Graphite's plaintext protocol that counts what arrives.
@@ -37,13 +39,13 @@ struct Args {
 
 /// What came so far, over all connections.
 #[derive(Default)]
-struct Counts {
+struct Metrics {
     lines: AtomicU64,
     malformed: AtomicU64,
     connections: AtomicU64,
+    /// Where good lines go.
+    file: Option<Mutex<File>>,
 }
-
-type Sink = Option<Arc<Mutex<File>>>;
 
 fn main() -> ExitCode {
     let args = match parse(std::env::args().skip(1)) {
@@ -83,66 +85,60 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String
 }
 
 fn run(args: &Args) -> io::Result<()> {
-    let sink = match &args.file {
-        Some(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
-            Some(Arc::new(Mutex::new(file)))
-        }
+    let file = match &args.file {
+        Some(path) => Some(Mutex::new(OpenOptions::new().create(true).append(true).open(path)?)),
         None => None,
     };
-    let listener = TcpListener::bind(&args.address)?;
-    println!("listening on {}", listener.local_addr()?);
-    let counts = Arc::new(Counts::default());
-    let seen = Arc::clone(&counts);
-    thread::spawn(move || report(&seen));
-    for stream in listener.incoming() {
-        let (stream, counts, sink) = (stream?, Arc::clone(&counts), sink.clone());
-        thread::spawn(move || {
-            if let Err(error) = receive(stream, &counts, &sink) {
-                eprintln!("a connection ended early: {error}");
-            }
-        });
-    }
-    Ok(())
+    let metrics = Metrics { file, ..Metrics::default() };
+    let receiver = Receiver::listen(TcpListener::bind(&args.address)?, metrics, Manner::Whole)?;
+    println!("listening on {}", receiver.address());
+    report(receiver.archive())
 }
 
-/// Reads to the peer's half-close; returning drops the stream, which is our close.
-fn receive(stream: TcpStream, counts: &Counts, sink: &Sink) -> io::Result<()> {
-    counts.connections.fetch_add(1, Ordering::Relaxed);
-    let mut reader = BufReader::with_capacity(1 << 16, stream);
-    let mut line = Vec::with_capacity(256);
-    let mut good = Vec::with_capacity(1 << 16);
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            break;
-        }
-        let taken = buffer.len();
-        for &byte in buffer {
-            line.push(byte);
-            if byte == b'\n' {
-                take(&line, counts, &mut good);
-                line.clear();
-            } else if line.len() > LINE_LIMIT {
+impl Archive for Metrics {
+    /// The begin of a line whose end has not come.
+    type Page = Vec<u8>;
+
+    fn open(&self) -> Vec<u8> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Vec::with_capacity(256)
+    }
+
+    fn keep(&self, page: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+        let mut good = Vec::with_capacity(bytes.len());
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            page.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                self.count(page, &mut good);
+                page.clear();
+            } else if page.len() > LINE_LIMIT {
                 return Err(io::Error::other("a line without an end"));
             }
         }
-        reader.consume(taken);
-        keep(sink, &mut good)?;
+        match &self.file {
+            Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&good),
+            None => Ok(()),
+        }
     }
-    if !line.is_empty() {
-        // A line that was cut is none: its value may be wrong.
-        counts.malformed.fetch_add(1, Ordering::Relaxed);
+
+    fn close(&self, page: Vec<u8>, cause: Cause) {
+        if let Cause::Error(error) = cause {
+            eprintln!("a connection ended early: {error}");
+        } else if !page.is_empty() {
+            // The value of a line that was cut may be wrong.
+            self.malformed.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    Ok(())
 }
 
-fn take(line: &[u8], counts: &Counts, good: &mut Vec<u8>) {
-    if is_metric(line) {
-        counts.lines.fetch_add(1, Ordering::Relaxed);
-        good.extend_from_slice(line);
-    } else {
-        counts.malformed.fetch_add(1, Ordering::Relaxed);
+impl Metrics {
+    fn count(&self, line: &[u8], good: &mut Vec<u8>) {
+        if is_metric(line) {
+            self.lines.fetch_add(1, Ordering::Relaxed);
+            good.extend_from_slice(line);
+        } else {
+            self.malformed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -157,23 +153,15 @@ fn is_metric(line: &[u8]) -> bool {
         && timestamp.parse::<u64>().is_ok()
 }
 
-fn keep(sink: &Sink, good: &mut Vec<u8>) -> io::Result<()> {
-    if let Some(file) = sink {
-        file.lock().unwrap_or_else(PoisonError::into_inner).write_all(good)?;
-    }
-    good.clear();
-    Ok(())
-}
-
-/// One line for every second in which something came.
-fn report(counts: &Counts) {
+/// One line for every second in which something came, without end.
+fn report(metrics: &Metrics) -> ! {
     let mut before = 0;
     loop {
         thread::sleep(Duration::from_secs(1));
-        let lines = counts.lines.load(Ordering::Relaxed);
-        let malformed = counts.malformed.load(Ordering::Relaxed);
+        let lines = metrics.lines.load(Ordering::Relaxed);
+        let malformed = metrics.malformed.load(Ordering::Relaxed);
         if lines + malformed != before {
-            let connections = counts.connections.load(Ordering::Relaxed);
+            let connections = metrics.connections.load(Ordering::Relaxed);
             println!(
                 "{} lines in the last second, {lines} in all over {connections} connections, \
                  {malformed} malformed",

@@ -1,6 +1,6 @@
-//! The pages say what the code does: every option with what it takes and its default, every field
-//! with its fold, the arrows between crates, and links that lead somewhere. Each both ways: nothing
-//! is missing from a page, and nothing stands there that the code does not have.
+//! The pages say what the code does: every option with its type and its default, every field with
+//! its fold, the imports between crates, and links that lead somewhere. Each is checked both ways:
+//! nothing is missing from a page, and a page has nothing that the code does not have.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -16,7 +16,7 @@ const CONFIGURATION: &str = "docs/configuration.md";
 const METRICS: &str = "docs/metrics.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 
-/// In a table: nothing.
+/// An empty cell of a table.
 const NONE: &str = "–";
 
 fn root() -> &'static Path {
@@ -123,7 +123,7 @@ fn the_catalogue_is_the_codes() {
     assert_eq!(written, known);
     assert!(page.contains(&format!("The {} fields", known.len())));
 
-    // The table of natures, and that it has all of them.
+    // The table of natures has all of them.
     for nature in names().filter_map(nature) {
         let kind = format!("| {nature:?} | ").to_lowercase();
         let fold = format!(" | {} |", word(nature.fold()));

@@ -1,5 +1,5 @@
-//! docs/reliability.md and docs/operations.md name what is there: tests that exist, words that the
-//! programs log, metrics that they send.
+//! docs/reliability.md and docs/operations.md name tests that exist, words that the programs log,
+//! and metrics that they send.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -33,7 +33,7 @@ fn sources(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
 
 fn all_sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    ["crates", "tests"].iter().for_each(|folder| sources(&root().join(folder), &mut found));
+    ["src", "crates", "tests"].iter().for_each(|folder| sources(&root().join(folder), &mut found));
     found
 }
 
@@ -102,11 +102,11 @@ fn a_name_leads_to_its_own_file_only() {
     assert!(!has_test("fn a() {}", "a"));
 }
 
-/// A string may go on over lines in the code; its words are the same.
+/// The code of the programs, with strings that go on over several lines joined.
 fn shipped_words() -> String {
     let mut words = String::new();
     for (path, text) in all_sources() {
-        if path.starts_with("crates") && !path.iter().any(|part| part == "tests") {
+        if !path.iter().any(|part| part == "tests") {
             for piece in text.split("\\\n") {
                 words.push_str(piece.trim_start());
             }

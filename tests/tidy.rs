@@ -1,4 +1,5 @@
-//! The house stays as docs/architecture.md draws it: who may import whom, where polars is named, what every file begins with.
+//! The code is laid out as docs/architecture.md says: which crate may import which, where polars is
+//! named, how every file begins, how long lines and files are.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -17,12 +18,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sources", &["model", "daemon"]),
     ("puller", &["config", "spool", "sources", "daemon"]),
     ("processor", &["config", "model", "spool", "daemon", "fold", "receivers"]),
-    ("xtask", &[]),
+    ("testbed", &[]),
+    ("xtask", &["testbed"]),
 ];
 
 /// Which libraries the programs themselves may import.
 const BIN: &[&str] = &["config", "daemon", "puller", "processor"];
 
+/// Crates that a bare `cargo build` leaves out, because only developers run them.
+const NOT_DEFAULT: [&str; 2] = ["testbed", "xtask"];
+
+/// Whose lines are within [`COLUMNS_MAX`].
+const NARROW: [&str; 6] =
+    ["src/", "crates/testbed/", "crates/xtask/", "examples/", "fuzz/src/", "tests/"];
+
+const COLUMNS_MAX: usize = 100;
 const LINES_MAX: usize = 500;
 const BIN_LINES_MAX: usize = 90;
 
@@ -53,7 +63,7 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
 /// Every Rust file of the project with its text.
 fn sources() -> BTreeMap<PathBuf, String> {
     let mut files = Vec::new();
-    for directory in ["crates", "tests", "examples"] {
+    for directory in ["src", "crates", "tests", "examples", "fuzz/src"] {
         rust_files(&root().join(directory), &mut files);
     }
     files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
@@ -83,18 +93,31 @@ fn crates_import_only_downward() {
     }
 }
 
+/// No folder is under `crates` that is not a crate.
 #[test]
 fn every_crate_has_its_arrows() {
     let mut there: Vec<_> = fs::read_dir(root().join("crates"))
         .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.join("Cargo.toml").exists())
-        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     there.sort();
     let mut drawn: Vec<_> = ARROWS.iter().map(|(name, _)| *name).collect();
     drawn.sort_unstable();
     assert_eq!(there, drawn);
+}
+
+/// A crate that is forgotten there would be missed by a bare `cargo test`.
+#[test]
+fn every_crate_but_the_developers_is_a_default_member() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let list = manifest.split("\ndefault-members = [\n").nth(1).unwrap();
+    let list = list.split("\n]").next().unwrap();
+    let listed: BTreeSet<&str> =
+        list.lines().map(|line| line.trim_matches([' ', '"', ','])).collect();
+    let crates = ARROWS.iter().map(|(name, _)| *name).filter(|name| !NOT_DEFAULT.contains(name));
+    let mut expected: BTreeSet<String> = crates.map(|name| format!("crates/{name}")).collect();
+    expected.insert(".".to_owned());
+    assert_eq!(listed, expected.iter().map(String::as_str).collect());
 }
 
 #[test]
@@ -106,8 +129,8 @@ fn polars_stands_in_one_manifest_and_in_no_public_signature() {
     }
     for (path, text) in sources() {
         let imports = shipped(&text).contains("\nuse polars");
-        let room = path.ends_with("crates/fold/src/fold.rs");
-        assert!(!imports || room, "{} names polars", path.display());
+        let may_import = path.ends_with("crates/fold/src/fold.rs");
+        assert!(!imports || may_import, "{} names polars", path.display());
     }
 }
 
@@ -116,9 +139,22 @@ fn every_file_begins_with_its_idea_and_stays_small() {
     for (path, text) in sources() {
         assert!(text.starts_with("//! "), "{} has no module doc", path.display());
         let lines = text.lines().count();
-        let most =
-            if path.starts_with(root().join("crates/bin")) { BIN_LINES_MAX } else { LINES_MAX };
+        let most = if path.starts_with(root().join("src/bin")) { BIN_LINES_MAX } else { LINES_MAX };
         assert!(lines <= most, "{} has {lines} lines, at most {most} may be", path.display());
+    }
+}
+
+/// rustfmt breaks neither comments nor strings.
+#[test]
+fn no_line_is_too_long() {
+    for (path, text) in sources() {
+        let place = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        if NARROW.iter().any(|folder| place.starts_with(folder)) {
+            for (number, line) in text.lines().enumerate() {
+                let columns = line.chars().count();
+                assert!(columns <= COLUMNS_MAX, "{place}:{}: {columns} columns", number + 1);
+            }
+        }
     }
 }
 
@@ -127,7 +163,7 @@ fn clocks_environment_arguments_and_exit_are_for_bin() {
     for (path, text) in sources() {
         let place = path.strip_prefix(root()).unwrap().to_str().unwrap();
         let library = place.starts_with("crates/")
-            && !["crates/bin/", "crates/xtask/"].iter().any(|free| place.starts_with(free))
+            && !NOT_DEFAULT.iter().any(|name| place.starts_with(&format!("crates/{name}/")))
             && !place.contains("/tests/")
             && !place.contains("/examples/")
             && !place.contains("/benches/")

@@ -1,5 +1,5 @@
-//! The configuration: whatever a file holds, loading it ends in values or faults, and what is printed of values reads back as
-//! the same.
+//! The configuration: whatever a file holds, loading it gives values or faults, and the printed
+//! values give the same values again.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
             return;
         }
     };
-    // What pull prints is a part, which need not be whole by itself.
+    // What pull prints is only a part of the configuration, which can be invalid by itself.
     let printed = print_in_force(&config.document, Program::Process);
     match load(&sources(printed.as_bytes())) {
         Ok(again) => {

@@ -1,4 +1,5 @@
-//! `show info`: whatever a file holds, nobody panics, no two processes share a path, and the others keep their figures.
+//! `show info`: whatever a file holds, the fold does not panic, no two processes share a path, and
+//! intact files keep their figures.
 
 #![no_main]
 
@@ -29,7 +30,7 @@ fn config() -> config::Tables {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    // Names that clean to one, and one that looks like a process's number.
+    // Two names with the same clean form, and one that looks like a process number.
     let files = [("a.b", bytes), ("a_b", bytes), ("7", WHOLE.as_bytes()), ("x", WHOLE.as_bytes())];
     let inputs = files.map(|(endpoint, bytes)| Input {
         endpoint: endpoint.to_owned(),
@@ -52,7 +53,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(before.is_none(), "{name} twice");
         }
     }
-    // Both bear number 1, so that they go by their endpoints' names; where 7 is taken, it stays the other's or is counted on.
+    // Both have process number 1, so they are named after their endpoints. A damaged file can have
+    // the name 7: then it keeps the name, or a number is appended.
     let kept = processes.values().filter(|value| **value == Some(Value::Integer(5))).count();
     assert!(kept >= 2, "{processes:?}");
 });

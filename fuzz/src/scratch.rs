@@ -1,4 +1,4 @@
-//! Files for one run, in the folder that `cargo xtask fuzz` gives and takes away again.
+//! Files for one run, in a folder that `cargo xtask fuzz` makes and removes.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,8 @@
-//! `show stat`: whatever a file holds, nobody panics, and fast and slow reader see the same in it and in the whole files around it.
+//! `show stat`: whatever a file holds, the fold does not panic, and the fast and the slow reader
+//! get the same from it and from the whole files around it.
 //!
-//! The tables live on from input to input, as in a worker, so that what one leaves behind is tried on the next.
+//! The tables are kept from input to input, as in a worker, so that state left by one input meets
+//! the next one.
 
 #![no_main]
 
@@ -16,7 +18,7 @@ use config::Selection;
 use fold::{Input, Tables};
 use libfuzzer_sys::fuzz_target;
 
-/// Has its columns in another order than HAProxy, so that files differ in them.
+/// Its columns are in another order than HAProxy's, so that the files differ in them.
 const WHOLE: &str = "\
 # pxname,svname,type,lbtot,scur,smax,rtime,lastchg,weight,\n\
 fe,FRONTEND,0,,1,5,,,,\n\
@@ -24,7 +26,7 @@ be,s1,2,7,2,6,30,4,100,\n\
 be,s2,2,0,3,7,40,-1,50,\n\
 be,BACKEND,1,7,5,9,30,4,2,\n\n";
 
-/// Inputs whose length divides by this are asked for everything; folding so much takes most of the time.
+/// One input in so many, by its length, is folded with every metric. That takes most of the time.
 const SELDOM: usize = 16;
 
 thread_local! {

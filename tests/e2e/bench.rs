@@ -1,11 +1,10 @@
-//! haproxystats-process on a bench of its own: a spool, an outbox, a receiver that misbehaves, and
-//! short limits, so that what goes wrong is seen soon.
+//! haproxystats-process with a spool, an outbox, a receiver that misbehaves, and short limits, so
+//! that faults are seen soon.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, visible};
 use crate::sink::{Manner, Sink};
 use crate::support::{Program, wait_until};
 
@@ -25,7 +24,8 @@ const GRAPHITE: [(&str, &str); 10] = [
     ("write-timeout", "5"),
     ("confirm-timeout", "20"),
 ];
-/// Options of `[process]`, likewise. What the parent says of itself comes at the test's wish only.
+/// Options of `[process]`, likewise. The interval is so long that the parent's own metrics come
+/// only in a test that asks for them.
 const PROCESS: [(&str, &str); 2] = [("workers", "2"), ("liveness-check-interval", "3600")];
 
 pub(crate) struct Bench {
@@ -68,7 +68,7 @@ impl Bench {
         self.scene.held()
     }
 
-    /// What stands in failed-dir.
+    /// The entries of failed-dir, hidden ones excluded.
     pub(crate) fn failed(&self) -> BTreeSet<String> {
         visible(&self.scene.path().join("failed"))
     }
@@ -93,7 +93,8 @@ impl Bench {
         line.split(' ').nth(1)?.parse().ok()
     }
 
-    /// Waits until the program says so of itself; for a short liveness-check-interval.
+    /// Waits until a metric about the program itself has this value. Needs a short
+    /// liveness-check-interval.
     pub(crate) fn wait_for_own(&self, metric: &str, value: u64) {
         wait_until(&format!("{metric} {value}"), || self.own(metric) == Some(value));
     }
@@ -103,10 +104,4 @@ fn defaults(options: &[(&str, &str)], replaced: &str) -> String {
     let set = |name: &str| replaced.lines().any(|line| line.starts_with(&format!("{name} =")));
     let kept = options.iter().filter(|(name, _)| !set(name));
     kept.map(|(name, value)| format!("{name} = {value}\n")).collect()
-}
-
-pub(crate) fn visible(directory: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| !name.starts_with('.')).collect()
 }

@@ -20,7 +20,7 @@ pub(crate) struct Carbon {
 }
 
 impl Carbon {
-    /// Starts it below `folder`, on free ports, with a point for every second.
+    /// Starts it in `folder`, on free ports, with a point for every second.
     pub(crate) fn start(carbon_cache: &str, whisper_fetch: &str, folder: &Path) -> Self {
         let schemas = "[all]\npattern = .*\nretentions = 1s:30m\n";
         Self::start_with(carbon_cache, whisper_fetch, folder, schemas, "")

@@ -102,7 +102,7 @@ fn an_unknown_option_is_refused_with_the_usage() {
     }
 }
 
-/// The whole file is checked by both programs, and all of it is told in one run.
+/// Both programs check the whole file and report all faults in one run.
 #[test]
 fn a_bad_file_is_status_1_with_every_fault() {
     let scene = Scene::new();
@@ -131,7 +131,7 @@ fn a_bad_file_is_status_1_with_every_fault() {
     }
 }
 
-/// Nobody who names a file wants the defaults in its place.
+/// A file that is named and missing is an error, not a reason for the defaults.
 #[test]
 fn a_named_file_that_is_not_there_is_status_1() {
     let scene = Scene::new();
@@ -148,7 +148,7 @@ fn a_named_file_that_is_not_there_is_status_1() {
     }
 }
 
-/// Only on a machine where nobody has installed us.
+/// Only on a machine on which haproxystats is not installed.
 #[test]
 fn the_default_file_may_be_absent() {
     if Path::new(config::DEFAULT_FILE).exists() {

@@ -1,4 +1,4 @@
-//! What surrounds the programs for an operator, each judged by the tool that will read it.
+//! The files for operators in `contrib`, each checked by the tool that reads it.
 
 mod ansible;
 mod container;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::scene::Scene;
 use crate::support::{Program, data, skip, wait_until};
 
-/// Where cargo puts examples: beside the folder of this very test.
+/// Cargo puts examples beside the folder of this test.
 fn built(name: &str) -> Option<String> {
     let own = std::env::current_exe().unwrap();
     let path: PathBuf = own.ancestors().nth(2).unwrap().join("examples").join(name);

@@ -151,7 +151,7 @@ fn a_fin_before_the_batch_is_through_is_no_delivery() {
 
 #[test]
 fn a_receiver_that_reads_a_byte_now_and_then_holds_nothing_up() {
-    let bench = Bench::new(Manner::Trickle);
+    let bench = Bench::new(Manner::Trickle(Duration::from_millis(20)));
     let config = bench.config("", "write-timeout = 0.2\nconfirm-timeout = 0.3");
     let all = bench.publish(6);
     let process = bench.start(&config);

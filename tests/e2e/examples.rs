@@ -1,11 +1,11 @@
-//! The example configurations: whoever copies one gets a file that is right and whole.
+//! The example configurations are valid and complete, so that they can be copied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::support::{PROCESS, PULL, example, installed, run};
 
-/// In these a key is a name of the user's choice.
+/// Sections in which the user chooses the keys.
 const GROUPS: [&str; 3] = ["frontend-groups", "backend-groups", "server-groups"];
 
 #[test]
@@ -29,8 +29,7 @@ fn haproxy_takes_its_file() {
     assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
 }
 
-/// Option and value by section, of a file whose sections come in whole; `mark` stands before each
-/// option.
+/// The values of a file by section and option; `mark` is the text before each option.
 fn options_of(text: &str, mark: &str) -> BTreeMap<(String, String), String> {
     let mut section = String::new();
     let mut options = BTreeMap::new();
@@ -47,7 +46,7 @@ fn options_of(text: &str, mark: &str) -> BTreeMap<(String, String), String> {
     options
 }
 
-/// What has no effect stands there as a comment, so that whoever copies the file gets no warning.
+/// Options without effect are comments, so that a copy of the file gives no warning.
 #[test]
 fn every_option_names_every_option_and_no_other() {
     let text = fs::read_to_string(example("every-option.conf")).unwrap();
@@ -70,7 +69,7 @@ fn every_option_names_every_option_and_no_other() {
     }
 }
 
-/// The file says that it holds the defaults: it must not drift away from them.
+/// The file says that it has the defaults.
 #[test]
 fn every_option_shows_the_defaults() {
     let base = "/var/lib/haproxystats";

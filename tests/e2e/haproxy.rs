@@ -16,7 +16,7 @@ use crate::support::{Program, example, free_ports, wait_until};
 /// Values by path below `haproxy.`, as Graphite names them.
 pub(crate) type Counters = BTreeMap<String, u64>;
 
-/// Counters that rest when no request is under way, by the kind of row.
+/// Counters that do not change without requests, by the kind of row.
 const FRONTEND: [&str; 8] =
     ["stot", "req_tot", "bin", "bout", "hrsp_2xx", "hrsp_4xx", "hrsp_5xx", "dreq"];
 const BACKEND: [&str; 8] =
@@ -98,7 +98,7 @@ impl HaProxy {
         current.flatten().filter_map(|cell| cell.parse::<u64>().ok()).sum()
     }
 
-    /// What the processes say of themselves, summed as an operator would with a pocket calculator.
+    /// The sums of the processes' own counters, without any code of ours.
     pub(crate) fn counters(&self) -> Counters {
         let mut counters = Counters::new();
         for socket in &self.sockets {

@@ -1,9 +1,9 @@
 //! Both programs end to end, at their sockets and files only: started as an operator starts them,
 //! with HAProxy or its stand-in in front and carbon or its stand-in behind.
 //!
-//! No test sleeps for a guess: it waits for a condition, with a deadline that only a hang reaches.
-//! Servers that are not installed are skipped aloud, and `cargo xtask test` makes that a failure
-//! where it has installed them.
+//! A test never sleeps for a guessed time: it waits for a condition, with a deadline that only a
+//! hang reaches. A test whose server is not installed is skipped with a note, and `cargo xtask
+//! test` makes that a failure where it has installed all servers.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,10 +28,10 @@ mod misfortunes;
 mod oddities;
 mod parity;
 mod pull;
+mod real_servers;
 mod receiver;
 mod scene;
 mod service;
 mod sink;
 mod sockets;
 mod support;
-mod whole_road;

@@ -1,5 +1,5 @@
 //! What real HAProxies send beyond the manual, from their sockets to Graphite's lines: nothing is
-//! lost, nothing is counted twice, and what is odd is told once.
+//! lost, nothing is counted twice, and an oddity is logged once.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -40,7 +40,7 @@ backend app
   server LONGNAME 127.0.0.1:ORIGIN
 ";
 
-/// Answers every connection as a replica does, until the test is over.
+/// A server that answers every connection as a redis replica does, until the test is over.
 fn origin() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,5 +1,5 @@
-//! The original's lines, case by case: `tests/data/parity/<case>` holds a configuration, a snapshot
-//! and what haproxystats 0.5.2 made of it, without the times that it took.
+//! The original's lines, case by case: `tests/data/parity/<case>` has a configuration, a snapshot
+//! and the lines of haproxystats 0.5.2, without the times that it took.
 //!
 //! Compared as numbers, both at the receiver and in local-store. A line that the original gives as
 //! `nan`, or for a column that no file has, must not come.
@@ -60,7 +60,7 @@ fn expected(case: &Path) -> Lines {
         let words: Vec<&str> = line.split(' ').collect();
         let metric = words[0].rsplit('.').next().unwrap();
         let derived = DERIVED.iter().any(|part| metric.contains(part));
-        // The original counts the lines that it should not have sent.
+        // The original also counts lines that it should not have sent.
         let miscounted = has_nan && metric.starts_with("Metrics");
         words[1] != "nan" && !miscounted && (derived || columns.contains(metric))
     });
@@ -94,7 +94,7 @@ fn parse(text: &str) -> Lines {
     lines
 }
 
-/// Not how long it took, nor what only we say about ourselves.
+/// Whether a metric can be compared: not a time that work took, and not one that only we have.
 fn is_the_originals(line: &str) -> bool {
     !line.contains(".haproxystats.") || line.contains(".haproxystats.Metrics")
 }

@@ -1,4 +1,4 @@
-//! haproxystats-pull as a program: a clean end at any moment, and nothing half-made left behind.
+//! haproxystats-pull as a program: a clean end at any moment that leaves nothing unfinished behind.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::scene::Scene;
 use crate::support::{PULL, Program, data, skip, wait_until};
 
-/// How far a stand-in for HAProxy goes before it falls silent.
+/// How much a stand-in for HAProxy answers before it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Whole,
@@ -128,8 +128,8 @@ fn a_snapshot_holds_the_bytes_of_every_socket() {
     }
 }
 
-/// The system's resolver reads the aliases of hosts from a file of our choice, and from a pipe that
-/// nobody writes to it reads for ever.
+/// The system's resolver reads the aliases of hosts from a file of our choice. From a pipe without
+/// a writer it reads without end.
 #[test]
 fn it_ends_while_a_name_is_looked_up() {
     let scene = Scene::without_spool();
@@ -144,7 +144,7 @@ fn it_ends_while_a_name_is_looked_up() {
     let arguments = [OsStr::new("-f"), config.as_os_str()];
     let environment = [("HOSTALIASES", aliases.as_os_str())];
     let pull = Program::start(PULL, &arguments, &environment, scene.path(), "pull");
-    // It opens only once somebody reads, and keeps that reader waiting.
+    // The open succeeds once the resolver reads, and keeps it waiting.
     let mut writer = None;
     let flags = OFlags::NONBLOCK.bits().try_into().unwrap();
     wait_until("the lookup", || {
@@ -158,7 +158,7 @@ fn it_ends_while_a_name_is_looked_up() {
     assert_clean_end(&scene, pull, Signal::TERM);
 }
 
-/// A pipe that nobody writes to stands for a resolver that hangs, as above.
+/// A pipe without a writer makes the resolver hang, as above.
 #[test]
 fn a_resolver_that_hangs_holds_one_thread_however_many_cycles_ask() {
     let scene = Scene::without_spool();
@@ -262,7 +262,7 @@ fn a_kill_at_any_moment_leaves_nothing_partial() {
         let before = visible().len();
         let mut pull = scene.pull(&config);
         let moment = || files_staged(&scene) > round % 4 || visible().len() > before;
-        // It passes sooner than one look and the next of `wait_until`.
+        // It passes faster than `wait_until` looks.
         wait_until("the moment", || (0..1_000).any(|_| moment()));
         pull.signal(Signal::KILL);
         pull.wait();

@@ -1,5 +1,5 @@
-//! A folder of its own for each test: spool, configuration, logs; snapshots to put in, and what
-//! must come out of them.
+//! A folder of its own for each test, with spool, configuration and logs; snapshots to publish, and
+//! the lines that they must give.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+use testbed::names;
 
-use crate::bench::visible;
 use crate::sink::{Manner, Sink};
 use crate::support::{PROCESS, PULL, Program, data, wait_until};
 
@@ -94,14 +94,9 @@ impl Scene {
         copy_files(&data(SNAPSHOT), &self.incoming().join(timestamp.to_string()));
     }
 
-    /// What stands in the spool.
+    /// The entries of the spool.
     pub(crate) fn waiting(&self) -> BTreeSet<String> {
-        match fs::read_dir(self.incoming()) {
-            Ok(entries) => entries
-                .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-                .collect(),
-            Err(_) => BTreeSet::new(),
-        }
+        names(&self.incoming()).into_iter().collect()
     }
 
     /// Batches in the outbox, as `<receiver>/<file>`; those that are set aside do not count.
@@ -119,7 +114,7 @@ impl Scene {
         self.held().len()
     }
 
-    /// Nothing is on its way any more.
+    /// Waits until the spool and the outbox are empty.
     pub(crate) fn wait_until_delivered(&self) {
         self.wait_for_empty_spool();
         wait_until("an empty outbox", || self.stored() == 0);
@@ -130,6 +125,11 @@ impl Scene {
     }
 }
 
+/// The names in a directory, hidden ones excluded.
+pub(crate) fn visible(directory: &Path) -> BTreeSet<String> {
+    names(directory).into_iter().filter(|name| !name.starts_with('.')).collect()
+}
+
 pub(crate) fn copy_files(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -138,8 +138,7 @@ pub(crate) fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// What the snapshot gives, without its timestamp: found out once, on a road where nothing goes
-/// wrong.
+/// The lines of the snapshot without their timestamp, from one run without faults.
 pub(crate) fn reference() -> &'static BTreeSet<String> {
     static LINES: OnceLock<BTreeSet<String>> = OnceLock::new();
     LINES.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! What both programs tell a service manager (sd_notify): ready, alive, how things stand, stopping.
+//! The notifications of both programs to a service manager (sd_notify): ready, alive, status,
+//! stopping.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -49,7 +50,8 @@ fn process_tells_its_life() {
 fn pull_tells_its_life() {
     let scene = Scene::new();
     let text = format!(
-        "[pull]\nservers = unix://{0}/nobody.sock\ndst-dir = {0}/incoming\ntmp-dst-dir = {0}/tmp\nretries = 0\n",
+        "[pull]\nservers = unix://{0}/nobody.sock\ndst-dir = {0}/incoming\n\
+         tmp-dst-dir = {0}/tmp\nretries = 0\n",
         scene.path().display()
     );
     tells_its_life(PULL, &scene.write("pull.conf", &text), &scene);

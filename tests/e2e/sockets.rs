@@ -102,7 +102,8 @@ fn sockets_of_every_kind_beside_the_stats_socket_cost_no_snapshot() {
         let Some(haproxy) = start(&scene, &config, Some(master)) else { return };
         assert_eq!(names(&scene.path().join("sockets")).len(), 9);
         let pull = pull(&scene);
-        // For three cycles those that only close count as missing; the fourth knows better.
+        // For three cycles a socket that only closes counts as missing; in the fourth it is no
+        // stats socket.
         wait_until("five snapshots", || snapshots(&scene).len() >= 5);
         let log = pull.log();
         let told =

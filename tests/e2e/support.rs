@@ -1,18 +1,17 @@
-//! Programs that end with their test, conditions with a deadline, ports, and the word on what is
-//! not installed.
+//! Programs that end with their test, conditions with a deadline, ports, and notes about tests that
+//! are skipped.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Only a hang gets here: a loaded machine with a debug build needs seconds for what takes
+/// Only a hang takes so long. A loaded machine with a debug build can need seconds for what takes
 /// milliseconds elsewhere.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -110,15 +109,14 @@ impl Program {
     }
 }
 
-/// What a command that ends by itself has left.
+/// The result of a command that ends by itself.
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs a command to its end; one that does not end fails the test instead of holding it up for
-/// ever.
+/// Runs a command to its end; one that does not end fails the test.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let arguments: Vec<&OsStr> = arguments.iter().map(AsRef::as_ref).collect();
@@ -141,11 +139,11 @@ impl Drop for Program {
 }
 
 pub(crate) fn send(pid: i32, signal: Signal) {
-    // It may have ended at this very moment; whether that is right is the caller's next assertion.
+    // The process may have ended. Whether that is right is for the caller to assert.
     let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process exists and is not a zombie.
 pub(crate) fn lives(pid: i32) -> bool {
     parent_of_living(pid).is_some()
 }
@@ -160,20 +158,14 @@ fn parent_of_living(pid: i32) -> Option<i32> {
     (state != "Z" && state != "X").then_some(parent)
 }
 
-/// Waits until `condition` holds; fails the test, saying for what it waited, when that takes
-/// absurdly long.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+/// Waits until `condition` holds; fails the test with the name of the condition after the deadline.
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(testbed::wait_until(DEADLINE, condition), "waited in vain for {what}");
 }
 
-/// Free TCP ports on 127.0.0.1, all different. HAProxy would share one that is taken, silently.
+/// Free TCP ports on 127.0.0.1, all different.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    testbed::free_ports().unwrap()
 }
 
 /// A file that tests share.
@@ -186,7 +178,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
 }
 
-/// Where the named servers are; `None`, said aloud, when one is missing.
+/// The paths of the named servers; `None`, with a note, when one is missing.
 pub(crate) fn installed<const N: usize>(test: &str, programs: [&str; N]) -> Option<[String; N]> {
     let found = programs.map(find);
     if let Some(missing) = programs.iter().zip(&found).find(|(_, path)| path.is_none()) {
@@ -205,7 +197,7 @@ fn find(program: &str) -> Option<String> {
         .map(|path| path.to_string_lossy().into_owned())
 }
 
-/// What is skipped for want of something that could be installed: a failure where all of that is.
+/// Notes that a test is skipped because something is not installed: a failure where all is.
 pub(crate) fn skip(what: &str) {
     assert!(
         std::env::var_os("HAPROXYSTATS_REQUIRE_SERVERS").is_none(),
@@ -214,9 +206,9 @@ pub(crate) fn skip(what: &str) {
     skip_for_the_machine(what);
 }
 
-/// What is skipped because this machine does not allow it, whatever is installed: said, no failure.
+/// Notes that a test is skipped because this machine does not allow it: never a failure.
 pub(crate) fn skip_for_the_machine(what: &str) {
-    // Standard error itself, since what `eprintln!` writes is hidden when a test passes.
+    // Directly to standard error, because libtest hides the output of `eprintln!` of a passed test.
     std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).unwrap();
     if let Some(notes) = std::env::var_os("HAPROXYSTATS_SKIPPED") {
         let mut notes = OpenOptions::new().create(true).append(true).open(notes).unwrap();

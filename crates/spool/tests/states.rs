@@ -6,13 +6,14 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use haproxystats_spool::watch::Watch;
+use testbed::log::logged;
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -24,17 +25,6 @@ thread_local! {
 fn hurried() -> Instant {
     PASSED.set(PASSED.get() + Duration::from_secs(1));
     *BEGIN + PASSED.get()
-}
-
-/// Runs `work` and returns the lines that it logged.
-fn logged(work: impl FnOnce()) -> Vec<String> {
-    let (log, mut logged) = (tempfile::tempfile().unwrap(), String::new());
-    let writer = log.try_clone().unwrap();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    (&log).rewind().unwrap();
-    (&log).read_to_string(&mut logged).unwrap();
-    logged.lines().map(str::to_owned).collect()
 }
 
 fn move_in(aside: &Path, name: PathBuf) {

@@ -1,19 +1,19 @@
-//! `cargo xtask bench`: what haproxystats costs, measured on whole processes, beside what the
-//! machine asks of anybody for the same bytes.
+//! `cargo xtask bench`: the cost of haproxystats, measured on whole processes, beside the floor:
+//! the least that any program would need for the same bytes.
 //!
-//! The receiver and the floor must be fast too, so a development build of this program builds and
-//! becomes a release build first. Progress goes to standard error, tables to standard output and to
-//! the result folder. Nothing here is a test: figures are for people.
+//! The receiver and the floor must be fast too, so a development build of this program first builds
+//! a release and replaces itself with it. Progress goes to standard error, tables to standard
+//! output and to the result folder. The bench measures and does not judge.
 
 pub(crate) mod floor;
 pub(crate) mod generator;
 mod latency;
 mod plot;
+pub(crate) mod process;
 mod pull;
 pub(crate) mod receiver;
 mod report;
 mod run;
-pub(crate) mod running;
 mod scale;
 mod sizes;
 pub(crate) mod stage;
@@ -26,25 +26,45 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use clap::value_parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{Failure, cargo};
+use process::INTERRUPTED;
 use report::{Conditions, Table};
 use run::Program;
-use running::INTERRUPTED;
 use stage::Stage;
 
-/// What the command line asks for.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The options of `bench`.
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    parts: Vec<Part>,
+    /// Measure only this size; can be repeated
+    #[arg(long = "size", value_name = "NAME", value_parser = sizes::NAMES)]
     sizes: Vec<String>,
-    turns: Option<usize>,
-    original: Option<String>,
-    programs: Option<PathBuf>,
+    /// Measure 10 to 100,000 servers, and draw a plot
+    #[arg(long)]
+    scale: bool,
+    /// Measure pull beside a real HAProxy with 10,000 servers
+    #[arg(long)]
+    pull: bool,
+    /// Measure from the rename of a snapshot to its last byte, and starts
+    #[arg(long)]
+    latency: bool,
+    /// Measure all of these
+    #[arg(long)]
+    all: bool,
+    /// How often each measurement is made: 5 times, or once with --quick, when this is absent
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1000))]
+    turns: Option<u16>,
+    /// Measure little of everything: a smoke test, no figures to quote
+    #[arg(long)]
     quick: bool,
-    /// As it was typed, for the report.
-    words: Vec<String>,
+    /// Measure also another program, which is run as `CMD -f FILE`
+    #[arg(long, value_name = "CMD", value_parser = command)]
+    original: Option<String>,
+    /// Take the programs from DIR and build none
+    #[arg(long = "bin-dir", value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 /// What can be measured by itself.
@@ -56,65 +76,41 @@ enum Part {
     Latency,
 }
 
-const PARTS: [Part; 4] = [Part::Sizes, Part::Scale, Part::Pull, Part::Latency];
-const TURNS: usize = 5;
-const TURNS_MAX: usize = 1000;
+const TURNS: u16 = 5;
 
 impl Options {
-    /// Reads the words after `bench`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options = Self {
-            words: words.iter().map(|word| (*word).to_owned()).collect(),
-            ..Self::default()
-        };
-        let mut rest = words.iter();
-        while let Some(&word) = rest.next() {
-            let mut value = || rest.next().copied().ok_or_else(|| format!("{word} needs a value"));
-            match word {
-                "--scale" => options.parts.push(Part::Scale),
-                "--pull" => options.parts.push(Part::Pull),
-                "--latency" => options.parts.push(Part::Latency),
-                "--all" => options.parts.extend(PARTS),
-                "--quick" => options.quick = true,
-                "--original" => options.original = Some(value()?.to_owned()),
-                "--bin-dir" => options.programs = Some(PathBuf::from(value()?)),
-                "--size" => {
-                    let size = value().ok().filter(|name| sizes::is_size(name));
-                    options.sizes.push(size.ok_or("--size needs tiny, mid or large")?.to_owned());
-                }
-                "--turns" => {
-                    let turns = value().ok().and_then(|text| text.parse().ok());
-                    let turns = turns.filter(|turns| (1..=TURNS_MAX).contains(turns));
-                    options.turns =
-                        Some(turns.ok_or("--turns needs a whole number from 1 to 1000")?);
-                }
-                _ => return Err(format!("bench has no option {word}")),
-            }
-        }
-        if options.original.as_ref().is_some_and(|command| command.trim().is_empty()) {
-            return Err("--original needs a command".to_owned());
-        }
-        let wants_sizes = !options.sizes.is_empty() || options.original.is_some();
-        if options.parts.is_empty() || (wants_sizes && !options.parts.contains(&Part::Sizes)) {
-            options.parts.push(Part::Sizes);
-        }
-        Ok(options)
-    }
-
+    /// Whether a part is measured. The sizes are measured when no part is named, and when an option
+    /// is given that only they have.
     fn has(&self, part: Part) -> bool {
-        self.parts.contains(&part)
+        self.all
+            || match part {
+                Part::Scale => self.scale,
+                Part::Pull => self.pull,
+                Part::Latency => self.latency,
+                Part::Sizes => {
+                    let another = self.scale || self.pull || self.latency;
+                    !another || !self.sizes.is_empty() || self.original.is_some()
+                }
+            }
     }
 
     /// How often each measurement is made.
     fn turns(&self) -> usize {
-        self.turns.unwrap_or(if self.quick { 1 } else { TURNS })
+        self.turns.unwrap_or(if self.quick { 1 } else { TURNS }).into()
     }
 }
 
-/// Builds, measures, prints, and tells where the results are.
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+fn command(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a command is needed".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Builds, measures, prints, and tells where the results are; `words` are the options as typed.
+pub(crate) fn run(options: &Options, words: &[String]) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
-        return Err(become_release(&options.words));
+        return Err(become_release(words));
     }
     let programs = programs(options.programs.as_deref(), &["--package", "haproxystats", "--bins"])?;
     heed_interrupts()?;
@@ -122,7 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     fs::create_dir_all(&results).map_err(|error| format!("{}: {error}", results.display()))?;
     let stage = Stage::create("bench")?;
     let conditions = Conditions {
-        command: format!("cargo xtask bench {}", quoted(&options.words)).trim_end().to_owned(),
+        command: format!("cargo xtask bench {}", quoted(words)).trim_end().to_owned(),
         machine: report::machine(),
         folder: stage.file_system(),
     };
@@ -156,7 +152,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds a release of this program and runs it in place of this one; only a failure comes back.
+/// Builds a release of this program and replaces this process with it. Returns only on a failure.
 fn become_release(words: &[String]) -> Failure {
     match build(&["--package", "xtask"]) {
         Ok(folder) => {
@@ -191,7 +187,7 @@ fn build(what: &[&str]) -> Result<PathBuf, Failure> {
     Ok(target_folder()?.join("release"))
 }
 
-/// We were built into a folder of it that bears the name of our own profile.
+/// Cargo's target folder: this program is in its subfolder of the profile.
 fn target_folder() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
     own.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| "own path is too short".to_owned())
@@ -219,36 +215,27 @@ fn quoted(words: &[String]) -> String {
 mod tests {
     use super::*;
 
+    /// What these options measure.
+    fn parts(options: Options) -> Vec<Part> {
+        let all = [Part::Sizes, Part::Scale, Part::Pull, Part::Latency];
+        all.into_iter().filter(|part| options.has(*part)).collect()
+    }
+
     #[test]
     fn without_a_part_the_sizes_are_measured() {
-        assert_eq!(Options::parse(&[]).unwrap().parts, [Part::Sizes]);
-        assert_eq!(Options::parse(&["--scale"]).unwrap().parts, [Part::Scale]);
-        let both = Options::parse(&["--scale", "--size", "mid"]).unwrap();
-        assert_eq!(both.parts, [Part::Scale, Part::Sizes]);
-        assert_eq!(Options::parse(&["--all"]).unwrap().parts, PARTS);
+        assert_eq!(parts(Options::default()), [Part::Sizes]);
+        assert_eq!(parts(Options { scale: true, ..Options::default() }), [Part::Scale]);
+        let sizes = vec!["mid".to_owned()];
+        let both = Options { scale: true, sizes, ..Options::default() };
+        assert_eq!(parts(both), [Part::Sizes, Part::Scale]);
+        assert_eq!(parts(Options { all: true, ..Options::default() }).len(), 4);
     }
 
     #[test]
     fn turns_are_few_when_it_must_be_quick() {
-        assert_eq!(Options::parse(&[]).unwrap().turns(), TURNS);
-        assert_eq!(Options::parse(&["--quick"]).unwrap().turns(), 1);
-        assert_eq!(Options::parse(&["--quick", "--turns", "3"]).unwrap().turns(), 3);
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        let faults: [&[&str]; 7] = [
-            &["--turns", "0"],
-            &["--turns"],
-            &["--size", "huge"],
-            &["--original"],
-            &["--original", " "],
-            &["--bin-dir"],
-            &["mid"],
-        ];
-        for words in faults {
-            Options::parse(words).unwrap_err();
-        }
+        let quick = Options { quick: true, ..Options::default() };
+        assert_eq!((Options::default().turns(), quick.turns()), (5, 1));
+        assert_eq!(Options { turns: Some(3), ..quick }.turns(), 3);
     }
 
     #[test]

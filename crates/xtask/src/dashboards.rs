@@ -1,8 +1,8 @@
 //! `cargo xtask dashboards`: the dashboards of `contrib/grafana` and `contrib/graphite`, both
-//! written from one list of panels, so that they never tell different things.
+//! written from one list of panels, so that they show the same.
 //!
-//! The files are committed, and a test holds them against the list: an operator takes a file, and
-//! nobody edits one by hand.
+//! The files are committed, because operators take them as they are. A test compares them with the
+//! list; do not edit them.
 
 mod grafana;
 mod graphite;
@@ -21,14 +21,14 @@ use crate::{Failure, root};
 struct Board {
     /// The name of its file, without an extension.
     name: &'static str,
-    /// By which Grafana and graphite-web know it.
+    /// Its identifier in Grafana and graphite-web.
     id: &'static str,
     title: &'static str,
     subject: Subject,
     panels: &'static [Panel],
 }
 
-/// What one chooses at the top of a dashboard, beside namespace and host.
+/// What the user chooses at the top of a dashboard, beside namespace and host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Hosts,
@@ -39,11 +39,11 @@ enum Subject {
 /// One picture or one figure.
 struct Panel {
     title: &'static str,
-    /// What a reader could get wrong, or what to do about it.
+    /// How to read it, or what to do about a bad value.
     about: &'static str,
     unit: Unit,
-    looks: Looks,
-    /// In Graphite's language, with [`HOST`] and its like for the paths.
+    chart: Chart,
+    /// Expressions of Graphite, with [`HOST`] and its like for the paths.
     targets: &'static [&'static str],
 }
 
@@ -60,20 +60,20 @@ enum Unit {
 }
 
 #[derive(Clone, Copy)]
-enum Looks {
+enum Chart {
     Lines,
-    /// Of which the sum matters, too.
+    /// Lines whose sum matters too.
     Stack,
-    /// How often something happened since the point before.
+    /// The number of events since the point before.
     Bars,
-    /// The last figure alone, and where it is bad.
-    Figure(Bad),
-    /// The sum of all points in view, of what should never happen.
+    /// The last value alone, and from which threshold it is bad.
+    Figure(Threshold),
+    /// The sum of all points in view, for events that should never happen.
     Total,
 }
 
 #[derive(Clone, Copy)]
-enum Bad {
+enum Threshold {
     Never,
     From(f64),
     Below(f64),

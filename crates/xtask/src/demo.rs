@@ -1,9 +1,8 @@
-//! `cargo xtask demo`: the whole road on this machine, from HAProxy to Graphite's port, in half a
-//! minute.
+//! `cargo xtask demo`: both programs between HAProxy and a Graphite receiver, for half a minute.
 //!
-//! Everything happens in a folder of its own that stays, so that its files can be looked at
-//! afterwards. Children run in process groups of their own: Ctrl-C reaches only us, and we end them
-//! in order, as an operator would.
+//! All files are in a folder of its own, which is kept so that a user can look at them afterwards.
+//! Each child runs in its own process group. Ctrl-C therefore reaches only this program, which ends
+//! the children in order, as an operator would.
 
 mod arrivals;
 pub(crate) mod child;
@@ -17,40 +16,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::value_parser;
+use testbed::wait_until;
+
 use crate::{Failure, cargo, find_program};
 use arrivals::Arrivals;
-use child::{Child, wait_until};
+use child::Child;
 use haproxy::Source;
 use screen::Screen;
 
-/// What the command line asks for.
+/// The options of `demo`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// How long to run, in seconds
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "30",
+        value_parser = value_parser!(u64).range(1..=86_400)
+    )]
     seconds: u64,
+    /// Take recorded dumps, also where haproxy is installed
+    #[arg(long)]
     dumps: bool,
 }
 
-impl Options {
-    /// Reads the words after `demo`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options = Self { seconds: 30, dumps: false };
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--dumps" => options.dumps = true,
-                "--seconds" => {
-                    let value = words.next().and_then(|text| text.parse().ok());
-                    options.seconds = value
-                        .filter(|seconds| (1..=86_400).contains(seconds))
-                        .ok_or("--seconds needs a whole number from 1 to 86400")?;
-                }
-                _ => return Err(format!("demo has no option {word}")),
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// Builds, runs, shows, cleans up. Not a single metric is a failure.
+/// Builds, runs, shows, cleans up. It fails when no metric arrives.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let programs = build()?;
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -66,12 +57,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => haproxy::start_dumps(&programs, &folder)?,
     };
     println!("{}\n", source.description);
-    let mut road = Road::start(&programs, &folder, source)?;
+    let mut pipeline = Pipeline::start(&programs, &folder, source)?;
     let mut arrivals = Arrivals::open(&folder.metrics())?;
-    let watched = watch(options, &interrupted, &mut road, &mut arrivals);
-    // Also after a failure: whoever looks for its reason wants the files in the state that an
-    // orderly end leaves.
-    road.stop(&folder);
+    let watched = watch(options, &interrupted, &mut pipeline, &mut arrivals);
+    // Also after a failure, because an orderly end leaves the files complete for a look at the
+    // reason.
+    pipeline.stop(&folder);
     arrivals.read_on()?;
     watched?;
 
@@ -93,13 +84,13 @@ pub(crate) fn build() -> Result<PathBuf, Failure> {
     if !status.success() {
         return Err(format!("cargo build ended with {status}"));
     }
-    // We were built into the same target folder, under the name of our own profile.
+    // This program is in the same target folder, below the name of its own profile.
     let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
     let target = own.ancestors().nth(2).ok_or("own path is too short")?;
     Ok(target.join("release"))
 }
 
-/// A task's own folder and what lies where in it.
+/// A task's own folder, and the paths in it.
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
 }
@@ -141,16 +132,15 @@ impl Folder {
     }
 }
 
-/// All that runs, in the order in which it is ended: the source last but one, since pull still asks
-/// it.
-struct Road {
+/// Both programs, what they read from and what they send to.
+struct Pipeline {
     pull: Child,
     process: Child,
     source: Source,
     receiver: Child,
 }
 
-impl Road {
+impl Pipeline {
     fn start(programs: &Path, folder: &Folder, source: Source) -> Result<Self, Failure> {
         let receiver = Child::start(
             &programs.join("examples/graphite_receiver"),
@@ -178,7 +168,7 @@ impl Road {
         own.into_iter().chain(&mut self.source.children).try_for_each(Child::check)
     }
 
-    /// The source of data first; then what is under way arrives.
+    /// Stops pull first, so that the snapshots in the spool can still arrive.
     fn stop(&mut self, folder: &Folder) {
         self.source.traffic = None;
         self.pull.stop();
@@ -192,7 +182,7 @@ impl Road {
     }
 }
 
-/// The receiver takes a free port and says in its first line which.
+/// The port of the receiver, which takes a free one and names it in its first line.
 fn listening_port(receiver: &Child) -> Result<String, Failure> {
     let mut port = None;
     wait_until(Duration::from_secs(10), || {
@@ -228,14 +218,14 @@ fn write_config(folder: &Folder, port: &str) -> Result<(), Failure> {
 fn watch(
     options: &Options,
     interrupted: &AtomicBool,
-    road: &mut Road,
+    pipeline: &mut Pipeline,
     arrivals: &mut Arrivals,
 ) -> Result<(), Failure> {
     let mut screen = Screen::new();
     let start = Instant::now();
     let end = start + Duration::from_secs(options.seconds);
     while Instant::now() < end && !interrupted.load(Ordering::Relaxed) {
-        road.check()?;
+        pipeline.check()?;
         arrivals.read_on()?;
         screen.show(start.elapsed(), arrivals);
         thread::sleep(Duration::from_millis(200));

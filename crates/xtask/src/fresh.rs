@@ -1,9 +1,9 @@
 //! `cargo xtask fresh`: runs the commands of README.md as on a machine that has built nothing yet.
 //!
-//! A clone of HEAD, and empty folders for all that the commands download and build: crates, tools,
-//! package lists, the target folder. A machine in use hides what is missing, because an earlier
-//! build has downloaded it. Programs that are installed stay installed: the task names them, and
-//! apt shows in a simulation that their packages could be installed.
+//! The commands run in a clone of HEAD, with empty folders for all that they download and build:
+//! crates, tools, package lists, the target folder. On a machine in use an earlier build may have
+//! downloaded what a new machine lacks. Programs that are installed stay installed: the task names
+//! them, and apt simulates the installation of their packages.
 
 mod environment;
 mod packages;
@@ -24,63 +24,45 @@ const SECTION: &str = "\n## Two commands to begin with\n";
 /// Their tasks, for `--only`.
 const TASKS: [&str; 2] = ["demo", "test"];
 
-/// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
+/// The options of `fresh`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The folder in which the scratch folder is made.
-    parent: PathBuf,
-    only: Option<&'static str>,
+    /// Run only this task
+    #[arg(long, value_name = "TASK", value_parser = TASKS)]
+    only: Option<String>,
+    /// Make the scratch folder in DIR, by default the system's temporary folder
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Keep the scratch folder; after a failure it is kept anyway
+    #[arg(long)]
     keep: bool,
 }
 
-impl Options {
-    /// Reads the words after `fresh`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options = Self { parent: std::env::temp_dir(), only: None, keep: false };
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--keep" => options.keep = true,
-                "--scratch" => {
-                    options.parent = words.next().ok_or("--scratch needs a folder")?.into();
-                }
-                "--only" => {
-                    let task = words.next().copied().unwrap_or_default();
-                    let task = TASKS.into_iter().find(|known| *known == task);
-                    options.only = Some(task.ok_or("--only needs demo or test")?);
-                }
-                _ => return Err(format!("fresh has no option {word}")),
-            }
-        }
-        Ok(options)
-    }
-}
-
 /// A command that was run.
-struct Ran {
+struct CommandResult {
     command: String,
     outcome: Result<ExitStatus, Failure>,
     time: Duration,
 }
 
-impl Ran {
+impl CommandResult {
     fn passed(&self) -> bool {
         self.outcome.as_ref().is_ok_and(ExitStatus::success)
     }
 }
 
 /// Clones, runs the commands, shows the table and removes the scratch folder. Every command is run,
-/// also where one before it failed.
+/// even if one before it failed.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let changed = git(&root(), &["status", "--porcelain"])?;
     if !changed.is_empty() {
         return Err(format!("the clone would lack these changes; commit them first:\n{changed}"));
     }
     let commit = git(&root(), &["rev-parse", "HEAD"])?;
-    let scratch = Scratch::create(&options.parent)?;
+    let scratch = Scratch::create(&options.scratch.clone().unwrap_or_else(std::env::temp_dir))?;
     println!("xtask: {} has all that the run makes", scratch.path().display());
-    let ran = run_in(&scratch, &commit, options.only);
-    let passed = ran.as_ref().is_ok_and(|ran| ran.iter().all(Ran::passed));
+    let ran = run_in(&scratch, &commit, options.only.as_deref());
+    let passed = ran.as_ref().is_ok_and(|ran| ran.iter().all(CommandResult::passed));
     if let Ok(ran) = &ran {
         println!("\nxtask: a fresh clone of {commit}\n{}", table(ran));
     }
@@ -99,7 +81,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-fn run_in(scratch: &Scratch, commit: &str, only: Option<&str>) -> Result<Vec<Ran>, Failure> {
+fn run_in(
+    scratch: &Scratch,
+    commit: &str,
+    only: Option<&str>,
+) -> Result<Vec<CommandResult>, Failure> {
     let clone = scratch.clone_folder();
     let (from, to) = (root(), clone.to_string_lossy().into_owned());
     git(scratch.path(), &["clone", "--quiet", "--no-checkout", &from.to_string_lossy(), &to])?;
@@ -118,7 +104,7 @@ fn run_in(scratch: &Scratch, commit: &str, only: Option<&str>) -> Result<Vec<Ran
         println!("\nxtask: $ {line}   (log: {})", log.display());
         let start = Instant::now();
         let outcome = run_command(line, &clone, &environment, &log);
-        Ran { command, outcome, time: start.elapsed() }
+        CommandResult { command, outcome, time: start.elapsed() }
     };
     let mut ran = Vec::new();
     if only != Some("demo") && test::is_debian() {
@@ -163,7 +149,7 @@ fn commands(readme: &str, only: Option<&str>) -> Result<Vec<String>, Failure> {
     Ok(all.into_iter().filter(wanted).map(str::to_owned).collect())
 }
 
-fn table(all: &[Ran]) -> String {
+fn table(all: &[CommandResult]) -> String {
     let mut text = format!("{:<18}  {:>12}  result\n", "command", "time");
     for ran in all {
         let seconds = ran.time.as_secs();
@@ -178,7 +164,7 @@ fn table(all: &[Ran]) -> String {
     text
 }
 
-/// What git writes, without the end of its last line.
+/// The output of git, without the newline at its end.
 fn git(folder: &Path, words: &[&str]) -> Result<String, Failure> {
     let output = Command::new("git").arg("-C").arg(folder).args(words).output();
     let output = output.map_err(|error| format!("git: {error}"))?;
@@ -197,24 +183,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_read() {
-        let parent = std::env::temp_dir();
-        let none = Options { parent, only: None, keep: false };
-        assert_eq!(Options::parse(&[]), Ok(none));
-        let words = ["--only", "demo", "--scratch", "/big", "--keep"];
-        let all = Options { parent: "/big".into(), only: Some("demo"), keep: true };
-        assert_eq!(Options::parse(&words), Ok(all));
-        for (words, fault) in [
-            (&["--only"][..], "--only needs demo or test"),
-            (&["--only", "soak"], "--only needs demo or test"),
-            (&["--scratch"], "--scratch needs a folder"),
-            (&["--all"], "fresh has no option --all"),
-        ] {
-            assert_eq!(Options::parse(words), Err(fault.to_owned()));
-        }
-    }
-
-    #[test]
     fn the_commands_are_those_of_the_readme() {
         let readme = fs::read_to_string(root().join("README.md")).unwrap();
         let all = commands(&readme, None).unwrap();
@@ -229,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_table_has_time_and_result_of_each_command() {
-        let ran = |command: &str, outcome, seconds| Ran {
+        let ran = |command: &str, outcome, seconds| CommandResult {
             command: command.to_owned(),
             outcome,
             time: Duration::from_secs(seconds),

@@ -1,15 +1,18 @@
 //! `cargo xtask fuzz`: libFuzzer on the readers and the configuration, for a bounded time.
 //!
-//! It needs no nightly compiler: the stable one has the passes that guide libFuzzer. They are asked
-//! for our own crates only, because with those of polars the fuzzer would follow polars. Cargo has
-//! no option for that, so this program steps in as the compiler's wrapper. Inputs that crash go to
-//! `fuzz/artifacts`; once repaired they go to `fuzz/regressions/<target>`, where each run begins.
+//! It needs no nightly compiler, because the stable one has the passes that guide libFuzzer. Only
+//! our own crates are instrumented: otherwise the fuzzer would explore polars. Cargo has no option
+//! for that, so this program acts as the compiler's wrapper. Inputs that crash go to
+//! `fuzz/artifacts`; once the fault is repaired they go to `fuzz/regressions/<target>`, with which
+//! each run begins.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+
+use clap::value_parser;
 
 use crate::{Failure, cargo, root};
 
@@ -27,44 +30,24 @@ const INSTRUMENTATION: [&str; 5] = [
 ];
 const TARGETS: [&str; 3] = ["configuration", "info", "stat"];
 
-/// What the command line asks for.
-#[derive(Debug)]
+/// The options of `fuzz`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// How long each target runs, in seconds
+    // libFuzzer would take 0 for no limit.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "60",
+        value_parser = value_parser!(u64).range(1..)
+    )]
     seconds: u64,
+    /// Repeat the inputs of the run that printed this seed
+    #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    targets: Vec<&'static str>,
-}
-
-impl Options {
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
-        let mut options = Self { seconds: 60, seed: None, targets: Vec::new() };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let mut number = || words.next().ok_or_else(|| format!("{word} needs a number"));
-            match *word {
-                "--seconds" => {
-                    let text = number()?;
-                    options.seconds = text.parse().map_err(|_| format!("{text} is no number"))?;
-                }
-                "--seed" => {
-                    let text = number()?;
-                    options.seed = Some(text.parse().map_err(|_| format!("{text} is no number"))?);
-                }
-                other => match TARGETS.iter().find(|target| **target == other) {
-                    Some(target) => options.targets.push(target),
-                    None => return Err(format!("there is nothing to fuzz named {other}")),
-                },
-            }
-        }
-        if options.seconds == 0 {
-            // libFuzzer would take it for no limit.
-            return Err("--seconds needs 1 at least".to_owned());
-        }
-        if options.targets.is_empty() {
-            options.targets.extend(TARGETS);
-        }
-        Ok(options)
-    }
+    /// What to feed: all of them when none is named
+    #[arg(value_name = "TARGET", value_parser = TARGETS)]
+    targets: Vec<String>,
 }
 
 /// Builds the targets and runs each for its time.
@@ -81,10 +64,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if !status.success() {
         return Err(format!("cargo build ended with {status}"));
     }
+    let named = options.targets.iter().map(String::as_str);
+    let targets = if options.targets.is_empty() { TARGETS.to_vec() } else { named.collect() };
     let mut failed = Vec::new();
-    for target in &options.targets {
+    for target in targets {
         if !fuzz(target, &folder, options)? {
-            failed.push(*target);
+            failed.push(target);
         }
     }
     if failed.is_empty() {
@@ -95,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Whether a target ran through its time.
+/// Runs a target; false if it found something.
 fn fuzz(target: &str, folder: &Path, options: &Options) -> Result<bool, Failure> {
     let make = |path: PathBuf| match fs::create_dir_all(&path) {
         Ok(()) => Ok(path),
@@ -124,12 +109,12 @@ fn fuzz(target: &str, folder: &Path, options: &Options) -> Result<bool, Failure>
         command.arg(regressions);
     }
     let status = command.status();
-    // Files of a few bytes; ones that stay do no harm.
+    // Files of a few bytes do no harm where they stay.
     let _ = fs::remove_dir_all(&scratch);
     Ok(status.map_err(|error| format!("fuzz-{target}: {error}"))?.success())
 }
 
-/// Where targets begin: real dumps, our own examples.
+/// Copies the inputs that a target begins with: recorded dumps, or the example configurations.
 fn copy_seeds(target: &str, seeds: &Path) -> Result<(), Failure> {
     let mut files = Vec::new();
     let place = root().join(if target == "configuration" { "examples" } else { "tests/data" });
@@ -161,20 +146,21 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Each input is written to files: in memory, where the system has a place for that.
+/// The folder of the files that hold one input, in memory where the system has a place for that.
 fn scratch_folder(target: &str) -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
     place.join(format!("haproxystats-fuzz-{target}-{}", std::process::id()))
 }
 
-/// A folder of its own: an instrumented crate must never be taken for a plain one.
+/// A target folder of its own, so that no other build takes an instrumented crate for a plain one.
 fn target_folder() -> PathBuf {
     let own = root().join("fuzz/target");
     std::env::var_os("CARGO_TARGET_DIR").map_or(own, |shared| PathBuf::from(shared).join("fuzz"))
 }
 
-/// Compiles a crate, when Cargo calls this program for that; it does not come back if it can.
+/// Becomes the compiler when Cargo calls this program as its wrapper. Returns `None` for any other
+/// call, and a status only if the compiler cannot be run.
 pub(crate) fn compile() -> Option<ExitCode> {
     std::env::var_os(WRAPPER_VARIABLE)?;
     let mut words = std::env::args_os().skip(1);

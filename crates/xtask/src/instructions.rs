@@ -1,10 +1,11 @@
-//! `cargo xtask instructions`: a guard over what a worker costs, in instructions, since time in CI
-//! proves nothing.
+//! `cargo xtask instructions`: a guard over the cost of a worker in instructions, because times in
+//! CI vary too much.
 //!
-//! callgrind counts three fixed runs of the release worker, and a file remembers what they came to.
-//! The worker is driven alone, with its orders in a file: valgrind cannot follow the parent, which
-//! starts its workers by /proc/self/exe. Counts repeat to a few in a thousand; another compiler,
-//! libc or processor (libraries choose their vector instructions by it) can move them by more.
+//! callgrind counts three fixed runs of the release worker, and a file has the counts of earlier
+//! runs. The worker runs without its parent, with its orders in a file, because valgrind cannot
+//! follow the parent, which starts its workers by /proc/self/exe. Counts vary by a few in a
+//! thousand; another compiler, libc or processor (libraries choose their vector instructions by it)
+//! can change them by more.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,16 +17,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::bench::generator::{Columns, MID, Size, TINY};
+use crate::bench::process::Process;
 use crate::bench::receiver::Receiver;
-use crate::bench::running::Running;
-use crate::bench::stage::{FIRST, More, Stage};
+use crate::bench::stage::{ExtraOptions, FIRST, Stage};
 use crate::bench::{heed_interrupts, programs};
 use crate::{Failure, find_program, root};
 
-/// What the command line asks for.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The options of `instructions`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Write the counts down instead, after a change that is meant
+    #[arg(long)]
     renew: bool,
+    /// Take the programs from DIR and build none
+    #[arg(long = "bin-dir", value_name = "DIR")]
     programs: Option<PathBuf>,
 }
 
@@ -35,20 +40,20 @@ struct Run {
     size: Size,
     /// How often the worker is given the snapshot.
     jobs: usize,
-    more: More<'static>,
+    more: ExtraOptions<'static>,
 }
 
 const RUNS: [Run; 3] = [
-    // What every snapshot costs, whatever is in it.
-    Run { name: "tiny", size: TINY, jobs: 20, more: More { process: "", graphite: "" } },
-    // What its rows cost.
-    Run { name: "mid", size: MID, jobs: 2, more: More { process: "", graphite: "" } },
-    // What is off where nothing is configured.
+    // The cost of any snapshot.
+    Run { name: "tiny", size: TINY, jobs: 20, more: ExtraOptions { process: "", graphite: "" } },
+    // The cost of its rows.
+    Run { name: "mid", size: MID, jobs: 2, more: ExtraOptions { process: "", graphite: "" } },
+    // All that is off by default.
     Run {
         name: "everything",
         size: TINY,
         jobs: 20,
-        more: More {
+        more: ExtraOptions {
             process: "frontend-metrics = all\nbackend-metrics = all\nserver-metrics = all\n\
                       aggr-server-metrics = true\nper-process-metrics = true\n\
                       calculate-percentages = true\n",
@@ -67,25 +72,6 @@ const LIMIT: Duration = Duration::from_secs(600);
 const RENEW: &str = "cargo xtask instructions --renew";
 
 type Counts = BTreeMap<String, u64>;
-
-impl Options {
-    /// Reads the words after `instructions`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options = Self::default();
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--renew" => options.renew = true,
-                "--bin-dir" => {
-                    let folder = words.next().ok_or("--bin-dir needs a folder")?;
-                    options.programs = Some(PathBuf::from(folder));
-                }
-                _ => return Err(format!("instructions has no option {word}")),
-            }
-        }
-        Ok(options)
-    }
-}
 
 /// Builds, counts, compares or writes down.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
@@ -137,7 +123,7 @@ fn count(run: &Run, valgrind: &Path, programs: &Path, stage: &Stage) -> Result<u
         .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--callgrind-out-file={}", counted.display()))
         .arg(programs.join("haproxystats-process"))
-        // What else is in the environment would be counted too.
+        // The cost depends on the size of the environment.
         .env_clear()
         .env("HAPROXYSTATS_WORKER_OF", std::process::id().to_string())
         .env("POLARS_MAX_THREADS", "1")
@@ -145,7 +131,7 @@ fn count(run: &Run, valgrind: &Path, programs: &Path, stage: &Stage) -> Result<u
         .stdout(File::create(&replies).map_err(failed)?)
         .stderr(File::create(&log).map_err(failed)?)
         .process_group(0);
-    Running::spawn(&mut command, "the worker".to_owned(), &log)?.finish(LIMIT)?;
+    Process::spawn(&mut command, "the worker".to_owned(), &log)?.finish(LIMIT)?;
     let replies = fs::read_to_string(&replies).map_err(failed)?;
     let delivered = replies.matches(r#""Finished":{"outcome":"Delivered""#).count();
     if delivered != run.jobs {
@@ -171,7 +157,7 @@ fn read(text: &str) -> Result<Counts, Failure> {
         .map_err(|error| format!("instructions.json: {error}"))
 }
 
-/// A table for the terminal, and whether no run costs more than it may.
+/// A table for the terminal, and an error if a run costs more than it may.
 fn compare(known: &Counts, counts: &Counts) -> (String, Result<(), Failure>) {
     let mut table = String::new();
     let (mut dearer, mut cheaper) = (Vec::new(), Vec::new());

@@ -1,10 +1,9 @@
 //! `cargo xtask`: what a newcomer and the CI call, so that README and `.ci/run` name one command
 //! each.
 //!
-//! `demo` shows the whole road from HAProxy to Graphite on this machine; `test` sees to the servers
-//! that the tests need and runs them all; `fresh` runs both as on a new machine; `bench` and
-//! `instructions` tell what it costs. All leave the machine as it was, but for packages that
-//! `test`, `fresh` and `instructions` install.
+//! clap reads the command line: each task declares its options in a struct, from which the usage
+//! and the messages about a wrong command line come too. All tasks leave the machine as it was, but
+//! for packages that `test`, `fresh` and `instructions` install.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -22,115 +21,96 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "\
-usage: cargo xtask demo [--seconds N] [--dumps]
-       cargo xtask test [ARGUMENT ...]
-       cargo xtask fresh [--only demo|test] [--scratch DIR] [--keep]
-       cargo xtask soak [--minutes N] [--seed N]
-       cargo xtask fuzz [--seconds N] [--seed N] [TARGET ...]
-       cargo xtask bench [--size NAME ...] [--scale] [--pull] [--latency] [--all]
-                         [--turns N] [--quick] [--original CMD] [--bin-dir DIR]
-       cargo xtask instructions [--renew] [--bin-dir DIR]
-       cargo xtask dashboards
-       cargo xtask help
+use clap::{Parser, Subcommand};
 
-demo  builds both programs, runs them for half a minute against HAProxy and a
-      small Graphite receiver, and shows what arrives. Needs Rust and a linker;
-      takes this machine's haproxy where there is one, else recorded dumps.
-        --seconds N   run for N seconds (30 where nothing is said)
-        --dumps       recorded dumps, also where haproxy is installed
-test  installs the servers and tools that the tests need (on Debian, as root,
-      where they are missing; some into the cache folder), runs every test of
-      the workspace and says at the end what was skipped. A failure ends only its
-      own test binary; the last lines list all failures.
-        ARGUMENT ...  handed on to `cargo test`
-fresh runs demo and test as on a machine that has built nothing yet: in a clone of
-      HEAD, with empty folders for crates, tools, package lists and the build. Needs
-      git, the network, 8 GiB of disk and about half an hour. Refuses to run with
-      changes that are not committed.
-        --only TASK   only demo or only test
-        --scratch DIR make the scratch folder in DIR (the system's temporary
-                      folder where nothing is said)
-        --keep        keep the scratch folder; after a failure it is kept anyway
-soak  runs both programs against HAProxy and a receiver, kills, stops and cuts
-      off all of them at random, and counts at the end what was lost: 0.
-        --minutes N   how long (10 where nothing is said)
-        --seed N      the faults and their pauses of an earlier soak
-fuzz  feeds the readers of dumps and of the configuration with damaged and made-up
-      input. What it finds lies in fuzz/artifacts. Needs a C++ compiler.
-        --seconds N   for each target (60 where nothing is said)
-        --seed N      of an earlier run
-        TARGET ...    configuration, info, stat (all where none is named)
-bench measures release builds as whole processes, beside the floor: reading the
-      same files, looking at every byte once, sending as many bytes. Where no
-      part is named, the three sizes with one worker and with two. What it
-      prints is also in target/bench, as Markdown and as JSON.
-        --size NAME   only tiny, mid or large
-        --scale       10 to 100,000 servers, and a plot
-        --pull        pull beside a real HAProxy with 10,000 servers
-        --latency     from the rename of a snapshot to its last byte, and starts
-        --all         all of these
-        --turns N     how often each measurement is made (5 where nothing is said)
-        --quick       little of everything: a smoke test, no figures to quote
-        --original CMD  also any other program with this command line; it is
-                      run as `CMD -f FILE`
-        --bin-dir DIR take the programs from there and build none
-instructions
-      counts the instructions of three fixed runs of a worker by callgrind and
-      compares them with tests/data/instructions.json. Needs valgrind.
-        --renew       write the counts down instead, after a change that is meant
-        --bin-dir DIR take the programs from there and build none
-dashboards  writes the dashboards of contrib/grafana and contrib/graphite.
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    about = "Runs a task of this project",
+    after_help = "exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line",
+    flatten_help = true
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    task: Task,
+}
 
-exit status: 0 when all went well, 1 when it did not, 2 for a wrong command line
-";
+/// Every task. The first paragraph of a doc comment is in the list of tasks, all of them are in the
+/// task's own help.
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Runs both programs for half a minute and shows what arrives
+    ///
+    /// Builds them first. In front is this machine's haproxy where there is one, else recorded
+    /// dumps; behind is a small Graphite receiver.
+    #[command(verbatim_doc_comment)]
+    Demo(demo::Options),
+    /// Runs every test of the workspace
+    ///
+    /// Installs the servers and tools that the tests need before, on Debian and as root; some go
+    /// into the cache folder. A failure ends only its own test binary; the last lines list all
+    /// failures, and those before them what was skipped.
+    #[command(verbatim_doc_comment)]
+    Test(test::Options),
+    /// Runs demo and test as on a machine that has built nothing yet
+    ///
+    /// In a clone of HEAD, with empty folders for crates, tools, package lists and the build. Needs
+    /// git, the network, 8 GiB of disk and about half an hour. Refuses to run with changes that are
+    /// not committed.
+    #[command(verbatim_doc_comment)]
+    Fresh(fresh::Options),
+    /// Runs both programs under random faults and counts what was lost: 0
+    ///
+    /// Kills, stops and cuts off both programs, HAProxy and a receiver.
+    #[command(verbatim_doc_comment)]
+    Soak(soak::Options),
+    /// Feeds the readers of dumps and of the configuration with damaged and made-up input
+    ///
+    /// Inputs that crash a reader go to fuzz/artifacts. Needs a C++ compiler.
+    #[command(verbatim_doc_comment)]
+    Fuzz(fuzz::Options),
+    /// Measures what a snapshot costs
+    ///
+    /// Runs release builds as whole processes, beside the floor: reading the same files, looking at
+    /// every byte once, sending as many bytes. Without a part it measures the three sizes with one
+    /// worker and with two. Tables go also to target/bench, as Markdown and as JSON.
+    #[command(verbatim_doc_comment)]
+    Bench(bench::Options),
+    /// Compares the instructions of a worker with tests/data/instructions.json
+    ///
+    /// callgrind counts three fixed runs. Needs valgrind.
+    #[command(verbatim_doc_comment)]
+    Instructions(instructions::Options),
+    /// Writes the dashboards of contrib/grafana and contrib/graphite
+    Dashboards,
+    /// The floor of `bench`, which starts it as a process of its own
+    #[command(hide = true)]
+    Floor(bench::floor::Options),
+}
 
-/// Why a task ended early: a sentence for the terminal. No caller tells one failure from another.
+/// Why a task ended early: a sentence for the terminal. No caller distinguishes failures.
 type Failure = String;
 
 fn main() -> ExitCode {
     if let Some(ended) = fuzz::compile() {
         return ended;
     }
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let outcome = match words.split_first() {
-        Some((&"demo", rest)) => match demo::Options::parse(rest) {
-            Ok(options) => demo::run(&options),
-            Err(fault) => return refuse(&fault),
-        },
-        Some((&"test", rest)) => test::run(rest),
-        Some((&"fresh", rest)) => match fresh::Options::parse(rest) {
-            Ok(options) => fresh::run(&options),
-            Err(fault) => return refuse(&fault),
-        },
-        Some((&"soak", rest)) => match soak::Options::parse(rest) {
-            Ok(options) => soak::run(&options),
-            Err(fault) => return refuse(&fault),
-        },
-        Some((&"fuzz", rest)) => match fuzz::Options::parse(rest) {
-            Ok(options) => fuzz::run(&options),
-            Err(fault) => return refuse(&fault),
-        },
-        Some((&"bench", rest)) => match bench::Options::parse(rest) {
-            Ok(options) => bench::run(&options),
-            Err(fault) => return refuse(&fault),
-        },
-        Some((&bench::floor::TASK, rest)) => bench::floor::run(rest),
-        Some((&"instructions", rest)) => match instructions::Options::parse(rest) {
-            Ok(options) => instructions::run(&options),
-            Err(fault) => return refuse(&fault),
-        },
-        Some((&"dashboards", [])) => dashboards::run(),
-        Some((&"dashboards", [word, ..])) => {
-            return refuse(&format!("dashboards takes no {word}"));
-        }
-        Some((&("help" | "-h" | "--help"), _)) => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Some((word, _)) => return refuse(&format!("there is no task {word}")),
-        None => return refuse("which task?"),
+    let task = match CommandLine::try_parse() {
+        Ok(command_line) => command_line.task,
+        Err(error) => return refuse(&error),
+    };
+    let outcome = match task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(_) => test::run(&words()),
+        Task::Fresh(options) => fresh::run(&options),
+        Task::Soak(options) => soak::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::Bench(options) => bench::run(&options, &words()),
+        Task::Instructions(options) => instructions::run(&options),
+        Task::Dashboards => dashboards::run(),
+        Task::Floor(options) => bench::floor::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,9 +121,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn refuse(fault: &str) -> ExitCode {
-    eprint!("xtask: {fault}\n\n{USAGE}");
-    ExitCode::from(2)
+/// The words after the name of the task, as they were typed.
+fn words() -> Vec<String> {
+    std::env::args().skip(2).collect()
+}
+
+/// Shows the message of clap, which can also be the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // A reader that ends early (`| head`) is not an error.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// The repository: two folders above this crate's manifest.
@@ -160,10 +147,98 @@ fn cargo() -> Command {
     command
 }
 
-/// Where a program is; daemons are looked for where a user's PATH often does not lead.
+/// The path of a program, which can also be in a folder of daemons that is not in a user's PATH.
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
     folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// What clap says to a command line.
+    fn parse(line: &str) -> Result<Task, String> {
+        let words = line.split_whitespace().skip(1);
+        match CommandLine::try_parse_from(words) {
+            Ok(command_line) => Ok(command_line.task),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_declarations_of_the_options_fit_each_other() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused_with_a_reason() {
+        for (line, reason) in [
+            ("cargo xtask", "Usage: cargo xtask demo"),
+            ("cargo xtask benchmark", "unrecognized subcommand 'benchmark'"),
+            ("cargo xtask demo --second 5", "unexpected argument '--second' found"),
+            ("cargo xtask demo --seconds 0", "0 is not in 1..=86400"),
+            ("cargo xtask demo --seconds", "a value is required"),
+            ("cargo xtask fresh --only soak", "possible values: demo, test"),
+            ("cargo xtask fresh --scratch", "a value is required"),
+            ("cargo xtask soak --quick", "unexpected argument '--quick' found"),
+            ("cargo xtask soak --minutes 0", "not above 0"),
+            ("cargo xtask soak --minutes NaN", "not above 0"),
+            ("cargo xtask soak --seed x", "invalid value 'x'"),
+            ("cargo xtask fuzz stats", "possible values: configuration, info, stat"),
+            ("cargo xtask fuzz --seconds 0", "0 is not in 1.."),
+            ("cargo xtask bench --turns 0", "0 is not in 1..=1000"),
+            ("cargo xtask bench --size huge", "possible values: tiny, mid, large"),
+            ("cargo xtask bench --original=", "a command is needed"),
+            ("cargo xtask bench --bin-dir", "a value is required"),
+            ("cargo xtask bench mid", "unexpected argument 'mid' found"),
+            ("cargo xtask dashboards now", "unexpected argument 'now' found"),
+        ] {
+            let message = parse(line).unwrap_err();
+            assert!(message.contains(reason), "{line}: {message}");
+        }
+    }
+
+    /// `cargo test` knows more options than we do.
+    #[test]
+    fn whatever_is_meant_for_cargo_test_is_taken() {
+        for line in ["--test e2e", "-p spool -- --nocapture", "-- --test-threads 1", "name"] {
+            let task = parse(&format!("cargo xtask test {line}"));
+            assert!(matches!(task, Ok(Task::Test(_))), "{line}: {task:?}");
+        }
+    }
+
+    /// The pages of the project that show commands.
+    fn pages() -> Vec<PathBuf> {
+        let entries = |folder: &str| fs::read_dir(root().join(folder)).unwrap();
+        let docs = entries("docs").map(|entry| entry.unwrap().path());
+        let contrib = entries("contrib").map(|entry| entry.unwrap().path().join("README.md"));
+        let own = ["README.md", "CONTRIBUTING.md"].map(|name| root().join(name));
+        let pages = docs.chain(contrib).chain(own);
+        pages
+            .filter(|path| path.extension().is_some_and(|end| end == "md") && path.exists())
+            .collect()
+    }
+
+    #[test]
+    fn the_commands_in_the_pages_are_taken() {
+        let mut found = 0;
+        for page in pages() {
+            for line in fs::read_to_string(&page).unwrap().lines() {
+                // Commands are alone on an indented line, but for a remark.
+                let line = line.split("  #").next().unwrap();
+                if line.starts_with("    ") && line.trim_start().starts_with("cargo xtask") {
+                    parse(line).unwrap_or_else(|message| panic!("{}: {message}", page.display()));
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 15, "{found} commands were found");
+    }
 }

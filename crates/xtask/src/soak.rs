@@ -1,15 +1,15 @@
 //! `cargo xtask soak`: pull, process, HAProxy and a receiver for minutes, while all of them are
 //! killed, stopped and cut off at random; at the end every line is accounted for.
 //!
-//! What had to come is not guessed: a courier copies each snapshot before process gets it, and a
-//! haproxystats-process that nobody disturbs turns the copies into lines afterwards. A lost line or
-//! one that no snapshot gave is a failure, and so is a program that ends by itself.
+//! A courier copies each snapshot before process gets it. Afterwards a haproxystats-process without
+//! faults turns the copies into the expected lines. A line that is lost or that no snapshot gave is
+//! a failure, and so is a program that ends by itself.
 
 mod courier;
+mod faults;
 mod programs;
-mod receiver;
+mod receivers;
 mod verdict;
-mod weather;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,61 +18,57 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::demo::child::wait_until;
+use testbed::wait_until;
+
 use crate::demo::haproxy::{self, Source};
 use crate::demo::{self, Folder};
 use crate::{Failure, find_program};
-use courier::{Courier, Places, snapshots};
+use courier::{Courier, Directories, snapshots};
+use faults::{Faults, Targets};
 use programs::Program;
-use receiver::Receiver;
+use receivers::{Receivers, Schedule};
 use verdict::Verdict;
-use weather::{Road, Weather};
 
-/// What the command line asks for.
+/// The options of `soak`.
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// How long faults go on, in minutes
+    #[arg(long = "minutes", value_name = "N", default_value = "10", value_parser = minutes)]
     length: Duration,
-    seed: u64,
+    /// Repeat the faults and the pauses between them of the soak that printed this seed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// What a receiver does, as phases that begin anew after the last: faults, good, slow (reads a
+    /// byte a second), unread (reads nothing) or down
+    #[arg(
+        long = "receiver",
+        value_name = "NAME=CONDUCT[:SECONDS],...",
+        default_value = "graphite=faults",
+        value_parser = Schedule::parse
+    )]
+    receivers: Vec<Schedule>,
 }
 
-const MINUTES: f64 = 10.0;
 const MINUTES_MAX: f64 = 10_000.0;
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
-/// How long what waits at the end may take to arrive; a soak of a day leaves seconds of work.
+/// How long the remaining snapshots may take to arrive; a soak of a day leaves seconds of work.
 const DRAIN: Duration = Duration::from_secs(180);
 
-impl Options {
-    /// Reads the words after `soak`.
-    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut options =
-            Self { length: Duration::from_secs_f64(MINUTES * 60.0), seed: fastrand::u64(..) };
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            let value = words.next();
-            match word {
-                "--minutes" => {
-                    options.length = value
-                        .and_then(|text| text.parse().ok())
-                        .filter(|minutes| *minutes > 0.0 && *minutes <= MINUTES_MAX)
-                        .map(|minutes: f64| Duration::from_secs_f64(minutes * 60.0))
-                        .ok_or("--minutes needs a number above 0")?;
-                }
-                "--seed" => {
-                    options.seed = value
-                        .and_then(|text| text.parse().ok())
-                        .ok_or("--seed needs a whole number")?;
-                }
-                _ => return Err(format!("soak has no option {word}")),
-            }
-        }
-        Ok(options)
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if minutes > 0.0 && minutes <= MINUTES_MAX {
+        Ok(Duration::from_secs_f64(minutes * 60.0))
+    } else {
+        Err(format!("not above 0 and up to {MINUTES_MAX}"))
     }
 }
 
 /// Builds, runs under faults, drains, compares.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    println!("seed {}", options.seed);
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
     let programs = demo::build()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -87,30 +83,38 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     println!("{}\n", source.description);
 
-    let mut weather = Weather::new(options.seed);
-    let mut courier = Courier::start(scene.places());
-    let run = soak(options, &interrupted, &scene, &programs, &source, &mut weather, &mut courier);
-    // Also after a failure: no thread of ours may go on under whoever looks at the files.
+    let mut faults = Faults::new(seed);
+    let mut courier = Courier::start(scene.directories());
+    let run = soak(options, &interrupted, &scene, &programs, &source, &mut faults, &mut courier);
+    // Also after a failure, so that the files do not change any more.
     let doubles = courier.finish();
-    let restarts = run?;
+    let Evidence { starts, files } = run?;
     let doubles = doubles?;
     drop(source);
 
-    println!("Comparing with a run that nobody disturbs ...");
-    expect(&scene, &programs)?;
+    println!("Comparing with a run without faults ...");
+    let expected = expect(&scene, &programs)?;
     let held = snapshots(&scene.folder.path.join("failed"));
-    let verdict = verdict::compare(&scene.expected(), &scene.received(), &held)?;
-    println!("\n{} faults: {}", weather.total(), weather.summary());
-    println!("starts of process {}, of pull {}\n", restarts.0, restarts.1);
-    report(&verdict, courier.published(), doubles, held.len());
-    match (verdict.delivered, verdict.lost + verdict.foreign) {
-        (0, _) => Err("nothing was delivered".to_owned()),
-        (_, 0) => scene.tidy_up(),
-        _ => Err(format!("not exact; the files are in {}", scene.folder.path.display())),
+    println!("\n{} faults: {}", faults.total(), faults.summary());
+    println!("starts of process {}, of pull {}", starts.0, starts.1);
+    let mut is_exact = true;
+    for (name, received) in files {
+        let verdict = verdict::compare(&expected, &received, &held)?;
+        println!("\nreceiver {name}");
+        report(&verdict, courier.published(), doubles, held.len());
+        if verdict.delivered == 0 {
+            return Err(format!("nothing was delivered to {name}"));
+        }
+        is_exact = is_exact && verdict.lost + verdict.foreign == 0;
+    }
+    if is_exact {
+        scene.tidy_up()
+    } else {
+        Err(format!("not exact; the files are in {}", scene.folder.path.display()))
     }
 }
 
-/// The folder and what is in it beside the demo's places.
+/// The folder of a soak, and the paths in it that the demo does not have.
 struct Scene {
     folder: Folder,
 }
@@ -118,7 +122,7 @@ struct Scene {
 impl Scene {
     fn create() -> Result<Self, Failure> {
         let scene = Self { folder: Folder::create("soak")? };
-        let Places { pulled, incoming, copies } = scene.places();
+        let Directories { pulled, incoming, copies } = scene.directories();
         for directory in [pulled, incoming, copies] {
             fs::create_dir_all(&directory)
                 .map_err(|error| format!("{}: {error}", directory.display()))?;
@@ -126,20 +130,12 @@ impl Scene {
         Ok(scene)
     }
 
-    fn places(&self) -> Places {
-        Places {
+    fn directories(&self) -> Directories {
+        Directories {
             pulled: self.folder.path.join("pulled"),
             incoming: self.folder.incoming(),
             copies: self.folder.path.join("copies"),
         }
-    }
-
-    fn received(&self) -> PathBuf {
-        self.folder.path.join("received.txt")
-    }
-
-    fn expected(&self) -> PathBuf {
-        self.folder.path.join("expected.txt")
     }
 
     /// How many snapshots and stored batches wait.
@@ -147,115 +143,130 @@ impl Scene {
         (visible(&self.folder.incoming()), visible(&self.folder.path.join("outbox")))
     }
 
-    /// A configuration for process; what goes wrong must be seen soon, so all limits are short.
+    /// A configuration for both programs. All limits are short, so that faults are seen soon.
     fn config(
         &self,
         name: &str,
         src_dir: &Path,
         base: &Path,
-        port: u16,
+        receivers: &Receivers,
     ) -> Result<PathBuf, Failure> {
-        let text = format!(
+        let mut text = format!(
             "# Written by `cargo xtask soak`.\n\
              [DEFAULT]\nloglevel = info\n\n\
              [paths]\nbase-dir = {base}\n\n\
              [pull]\nsocket-dir = {sockets}\npull-interval = 1\ntimeout = 0.5\n\
              dst-dir = {pulled}\ntmp-dst-dir = {pulled}.tmp\n\n\
              [process]\nsrc-dir = {src_dir}\nworkers = 2\nliveness-check-interval = 1\n\
-             job-timeout = 10\nper-process-metrics = true\ncalculate-percentages = true\n\n\
-             [graphite]\nserver = 127.0.0.1\nport = {port}\nnamespace = soak\n\
-             prefix-hostname = false\nretries = 3\ninterval = 0.1\nbackoff = 1.5\ndelay = 1\n\
-             connect-timeout = 1\nwrite-timeout = 1\nconfirm-timeout = 2\n",
+             job-timeout = 10\nper-process-metrics = true\ncalculate-percentages = true\n",
             base = base.display(),
             sockets = self.folder.sockets().display(),
-            pulled = self.places().pulled.display(),
+            pulled = self.directories().pulled.display(),
             src_dir = src_dir.display(),
         );
+        for (section, port) in receivers.sections() {
+            text += &format!(
+                "\n[{section}]\nserver = 127.0.0.1\nport = {port}\nnamespace = soak\n\
+                 prefix-hostname = false\nretries = 3\ninterval = 0.1\nbackoff = 1.5\ndelay = 1\n\
+                 connect-timeout = 1\nwrite-timeout = 1\nconfirm-timeout = 2\n",
+            );
+        }
         let path = self.folder.path.join(name);
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path)
     }
 
-    /// An exact soak leaves nothing to look at.
+    /// Removes the folder: after an exact soak there is nothing to look at.
     fn tidy_up(&self) -> Result<(), Failure> {
         let path = &self.folder.path;
         fs::remove_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 
-/// Runs the road in its weather until the time is over, then until all has arrived; gives how often
-/// process and pull were started.
+/// What is judged after a soak.
+struct Evidence {
+    /// How often process and pull were started.
+    starts: (u32, u32),
+    /// What each receiver got.
+    files: Vec<(String, PathBuf)>,
+}
+
+/// Runs both programs under faults until the time is over, then without until all has arrived.
 fn soak(
     options: &Options,
     interrupted: &AtomicBool,
     scene: &Scene,
     programs: &Path,
     source: &Source,
-    weather: &mut Weather,
+    faults: &mut Faults,
     courier: &mut Courier,
-) -> Result<(u32, u32), Failure> {
-    let receiver = Receiver::start(&scene.received())?;
+) -> Result<Evidence, Failure> {
     let (incoming, base) = (scene.folder.incoming(), &scene.folder.path);
-    let config = scene.config("haproxystats.conf", &incoming, base, receiver.port)?;
+    let receivers = Receivers::start(&options.receivers, base, "received")?;
+    let config = scene.config("haproxystats.conf", &incoming, base, &receivers)?;
     let start = |name| Program::start(&scene.folder, programs, name, &config);
-    let mut road = Road {
+    let mut targets = Targets {
         process: start("haproxystats-process")?,
         pull: start("haproxystats-pull")?,
         endpoints: source.children.iter().filter_map(demo::child::Child::pid).collect(),
-        receiver,
+        receivers,
     };
     let begin = Instant::now();
     let mut next = PROGRESS;
     while begin.elapsed() < options.length && !interrupted.load(Ordering::Relaxed) {
-        weather.pass(&mut road)?;
+        targets.receivers.follow_schedules(begin.elapsed())?;
+        faults.step(&mut targets)?;
         courier.check()?;
         if begin.elapsed() >= next {
             next += PROGRESS;
-            progress(begin.elapsed(), scene, weather, courier, &road.receiver);
+            progress(begin.elapsed(), scene, faults, courier, &targets.receivers);
         }
         thread::sleep(LOOK);
     }
 
-    println!("The sky clears; what waits has to arrive now.");
-    weather.clear(&mut road)?;
-    road.pull.terminate()?;
+    println!("No more faults; all that waits has to arrive now.");
+    faults.clear(&mut targets)?;
+    targets.pull.terminate()?;
     courier.finish()?;
     let drained = wait_until(DRAIN, || scene.waiting() == (0, 0));
-    progress(begin.elapsed(), scene, weather, courier, &road.receiver);
-    road.process.terminate()?;
-    road.receiver.finish()?;
-    match drained {
-        true => Ok((road.process.starts(), road.pull.starts())),
-        false => Err(format!("not drained within {} s; see {}", DRAIN.as_secs(), base.display())),
+    progress(begin.elapsed(), scene, faults, courier, &targets.receivers);
+    targets.process.terminate()?;
+    let files = targets.receivers.files();
+    targets.receivers.finish()?;
+    if drained {
+        Ok(Evidence { starts: (targets.process.starts(), targets.pull.starts()), files })
+    } else {
+        Err(format!("not drained within {} s; see {}", DRAIN.as_secs(), base.display()))
     }
 }
 
 fn progress(
     elapsed: Duration,
     scene: &Scene,
-    weather: &Weather,
+    faults: &Faults,
     courier: &Courier,
-    receiver: &Receiver,
+    receivers: &Receivers,
 ) {
     let (spool, outbox) = scene.waiting();
+    let lines: Vec<String> = receivers.lines().iter().map(u64::to_string).collect();
     println!(
         "{:>5} s   faults {:>4}   published {:>5}   waiting {spool} + {outbox} stored   lines {}",
         elapsed.as_secs(),
-        weather.total(),
+        faults.total(),
         courier.published(),
-        receiver.lines(),
+        lines.join(" + "),
     );
 }
 
-/// The lines of the copies, from a run in which nothing goes wrong; the copies go by that.
-fn expect(scene: &Scene, programs: &Path) -> Result<(), Failure> {
-    let receiver = Receiver::start(&scene.expected())?;
-    let copies = scene.places().copies;
+/// The file with the lines of the copies, from a run without faults, which uses the copies up.
+fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
+    let receivers = Receivers::start_good(&scene.folder.path, "expected")?;
+    let copies = scene.directories().copies;
     let base = scene.folder.path.join("undisturbed");
-    let config = scene.config("undisturbed.conf", &copies, &base, receiver.port)?;
+    let config = scene.config("undisturbed.conf", &copies, &base, &receivers)?;
     let mut process = Program::start(&scene.folder, programs, "haproxystats-process", &config)?;
     let mut outcome = Ok(());
-    // As long as it goes on: a slow machine may take its time.
+    // Without a limit in all, because a slow machine may need long; only progress has a limit.
     let mut left = usize::MAX;
     while outcome.is_ok() && left > 0 {
         let before = left;
@@ -270,7 +281,9 @@ fn expect(scene: &Scene, programs: &Path) -> Result<(), Failure> {
     }
     outcome?;
     process.terminate()?;
-    receiver.finish()
+    let (_, file) = receivers.files().pop().ok_or("the undisturbed run had no receiver")?;
+    receivers.finish()?;
+    Ok(file)
 }
 
 fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
@@ -292,7 +305,7 @@ fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
     }
 }
 
-/// How much stands in a directory, hidden names aside.
+/// The number of entries in a directory, hidden ones excluded.
 fn visible(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")).count()

@@ -2,8 +2,8 @@
 //! parses it or keeps a log.
 //!
 //! Both of the command's streams go into one pipe, because two pipes would lose the order between
-//! cargo's headings (standard error) and the tests' results (standard output). The end of the
-//! command ends the run, not the end of the pipe: a daemon that a test leaves behind holds the pipe
+//! cargo's headings (standard error) and the tests' results (standard output). The run ends with
+//! the command and not with the pipe, because a daemon that a test leaves behind keeps the pipe
 //! open. Memory is bounded by the size of one read.
 
 use std::io::{self, PipeReader, Read, Write};

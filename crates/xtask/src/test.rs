@@ -2,9 +2,9 @@
 //! had.
 //!
 //! A test whose server or tool is missing passes and notes `skipped: …` in the file that
-//! `HAPROXYSTATS_SKIPPED` names. Once all are there and the run is root's,
-//! `HAPROXYSTATS_REQUIRE_SERVERS` turns such a note into a failure, so that a run never skips
-//! unseen. Packages that are installed for that may start their services.
+//! `HAPROXYSTATS_SKIPPED` names. When all of them are installed and root runs the tests,
+//! `HAPROXYSTATS_REQUIRE_SERVERS` makes a skipped test a failure. The packages that are installed
+//! may start their services.
 //!
 //! A failure ends only its own test binary: the others run all the same, and the last lines list
 //! all failures.
@@ -54,8 +54,17 @@ const NO_FAIL_FAST: &str = "--no-fail-fast";
 const COLOUR: &str = "CARGO_TERM_COLOR";
 const REQUIRE: &str = "HAPROXYSTATS_REQUIRE_SERVERS";
 
-/// Runs the tests; `arguments` go to `cargo test`.
-pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
+/// The options of `test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Handed on to `cargo test` as they are
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    _arguments: Vec<String>,
+}
+
+/// Runs the tests; `arguments` go to `cargo test`. They are the words as they were typed, because
+/// clap takes a leading `--` away.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut missing = missing_programs();
     if !missing.is_empty() {
         match why_not_install() {
@@ -73,13 +82,13 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     }
 
     let mut results = Results::default();
-    // A choice of tests is somebody's who looks at these.
+    // A developer who names tests wants only those.
     if arguments.is_empty() {
         memory::check(&mut results);
     }
 
     let notes = std::env::temp_dir().join(format!("haproxystats-skipped-{}", std::process::id()));
-    // Without root some tests have nothing to try, whatever is installed.
+    // Some tests need root, whatever is installed.
     let all_there = missing.is_empty() && missing_tools.is_empty();
     let command = tests(arguments, &notes, all_there && rustix::process::geteuid().is_root());
     results.begin();
@@ -91,20 +100,21 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     results.verdict()
 }
 
-/// The run of cargo that runs the tests; where all must run, a skipped test fails.
-fn tests(arguments: &[&str], notes: &Path, all_must_run: bool) -> Command {
+/// The command of cargo that runs the tests; with `all_must_run` a skipped test fails.
+fn tests(arguments: &[String], notes: &Path, all_must_run: bool) -> Command {
     let mut command = cargo();
     command.args(["test", "--workspace", "--locked"]);
-    // Cargo refuses to be told twice.
+    // Cargo refuses the option twice.
     if !arguments.iter().take_while(|word| **word != "--").any(|word| *word == NO_FAIL_FAST) {
         command.arg(NO_FAIL_FAST);
     }
     command.args(arguments).env("HAPROXYSTATS_SKIPPED", notes).env("PATH", tools::path());
-    // Cargo writes into our pipe and cannot see the terminal behind it.
+    // Cargo writes into a pipe of ours, so it does not know that a terminal shows its output.
     if io::stdout().is_terminal() && std::env::var_os(COLOUR).is_none() {
         command.env(COLOUR, "always");
     }
-    // A run tells of the change and not of its luck; `cargo test` alone draws new cases each time.
+    // With a fixed seed the result depends on the change alone. A plain `cargo test` draws new
+    // cases.
     if std::env::var_os(PROPTEST_SEED.0).is_none() {
         command.env(PROPTEST_SEED.0, PROPTEST_SEED.1);
     }
@@ -116,8 +126,7 @@ fn tests(arguments: &[&str], notes: &Path, all_must_run: bool) -> Command {
     command
 }
 
-/// Installs the package of a program that another task needs, where it is missing and that can be
-/// done.
+/// Installs the package of a program that another task needs, if it is missing and this user can.
 pub(crate) fn provide(name: &str) {
     let missing = missing_programs().into_iter().find(|(program, _)| *program == name);
     if let (Some((_, package)), None) = (missing, why_not_install()) {
@@ -125,7 +134,7 @@ pub(crate) fn provide(name: &str) {
     }
 }
 
-/// The programs of all that `run` would install that are there without it.
+/// Those of the programs and tools of the tests that are installed.
 pub(crate) fn installed() -> Vec<&'static str> {
     let programs = PROGRAMS.iter().map(|(program, _)| *program);
     programs.chain(tools::names()).filter(|name| find_program(name).is_some()).collect()
@@ -154,7 +163,7 @@ fn why_not_install() -> Option<&'static str> {
     }
 }
 
-/// A failure is only told: what is still missing afterwards is said by the caller.
+/// A failure is only shown, because the caller looks again for what is missing.
 fn install(packages: &[&str]) {
     println!("xtask: installing {}", packages.join(" "));
     install_by(packages, &mut apt_get);
@@ -168,13 +177,13 @@ fn install_by(packages: &[&str], apt_get: &mut dyn FnMut(&[&str]) -> bool) {
     if install(packages, apt_get) {
         return;
     }
-    // Fresh images come without package lists, and old lists name files that are gone. One source
-    // that cannot be reached fails the update, and the others may have all that is needed.
+    // New images come without package lists, and old lists name files that no longer exist. The
+    // update fails if one source cannot be reached, but the others may have all that is needed.
     apt_get(&["update"]);
     if install(packages, apt_get) || packages.len() == 1 {
         return;
     }
-    // A package that this release does not have must not keep the others away.
+    // One package that this release lacks must not prevent the installation of the others.
     for package in packages {
         install(&[package], apt_get);
     }
@@ -236,7 +245,8 @@ mod tests {
     #[test]
     fn every_test_binary_runs_whichever_fails() {
         let words = |arguments: &[&str]| -> Vec<String> {
-            let command = tests(arguments, Path::new("/n"), true);
+            let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+            let command = tests(&arguments, Path::new("/n"), true);
             command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
         };
         let expected = ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "e2e"];

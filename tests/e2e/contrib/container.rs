@@ -124,7 +124,7 @@ fn the_builder_sees_all_that_cargo_needs() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     // `--locked` of the image's build needs it, and `--no-deps` does not read it.
     assert!(context.join("Cargo.lock").is_file(), "Cargo.lock is kept from the builder");
-    for source in ["crates/bin/pull.rs", "crates/bin/process.rs"] {
+    for source in ["src/bin/pull.rs", "src/bin/process.rs"] {
         let named = format!("\"src_path\":\"{}\"", context.join(source).display());
         assert!(outcome.stdout.contains(&named) && context.join(source).is_file(), "{source}");
     }

@@ -18,7 +18,7 @@ pub(crate) enum Value {
 }
 
 /// Section and option, and its value as the programs print it, blanks drawn together.
-pub(crate) type Loaded = BTreeMap<(String, String), String>;
+pub(crate) type Values = BTreeMap<(String, String), String>;
 
 /// Groups in an order that is not the alphabet's, with characters that an INI file, a template or a
 /// shell might take for its own. A dollar is written once, as in the expression.
@@ -59,8 +59,8 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
 }
 
 /// What the programs must print for these values, groups included.
-pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Loaded {
-    let mut loaded: Loaded = values
+pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Values {
+    let mut loaded: Values = values
         .iter()
         .map(|(option, value)| {
             let separator = if option.kind == Kind::Servers { ", " } else { " " };
@@ -82,8 +82,8 @@ pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Loaded {
 }
 
 /// What both programs take from a file. They warn of options without effect and of nothing else.
-pub(crate) fn loaded(file: &Path) -> Loaded {
-    let mut loaded = Loaded::new();
+pub(crate) fn loaded(file: &Path) -> Values {
+    let mut loaded = Values::new();
     for program in [PULL, PROCESS] {
         let outcome = run(program, &["-P", "-f", file.to_str().unwrap()]);
         assert_eq!(outcome.code, Some(0), "{program}: {}", outcome.stderr);
@@ -104,10 +104,10 @@ pub(crate) fn names_in(text: &str, section: &str) -> Vec<String> {
         .collect()
 }
 
-fn parse(text: &str) -> Loaded {
+fn parse(text: &str) -> Values {
     let mut section = String::new();
     let mut last = None;
-    let mut loaded = Loaded::new();
+    let mut loaded = Values::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']').to_owned();

@@ -25,7 +25,7 @@ fn shipped() -> String {
 }
 
 /// supervisord in the foreground, and how to talk to it.
-struct Supervised {
+struct Supervisor {
     /// Dropped before the folder that its log is in.
     daemon: Household,
     scene: Scene,
@@ -33,7 +33,7 @@ struct Supervised {
     settings: String,
 }
 
-impl Supervised {
+impl Supervisor {
     /// `changed` gets the shipped file once its places are the test's, and may change it further.
     fn start(test: &str, options: &str, changed: impl Fn(String) -> String) -> Option<Self> {
         let [daemon, control] = installed(test, ["supervisord", "supervisorctl"])?;
@@ -100,53 +100,53 @@ impl Supervised {
 
 #[test]
 fn supervisord_starts_stops_logs_and_brings_back() {
-    let Some(supervised) = Supervised::start("supervisord", "", |text| text) else { return };
+    let Some(supervisor) = Supervisor::start("supervisord", "", |text| text) else { return };
     for program in PROGRAMS {
-        supervised.wait_for(program, "RUNNING");
-        assert!(supervised.log(program).contains(&format!("{program} starts")));
+        supervisor.wait_for(program, "RUNNING");
+        assert!(supervisor.log(program).contains(&format!("{program} starts")));
     }
 
     // What they make is the user's and its group's, as under systemd.
     for program in PROGRAMS {
-        let status = format!("/proc/{}/status", supervised.pid(program));
+        let status = format!("/proc/{}/status", supervisor.pid(program));
         let status = fs::read_to_string(status).unwrap();
         assert!(status.contains("\nUmask:\t0027\n"), "{program}: {status}");
     }
 
     // A killed program comes back, and the workers of the old parent do not stay.
     for program in PROGRAMS {
-        let old = supervised.pid(program);
+        let old = supervisor.pid(program);
         if program == PROGRAMS[1] {
             wait_until("its workers", || children(old).len() == 2);
         }
         let workers = children(old);
         send(old, Signal::KILL);
         wait_until("another one", || {
-            let status = supervised.tell(&["status", program]).stdout;
-            status.contains("RUNNING") && supervised.pid(program) != old
+            let status = supervisor.tell(&["status", program]).stdout;
+            status.contains("RUNNING") && supervisor.pid(program) != old
         });
         wait_until("the end of its workers", || !workers.iter().copied().any(lives));
     }
 
     // Stopped in order, by the parent's hand: nobody had to be killed, and none is begun again.
-    let process = supervised.pid(PROGRAMS[1]);
+    let process = supervisor.pid(PROGRAMS[1]);
     wait_until("its workers", || children(process).len() == 2);
     let workers = children(process);
-    let stopped = supervised.tell(&["stop", "all"]);
+    let stopped = supervisor.tell(&["stop", "all"]);
     assert_eq!(stopped.code, Some(0), "{}", stopped.stdout);
     for program in PROGRAMS {
-        supervised.wait_for(program, "STOPPED");
+        supervisor.wait_for(program, "STOPPED");
     }
     assert!(![&[process], &workers[..]].concat().into_iter().any(lives));
-    let told = fs::read_to_string(supervised.scene.path().join("supervisord.log")).unwrap();
+    let told = fs::read_to_string(supervisor.scene.path().join("supervisord.log")).unwrap();
     for program in PROGRAMS {
         assert!(told.contains(&format!("stopped: {program} (exit status 0)")), "{told}");
     }
-    assert_eq!(supervised.tell(&["start", "all"]).code, Some(0));
+    assert_eq!(supervisor.tell(&["start", "all"]).code, Some(0));
     for program in PROGRAMS {
-        supervised.wait_for(program, "RUNNING");
+        supervisor.wait_for(program, "RUNNING");
     }
-    supervised.finish();
+    supervisor.finish();
 }
 
 /// What the shipped file says about containers, done.
@@ -160,28 +160,28 @@ fn in_a_container_the_logs_are_supervisords_standard_error() {
         });
         lines.collect::<Vec<_>>().join("\n")
     };
-    let Some(supervised) = Supervised::start("supervisord in a container", "", changed) else {
+    let Some(supervisor) = Supervisor::start("supervisord in a container", "", changed) else {
         return;
     };
     for program in PROGRAMS {
         let line = format!("{program} starts");
-        wait_until(&line, || supervised.daemon.0.log().contains(&line));
+        wait_until(&line, || supervisor.daemon.0.log().contains(&line));
     }
-    supervised.finish();
+    supervisor.finish();
 }
 
 #[test]
 fn a_bad_configuration_is_given_up_soon() {
     let bad = "pull-interval = often";
-    let Some(supervised) = Supervised::start("supervisord, bad file", bad, |text| text) else {
+    let Some(supervisor) = Supervisor::start("supervisord, bad file", bad, |text| text) else {
         return;
     };
     for program in PROGRAMS {
-        supervised.wait_for(program, "FATAL");
-        let tries = supervised.log(program).matches("pull-interval").count();
-        assert_eq!(tries, 4, "the first, and startretries more:\n{}", supervised.log(program));
+        supervisor.wait_for(program, "FATAL");
+        let tries = supervisor.log(program).matches("pull-interval").count();
+        assert_eq!(tries, 4, "the first, and startretries more:\n{}", supervisor.log(program));
     }
-    supervised.finish();
+    supervisor.finish();
 }
 
 /// supervisord itself: that user is looked up, so a typing error in the line would be told.

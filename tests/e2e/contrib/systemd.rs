@@ -264,15 +264,15 @@ fn allowed(analyze: &str, unit: &str) -> BTreeSet<String> {
 }
 
 /// strace with the program that it runs, which would outlive it if a test fails.
-struct Traced(Program);
+struct Strace(Program);
 
-impl Traced {
+impl Strace {
     fn signal(&self, signal: Signal) {
         self.0.children().into_iter().for_each(|pid| send(pid, signal));
     }
 }
 
-impl Drop for Traced {
+impl Drop for Strace {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
     }
@@ -302,7 +302,7 @@ fn every_system_call_is_within_the_filter() {
         let after = [calls.as_os_str(), program.as_ref(), "-f".as_ref(), config.as_os_str()];
         let arguments = [&before[..], &after[..]].concat();
         let traced = Program::start(&strace, &arguments, &[], scene.path(), unit);
-        (unit, calls.clone(), Traced(traced))
+        (unit, calls.clone(), Strace(traced))
     });
     wait_until("three snapshots of HAProxy", || sink.by_timestamp().len() > 2);
     for (unit, calls, mut traced) in traced {

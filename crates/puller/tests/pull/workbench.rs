@@ -3,9 +3,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Address, LogLevel, Pull, Retries};
@@ -13,9 +11,10 @@ use daemon::{Clock, Service};
 use haproxystats_puller::Machine;
 use spool::cycle::Cycle;
 use spool::manifest::{self, Manifest};
+use testbed::log::Capture;
+pub(crate) use testbed::names;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing::subscriber::DefaultGuard;
 
 /// Long enough for the slowest machine; no test takes longer because of it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -37,8 +36,7 @@ pub(crate) fn set_clock(seconds: u64) {
 
 pub(crate) struct Workbench {
     root: tempfile::TempDir,
-    log: Arc<Mutex<Vec<u8>>>,
-    _logging: DefaultGuard,
+    log: Capture,
 }
 
 /// A program that pulls.
@@ -49,18 +47,8 @@ pub(crate) struct Program {
 
 impl Workbench {
     pub(crate) fn new() -> Self {
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&log);
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::DEBUG)
-            .with_writer(move || Log(Arc::clone(&writer)))
-            .finish();
-        let bench = Self {
-            root: tempfile::tempdir().unwrap(),
-            log,
-            _logging: tracing::subscriber::set_default(subscriber),
-        };
+        let log = Capture::start(tracing::Level::DEBUG);
+        let bench = Self { root: tempfile::tempdir().unwrap(), log };
         fs::create_dir(bench.sockets()).unwrap();
         bench
     }
@@ -153,7 +141,7 @@ impl Workbench {
     }
 
     pub(crate) fn log(&self) -> String {
-        String::from_utf8(self.log.lock().unwrap().clone()).unwrap()
+        self.log.text()
     }
 
     /// The lines that an operator sees at the level `info`.
@@ -224,26 +212,4 @@ pub(crate) fn machine() -> Machine {
     };
     let clock = Clock { wall, monotonic: Instant::now };
     Machine { name: "lb1".to_owned(), clock, random }
-}
-
-/// The names in a directory, sorted; none if it is not there.
-pub(crate) fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -6,14 +6,14 @@ use config::Confirm;
 use haproxystats_receivers::{Error, Graphite};
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use proptest::{collection, prop_assert_eq};
-
-use crate::receiver::Step::{
+use testbed::graphite::Step::{
     AwaitHalfClose, AwaitUnread, HalfClose, Hold, Read, ReadToEnd, Reset, Say, SayOneByOne,
 };
-use crate::receiver::{Receiver, Step};
+use testbed::graphite::{Step, Transcripts};
+
 use crate::{
-    CLOCK, LARGE_BYTES, MIDDLING_BYTES, SMALL_BYTES, batch, deliver, graphite, impatient, settings,
-    whole,
+    CLOCK, LARGE_BYTES, MIDDLING_BYTES, Receiver, SMALL_BYTES, batch, deliver, graphite, impatient,
+    receiver, settings, transcripts, whole,
 };
 
 const CLOSE: Confirm = Confirm::Close;
@@ -21,30 +21,30 @@ const LARGE: u64 = LARGE_BYTES as u64;
 
 #[test]
 fn a_batch_counts_once_it_was_read_to_its_end_each_on_its_own_connection() {
-    let receiver = Receiver::start([&[ReadToEnd], &[ReadToEnd], &[ReadToEnd]]);
+    let receiver = receiver([&[ReadToEnd], &[ReadToEnd], &[ReadToEnd]]);
     let mut graphite = graphite(&receiver, CLOSE);
     let batches = [batch(SMALL_BYTES), batch(LARGE_BYTES), batch(1)];
     for lines in &batches {
         deliver(&mut graphite, lines).unwrap();
     }
-    assert!(receiver.finish() == batches.map(|lines| whole(&lines)));
+    assert!(transcripts(receiver) == batches.map(|lines| whole(&lines)));
 }
 
 /// The limit of the wait for a close is a time, and no number of reads.
 #[test]
 fn a_receiver_that_talks_byte_by_byte_before_it_closes_has_its_time() {
-    let receiver = Receiver::start([&[ReadToEnd, SayOneByOne(2000)]]);
+    let receiver = receiver([&[ReadToEnd, SayOneByOne(2000)]]);
     deliver(&mut graphite(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap();
-    assert_eq!(receiver.finish(), [whole(&batch(SMALL_BYTES))]);
+    assert_eq!(transcripts(receiver), [whole(&batch(SMALL_BYTES))]);
 }
 
 #[test]
 fn it_comes_over_ipv6_too() {
     // A machine may be without.
     let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
-    let receiver = Receiver::listen(listener, [&[ReadToEnd]]);
+    let receiver = Receiver::play(listener, Transcripts::default(), [&[ReadToEnd]]).unwrap();
     deliver(&mut graphite(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap();
-    assert_eq!(receiver.finish(), [whole(&batch(SMALL_BYTES))]);
+    assert_eq!(transcripts(receiver), [whole(&batch(SMALL_BYTES))]);
 }
 
 #[test]
@@ -64,7 +64,8 @@ fn a_refusal_and_a_name_that_leads_nowhere_are_told_apart() {
     assert!(unknown.to_string().contains("graphite.invalid:1"), "{unknown}");
 }
 
-/// A system that looks for a port of its own for us comes to the one that nobody serves, and connects us with ourselves.
+/// A system that looks for a port of its own for us comes to the one that nobody serves, and
+/// connects us with ourselves.
 #[test]
 fn we_are_no_receiver() {
     // Linux gives even ports to those who connect, and odd ones to those who listen.
@@ -79,36 +80,36 @@ fn we_are_no_receiver() {
     }
 }
 
-/// A connection cut after every number of bytes, with and without a reset: never delivered but as a whole, and what follows
-/// on a new connection is the whole again.
+/// A connection cut after every number of bytes, with and without a reset: never delivered but as a
+/// whole, and what follows on a new connection is the whole again.
 #[test]
 fn a_cut_after_any_byte_costs_nothing() {
     let lines = batch(SMALL_BYTES);
     for (bytes, reset) in (0..=SMALL_BYTES).flat_map(|bytes| [(bytes, false), (bytes, true)]) {
         let cut: &[Step] = &[Read(bytes), Reset];
         let steps = if reset { cut } else { &cut[..1] };
-        let receiver = Receiver::start([steps, &[ReadToEnd]]);
+        let receiver = receiver([steps, &[ReadToEnd]]);
         let mut graphite = graphite(&receiver, CLOSE);
         let delivered = deliver(&mut graphite, &lines).is_ok();
         // Who has read all and closes may have seen our end before, or not.
         assert!(!delivered || (bytes == SMALL_BYTES && !reset), "{bytes} {reset}");
         deliver(&mut graphite, &lines).unwrap();
-        let heard = receiver.finish();
-        assert_eq!(heard[0].bytes, lines[..bytes]);
-        assert_eq!(heard[1], whole(&lines));
+        let came = transcripts(receiver);
+        assert_eq!(came[0].bytes, lines[..bytes]);
+        assert_eq!(came[1], whole(&lines));
     }
 }
 
 #[test]
 fn a_cut_of_a_batch_that_is_still_being_written_is_told_with_what_was_sent() {
     for cut in [&[Read(1)] as &[Step], &[Read(1), Reset], &[AwaitUnread(1), Reset]] {
-        let receiver = Receiver::start([cut]);
+        let receiver = receiver([cut]);
         let error = deliver(&mut graphite(&receiver, CLOSE), &batch(LARGE_BYTES)).unwrap_err();
         assert!(
             matches!(error, Error::Broken { sent, total, .. } if sent < LARGE && total == Some(LARGE)),
             "{cut:?}: {error}"
         );
-        receiver.finish();
+        receiver.finish().unwrap();
     }
 }
 
@@ -116,15 +117,16 @@ fn a_cut_of_a_batch_that_is_still_being_written_is_told_with_what_was_sent() {
 fn a_receiver_that_closes_its_side_first_is_told_with_the_remedy() {
     // What it says lies before its close and must not hide it.
     for early in [&[Read(1), HalfClose, ReadToEnd] as &[Step], &[Say(9), HalfClose, ReadToEnd]] {
-        let receiver = Receiver::start([early]);
+        let receiver = receiver([early]);
         let error = deliver(&mut graphite(&receiver, CLOSE), &batch(LARGE_BYTES)).unwrap_err();
         assert!(matches!(error, Error::ClosedEarly { .. }), "{early:?}: {error}");
         assert!(error.to_string().contains("confirm = tcp"), "{error}");
-        assert!(receiver.finish() == [whole(&batch(LARGE_BYTES))]);
+        assert!(transcripts(receiver) == [whole(&batch(LARGE_BYTES))]);
     }
 }
 
-/// Our own end waits behind bytes that the receiver does not take, and the receiver closes: it cannot have read them.
+/// Our own end waits behind bytes that the receiver does not take, and the receiver closes: it
+/// cannot have read them.
 #[test]
 fn a_receiver_that_closes_without_our_end_has_nothing() {
     type Cut<'a> = (&'a [Step], fn(&Error) -> bool);
@@ -137,48 +139,48 @@ fn a_receiver_that_closes_without_our_end_has_nothing() {
         (&[AwaitHalfClose, Reset], |error| matches!(error, Error::Broken { .. })),
     ];
     for (cut, expected) in cuts {
-        let receiver = Receiver::start([cut]);
+        let receiver = receiver([cut]);
         let error = deliver(&mut graphite(&receiver, CLOSE), &batch(MIDDLING_BYTES)).unwrap_err();
         assert!(expected(&error), "{cut:?}: {error}");
-        receiver.finish();
+        receiver.finish().unwrap();
     }
 }
 
 #[test]
 fn a_receiver_that_closes_with_bytes_unread_has_nothing() {
-    let receiver = Receiver::start([&[AwaitUnread(SMALL_BYTES)], &[Read(1), AwaitUnread(59)]]);
+    let receiver = receiver([&[AwaitUnread(SMALL_BYTES)], &[Read(1), AwaitUnread(59)]]);
     let mut graphite = graphite(&receiver, CLOSE);
     for _ in 0..2 {
         let error = deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap_err();
         assert!(matches!(error, Error::Broken { .. }), "{error}");
     }
-    receiver.finish();
+    receiver.finish().unwrap();
 }
 
 #[test]
 fn a_receiver_that_never_reads_costs_the_write_timeout() {
-    let receiver = Receiver::start([&[Hold]]);
+    let receiver = receiver([&[Hold]]);
     let error = deliver(&mut impatient(&receiver, CLOSE), &batch(LARGE_BYTES)).unwrap_err();
     assert!(
         matches!(error, Error::Stalled { sent, total, .. } if sent < LARGE && total == Some(LARGE)),
         "{error}"
     );
     assert!(error.to_string().contains("0.1s (write-timeout)"), "{error}");
-    receiver.finish();
+    receiver.finish().unwrap();
 }
 
 #[test]
 fn a_receiver_that_takes_all_and_never_closes_is_told_with_the_remedy() {
-    let receiver = Receiver::start([&[ReadToEnd, Hold]]);
+    let receiver = receiver([&[ReadToEnd, Hold]]);
     let error = deliver(&mut impatient(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap_err();
     assert!(matches!(error, Error::Unconfirmed { remedy: "tcp", .. }), "{error}");
     assert!(error.to_string().contains("confirm = tcp"), "{error}");
-    assert_eq!(receiver.finish(), [whole(&batch(SMALL_BYTES))]);
+    assert_eq!(transcripts(receiver), [whole(&batch(SMALL_BYTES))]);
 }
 
 #[test]
 fn a_receiver_may_say_something_but_not_without_end() {
-    let receiver = Receiver::start([
+    let receiver = receiver([
         &[Say(9), ReadToEnd, Say(60_000)],
         &[ReadToEnd, Say(70_000)],
         &[Say(70_000), ReadToEnd],
@@ -190,7 +192,7 @@ fn a_receiver_may_say_something_but_not_without_end() {
         assert!(matches!(error, Error::Unconfirmed { .. }), "{error}");
         assert!(error.to_string().contains("talked on"), "{error}");
     }
-    assert_eq!(receiver.finish()[0], whole(&batch(SMALL_BYTES)));
+    assert_eq!(transcripts(receiver)[0], whole(&batch(SMALL_BYTES)));
 }
 
 fn step(bytes: usize) -> impl Strategy<Value = Step> {
@@ -216,7 +218,8 @@ fn script() -> impl Strategy<Value = (usize, Vec<Step>)> {
                 read += count;
                 true
             }
-            // A kernel that holds bytes unread may take no more until they are read: look only at a batch not begun.
+            // A kernel that holds bytes unread may take no more until they are read: look only at a
+            // batch not begun.
             AwaitUnread(_) => read == 0,
             ReadToEnd => {
                 read = bytes;
@@ -232,19 +235,19 @@ fn script() -> impl Strategy<Value = (usize, Vec<Step>)> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
-    /// Whatever a receiver does that ends with a close: what counts as delivered was read whole, and who has read to the
-    /// end and closes in peace counts.
+    /// Whatever a receiver does that ends with a close: what counts as delivered was read whole,
+    /// and who has read to the end and closes in peace counts.
     #[test]
     fn delivered_is_what_was_read_whole((bytes, steps) in script()) {
         let lines = batch(bytes);
-        let receiver = Receiver::start([&steps]);
+        let receiver = receiver([&steps]);
         let outcome = deliver(&mut graphite(&receiver, CLOSE), &lines);
-        let heard = receiver.finish().remove(0);
-        prop_assert_eq!(&heard.bytes, &lines[..heard.bytes.len()]);
+        let came = transcripts(receiver).remove(0);
+        prop_assert_eq!(&came.bytes, &lines[..came.bytes.len()]);
         if outcome.is_ok() {
-            prop_assert_eq!(heard.bytes.len(), bytes);
+            prop_assert_eq!(came.bytes.len(), bytes);
         }
-        if heard.ended && !steps.contains(&Reset) {
+        if came.ended && !steps.contains(&Reset) {
             prop_assert_eq!(outcome.map_err(|error| error.to_string()), Ok(()));
         }
     }

@@ -1,21 +1,21 @@
-//! Graphite's promise, held against receivers that break in every way we know: what counts as delivered was read whole, and
-//! what does not goes again as a whole on a new connection.
+//! Graphite's promise, held against receivers that break in every way we know: what counts as
+//! delivered was read whole, and what does not goes again as a whole on a new connection.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod close;
 mod lasting;
-mod receiver;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Confirm, Retries};
 use daemon::Clock;
 use haproxystats_receivers::{Delivery, Dispatcher, Error, Graphite};
+use testbed::graphite::{Step, Transcript, Transcripts};
 
-use receiver::{Heard, Receiver};
+type Receiver = testbed::graphite::Receiver<Transcripts>;
 
 /// More than two sockets of this machine hold together.
 const LARGE_BYTES: usize = 24 * 1024 * 1024;
@@ -45,14 +45,25 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
     }
 }
 
+/// Plays a script with each connection, in their order.
+fn receiver<const N: usize>(scripts: [&[Step]; N]) -> Receiver {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Receiver::play(listener, Transcripts::default(), scripts).unwrap()
+}
+
+/// What came on each connection.
+fn transcripts(receiver: Receiver) -> Vec<Transcript> {
+    receiver.finish().unwrap().all()
+}
+
 fn graphite(receiver: &Receiver, confirm: Confirm) -> Graphite {
-    Graphite::new(settings(receiver.address, confirm), CLOCK)
+    Graphite::new(settings(receiver.address(), confirm), CLOCK)
 }
 
 /// For receivers of which something is awaited that never comes.
 fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
     let limit = Duration::from_millis(100);
-    let settings = settings(receiver.address, confirm);
+    let settings = settings(receiver.address(), confirm);
     let settings = config::Graphite { write_timeout: limit, confirm_timeout: limit, ..settings };
     Graphite::new(settings, CLOCK)
 }
@@ -75,6 +86,6 @@ fn batch(bytes: usize) -> Vec<u8> {
     batch
 }
 
-fn whole(bytes: &[u8]) -> Heard {
-    Heard { bytes: bytes.to_vec(), ended: true }
+fn whole(bytes: &[u8]) -> Transcript {
+    Transcript { bytes: bytes.to_vec(), ended: true }
 }

@@ -1,10 +1,10 @@
 //! The writer's contract, with every fault that a file system of this machine can have.
 
 use std::ffi::OsStr;
-use std::io::{Read, Seek};
 use std::os::unix::fs::symlink;
 use std::process::Command;
-use std::sync::Mutex;
+
+use testbed::log::logged;
 
 use super::*;
 
@@ -349,15 +349,7 @@ fn a_dropped_staging_that_cannot_be_removed_is_found_by_cleaning_and_gives_no_wa
     let busy = staging.dir().join("busy");
     fs::create_dir(&busy).unwrap();
     let Some(mut disk) = Mount::on(&busy) else { return };
-    let (log, mut logged) = (tempfile::tempfile().unwrap(), String::new());
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(Mutex::new(log.try_clone().unwrap()))
-        .finish();
-    tracing::subscriber::with_default(subscriber, || drop(staging));
-    (&log).rewind().unwrap();
-    (&log).read_to_string(&mut logged).unwrap();
-    assert_eq!(logged, "");
+    assert_eq!(logged(|| drop(staging)), [""; 0]);
     let removed_name = ".haproxystats-removed-1700000000";
     disk.0 = dirs.tmp().join(removed_name).join("busy");
     assert_eq!(names(&dirs.tmp()), [removed_name]);

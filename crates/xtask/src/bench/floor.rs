@@ -1,4 +1,4 @@
-//! The floor: what the machine asks of anybody who reads these files and sends so many bytes.
+//! The floor: the least that any program needs to read these files and to send so many bytes.
 //!
 //! A process of its own, so that its CPU is counted as that of the programs is. It opens and reads
 //! each file once through one buffer, looks at every byte once, and sends over a connection for
@@ -13,35 +13,40 @@ use std::path::PathBuf;
 
 use crate::Failure;
 
-/// The word that makes this program the floor; it is not for users.
+/// The options of `floor`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The directory of a snapshot
+    directory: PathBuf,
+    /// How often it is read
+    snapshots: u64,
+    /// How many bytes are sent for each
+    bytes: u64,
+    /// Where to
+    port: u16,
+}
+
+/// The name of the task.
 pub(crate) const TASK: &str = "floor";
 
 /// Fits into the second-level cache, like the buffer that haproxystats reads through.
 const BUFFER: usize = 1 << 18;
 
-/// Words: directory of a snapshot, how often, bytes to send for each, port.
-pub(crate) fn run(words: &[&str]) -> Result<(), Failure> {
-    let &[directory, snapshots, bytes, port] = words else {
-        return Err("the floor needs a directory and three numbers".to_owned());
-    };
-    let number =
-        |text: &str| text.parse::<u64>().map_err(|error| format!("the floor: {text}: {error}"));
-    let (snapshots, bytes) = (number(snapshots)?, number(bytes)?);
-    let port = u16::try_from(number(port)?).map_err(|error| format!("the floor: {error}"))?;
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let failed = |error: std::io::Error| format!("the floor: {error}");
-    let entries = fs::read_dir(directory).map_err(failed)?;
+    let entries = fs::read_dir(&options.directory).map_err(failed)?;
     let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     let mut buffer = vec![0; BUFFER];
     let payload = vec![b'x'; BUFFER];
-    for _ in 0..snapshots {
+    for _ in 0..options.snapshots {
         for path in &files {
             let mut file = File::open(path).map_err(failed)?;
             while let count @ 1.. = file.read(&mut buffer).map_err(failed)? {
                 black_box(newlines(&buffer[..count]));
             }
         }
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
-        let mut left = bytes;
+        let mut stream = TcpStream::connect(("127.0.0.1", options.port)).map_err(failed)?;
+        let mut left = options.bytes;
         while left > 0 {
             let count = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             stream.write_all(&payload[..count]).map_err(failed)?;

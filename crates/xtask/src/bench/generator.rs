@@ -1,7 +1,7 @@
-//! Makes snapshots of any size: rows of a recorded dump with other names and numbers, so that a
-//! cell that HAProxy leaves empty is empty here, and what it quotes is quoted.
+//! Makes snapshots of any size from the rows of a recorded dump, with other names and numbers: a
+//! cell that HAProxy leaves empty is empty here, and a cell that it quotes is quoted.
 //!
-//! The same seed gives the same bytes. Every process carries every proxy, in the same order.
+//! The same seed gives the same bytes. Every process has every proxy, in the same order.
 
 use std::fmt::Write;
 use std::fs;

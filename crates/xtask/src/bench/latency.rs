@@ -1,8 +1,8 @@
-//! How soon: from the rename that publishes a snapshot to its last byte at the receiver, and from
+//! Latency: from the rename that publishes a snapshot to its last byte at the receiver, and from
 //! the start of the program to its first snapshot.
 //!
-//! The bench publishes as pull does, one snapshot a second; the program is idle when each comes, as
-//! it is in earnest.
+//! The bench publishes as pull does, one snapshot a second, so that the program is idle when a
+//! snapshot comes, as it usually is.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::generator::{Columns, MID, TINY};
+use super::process::{Process, interrupted};
 use super::receiver::{Arrival, Receiver};
 use super::report::{Table, milliseconds};
 use super::run::Program;
-use super::running::{Running, interrupted};
-use super::stage::{FIRST, More, Stage, clear};
+use super::stage::{ExtraOptions, FIRST, Stage, clear};
 use super::statistics::{median, quantile};
 use crate::Failure;
 
@@ -66,27 +66,27 @@ fn publish(program: &Program, stage: &Stage, snapshots: u64) -> Result<Vec<f64>,
     let staging = stage.path.join("staging");
     clear(&staging)?;
     let receiver = Receiver::start()?;
-    let config = stage.configure(1, receiver.port, More::default())?;
-    let mut running = Running::start(&mut program.command(&config), &stage.log())?;
+    let config = stage.configure(1, receiver.port, ExtraOptions::default())?;
+    let mut process = Process::start(&mut program.command(&config), &stage.log())?;
     let mut delays = Vec::new();
     let mut next = Instant::now() + INTERVAL;
     for stamp in FIRST..FIRST + snapshots {
         stage.link(&staging, stamp)?;
         thread::sleep(next.saturating_duration_since(Instant::now()));
         next += INTERVAL;
-        running.check()?;
+        process.check()?;
         let (from, to) =
             (staging.join(stamp.to_string()), stage.incoming().join(stamp.to_string()));
         let renamed = Instant::now();
         fs::rename(&from, &to).map_err(|error| format!("{}: {error}", to.display()))?;
-        let arrival = expect(&receiver, &mut running, stamp)?;
+        let arrival = expect(&receiver, &mut process, stamp)?;
         delays.push((arrival.last_byte - renamed).as_secs_f64() * 1e3);
         if delays.len().is_multiple_of(20) {
             eprintln!("{} of {snapshots} snapshots", delays.len());
         }
     }
-    let pid = running.pid();
-    running.terminate(pid)?;
+    let pid = process.pid();
+    process.terminate(pid)?;
     Ok(delays)
 }
 
@@ -100,7 +100,7 @@ struct Start {
 fn start(program: &Program, stage: &Stage) -> Result<Start, Failure> {
     stage.fill(1)?;
     let receiver = Receiver::start()?;
-    let config = stage.configure(1, receiver.port, More::default())?;
+    let config = stage.configure(1, receiver.port, ExtraOptions::default())?;
     let path = stage.path.join("notify.sock");
     let _ = fs::remove_file(&path);
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
@@ -118,13 +118,13 @@ fn start(program: &Program, stage: &Stage) -> Result<Start, Failure> {
     });
     let mut command = program.command(&config);
     command.env("NOTIFY_SOCKET", &path);
-    let mut running = Running::start(&mut command, &stage.log())?;
-    let begin = running.started;
-    let arrival = expect(&receiver, &mut running, FIRST)?;
+    let mut process = Process::start(&mut command, &stage.log())?;
+    let begin = process.started;
+    let arrival = expect(&receiver, &mut process, FIRST)?;
     let ready = listener.join().ok().flatten();
-    let ready = ready.ok_or_else(|| running.failure("did not say that it is ready"))?;
-    let pid = running.pid();
-    running.terminate(pid)?;
+    let ready = ready.ok_or_else(|| process.failure("did not say that it is ready"))?;
+    let pid = process.pid();
+    process.terminate(pid)?;
     let since = |end: Instant| (end - begin).as_secs_f64() * 1e3;
     Ok(Start {
         ready: since(ready),
@@ -133,8 +133,8 @@ fn start(program: &Program, stage: &Stage) -> Result<Start, Failure> {
     })
 }
 
-/// The arrival of that snapshot; what the program says about itself is passed over.
-fn expect(receiver: &Receiver, running: &mut Running, stamp: u64) -> Result<Arrival, Failure> {
+/// The arrival of that snapshot; arrivals with the program's own metrics are ignored.
+fn expect(receiver: &Receiver, process: &mut Process, stamp: u64) -> Result<Arrival, Failure> {
     let begin = Instant::now();
     while begin.elapsed() < LIMIT {
         interrupted()?;
@@ -143,8 +143,8 @@ fn expect(receiver: &Receiver, running: &mut Running, stamp: u64) -> Result<Arri
                 return Ok(arrival);
             }
         } else {
-            running.check()?;
+            process.check()?;
         }
     }
-    Err(running.failure("did not deliver a snapshot"))
+    Err(process.failure("did not deliver a snapshot"))
 }

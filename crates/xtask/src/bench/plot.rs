@@ -1,5 +1,5 @@
-//! Cost over size as an SVG for the docs: what is seen, the law through it, and the floor, on
-//! logarithmic axes, where linear growth is a line at 45 degrees.
+//! Cost over size as an SVG for the docs: the measurements, the law fitted to them, and the floor,
+//! on logarithmic axes, where linear growth is a line at 45 degrees.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::Failure;
 const SIZE: (u32, u32) = (800, 500);
 const OURS: RGBColor = RGBColor(31, 119, 180);
 const FLOOR: RGBColor = RGBColor(127, 127, 127);
-/// Free room around the figures.
+/// The margin around the figures.
 const ROOM: f64 = 1.5;
 
 pub(crate) fn write(path: &Path, points: &[Point]) -> Result<(), Failure> {
@@ -24,7 +24,7 @@ pub(crate) fn write(path: &Path, points: &[Point]) -> Result<(), Failure> {
 
 fn draw(path: &Path, points: &[Point]) -> Result<(), Box<dyn std::error::Error>> {
     let costs = points.iter().flat_map(|point| [point.cost, point.floor]);
-    // What was lost in noise has no place on a logarithmic axis.
+    // A cost of 0 has no place on a logarithmic axis.
     let costs: Vec<f64> = costs.filter(|cost| *cost > 0.0).collect();
     let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
     let most = costs.iter().copied().fold(0.0, f64::max);
@@ -81,7 +81,7 @@ fn draw(path: &Path, points: &[Point]) -> Result<(), Box<dyn std::error::Error>>
     Ok(())
 }
 
-/// As short as it can be said: 0.05, 2, 1,000.
+/// A number in its shortest form: 0.05, 2, 1,000.
 fn label(cost: f64) -> String {
     if cost < 1.0 { format!("{cost:.2}") } else { count(cost) }
 }

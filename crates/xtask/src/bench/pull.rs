@@ -1,10 +1,10 @@
-//! What pull costs beside what it makes HAProxy spend on the same dumps: a real HAProxy with ten
-//! thousand servers that nobody but pull talks to.
+//! The cost of pull beside the cost that it causes in HAProxy for the same dumps. HAProxy is a real
+//! one with ten thousand servers and no other client.
 //!
-//! Both are read from the scheduler's clock of their threads between two cycles, so that starting
-//! is left out and both cover the same dumps. Once with snapshots taken away when the next one is
-//! there, as haproxystats-process does, so that pull writes into memory that was just given back;
-//! once with all of them left to wait.
+//! Both costs are read from the scheduler's clock of their threads between two cycles, so that the
+//! start is excluded and both cover the same dumps. One measurement removes each snapshot when the
+//! next one is there, as haproxystats-process does, so that pull writes into memory that was just
+//! freed; the other keeps all of them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::process::{Process, cpu_so_far, peak_memory};
 use super::report::{Table, bytes, memory, milliseconds};
-use super::running::{Running, cpu_so_far, peak_memory};
-use super::stage::{More, Stage, clear};
+use super::stage::{ExtraOptions, Stage, clear};
 use crate::{Failure, find_program};
 
 const BACKENDS: usize = 100;
 const SERVERS_PER_BACKEND: usize = 100;
-/// Cycles before the first look: buffers are grown, threads are there.
+/// Cycles before the first measurement, in which buffers grow and threads start.
 const WARM_UP: usize = 2;
 const CYCLES: usize = 30;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ pub(crate) fn run(programs: &Path, stage: &Stage, quick: bool) -> Result<(Table,
         .map_err(|error| format!("{}: {error}", config.display()))?;
     let log = stage.path.join("haproxy.log");
     let mut haproxy =
-        Running::start(Command::new(&program).arg("-db").arg("-f").arg(&config), &log)?;
+        Process::start(Command::new(&program).arg("-db").arg("-f").arg(&config), &log)?;
     wait_until(&mut [&mut haproxy], || socket.exists())?;
 
     let heads = [
@@ -94,19 +94,19 @@ struct Cost {
 fn measure(
     programs: &Path,
     stage: &Stage,
-    haproxy: &mut Running,
+    haproxy: &mut Process,
     cycles: usize,
     kept: usize,
 ) -> Result<Cost, Failure> {
     stage.fill(0)?;
-    // Nobody listens at that port, and nobody sends there.
-    let config = stage.configure(1, 1, More::default())?;
+    // Nothing listens on that port, and no program sends there.
+    let config = stage.configure(1, 1, ExtraOptions::default())?;
     let mut command = Command::new(programs.join("haproxystats-pull"));
-    let mut pull = Running::start(command.arg("-f").arg(&config), &stage.log())?;
-    let mut published = Published { dir: stage.incoming(), kept, ..Published::default() };
-    let mut look = |haproxy: &mut Running, pull: &mut Running, wanted: usize| {
+    let mut pull = Process::start(command.arg("-f").arg(&config), &stage.log())?;
+    let mut published = Snapshots { dir: stage.incoming(), kept, ..Snapshots::default() };
+    let mut look = |haproxy: &mut Process, pull: &mut Process, wanted: usize| {
         wait_until(&mut [&mut *haproxy, &mut *pull], || published.count() >= wanted)?;
-        let cpu = |running: &Running| cpu_so_far(running.pid()).ok_or("/proc has no schedstat");
+        let cpu = |process: &Process| cpu_so_far(process.pid()).ok_or("/proc has no schedstat");
         Ok::<_, Failure>((published.seen.len(), cpu(haproxy)?, cpu(pull)?))
     };
     let before = look(haproxy, &mut pull, WARM_UP)?;
@@ -124,17 +124,17 @@ fn measure(
     })
 }
 
-/// What pull has published.
+/// The snapshots that pull has published.
 #[derive(Default)]
-struct Published {
+struct Snapshots {
     dir: PathBuf,
     seen: BTreeSet<OsString>,
-    /// How many of them are left where they are.
+    /// How many of them are not removed.
     kept: usize,
 }
 
-impl Published {
-    /// How many there were so far.
+impl Snapshots {
+    /// The number of snapshots so far; removes those that are too many.
     fn count(&mut self) -> usize {
         let found: BTreeSet<_> = fs::read_dir(&self.dir)
             .into_iter()
@@ -146,7 +146,7 @@ impl Published {
             .collect();
         let over = found.len().saturating_sub(self.kept);
         for name in found.iter().take(over) {
-            // What stays is taken away the next time.
+            // The next call removes it if this one cannot.
             let _ = fs::remove_dir_all(self.dir.join(name));
         }
         self.seen.extend(found);
@@ -191,14 +191,14 @@ fn version(program: &Path) -> String {
 }
 
 fn wait_until(
-    running: &mut [&mut Running],
+    process: &mut [&mut Process],
     mut condition: impl FnMut() -> bool,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
     while !condition() {
-        running.iter_mut().try_for_each(|running| running.check())?;
+        process.iter_mut().try_for_each(|process| process.check())?;
         if begin.elapsed() > LIMIT {
-            return Err(running
+            return Err(process
                 .iter()
                 .map(|one| one.failure("waits"))
                 .collect::<Vec<_>>()

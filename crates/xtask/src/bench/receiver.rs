@@ -2,15 +2,14 @@
 //! `confirm = close` wants it.
 //!
 //! Each connection becomes one arrival when it is read to its end. What a program says about itself
-//! bears the time of day; snapshots of the bench bear earlier stamps, so the two can be told apart.
+//! has the time of day; snapshots of the bench have earlier timestamps, so the two can be told
+//! apart.
 
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use testbed::graphite::{self, Archive, Cause, Manner};
 
 use super::floor::newlines;
 use crate::Failure;
@@ -26,90 +25,58 @@ pub(crate) struct Arrival {
     pub(crate) last_byte: Instant,
 }
 
-/// A receiver on 127.0.0.1; dropping it ends it once its connections are over.
+/// A receiver on 127.0.0.1.
 pub(crate) struct Receiver {
     pub(crate) port: u16,
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    server: graphite::Receiver<Counter>,
 }
 
-/// A connection on which nothing comes for so long is over.
-const SILENCE: Duration = Duration::from_secs(120);
-/// As much as the programs write at once.
-const BUFFER: usize = 1 << 18;
-/// No line's last word is longer.
+/// The last word of a line is shorter.
 const TAIL: usize = 32;
 
 impl Receiver {
     pub(crate) fn start() -> Result<Self, Failure> {
-        let failed = |error| format!("the receiver cannot listen: {error}");
-        let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
         let (sender, arrivals) = mpsc::channel();
-        let over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&over);
-        let thread = thread::spawn(move || accept(&listener, &sender, &told));
-        Ok(Self { port, arrivals, over, thread: Some(thread) })
+        let server = graphite::Receiver::start(Counter(sender), Manner::Whole)
+            .map_err(|error| format!("the receiver cannot listen: {error}"))?;
+        Ok(Self { port: server.port(), arrivals, server })
     }
 
     /// What has not been taken from `arrivals` yet, once all senders have ended.
-    pub(crate) fn finish(mut self) -> Vec<Arrival> {
-        self.stop();
-        self.arrivals.try_iter().collect()
-    }
-
-    fn stop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // To wake it up. If that fails it has ended by itself.
-            let _ = TcpStream::connect(("127.0.0.1", self.port));
-            let _ = thread.join();
-        }
+    pub(crate) fn finish(self) -> Result<Vec<Arrival>, Failure> {
+        self.server.finish().map_err(|error| format!("the receiver: {error}"))?;
+        Ok(self.arrivals.try_iter().collect())
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
+/// Counts what is read and hands on each connection that is over.
+struct Counter(Sender<Arrival>);
 
-fn accept(listener: &TcpListener, arrivals: &Sender<Arrival>, over: &AtomicBool) {
-    let mut threads = Vec::new();
-    for stream in listener.incoming() {
-        if over.load(Ordering::Relaxed) {
-            break;
-        }
-        let (Ok(stream), arrivals) = (stream, arrivals.clone()) else { continue };
-        threads.retain(|thread: &JoinHandle<()>| !thread.is_finished());
-        threads.push(thread::spawn(move || serve(stream, &arrivals)));
-    }
-    for thread in threads {
-        let _ = thread.join();
-    }
-}
+impl Archive for Counter {
+    /// With the last bytes that were read.
+    type Page = (Arrival, Vec<u8>);
 
-fn serve(mut stream: TcpStream, arrivals: &Sender<Arrival>) {
-    let accepted = Instant::now();
-    // Whoever keeps a connection is not waited for without end.
-    let _ = stream.set_read_timeout(Some(SILENCE));
-    let mut arrival = Arrival { stamp: None, bytes: 0, lines: 0, accepted, last_byte: accepted };
-    let mut buffer = vec![0; BUFFER];
-    let mut tail = Vec::new();
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+    fn open(&self) -> Self::Page {
+        let accepted = Instant::now();
+        let last_byte = accepted;
+        (Arrival { stamp: None, bytes: 0, lines: 0, accepted, last_byte }, Vec::new())
+    }
+
+    fn keep(&self, (arrival, tail): &mut Self::Page, bytes: &[u8]) -> io::Result<()> {
         arrival.last_byte = Instant::now();
-        let read = &buffer[..count];
-        arrival.bytes += count as u64;
-        arrival.lines += newlines(read);
-        tail.extend_from_slice(&read[count.saturating_sub(TAIL)..]);
+        arrival.bytes += bytes.len() as u64;
+        arrival.lines += newlines(bytes);
+        tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
         tail.drain(..tail.len().saturating_sub(TAIL));
+        Ok(())
     }
-    arrival.stamp = stamp(&tail);
-    // The close tells the sender that all was read: whoever waits for the arrival comes after it.
-    drop(stream);
-    // Nobody is interested any more once the bench has what it wants.
-    let _ = arrivals.send(arrival);
+
+    fn close(&self, (mut arrival, tail): Self::Page, _cause: Cause) {
+        arrival.stamp = stamp(&tail);
+        // The bench may have ended.
+        let _ = self.0.send(arrival);
+    }
 }
 
 /// The last word of the last line.
@@ -120,8 +87,8 @@ fn stamp(tail: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::net::Shutdown;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpStream};
 
     use super::*;
 
@@ -132,7 +99,7 @@ mod tests {
         stream.write_all(b"a.b 1 1600000000\na.c 2 1600000001\n").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
-        let arrivals = receiver.finish();
+        let arrivals = receiver.finish().unwrap();
         assert_eq!(arrivals.len(), 1);
         let Arrival { stamp, bytes, lines, accepted, last_byte } = arrivals[0];
         assert_eq!((stamp, bytes, lines), (Some(1_600_000_001), 34, 2));

@@ -1,5 +1,5 @@
-//! What a reader gets: the machine, a Markdown table on standard output, and both with all figures
-//! in the result folder.
+//! The report: the machine and a Markdown table on standard output, and both with all figures in
+//! the result folder.
 
 use std::fmt::Write;
 use std::fs;
@@ -63,7 +63,7 @@ pub(crate) fn publish(
     put("json", &format!("{json:#}\n"))
 }
 
-/// What belongs beside every figure.
+/// The conditions under which the figures were measured.
 pub(crate) struct Conditions {
     pub(crate) command: String,
     pub(crate) machine: String,

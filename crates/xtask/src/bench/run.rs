@@ -6,9 +6,9 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::floor;
+use super::process::{Process, children, peak_memory, reads_and_writes};
 use super::receiver::{Arrival, Receiver};
-use super::running::{Running, children, peak_memory, reads_and_writes};
-use super::stage::{FIRST, More, Stage};
+use super::stage::{ExtraOptions, FIRST, Stage};
 use super::usage::Cpu;
 use crate::{Failure, find_program};
 
@@ -18,7 +18,7 @@ pub(crate) struct Program {
     words: Vec<String>,
 }
 
-/// What one run took and gave.
+/// The result of one run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) snapshots: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Outcome {
     pub(crate) calls: Option<u64>,
 }
 
-/// Without an arrival for so long a program stands still.
+/// A program from which nothing arrives for so long stands still.
 const STALL: Duration = Duration::from_secs(300);
 /// When nothing arrives, a look is taken at the spool.
 const LOOK: Duration = Duration::from_millis(10);
@@ -54,7 +54,7 @@ impl Program {
         command
     }
 
-    /// Lets it empty a spool of so many snapshots.
+    /// Has it empty a spool of so many snapshots.
     pub(crate) fn run(
         &self,
         stage: &Stage,
@@ -63,17 +63,17 @@ impl Program {
     ) -> Result<Outcome, Failure> {
         stage.fill(snapshots)?;
         let receiver = Receiver::start()?;
-        let config = stage.configure(workers, receiver.port, More::default())?;
-        let mut running = Running::start(&mut self.command(&config), &stage.log())?;
-        let mut arrivals = drain(stage, &mut running, &receiver)?;
-        let pid = running.pid();
+        let config = stage.configure(workers, receiver.port, ExtraOptions::default())?;
+        let mut process = Process::start(&mut self.command(&config), &stage.log())?;
+        let mut arrivals = drain(stage, &mut process, &receiver)?;
+        let pid = process.pid();
         let workers = children(pid);
         let parent = peak_memory(pid).unwrap_or(0);
         let worker = workers.iter().filter_map(|&pid| peak_memory(pid)).max().unwrap_or(0);
         let calls = workers.iter().chain([&pid]).map(|&pid| reads_and_writes(pid)).sum();
-        let started = running.started;
-        let cpu = running.terminate(pid)?;
-        arrivals.extend(receiver.finish());
+        let started = process.started;
+        let cpu = process.terminate(pid)?;
+        arrivals.extend(receiver.finish()?);
         let last = FIRST + snapshots as u64;
         arrivals
             .retain(|arrival| arrival.stamp.is_some_and(|stamp| (FIRST..last).contains(&stamp)));
@@ -94,19 +94,19 @@ impl Program {
     fn trace(&self, strace: &Path, stage: &Stage, snapshots: usize) -> Result<u64, Failure> {
         stage.fill(snapshots)?;
         let receiver = Receiver::start()?;
-        let config = stage.configure(1, receiver.port, More::default())?;
+        let config = stage.configure(1, receiver.port, ExtraOptions::default())?;
         let counts = stage.path.join("strace.txt");
         let traced = self.command(&config);
         let mut command = Command::new(strace);
         command.args(["-f", "-c", "-qq", "-o"]).arg(&counts).arg("--");
         command.arg(traced.get_program()).args(traced.get_args());
-        let mut running = Running::start(&mut command, &stage.log())?;
-        drain(stage, &mut running, &receiver)?;
-        let traced = children(running.pid());
+        let mut process = Process::start(&mut command, &stage.log())?;
+        drain(stage, &mut process, &receiver)?;
+        let traced = children(process.pid());
         let &[pid] = traced.as_slice() else {
-            return Err(running.failure("traces no process, or more than one"));
+            return Err(process.failure("traces no process, or more than one"));
         };
-        running.terminate(pid)?;
+        process.terminate(pid)?;
         let text = std::fs::read_to_string(&counts)
             .map_err(|error| format!("{}: {error}", counts.display()))?;
         total_calls(&text).ok_or_else(|| format!("strace's table has no total:\n{text}"))
@@ -143,14 +143,14 @@ pub(crate) fn run_floor(stage: &Stage, snapshots: usize, bytes: u64) -> Result<C
     command.arg(floor::TASK).arg(stage.template());
     command
         .args([snapshots as u64, bytes, u64::from(receiver.port)].map(|number| number.to_string()));
-    Running::start(&mut command, &stage.log())?.finish(STALL)
+    Process::start(&mut command, &stage.log())?.finish(STALL)
 }
 
 /// Waits until the spool is empty; gives what arrived meanwhile. A program that keeps its
 /// connections has no arrival yet.
 fn drain(
     stage: &Stage,
-    running: &mut Running,
+    process: &mut Process,
     receiver: &Receiver,
 ) -> Result<Vec<Arrival>, Failure> {
     let mut arrivals = Vec::new();
@@ -165,7 +165,7 @@ fn drain(
             Err(RecvTimeoutError::Disconnected) => return Err("the receiver ended".to_owned()),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        running.check()?;
+        process.check()?;
         let waiting = stage.waiting();
         if waiting == 0 {
             return Ok(arrivals);
@@ -173,7 +173,7 @@ fn drain(
         if waiting != left {
             (progress, left) = (Instant::now(), waiting);
         } else if progress.elapsed() > STALL {
-            return Err(running.failure(&format!("stands still with {waiting} snapshots left")));
+            return Err(process.failure(&format!("stands still with {waiting} snapshots left")));
         }
     }
 }

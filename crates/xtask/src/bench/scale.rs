@@ -1,8 +1,8 @@
-//! How cost grows from ten servers to a hundred thousand: one worker, four processes that each
-//! carry every server, and a power law through what is seen.
+//! How cost grows from ten servers to a hundred thousand: one worker, four processes that each have
+//! every server, and a power law fitted to the measurements.
 //!
-//! An exponent of 1 is linear growth. Small snapshots pay what every snapshot costs, whatever is in
-//! it, and bend the curve there; hence the law is told for all sizes and for the large ones.
+//! An exponent of 1 is linear growth. The fixed cost of a snapshot bends the curve at small sizes,
+//! so the law is fitted twice: to all sizes, and to the large ones.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::statistics::{PowerLaw, median, power_law, slope};
 use super::usage::Cpu;
 use crate::Failure;
 
-/// What is seen at one size; costs in milliseconds of CPU for a snapshot.
+/// The measurements at one size; costs in milliseconds of CPU for a snapshot.
 #[derive(Debug, Clone)]
 pub(crate) struct Point {
     pub(crate) servers: usize,
@@ -30,7 +30,7 @@ const SERVERS: [usize; 9] = [10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_0
 const PROCESSES: usize = 4;
 const SERVERS_PER_BACKEND: usize = 10;
 const BACKENDS_PER_FRONTEND: usize = 2;
-/// From here on what a snapshot costs by itself is lost in what its rows cost.
+/// From so many servers on the fixed cost of a snapshot is small beside the cost of its rows.
 pub(crate) const LARGE: usize = 1000;
 /// A long run has about so many servers in all its snapshots, within these bounds.
 const SERVERS_OF_A_RUN: usize = 400_000;

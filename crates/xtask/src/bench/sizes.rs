@@ -16,16 +16,19 @@ use super::usage::Cpu;
 use crate::Failure;
 
 /// The sizes, each with the lengths of a short and a long run.
+/// What `--size` takes.
+pub(super) const NAMES: [&str; 3] = [TINY.name, MID.name, LARGE.name];
+
 const SIZES: [(Size, usize, usize); 3] = [(TINY, 100, 1600), (MID, 10, 110), (LARGE, 2, 10)];
 
-/// The floor is cheap: a longer run of it is less at the mercy of who else is busy.
+/// The floor is cheap, so a longer run is needed for a figure that does not vary.
 pub(crate) const FLOOR_TIMES: usize = 4;
 
 /// What is measured.
 pub(crate) struct Plan<'a> {
     pub(crate) program: &'a Program,
     pub(crate) original: Option<&'a Program>,
-    /// Names of sizes; all where there is none.
+    /// Names of sizes; empty for all.
     pub(crate) sizes: &'a [String],
     pub(crate) turns: usize,
     pub(crate) quick: bool,
@@ -249,11 +252,6 @@ fn faster(rows: &[Row], row: &Row) -> Option<f64> {
     Some(median(&alone.ours.wall) / median(&row.ours.wall))
 }
 
-/// Whether a size has that name.
-pub(crate) fn is_size(name: &str) -> bool {
-    SIZES.iter().any(|(size, ..)| size.name == name)
-}
-
 /// The path of a program in the folder of all.
 pub(crate) fn process(programs: &Path) -> Program {
     Program::of(&programs.join("haproxystats-process"))
@@ -266,7 +264,7 @@ mod tests {
     #[test]
     fn ratios_are_made_within_a_turn() {
         let series = |cpu: &[f64]| Series { cpu: cpu.to_vec(), ..Series::default() };
-        // In the second turn the machine was ten times slower, for both.
+        // In the second turn the machine was ten times slower for both.
         let (ours, floor) = (series(&[3.0, 30.0, 3.3]), series(&[1.0, 10.0, 1.0]));
         assert!((ours.ratio_to(&floor) - 3.0).abs() < 1e-12);
     }

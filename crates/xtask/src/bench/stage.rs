@@ -1,8 +1,8 @@
 //! Where the programs under measurement run: a folder with one snapshot of the size in question, a
 //! spool that is filled with hard links to it, and a configuration.
 //!
-//! Hard links cost no room and no reading, and each run finds the same files in the page cache. The
-//! programs may delete them as they do in earnest.
+//! Hard links need no space and no reading, and each run finds the same files in the page cache.
+//! The programs delete them as they delete real snapshots.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use crate::Failure;
 /// The first snapshot's name; far enough in the past that nothing else bears such a stamp.
 pub(crate) const FIRST: u64 = 1_600_000_000;
 
-/// What is configured beyond the defaults.
+/// Lines for the configuration beyond the defaults.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct More<'a> {
+pub(crate) struct ExtraOptions<'a> {
     /// Lines of the section `[process]`.
     pub(crate) process: &'a str,
     /// Lines of the section `[graphite]`, and sections after it.
     pub(crate) graphite: &'a str,
 }
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when it is dropped.
 pub(crate) struct Stage {
     pub(crate) path: PathBuf,
 }
@@ -47,13 +47,13 @@ impl Stage {
         self.path.join("program.log")
     }
 
-    /// Makes the snapshot that all others are links to; gives its bytes.
+    /// Makes the snapshot that all others are links to; gives its size in bytes.
     pub(crate) fn generate(&self, size: Size, columns: Columns) -> Result<u64, Failure> {
         clear(&self.template())?;
         generator::write(size, columns, &self.template())
     }
 
-    /// So many snapshots wait in the spool, and nothing else does.
+    /// Fills the spool with so many snapshots and nothing else.
     pub(crate) fn fill(&self, snapshots: usize) -> Result<(), Failure> {
         clear(&self.incoming())?;
         (FIRST..).take(snapshots).try_for_each(|stamp| self.link(&self.incoming(), stamp))
@@ -76,14 +76,14 @@ impl Stage {
         fs::read_dir(self.incoming()).map_or(0, Iterator::count)
     }
 
-    /// A configuration in the words that every haproxystats knows.
+    /// Writes a configuration that the Python program understands too.
     pub(crate) fn configure(
         &self,
         workers: usize,
         port: u16,
-        more: More<'_>,
+        more: ExtraOptions<'_>,
     ) -> Result<PathBuf, Failure> {
-        // What a run before has left there would be delivered by this one.
+        // This run would deliver what an earlier one left there.
         clear(&self.path.join("outbox"))?;
         let path = self.path.join("haproxystats.conf");
         let text = format!(
@@ -113,7 +113,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Whoever interrupts the bench twice cleans up by hand.
+        // After a second Ctrl-C the folder has to be removed by hand.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

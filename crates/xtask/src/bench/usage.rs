@@ -1,9 +1,9 @@
 //! What a process and the children that it has waited for have used: one system call that neither
 //! the standard library nor rustix has.
 //!
-//! `/proc` counts in ticks of 10 ms and forgets those that have ended; `wait4` has microseconds and
-//! the whole tree. How the sum is cut into user and system time is the kernel's estimate, made from
-//! ticks where it is built without CONFIG_VIRT_CPU_ACCOUNTING_GEN; the sum is exact.
+//! `/proc` counts in ticks of 10 ms and forgets processes that have ended; `wait4` has microseconds
+//! and the whole tree. The sum is exact. Its division into user and system time is an estimate of
+//! the kernel, made from ticks if it is built without CONFIG_VIRT_CPU_ACCOUNTING_GEN.
 
 #![allow(unsafe_code, reason = "wait4 fills a structure that we hand it, and nothing else")]
 
@@ -25,14 +25,14 @@ impl Cpu {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ended {
+pub(crate) struct Exit {
     pub(crate) cpu: Cpu,
-    /// It left with status 0.
+    /// The status was 0.
     pub(crate) well: bool,
 }
 
 /// Collects a child of ours; `None` as long as it runs.
-pub(crate) fn collect(pid: u32) -> io::Result<Option<Ended>> {
+pub(crate) fn collect(pid: u32) -> io::Result<Option<Exit>> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
@@ -49,7 +49,7 @@ pub(crate) fn collect(pid: u32) -> io::Result<Option<Ended>> {
                 |time: libc::timeval| time.tv_sec as f64 * 1e3 + time.tv_usec as f64 / 1e3;
             let cpu =
                 Cpu { user: milliseconds(usage.ru_utime), system: milliseconds(usage.ru_stime) };
-            Ok(Some(Ended { cpu, well: status == 0 }))
+            Ok(Some(Exit { cpu, well: status == 0 }))
         }
     }
 }
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    fn end_of(script: &str) -> Ended {
+    fn end_of(script: &str) -> Exit {
         #[expect(clippy::zombie_processes, reason = "collecting it is what is tested")]
         let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
         let begin = Instant::now();

@@ -1,12 +1,11 @@
 //! A dashboard in Grafana's classic JSON model, the one in which dashboards are shared.
 //!
 //! The data source is a variable, so that a file can be provisioned as it is. Namespaces and hosts
-//! are asked for with `expand`, since only that tells a host of ours from other nodes of a
-//! namespace.
+//! are queried with `expand`, because only that tells our hosts from other nodes of a namespace.
 
 use serde_json::{Value, json};
 
-use super::{Bad, Board, Looks, Panel, Subject, Unit, resolve};
+use super::{Board, Chart, Panel, Subject, Threshold, Unit, resolve};
 
 /// The version of the model, that of Grafana 13; a newer one migrates it by itself.
 const SCHEMA: u32 = 42;
@@ -122,9 +121,9 @@ fn panels(panels: &[Panel]) -> Vec<Value> {
     let (mut x, mut y, mut line) = (0, 0, 0);
     let mut placed = Vec::new();
     for (id, one) in (1..).zip(panels) {
-        let (width, height) = match one.looks {
-            Looks::Figure(_) | Looks::Total => FIGURE,
-            Looks::Lines | Looks::Stack | Looks::Bars => GRAPH,
+        let (width, height) = match one.chart {
+            Chart::Figure(_) | Chart::Total => FIGURE,
+            Chart::Lines | Chart::Stack | Chart::Bars => GRAPH,
         };
         if x + width > GRID || (line != 0 && line != height) {
             (x, y) = (0, y + line);
@@ -151,12 +150,12 @@ fn panel(panel: &Panel) -> Value {
             })
         })
         .collect();
-    let (kind, defaults, options) = match panel.looks {
-        Looks::Figure(bad) => figure(bad, "lastNotNull"),
-        Looks::Total => figure(Bad::From(1.0), "sum"),
-        Looks::Lines => graph("line", 0, "none"),
-        Looks::Stack => graph("line", 40, "normal"),
-        Looks::Bars => graph("bars", 60, "normal"),
+    let (kind, defaults, options) = match panel.chart {
+        Chart::Figure(bad) => figure(bad, "lastNotNull"),
+        Chart::Total => figure(Threshold::From(1.0), "sum"),
+        Chart::Lines => graph("line", 0, "none"),
+        Chart::Stack => graph("line", 40, "normal"),
+        Chart::Bars => graph("bars", 60, "normal"),
     };
     let mut defaults = defaults;
     defaults["unit"] = json!(unit(panel.unit));
@@ -174,14 +173,14 @@ fn panel(panel: &Panel) -> Value {
     })
 }
 
-fn figure(bad: Bad, calculation: &str) -> (&'static str, Value, Value) {
+fn figure(bad: Threshold, calculation: &str) -> (&'static str, Value, Value) {
     let steps = match bad {
-        Bad::Never => json!([{"color": "text", "value": null}]),
-        Bad::From(value) => json!([
+        Threshold::Never => json!([{"color": "text", "value": null}]),
+        Threshold::From(value) => json!([
             {"color": "green", "value": null},
             {"color": "red", "value": value},
         ]),
-        Bad::Below(value) => json!([
+        Threshold::Below(value) => json!([
             {"color": "red", "value": null},
             {"color": "green", "value": value},
         ]),
@@ -251,7 +250,7 @@ mod tests {
     use super::super::BOARDS;
     use super::*;
 
-    /// Grafana draws what overlaps one over the other, and says nothing.
+    /// Grafana draws overlapping panels one over the other, without an error.
     #[test]
     fn panels_stand_side_by_side_on_the_grid() {
         for board in &BOARDS {

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Board, Looks, Panel, Subject, resolve};
+use super::{Board, Chart, Panel, Subject, resolve};
 
 const PATHS: [&str; 4] = [
     "loadbalancers.*.haproxy",
@@ -27,11 +27,11 @@ pub(super) fn encode(board: &Board) -> Value {
         Subject::Frontend => "-FRONTEND",
         Subject::Backend => "-BACKEND",
     };
-    // A single figure is nothing for graphite-web, and a graph tells the same.
+    // graphite-web has no panel for a single value.
     let graphs = board
         .panels
         .iter()
-        .filter(|panel| matches!(panel.looks, Looks::Lines | Looks::Stack | Looks::Bars));
+        .filter(|panel| matches!(panel.chart, Chart::Lines | Chart::Stack | Chart::Bars));
     json!({
         "name": format!("{}{subject}", board.id),
         "timeConfig": {
@@ -40,7 +40,7 @@ pub(super) fn encode(board: &Board) -> Value {
             "relativeStartUnits": "hours",
             "relativeUntilQuantity": "",
             "relativeUntilUnits": "now",
-            // Of no meaning while the type is relative, but the page reads them.
+            // Without effect while the type is relative, but the page reads them.
             "startDate": "2026-01-01T00:00:00",
             "startTime": "9:00 AM",
             "endDate": "2026-01-01T00:00:00",
@@ -58,11 +58,11 @@ pub(super) fn encode(board: &Board) -> Value {
     })
 }
 
-/// The page wants the targets thrice: as a name, as parameters, and in an address that it makes
-/// anew.
+/// The page needs the targets three times: as a name, as parameters, and in an address that it
+/// makes anew.
 fn graph(panel: &Panel) -> Value {
     let targets: Vec<String> = panel.targets.iter().map(|target| resolve(target, PATHS)).collect();
-    let area = if matches!(panel.looks, Looks::Lines) { "none" } else { "stacked" };
+    let area = if matches!(panel.chart, Chart::Lines) { "none" } else { "stacked" };
     let parameters = json!({
         "title": panel.title,
         "target": targets,

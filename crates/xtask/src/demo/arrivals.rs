@@ -26,7 +26,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// The receiver may not have made its file yet.
+    /// Makes the file where the receiver has not made it yet.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let file = OpenOptions::new()
             .create(true)
@@ -73,7 +73,7 @@ impl Arrivals {
         let (table, name, metric) = match parts[..] {
             ["frontend", name, metric] => (&mut self.frontends, name, metric),
             ["backend", name, metric] => (&mut self.backends, name, metric),
-            // What the program says of itself can bear its own clock: no snapshot's.
+            // A metric about the program itself can have the program's time, not a snapshot's.
             ["haproxystats", _] => return Some(()),
             _ => {
                 self.snapshots.insert(timestamp);

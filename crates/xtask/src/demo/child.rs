@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use testbed::wait_until;
 
 use crate::Failure;
 
@@ -24,7 +24,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a program in a process group of its own, so that a Ctrl-C is ours to hand on.
+    /// Starts a program in a process group of its own, so that Ctrl-C does not reach it.
     pub(crate) fn start(
         program: &Path,
         arguments: &[&str],
@@ -62,7 +62,7 @@ impl Child {
 
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {
-            // It may end at this very moment; until it is waited for, its number is nobody else's.
+            // It may have ended. The kernel does not reuse its number before we wait for it.
             let _ = kill_process(pid, signal);
         }
     }
@@ -108,16 +108,4 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// Whether a condition came true in time.
-pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
-    while !condition() {
-        if Instant::now() >= end {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    true
 }

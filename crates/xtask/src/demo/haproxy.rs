@@ -7,15 +7,17 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use testbed::{free_ports, wait_until};
+
 use super::Folder;
-use super::child::{Child, wait_until};
+use super::child::Child;
 use crate::{Failure, root};
 
 const PROCESSES: usize = 4;
@@ -31,7 +33,7 @@ pub(crate) struct Source {
 
 /// Starts four HAProxy processes and sends requests through them.
 pub(crate) fn start(program: &Path, folder: &Folder) -> Result<Source, Failure> {
-    let ports = free_ports().map_err(|error| format!("no free port: {error}"))?;
+    let ports: [u16; 3] = free_ports().map_err(|error| format!("no free port: {error}"))?;
     let config = root().join("examples/haproxy.cfg");
     let mut children = Vec::new();
     for number in 1..=PROCESSES {
@@ -82,18 +84,6 @@ pub(crate) fn start_dumps(programs: &Path, folder: &Folder) -> Result<Source, Fa
     })
 }
 
-/// Three at once, so that they differ; HAProxy's SO_REUSEPORT would let two frontends share one
-/// silently.
-fn free_ports() -> std::io::Result<[u16; 3]> {
-    let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = [bind()?, bind()?, bind()?];
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
-}
-
 /// A thread that sends requests until it is dropped.
 pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
@@ -123,7 +113,7 @@ impl Traffic {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                // A request that fails is seen in the table: it is missing there.
+                // The table shows a request that fails, because the counters do not grow.
                 let _ = request(port, path);
                 thread::sleep(Duration::from_millis(15));
             }
@@ -144,7 +134,7 @@ impl Drop for Traffic {
 fn request(port: u16, path: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    // In one piece: many small writes would wait for each other's acknowledgement.
+    // In one write, because the second of several small ones would wait for an acknowledgement.
     let text = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n");
     stream.write_all(text.as_bytes())?;
     stream.read_to_end(&mut Vec::new())?;

@@ -30,7 +30,7 @@ const BACKEND_COLUMNS: [Column; 7] = [
     ("errors", &["econ", "eresp"]),
 ];
 
-/// Metrics per second are the mean over so long a time: batches come at once, about one a second.
+/// The window of metrics per second. A batch arrives at once, about one a second.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// Between two tables where nothing can be redrawn.
@@ -72,14 +72,14 @@ impl Screen {
     fn draw(&mut self, elapsed: Duration, arrivals: &Arrivals) {
         let mut text = String::new();
         if self.terminal && self.drawn_lines > 0 {
-            // Back to the first line that we drew, and all below it away.
+            // Moves to the first line of the last table and clears the screen below it.
             let _ = write!(text, "\x1b[{}A\x1b[J", self.drawn_lines);
         }
         let table = self.table(elapsed, arrivals);
         self.drawn_lines = table.lines().count();
         text.push_str(&table);
         let mut out = std::io::stdout();
-        // Who closes our output does not want the table.
+        // A reader that ends early (`| head`) is not an error.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 

@@ -1,20 +1,20 @@
-//! The environment of the commands: the user's own, with empty places for all that is downloaded
-//! and built, and without the variables that cargo has set for us.
+//! The environment of the commands: the user's own, with empty folders for downloads and builds,
+//! and without the variables that cargo has set for this program.
 //!
-//! HOME stays: git, pip and rustup have their settings there. RUSTUP_HOME is not cargo's home, so
+//! HOME is kept, because git, pip and rustup have their settings there. RUSTUP_HOME is kept too, so
 //! that the toolchain is found.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Variables of cargo that say how the registry is reached: some machines download only with them.
+/// Variables of cargo about access to the registry, without which some machines cannot download.
 const KEPT: [&str; 5] =
     ["CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRY_", "CARGO_REGISTRIES_", "CARGO_SOURCE_"];
 /// Beginnings of variables that a new user's shell does not have.
 const REMOVED: [&str; 3] = ["CARGO", "HAPROXYSTATS_", "PROPTEST_"];
-/// The same by their whole names: a compiler cache would answer from earlier builds, and rustup has
-/// to choose the toolchain by the clone's own file.
+/// The same by their whole names. A compiler cache would use earlier builds, and rustup has to
+/// choose the toolchain by the clone's own file.
 const REMOVED_NAMES: [&str; 5] = [
     "PIP_CACHE_DIR",
     "RUSTC_WORKSPACE_WRAPPER",
@@ -23,7 +23,7 @@ const REMOVED_NAMES: [&str; 5] = [
     "UPDATE_GOLDEN",
 ];
 
-/// What the commands' environment has that ours does not, and the other way.
+/// The difference between the commands' environment and our own.
 #[derive(Debug)]
 pub(super) struct Environment {
     pub(super) cargo_home: PathBuf,

@@ -1,8 +1,8 @@
-//! The scratch folder: made where there is room for a whole build, filled with empty folders, and
+//! The scratch folder: made where a whole build fits, filled with empty folders, and
 //! removed when all went well.
 //!
-//! The settings of the user's cargo home are linked, not copied: credentials must not be left
-//! behind in a folder that somebody keeps.
+//! The settings of the user's cargo home are linked, not copied, so that no credentials remain in a
+//! folder that is kept.
 
 use std::env;
 use std::fs;
@@ -26,7 +26,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// A new folder in `parent`, if there is room.
+    /// A new folder in `parent`, if a build fits there.
     pub(super) fn create(parent: &Path) -> Result<Self, Failure> {
         let fault = |error: io::Error| format!("{}: {error}", parent.display());
         let parent = fs::canonicalize(parent).map_err(fault)?;
@@ -34,7 +34,7 @@ impl Scratch {
         enough(space.f_bavail.saturating_mul(space.f_frsize))
             .map_err(|shortage| format!("{}: {shortage}", parent.display()))?;
         let path = parent.join(format!("haproxystats-fresh-{}", std::process::id()));
-        // A folder that is there already is not empty, and not ours to remove.
+        // A folder that exists already may be another run's.
         fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self { path })
     }
@@ -74,7 +74,7 @@ impl Scratch {
     }
 }
 
-/// Whether so many bytes are enough, and otherwise the remedy.
+/// An error with the remedy if so many bytes are not enough.
 fn enough(free: u64) -> Result<(), Failure> {
     if free >= SPACE_NEEDED_GIB * GIB {
         return Ok(());

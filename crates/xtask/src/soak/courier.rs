@@ -1,9 +1,9 @@
-//! Between pull and process: copies each snapshot before it publishes it, so that at the end it is
-//! known what must have arrived.
+//! The courier between pull and process: copies each snapshot before it publishes it, so that the
+//! soak knows what must have arrived.
 //!
-//! The road stays what it is: pull publishes into a directory of its own by a rename, and so do we
-//! into the spool. What pull makes a second time for one second, because it was killed and started
-//! anew, is thrown away: process would have two snapshots of one name.
+//! pull publishes into a directory of its own by a rename, and the courier publishes into the spool
+//! by a rename too. A pull that was killed and started again can make a second snapshot for one
+//! second. The courier throws it away, because process would have two snapshots of one name.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::Failure;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The three directories.
-pub(super) struct Places {
+pub(super) struct Directories {
     /// Where pull publishes.
     pub(super) pulled: PathBuf,
     /// Where process reads.
@@ -36,7 +36,7 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    pub(super) fn start(places: Places) -> Self {
+    pub(super) fn start(directories: Directories) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let published = Arc::new(AtomicU64::new(0));
         let (until, count) = (Arc::clone(&over), Arc::clone(&published));
@@ -44,9 +44,9 @@ impl Courier {
             let mut seen = BTreeSet::new();
             let mut doubles = 0;
             loop {
-                // Asked before the look: what pull published before its end is carried.
+                // Read before the directory is listed, so that the last snapshots are carried.
                 let last = until.load(Ordering::Relaxed);
-                doubles += carry(&places, &mut seen, &count)?;
+                doubles += carry(&directories, &mut seen, &count)?;
                 if last {
                     return Ok(doubles);
                 }
@@ -70,7 +70,7 @@ impl Courier {
         }
     }
 
-    /// Carries what is left, and tells how many snapshots were thrown away as second of their name.
+    /// Carries the remaining snapshots; gives the number of second ones that were thrown away.
     pub(super) fn finish(&mut self) -> Result<u64, Failure> {
         self.over.store(true, Ordering::Relaxed);
         let Some(thread) = self.thread.take() else { return Ok(0) };
@@ -81,23 +81,27 @@ impl Courier {
     }
 }
 
-/// Carries what stands there; gives the number of doubles.
-fn carry(places: &Places, seen: &mut BTreeSet<u64>, published: &AtomicU64) -> io::Result<u64> {
+/// Carries the snapshots that are there; gives the number of doubles.
+fn carry(
+    directories: &Directories,
+    seen: &mut BTreeSet<u64>,
+    published: &AtomicU64,
+) -> io::Result<u64> {
     let mut doubles = 0;
-    for name in snapshots(&places.pulled) {
-        let from = places.pulled.join(name.to_string());
+    for name in snapshots(&directories.pulled) {
+        let from = directories.pulled.join(name.to_string());
         if !seen.insert(name) {
             fs::remove_dir_all(from)?;
             doubles += 1;
             continue;
         }
-        let copy = places.copies.join(name.to_string());
+        let copy = directories.copies.join(name.to_string());
         fs::create_dir(&copy)?;
         for entry in fs::read_dir(&from)? {
             let entry = entry?;
             fs::copy(entry.path(), copy.join(entry.file_name()))?;
         }
-        fs::rename(from, places.incoming.join(name.to_string()))?;
+        fs::rename(from, directories.incoming.join(name.to_string()))?;
         published.fetch_add(1, Ordering::Relaxed);
     }
     Ok(doubles)

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use testbed::wait_until;
 
 use crate::Failure;
 use crate::demo::Folder;
-use crate::demo::child::{Child, wait_until};
+use crate::demo::child::Child;
 
-/// A clean end takes at most a snapshot plus the limits that the configuration sets; beyond this
-/// something hangs.
+/// For a clean end, which takes at most a snapshot plus the limits of the configuration. A program
+/// that needs longer hangs.
 const END: Duration = Duration::from_secs(30);
 
-/// One of the two programs, which runs or is away.
+/// One of the two programs, which runs or not.
 pub(super) struct Program<'a> {
     folder: &'a Folder,
     name: &'static str,
@@ -54,20 +55,20 @@ impl<'a> Program<'a> {
         self.child.as_mut().map_or(Ok(()), Child::check)
     }
 
-    /// SIGKILL. False if it is away.
+    /// SIGKILL. False if it does not run.
     pub(super) fn kill(&mut self) -> Result<bool, Failure> {
         let Some(mut child) = self.child.take() else { return Ok(false) };
         child.signal(Signal::KILL);
         child.wait(END).map(|_| true).ok_or_else(|| format!("{} outlives SIGKILL", self.name))
     }
 
-    /// SIGTERM, and the clean end that must follow. False if it is away.
+    /// SIGTERM, and the clean end that must follow. False if it does not run.
     pub(super) fn terminate(&mut self) -> Result<bool, Failure> {
         let Some(mut child) = self.child.take() else { return Ok(false) };
         // Its first line says that it listens for signals.
         wait_until(END, || child.check().is_err() || said_hello(&child.log));
         child.check()?;
-        // What is stopped would end only when it goes on.
+        // A stopped process would not end before it goes on.
         self.workers_of(&child).into_iter().for_each(|pid| send(pid, Signal::CONT));
         child.signal(Signal::CONT);
         child.signal(Signal::TERM);
@@ -108,7 +109,7 @@ fn said_hello(log: &Path) -> bool {
     fs::read_to_string(log).is_ok_and(|text| text.contains(" starts"))
 }
 
-/// It may have ended; a number is used anew only after thousands of others.
+/// Sends a signal. The process may have ended; its number is reused only after thousands of others.
 pub(super) fn send(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
 }

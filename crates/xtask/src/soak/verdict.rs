@@ -1,8 +1,8 @@
-//! The comparison at the end: lines that had to come with lines that came.
+//! The comparison at the end of a soak: expected lines with received lines.
 //!
-//! A line stands for its hash of 64 bits, so that memory stays small: 16 bytes a line. Two of a
-//! million lines share one with a chance of one in 30 million. Lines of the programs about
-//! themselves differ from run to run: they are only looked at for their form.
+//! A line is kept as a hash of 64 bits, so that memory stays small: 16 bytes a line. Two of a
+//! million lines share a hash with a chance of one in 30 million. Lines of the programs about
+//! themselves differ from run to run, so only their form is checked.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::Failure;
 /// Lines of each kind that are shown; the files hold all.
 const EXAMPLES: usize = 5;
 
-/// What came of the lines.
+/// How many lines of each kind there are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// Lines that the published snapshots give.
@@ -81,7 +81,7 @@ fn each_line(path: &Path, mut take: impl FnMut(&str)) -> Result<(), Failure> {
     let mut reader = BufReader::new(File::open(path).map_err(with_path)?);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(with_path)? > 0 {
-        // Bytes that are no text make a line foreign, whatever stands in for them.
+        // A line that is no UTF-8 is foreign in any case.
         take(String::from_utf8_lossy(&line).trim_end_matches('\n'));
         line.clear();
     }

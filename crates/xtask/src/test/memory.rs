@@ -2,7 +2,7 @@
 //! write beyond what it may touch.
 //!
 //! Miri would see more, but it needs a nightly compiler and cannot run polars. Properties draw few
-//! cases here: each instruction costs some thirty.
+//! cases here, because valgrind makes a program some thirty times slower.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,18 +15,18 @@ use crate::{Failure, cargo, find_program, stream};
 
 /// Where tests are built and which of them run: all whose names hold one of the words.
 const CHECKED: [(&str, &[&str]); 4] = [
-    // Separators by SSE2, and who reads through them.
+    // Separators by SSE2, and their callers.
     ("haproxystats_fold", &["separators::", "rows::", "cells::"]),
     // Folds, in which polars checks no bounds.
     ("fold", &[]),
-    // What the kernel says of a connection.
+    // The state of a connection, from the kernel.
     ("graphite", &["lasting::batches_share", "close::it_comes_over_ipv6"]),
-    // The accounts of a child that has ended.
+    // The resource usage of a child that has ended.
     ("xtask", &["bench::usage"]),
 ];
 
 const CASES: (&str, &str) = ("PROPTEST_CASES", "8");
-/// What valgrind ends with where it found something; no test does.
+/// The exit status of valgrind when it finds something; no test has it.
 const FOUND: &str = "--error-exitcode=99";
 
 /// Builds the tests and runs those; nothing where valgrind is missing. Failures go to `results`,
@@ -53,7 +53,7 @@ pub(super) fn check(results: &mut Results) {
         command.env(CASES.0, CASES.1);
         results.begin();
         match stream::run(command, &mut |piece| results.read(piece)) {
-            // A test that was renamed would leave its code unchecked: no test is a failure.
+            // To run no test is a failure, because a renamed test would leave its code unchecked.
             Ok(status) => results.end_binary(&name, status),
             Err(failure) => results.add(&name, failure),
         }

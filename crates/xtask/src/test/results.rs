@@ -21,13 +21,13 @@ const ENDED_EARLY: &str = "ended before its result";
 /// The failures of all runs so far, and the state of the run that is being read.
 #[derive(Default)]
 pub(super) struct Results {
-    failures: Vec<Failed>,
-    /// How many failures did not fit into the list.
+    failures: Vec<FailureEntry>,
+    /// The number of failures that did not fit into the list.
     unlisted: usize,
-    /// How many failures there were before this run.
+    /// The number of failures before this run.
     before: usize,
     line: Vec<u8>,
-    /// The first complaint of this run that is not a test's: shown where nothing else failed.
+    /// The first error of cargo in this run, shown if no test failed.
     complaint: Option<String>,
     /// The failure whose cause cargo tells in one of the next lines.
     unexplained: Option<usize>,
@@ -35,7 +35,7 @@ pub(super) struct Results {
 }
 
 /// A test, or a test binary, and what happened to it.
-struct Failed {
+struct FailureEntry {
     target: String,
     what: String,
 }
@@ -72,8 +72,8 @@ impl Results {
                 Some((b'\n', text)) => (text, true),
                 _ => (part, false),
             };
-            let room = LINE_MAX_BYTES.saturating_sub(self.line.len());
-            self.line.extend_from_slice(text.get(..room).unwrap_or(text));
+            let left = LINE_MAX_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(text.get(..left).unwrap_or(text));
             if complete {
                 let line = without_colours(&String::from_utf8_lossy(&self.line));
                 self.line.clear();
@@ -119,7 +119,7 @@ impl Results {
 
     pub(super) fn add(&mut self, target: &str, what: String) {
         if self.failures.len() < FAILURES_MAX {
-            self.failures.push(Failed { target: target.to_owned(), what });
+            self.failures.push(FailureEntry { target: target.to_owned(), what });
         } else {
             self.unlisted += 1;
         }
@@ -210,7 +210,7 @@ impl Binary {
     }
 }
 
-/// One more than can be told, so that the failures that are only counted are at least one.
+/// Keeps one more than is listed, so that `unlisted` becomes at least one.
 fn keep(names: &mut Vec<String>, name: &str) {
     if names.len() <= FAILURES_MAX {
         names.push(name.to_owned());

@@ -1,8 +1,8 @@
 //! Tools that tests call and no Debian package brings: cargo-deb, cargo-generate-rpm, hadolint.
 //!
-//! They go into the cache folder, beside that of `.ci/run`, never among the user's own programs.
-//! Tests find them by PATH. Each is of one version, so that a new one is a change of ours; one that
-//! the user has is taken as it is.
+//! They are installed into the cache folder, beside that of `.ci/run`, and not among the user's own
+//! programs; tests find them by PATH. Their versions are fixed, so that a new one is a commit of
+//! ours. A tool that the user has is taken in any version.
 
 use std::env;
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ pub(super) fn install() -> Vec<&'static str> {
         command.args(["install", "--locked", "--root"]).arg(cache.join("tools"));
         command.arg("--target-dir").arg(&build).arg(format!("{tool}@{version}"));
         run(command);
-        // Hundreds of megabytes; what stays of them is only built anew.
+        // The folder has hundreds of megabytes; the next installation builds anew.
         let _ = fs::remove_dir_all(build);
     }
     for (tool, package, version) in FROM_PYTHON.into_iter().filter(|(tool, ..)| !there(tool)) {
@@ -45,7 +45,7 @@ pub(super) fn install() -> Vec<&'static str> {
 pub(super) fn path() -> OsString {
     let before = env::var_os("PATH").unwrap_or_default();
     let folders = folders().into_iter().chain(env::split_paths(&before));
-    // A folder with a colon in its name cannot stand in PATH at all.
+    // A folder with a colon in its name cannot be in PATH.
     env::join_paths(folders).unwrap_or(before)
 }
 
@@ -71,7 +71,7 @@ fn cache() -> Option<PathBuf> {
     Some(env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("haproxystats"))
 }
 
-/// A failure is only told: what is still missing afterwards is said by the caller.
+/// A failure is only shown, because the caller looks again for what is missing.
 fn run(mut command: Command) {
     match command.status() {
         Ok(status) if status.success() => {}

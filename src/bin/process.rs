@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     cli::start_logging(config.process.loglevel);
-    if let Err(error) = start::look_for_room() {
+    if let Err(error) = start::check_resources() {
         error!("{error}");
         return ExitCode::from(cli::FAILED);
     }

@@ -12,11 +12,11 @@ use tracing::{error, info, warn};
 mod cli;
 mod start;
 
-/// Threads for work on the disk. One works at a time; the others are there for the end, which
-/// removes what was not finished while a disk hangs.
+/// Threads for work on the disk. One works at a time; the others are for the end, which removes an
+/// unfinished snapshot while a disk hangs.
 const DISK_THREADS: usize = 8;
 
-/// Such a thread is kept, because no other could be had once the limit of threads is reached.
+/// An idle thread is kept, because no new one can be started once the limit of threads is reached.
 const DISK_THREADS_LIVE: Duration = Duration::from_secs(24 * 3600);
 
 const USAGE: &str = "
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 /// One thread serves all sockets; those that write answers are the puller's own; the runtime's do
 /// other work on the disk.
 fn pull(config: config::Config) -> Result<(), Box<dyn Error>> {
-    start::look_for_room()?;
+    start::check_resources()?;
     let machine = Machine {
         name: config.pull.host_name.clone().unwrap_or_else(start::host_name),
         clock: Clock { wall: SystemTime::now, monotonic: Instant::now },

@@ -8,11 +8,11 @@ use crate::haproxy::{Counters, HaProxy};
 use crate::scene::Scene;
 use crate::support::{installed, wait_until};
 
-/// Whisper holds what HAProxy itself says, before and after a reload of one of its processes.
+/// Whisper files have HAProxy's own counters, before and after a reload of one of its processes.
 #[test]
 fn whisper_files_hold_haproxys_own_counters() {
     let servers = ["haproxy", "carbon-cache", "whisper-fetch"];
-    let Some([haproxy, carbon_cache, whisper_fetch]) = installed("whole_road", servers) else {
+    let Some([haproxy, carbon_cache, whisper_fetch]) = installed("real_servers", servers) else {
         return;
     };
     let scene = Scene::new();
@@ -63,8 +63,8 @@ fn config(scene: &Scene, haproxy: &HaProxy, port: u16) -> std::path::PathBuf {
     scene.write("haproxystats.conf", &text)
 }
 
-/// Nobody sends requests any more, so HAProxy's counters rest, and whisper's newest points come to
-/// equal them.
+/// Waits until whisper's newest points equal HAProxy's counters, which do not change without
+/// requests.
 fn assert_same(haproxy: &HaProxy, carbon: &Carbon, counters: &Counters) {
     #[expect(clippy::cast_precision_loss, reason = "counters of a test are small")]
     for (path, &value) in counters.iter().filter(|(path, _)| !path.starts_with("frontend.origin")) {

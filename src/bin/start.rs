@@ -11,7 +11,7 @@ use daemon::remedy;
 const FILES: usize = 16;
 
 /// Tries what tokio's runtime needs for its start, because it panics where the system refuses.
-pub(crate) fn look_for_room() -> Result<(), Box<dyn Error>> {
+pub(crate) fn check_resources() -> Result<(), Box<dyn Error>> {
     let files: io::Result<Vec<File>> = (0..FILES).map(|_| File::open("/dev/null")).collect();
     files.map_err(|error| refused("cannot open the files that a start needs", &error))?;
     let thread = thread::Builder::new().spawn(|| {});

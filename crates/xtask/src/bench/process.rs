@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const END: Duration = Duration::from_secs(90);
 
 /// A process that runs.
-pub(crate) struct Running {
+pub(crate) struct Process {
     child: Child,
     name: String,
     log: PathBuf,
@@ -34,9 +34,9 @@ pub(crate) struct Running {
     collected: bool,
 }
 
-impl Running {
-    /// Starts it with its output in a file, in a process group of its own: a Ctrl-C is ours to
-    /// hand on.
+impl Process {
+    /// Starts it with its output in a file, in a process group of its own, so that Ctrl-C does not
+    /// reach it.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self, Failure> {
         let name = command.get_program().to_string_lossy().into_owned();
         let failed = |error| format!("{}: {error}", log.display());
@@ -74,7 +74,7 @@ impl Running {
         self.wait(limit)
     }
 
-    /// Tells a process to end, which is this one or, where it stands behind strace, its child.
+    /// Sends SIGTERM to a process: this one or, if this one is strace, its child.
     pub(crate) fn terminate(mut self, pid: u32) -> Result<Cpu, Failure> {
         signal(pid, Signal::TERM);
         self.wait(END)
@@ -108,10 +108,10 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
         if !self.collected {
-            // The group is its own, with all that it has started.
+            // The group holds only this process and what it started.
             if let Some(group) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
@@ -127,7 +127,7 @@ pub(crate) fn interrupted() -> Result<(), Failure> {
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself, which is seen when it is waited for.
+        // It may have ended by itself; the wait shows that.
         let _ = kill_process(pid, signal);
     }
 }
@@ -184,10 +184,10 @@ mod tests {
 
     #[test]
     fn what_does_not_end_well_is_told_with_its_log() {
-        let log = std::env::temp_dir().join(format!("xtask-running-{}.log", std::process::id()));
+        let log = std::env::temp_dir().join(format!("xtask-process-{}.log", std::process::id()));
         let mut command = Command::new("sh");
         command.args(["-c", "echo the reason; exit 4"]);
-        let failure = Running::start(&mut command, &log).unwrap().finish(END).unwrap_err();
+        let failure = Process::start(&mut command, &log).unwrap().finish(END).unwrap_err();
         fs::remove_file(&log).unwrap();
         assert!(failure.contains("the reason"), "{failure}");
     }

@@ -1,0 +1,301 @@
+//! The soak's receivers: each has a port and a schedule of its own, and writes every whole line to
+//! a file.
+//!
+//! A schedule is a list of phases that begins anew after the last one. The random faults of the
+//! soak reach a receiver only in the phase `faults`. The files are also the evidence when a line is
+//! missing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use testbed::graphite::{LineFile, Manner, Receiver};
+
+use crate::Failure;
+
+/// How many receivers haproxystats-process can have.
+const RECEIVERS_MAX: usize = 1;
+/// Connections of one receiver that can be spoiled in advance. A receiver that is never good would
+/// only fill the outbox.
+const SPOILED_MAX: usize = 4;
+/// Between two bytes of a slow receiver.
+const SLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a receiver does for some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conduct {
+    /// Good, but the random faults reset, close and stall connections, and take it down.
+    Faults,
+    Good,
+    /// Reads one byte a second.
+    Slow,
+    /// Reads nothing and keeps connections.
+    Unread,
+    /// Refuses connections.
+    Down,
+}
+
+const CONDUCTS: [(&str, Conduct); 5] = [
+    ("faults", Conduct::Faults),
+    ("good", Conduct::Good),
+    ("slow", Conduct::Slow),
+    ("unread", Conduct::Unread),
+    ("down", Conduct::Down),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Phase {
+    conduct: Conduct,
+    /// `None`: to the end of the soak.
+    lasts: Option<Duration>,
+}
+
+/// What one receiver does over time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Schedule {
+    /// The receiver's name: `graphite`, or the one in the section `[graphite:name]`.
+    name: String,
+    phases: Vec<Phase>,
+}
+
+impl Schedule {
+    /// Reads `name=conduct:seconds,conduct:seconds`; without seconds a phase lasts to the end.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (name, phases) =
+            text.split_once('=').ok_or("it has the form NAME=CONDUCT[:SECONDS]")?;
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err("the name needs letters or digits, and nothing else".to_owned());
+        }
+        let phases: Result<Vec<Phase>, String> = phases.split(',').map(Phase::parse).collect();
+        Ok(Self { name: name.to_owned(), phases: phases? })
+    }
+}
+
+impl Phase {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (word, lasts) = match text.split_once(':') {
+            None => (text, None),
+            Some((word, seconds)) => match seconds.parse() {
+                Ok(seconds @ 1..) => (word, Some(Duration::from_secs(seconds))),
+                _ => return Err(format!("{seconds} is no whole number of seconds above 0")),
+            },
+        };
+        match CONDUCTS.iter().find(|(name, _)| *name == word) {
+            Some((_, conduct)) => Ok(Self { conduct: *conduct, lasts }),
+            None => {
+                let known = CONDUCTS.map(|(name, _)| name).join(", ");
+                Err(format!("there is no conduct {word:?}; there are {known}"))
+            }
+        }
+    }
+}
+
+/// A receiver at work.
+struct Station {
+    schedule: Schedule,
+    /// Which phase of the schedule, and when it began.
+    phase: usize,
+    since: Duration,
+    /// The schedule is over: good from now on.
+    over: bool,
+    received: PathBuf,
+    server: Receiver<LineFile>,
+}
+
+/// All receivers of a soak.
+pub(super) struct Receivers(Vec<Station>);
+
+impl Receivers {
+    /// Begins to listen on free ports. Lines go to files in the folder, whose names begin with
+    /// `file`.
+    pub(super) fn start(
+        schedules: &[Schedule],
+        folder: &Path,
+        file: &str,
+    ) -> Result<Self, Failure> {
+        if schedules.len() > RECEIVERS_MAX {
+            return Err(format!(
+                "haproxystats-process can have {RECEIVERS_MAX} receiver, not {}",
+                schedules.len()
+            ));
+        }
+        let mut stations = Vec::with_capacity(schedules.len());
+        for schedule in schedules {
+            let received = folder.join(format!("{file}-{}.txt", schedule.name));
+            let lines = LineFile::create(&received)
+                .map_err(|error| format!("{}: {error}", received.display()))?;
+            let server = Receiver::start(lines, Manner::Whole).map_err(|error| {
+                format!("the receiver {} cannot listen: {error}", schedule.name)
+            })?;
+            let (schedule, since) = (schedule.clone(), Duration::ZERO);
+            let mut station = Station { schedule, phase: 0, since, over: false, received, server };
+            station.begin_phase()?;
+            stations.push(station);
+        }
+        Ok(Self(stations))
+    }
+
+    /// One receiver that is good all the time.
+    pub(super) fn start_good(folder: &Path, file: &str) -> Result<Self, Failure> {
+        let phases = vec![Phase { conduct: Conduct::Good, lasts: None }];
+        Self::start(&[Schedule { name: "graphite".to_owned(), phases }], folder, file)
+    }
+
+    /// The section of each receiver in the configuration, and its port.
+    pub(super) fn sections(&self) -> Vec<(String, u16)> {
+        let section = |station: &Station| match station.schedule.name.as_str() {
+            "graphite" => "graphite".to_owned(),
+            name => format!("graphite:{name}"),
+        };
+        self.0.iter().map(|station| (section(station), station.server.port())).collect()
+    }
+
+    /// The name of each receiver, and the file with what it got.
+    pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
+        let file = |station: &Station| (station.schedule.name.clone(), station.received.clone());
+        self.0.iter().map(file).collect()
+    }
+
+    /// Lines that came whole so far, by receiver.
+    pub(super) fn lines(&self) -> Vec<u64> {
+        self.0.iter().map(|station| station.server.archive().lines()).collect()
+    }
+
+    /// To be called often: begins the phases that are due.
+    pub(super) fn follow_schedules(&mut self, elapsed: Duration) -> Result<(), Failure> {
+        for station in &mut self.0 {
+            let lasts = station.schedule.phases[station.phase].lasts;
+            if !station.over && lasts.is_some_and(|lasts| elapsed - station.since >= lasts) {
+                station.phase = (station.phase + 1) % station.schedule.phases.len();
+                station.since = elapsed;
+                station.begin_phase()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers of those that random faults reach now.
+    pub(super) fn exposed(&self) -> Vec<usize> {
+        let exposed = |number: &usize| self.0[*number].conduct() == Conduct::Faults;
+        (0..self.0.len()).filter(exposed).collect()
+    }
+
+    /// Spoils a connection to come, unless enough of them are spoiled already.
+    pub(super) fn spoil(&self, number: usize, manner: Manner) {
+        self.0[number].server.spoil(manner, SPOILED_MAX);
+    }
+
+    /// Refuses connections and resets those there are.
+    pub(super) fn go_down(&mut self, number: usize) {
+        self.0[number].server.go_down();
+    }
+
+    /// Listens again, unless its schedule has it down.
+    pub(super) fn come_up(&mut self, number: usize) -> Result<(), Failure> {
+        let station = &mut self.0[number];
+        if station.conduct() == Conduct::Down { Ok(()) } else { station.come_up() }
+    }
+
+    /// All are good from now on.
+    pub(super) fn be_good(&mut self) -> Result<(), Failure> {
+        for station in &mut self.0 {
+            station.over = true;
+            station.begin_phase()?;
+        }
+        Ok(())
+    }
+
+    /// Ends them, once all senders have ended, and sees that the files are complete.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        for Station { schedule, received, server, .. } in self.0 {
+            let lines = server.finish().map_err(|error| format!("{}: {error}", schedule.name))?;
+            lines.flush().map_err(|error| format!("{}: {error}", received.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Station {
+    fn conduct(&self) -> Conduct {
+        if self.over { Conduct::Good } else { self.schedule.phases[self.phase].conduct }
+    }
+
+    fn begin_phase(&mut self) -> Result<(), Failure> {
+        self.server.spoil_none();
+        match self.conduct() {
+            Conduct::Faults | Conduct::Good => self.server.behave(Manner::Whole),
+            Conduct::Slow => self.server.behave(Manner::Trickle(SLOW_PAUSE)),
+            Conduct::Unread => self.server.behave(Manner::NeverRead),
+            Conduct::Down => {
+                self.server.go_down();
+                return Ok(());
+            }
+        }
+        self.come_up()
+    }
+
+    fn come_up(&mut self) -> Result<(), Failure> {
+        let port = self.server.port();
+        self.server
+            .come_up()
+            .map_err(|error| format!("{}, port {port}: {error}", self.schedule.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read() {
+        let schedule = Schedule::parse("graphite=slow:20,down:10,good").unwrap();
+        let phase = |conduct, seconds: Option<u64>| Phase {
+            conduct,
+            lasts: seconds.map(Duration::from_secs),
+        };
+        let phases = [
+            phase(Conduct::Slow, Some(20)),
+            phase(Conduct::Down, Some(10)),
+            phase(Conduct::Good, None),
+        ];
+        assert_eq!((schedule.name.as_str(), &schedule.phases[..]), ("graphite", &phases[..]));
+        for (text, fault) in [
+            ("graphite", "NAME=CONDUCT"),
+            ("a:b=good", "letters or digits"),
+            ("graphite=quick", "there is no conduct \"quick\"; there are faults, good"),
+            ("graphite=down:0", "0 is no whole number"),
+            ("graphite=", "there is no conduct \"\""),
+        ] {
+            let message = Schedule::parse(text).unwrap_err();
+            assert!(message.contains(fault), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_followed_and_begins_anew() {
+        let folder = std::env::temp_dir().join(format!("soak-receivers-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let schedule = Schedule::parse("graphite=down:10,faults:5").unwrap();
+        let mut receivers = Receivers::start(&[schedule], &folder, "received").unwrap();
+        let (section, port) = receivers.sections().remove(0);
+        assert_eq!(section, "graphite");
+        let is_up = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        for (second, up) in [(0, false), (9, false), (10, true), (14, true), (15, false)] {
+            receivers.follow_schedules(Duration::from_secs(second)).unwrap();
+            assert_eq!((is_up(), receivers.exposed().len()), (up, usize::from(up)), "{second}");
+        }
+        receivers.come_up(0).unwrap();
+        assert!(!is_up(), "the schedule has it down");
+        receivers.be_good().unwrap();
+        assert!(is_up());
+        receivers.finish().unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn no_more_receivers_are_started_than_the_program_can_have() {
+        let schedules = ["graphite=good", "second=slow"].map(|text| Schedule::parse(text).unwrap());
+        assert!(Receivers::start(&schedules, Path::new("/nonexistent"), "received").is_err());
+    }
+}

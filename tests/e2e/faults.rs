@@ -10,21 +10,29 @@ use crate::scene::{Scene, assert_exact, copy_files};
 use crate::sink::Manner;
 use crate::support::{PROCESS, Program, data, lives, send, wait_until};
 
-/// The only worker, once it is there.
-fn worker(process: &Program) -> i32 {
-    let mut workers = Vec::new();
-    wait_until("one worker", || {
-        workers = process.children();
-        workers.len() == 1
+/// The newest worker that the log names, once it lives.
+pub(crate) fn worker(process: &Program) -> i32 {
+    let mut worker = None;
+    wait_until("a worker", || {
+        let log = process.log();
+        let started = log.lines().rfind(|line| line.contains("worker started"));
+        let pid = started.and_then(|line| line.rsplit_once("pid=")?.1.parse().ok());
+        worker = pid.filter(|&pid| lives(pid));
+        worker.is_some()
     });
-    workers[0]
+    worker.unwrap()
 }
 
-/// Ends the worker each time it has a connection to a receiver that never reads, so often.
+/// How often a worker has begun a snapshot.
+fn folds(process: &Program) -> usize {
+    process.log().matches("folding snapshot=").count()
+}
+
+/// Ends the only worker each time it has begun a snapshot that takes it long.
 fn end_busy_worker(bench: &Bench, process: &Program, signals: &[Signal]) {
     for (ended, &signal) in signals.iter().enumerate() {
         assert_eq!(bench.failed().len(), 0, "given up after {ended} deaths");
-        wait_until("a busy worker", || bench.sink.connections() > ended);
+        wait_until("a busy worker", || folds(process) > ended);
         let victim = worker(process);
         send(victim, signal);
         wait_until("its end", || !lives(victim));
@@ -50,10 +58,9 @@ const ONE_WORKER: &str = "workers = 1\nliveness-check-interval = 1";
 
 #[test]
 fn a_worker_that_crashes_twice_on_a_snapshot_costs_the_snapshot_only() {
-    let bench = Bench::new(Manner::NeverRead);
-    // The parent's own batches would be held up too.
-    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 5", ""));
-    bench.publish(1);
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config(ONE_WORKER, ""));
+    publish_long(&bench);
     end_busy_worker(&bench, &process, &[Signal::ABORT, Signal::FPE]);
     assert_held(&bench, process, "its workers keep dying over it");
 }
@@ -61,12 +68,14 @@ fn a_worker_that_crashes_twice_on_a_snapshot_costs_the_snapshot_only() {
 /// One crash is forgiven.
 #[test]
 fn a_worker_that_crashes_once_is_replaced_and_the_snapshot_done_again() {
-    let bench = Bench::new(Manner::NeverRead);
+    let bench = Bench::new(Manner::Whole);
     let process = bench.start(&bench.config("workers = 1", ""));
+    let victim = worker(&process);
+    send(victim, Signal::STOP);
     let all = bench.publish(3);
-    end_busy_worker(&bench, &process, &[Signal::ABORT]);
-    bench.sink.behave(Manner::Whole);
-    wait_until("a connection that is read", || bench.sink.connections() > 2);
+    wait_until("a busy worker", || folds(&process) > 0);
+    send(victim, Signal::ABORT);
+    send(victim, Signal::CONT);
     process_ends_exact(&bench, process, &all);
 }
 
@@ -94,14 +103,13 @@ fn publish_long(bench: &Bench) {
 /// progress. One that is stopped earlier could not be blamed on a snapshot.
 #[test]
 fn a_worker_that_hangs_twice_on_a_snapshot_costs_the_snapshot_only() {
-    let bench = Bench::new(Manner::NeverRead);
-    let limits = "connect-timeout = 1\nwrite-timeout = 1";
-    let process = bench.start(&bench.config(&format!("{ONE_WORKER}\njob-timeout = 1"), limits));
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config(&format!("{ONE_WORKER}\njob-timeout = 1"), ""));
     let mut stopped = 0;
     wait_until("the snapshot in failed-dir", || {
         let ready = process.log().matches("worker started").count();
         if ready > stopped {
-            process.children().iter().for_each(|&worker| send(worker, Signal::STOP));
+            send(worker(&process), Signal::STOP);
             if stopped == 0 {
                 publish_long(&bench);
             }
@@ -109,7 +117,7 @@ fn a_worker_that_hangs_twice_on_a_snapshot_costs_the_snapshot_only() {
         }
         bench.failed().len() == 2
     });
-    process.children().iter().for_each(|&worker| send(worker, Signal::CONT));
+    send(worker(&process), Signal::CONT);
     assert!(process.log().contains("job-timeout"), "{}", process.log());
     assert_held(&bench, process, "its workers keep dying over it");
 }
@@ -117,24 +125,21 @@ fn a_worker_that_hangs_twice_on_a_snapshot_costs_the_snapshot_only() {
 /// Somebody who kills workers says little about their snapshots: these get five tries.
 #[test]
 fn a_worker_killed_from_outside_is_forgiven_four_times() {
-    let mut bench = Bench::new(Manner::NeverRead);
-    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 60", ""));
-    let all = bench.publish(1);
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config("workers = 1", ""));
+    publish_long(&bench);
     end_busy_worker(&bench, &process, &[Signal::KILL; 4]);
-    wait_until("a fifth try", || bench.sink.connections() >= 5);
+    bench.wait_until_drained();
     assert_eq!(bench.failed().len(), 0);
-    bench.sink.behave(Manner::Whole);
-    // What it holds open goes, so that the fifth try need not wait for its confirmation.
-    bench.sink.kill();
-    bench.sink.revive();
-    process_ends_exact(&bench, process, &all);
+    process.finish();
+    assert!(bench.sink.by_timestamp().contains_key(&FIRST));
 }
 
 #[test]
 fn a_snapshot_whose_worker_is_killed_five_times_is_held() {
-    let bench = Bench::new(Manner::NeverRead);
-    let process = bench.start(&bench.config("workers = 1\nliveness-check-interval = 30", ""));
-    bench.publish(1);
+    let bench = Bench::new(Manner::Whole);
+    let process = bench.start(&bench.config(ONE_WORKER, ""));
+    publish_long(&bench);
     end_busy_worker(&bench, &process, &[Signal::KILL; 5]);
     assert_held(&bench, process, "its workers keep dying over it");
 }
@@ -145,14 +150,8 @@ fn idle_workers_killed_again_and_again_are_replaced_and_counted() {
     let process = bench.start(&bench.config(ONE_WORKER, ""));
     for _ in 0..4 {
         let victim = worker(&process);
-        // One killed before it had its configuration never was a worker, and counts as none.
-        let started = format!("pid={victim}");
-        wait_until("its start", || {
-            let log = process.log();
-            log.lines().any(|line| line.contains("worker started") && line.ends_with(&started))
-        });
         send(victim, Signal::KILL);
-        wait_until("a new worker", || process.children().iter().any(|&worker| worker != victim));
+        wait_until("its end", || !lives(victim));
     }
     let all = bench.publish(2);
     bench.wait_until_drained();
@@ -168,7 +167,7 @@ fn two_signals_end_it_while_a_receiver_keeps_it_waiting() {
     let config = bench.config("workers = 2", limits);
     let mut process = bench.start(&config);
     let all = bench.publish(4);
-    wait_until("two busy workers", || bench.sink.connections() >= 2);
+    wait_until("a batch on its way", || bench.sink.connections() >= 1);
     for worker in process.children() {
         send(worker, Signal::TERM);
     }
@@ -220,36 +219,43 @@ fn a_spool_made_anew_is_still_ours_alone() {
 
 #[test]
 fn snapshots_taken_away_by_hand_are_no_fault() {
-    let bench = Bench::new(Manner::NeverRead);
+    let bench = Bench::new(Manner::Whole);
     let process = bench.start(&bench.config("workers = 1", ""));
+    let worker = worker(&process);
+    send(worker, Signal::STOP);
     let all = bench.publish(4);
-    wait_until("a busy worker", || bench.sink.connections() > 0);
-    // The first one is with the receiver, the second one waits.
+    wait_until("a busy worker", || folds(&process) > 0);
+    // The worker has the order for the first one, the second one waits.
     for timestamp in &all[..2] {
         fs::remove_dir_all(bench.scene.incoming().join(timestamp.to_string())).unwrap();
     }
-    bench.sink.behave(Manner::Whole);
-    let victim = worker(&process);
-    send(victim, Signal::KILL);
+    send(worker, Signal::CONT);
     bench.wait_until_drained();
     wait_until("the word on it", || process.log().contains("took the snapshot away"));
     process_ends_exact(&bench, process, &all[2..]);
 }
 
-/// The directory of local-store cannot be made below a file, whoever we are.
+/// The directory of local-store cannot be made below a file, whoever we are. Its batches wait in
+/// the outbox until it can.
 #[test]
 fn a_local_store_that_does_not_work_holds_nothing_up_and_is_told_once() {
     let bench = Bench::new(Manner::Whole);
     let file = bench.scene.write("file", "");
-    let store = format!("[local-store]\ndir = {}/store", file.display());
-    let options = "workers = 1\nliveness-check-interval = 1";
-    let process = bench.start(&bench.config(options, &store));
+    let store = format!("[local-store]\ninterval = 0.05\ndir = {}/store", file.display());
+    let process = bench.start(&bench.config(ONE_WORKER, &store));
     let all = bench.publish(5);
-    bench.wait_until_drained();
-    bench.wait_for_own("LocalStoreFailures", 5);
+    wait_until("what local-store is owed", || {
+        let held = bench.stored();
+        held.len() == 5 && held.iter().all(|name| name.starts_with("local-store/"))
+    });
+    wait_until("the count", || bench.own("LocalStoreFailures").is_some_and(|count| count > 0));
     let log = process.log();
-    assert_eq!(log.matches("nothing waits for it").count(), 1, "{log}");
+    assert_eq!(log.matches("local-store cannot write").count(), 1, "{log}");
+    fs::remove_file(&file).unwrap();
     process_ends_exact(&bench, process, &all);
+    for timestamp in all {
+        assert!(file.join("store").join(timestamp.to_string()).join("stats").is_file());
+    }
 }
 
 /// Whatever dies first, nobody is left: neither of a killed parent nor of its workers.
@@ -259,7 +265,7 @@ fn workers_stopped_in_mid_work_die_with_their_parent() {
     let config = bench.config("workers = 2", "");
     let mut process = bench.start(&config);
     let all = bench.publish(2);
-    wait_until("two busy workers", || bench.sink.connections() >= 2);
+    wait_until("a batch on its way", || bench.sink.connections() >= 1);
     let workers = process.children();
     workers.iter().for_each(|&worker| send(worker, Signal::STOP));
     process.signal(Signal::KILL);
@@ -272,7 +278,7 @@ fn workers_stopped_in_mid_work_die_with_their_parent() {
     process_ends_exact(&bench, process, &all);
 }
 
-/// Beside Graphite local-store is for looking; alone it is what the snapshots are for.
+/// What local-store cannot write is held for it, as for any receiver.
 #[test]
 fn local_store_as_the_only_way_out_keeps_what_it_cannot_write() {
     let scene = Scene::new();
@@ -281,9 +287,9 @@ fn local_store_as_the_only_way_out_keeps_what_it_cannot_write() {
     let process = scene.process(&scene.config(9, 1, &options));
     scene.publish(FIRST);
     wait_until("the word on local-store", || process.log().contains("local-store cannot write"));
-    assert_eq!(scene.waiting().len(), 1);
+    wait_until("a held batch", || scene.stored() == 1);
     fs::remove_file(&dir).unwrap();
-    scene.wait_for_empty_spool();
+    scene.wait_until_delivered();
     process.finish();
     let stored = fs::read_to_string(dir.join(FIRST.to_string()).join("stats")).unwrap();
     assert!(stored.lines().count() > 500);
@@ -316,9 +322,8 @@ fn what_cannot_be_read_for_a_moment_is_read_later() {
     let bench = Bench::new(Manner::Whole);
     let process = bench.start(&bench.config(ONE_WORKER, ""));
     let worker = worker(&process);
-    wait_until("a worker that is ready", || process.log().contains("worker started"));
-    // Those that it has: the three standard ones.
-    limit_descriptors(worker, 3);
+    // Those that it has: the three standard ones and its channel.
+    limit_descriptors(worker, 4);
     bench.publish(1);
     wait_until("a try in vain", || process.log().contains("cannot be read just now"));
     assert_eq!(bench.scene.waiting().len(), 1);

@@ -14,7 +14,7 @@ const FIRST: u64 = 1_700_000_000;
 fn wait_for_workers(process: &Program, count: usize) -> Vec<i32> {
     let mut workers = Vec::new();
     wait_until(&format!("{count} workers"), || {
-        workers = process.children();
+        workers = process.workers();
         workers.len() == count
     });
     workers

@@ -107,6 +107,13 @@ impl Program {
         pids.sort_unstable();
         pids
     }
+
+    /// Its living workers: the child processes that bear its own command line.
+    pub(crate) fn workers(&self) -> Vec<i32> {
+        let command_line = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let own = command_line(self.pid());
+        self.children().into_iter().filter(|&pid| command_line(pid) == own).collect()
+    }
 }
 
 /// The result of a command that ends by itself.

@@ -8,7 +8,7 @@ use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers::Context;
-use crate::typed::{Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind, Retries};
+use crate::typed::{Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind};
 
 pub(crate) const SECTION: &str = "graphite";
 
@@ -65,11 +65,6 @@ pub(crate) fn graphite(
     Ok(ReceiverKind::Graphite(Graphite {
         server: reader.value(&SERVER)?,
         port: reader.value(&PORT)?,
-        // Goes with the worker's dispatchers; the receiver's circuit has the values.
-        retries: Retries::Forever,
-        interval: Duration::ZERO,
-        backoff: 1.0,
-        delay: Duration::ZERO,
         connect_timeout: reader.value(&CONNECT_TIMEOUT)?,
         write_timeout: reader.value(&WRITE_TIMEOUT)?,
         confirm: reader.value(&CONFIRM)?,

@@ -9,7 +9,7 @@ use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers;
-use crate::typed::{LogLevel, PartialInput, Process, ReceiverKind, Selection, Tables};
+use crate::typed::{LogLevel, PartialInput, Process, Selection, Tables};
 
 pub(crate) const SECTION: &str = "process";
 
@@ -110,7 +110,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
 pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Process, Rejection> {
     let outbox_dir = Reader::new(resolver, SECTION, file).value(&OUTBOX_DIR)?;
     // Kept, and not returned at once: the faults of this section belong to the same run.
-    let receivers = receivers::read(resolver, file, &outbox_dir);
+    let receivers = receivers::read(resolver, file);
     let mut reader = Reader::new(resolver, SECTION, file);
     let loglevel = reader.value(&LOGLEVEL)?;
     let src_dir = reader.value(&SRC_DIR)?;
@@ -121,21 +121,8 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
     let failed_dir = reader.value(&FAILED_DIR)?;
     let failed_limit = reader.value(&FAILED_LIMIT)?;
     let tables = tables(&mut reader)?;
-    let (receivers, naming) = receivers?;
+    let receivers = receivers?;
 
-    // Goes with the worker's dispatchers.
-    let mut graphite = None;
-    let mut outbox = None;
-    let mut local_store = None;
-    for receiver in receivers.iter().rev() {
-        match &receiver.kind {
-            ReceiverKind::Graphite(settings) => {
-                graphite = Some(settings.clone());
-                outbox = Some(receiver.outbox.clone());
-            }
-            ReceiverKind::LocalStore(settings) => local_store = Some(settings.clone()),
-        }
-    }
     Ok(Process {
         loglevel,
         src_dir,
@@ -148,10 +135,6 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
         tables,
         outbox_dir,
         receivers,
-        naming,
-        graphite,
-        outbox,
-        local_store,
     })
 }
 

@@ -129,8 +129,7 @@ pub(crate) fn sections(document: &Document) -> Vec<&str> {
 pub(crate) fn read(
     resolver: &mut Resolver<'_>,
     file: &Arc<Path>,
-    outbox_dir: &Path,
-) -> Result<(Vec<Receiver>, Naming), Rejection> {
+) -> Result<Vec<Receiver>, Rejection> {
     let groups = groups::read(resolver);
     let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
     let naming = graphite::naming(unnamed, &groups);
@@ -143,7 +142,7 @@ pub(crate) fn read(
             rejection = Some(refuse_section(resolver, section, Problem::Conflict { why }));
             break;
         }
-        match receiver(resolver, section, file, outbox_dir, &context) {
+        match receiver(resolver, section, file, &context) {
             Ok(Some(receiver)) => on.push(receiver),
             Ok(None) => {}
             Err(error) => rejection = Some(error),
@@ -159,7 +158,8 @@ pub(crate) fn read(
         let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
         return Err(unnamed.refuse(&ENABLED, Problem::Conflict { why }));
     }
-    Ok((on, context.naming?))
+    context.naming?;
+    Ok(on)
 }
 
 /// Reads one section; `None` where the receiver is off.
@@ -167,7 +167,6 @@ fn receiver(
     resolver: &mut Resolver<'_>,
     section: &str,
     file: &Arc<Path>,
-    outbox_dir: &Path,
     context: &Context<'_>,
 ) -> Result<Option<Receiver>, Rejection> {
     let name: Result<ReceiverName, Rejection> = section
@@ -191,21 +190,12 @@ fn receiver(
         delay: reader.value(&DELAY)?,
     };
     let outbox = Outbox {
-        // Goes with the worker's dispatchers.
-        dir: outbox_dir.to_owned(),
         size_bytes: reader.value(&OUTBOX_SIZE)?,
         metrics: reader.optional(&QUEUE_SIZE),
         replay_rate: reader.value(&REPLAY_RATE)?,
         sync: reader.value(&OUTBOX_SYNC)?,
     };
-    let mut kind = (kind.read)(&mut reader, context)?;
-    // Goes with the worker's dispatchers.
-    if let ReceiverKind::Graphite(graphite) = &mut kind {
-        graphite.retries = circuit.retries;
-        graphite.interval = circuit.interval;
-        graphite.backoff = circuit.backoff;
-        graphite.delay = circuit.delay;
-    }
+    let kind = (kind.read)(&mut reader, context)?;
     let receiver = Receiver { name: name?, circuit, outbox, kind };
     Ok(enabled.then_some(receiver))
 }

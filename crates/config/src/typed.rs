@@ -132,15 +132,6 @@ pub struct Process {
     pub outbox_dir: PathBuf,
     /// At least one: the unnamed Graphite first, the others in file order.
     pub receivers: Vec<Receiver>,
-    // The four below go with the worker's dispatchers.
-    /// The names that the unnamed Graphite gives.
-    pub naming: Naming,
-    /// The first Graphite that is on.
-    pub graphite: Option<Graphite>,
-    /// Its outbox.
-    pub outbox: Option<Outbox>,
-    /// The first local-store that is on.
-    pub local_store: Option<LocalStore>,
 }
 
 /// What of a snapshot is read and how it is folded.
@@ -252,8 +243,6 @@ pub struct Circuit {
 /// The bounds of the batches that wait for a receiver on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbox {
-    /// The outbox of all receivers. Goes with the worker's dispatchers.
-    pub dir: PathBuf,
     /// Bytes that may wait, at least 1; over it the oldest batches go.
     pub size_bytes: u64,
     /// Metrics that may wait, at least 1, where the receiver's own section has `queue-size`.
@@ -280,15 +269,6 @@ pub struct Graphite {
     pub server: String,
     /// The port of the plaintext receiver.
     pub port: u16,
-    // The four below go with the worker's dispatchers.
-    /// As in [`Circuit`].
-    pub retries: Retries,
-    /// As in [`Circuit`].
-    pub interval: Duration,
-    /// As in [`Circuit`].
-    pub backoff: f64,
-    /// As in [`Circuit`].
-    pub delay: Duration,
     /// Limit of one attempt to connect.
     pub connect_timeout: Duration,
     /// No byte accepted for so long means a dead peer.

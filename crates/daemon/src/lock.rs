@@ -83,10 +83,22 @@ fn holder(directory: &File) -> Option<String> {
     for line in fs::read_to_string("/proc/locks").ok()?.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         if words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&device.as_str()) {
-            return Some(format!("pid {}", words.get(4).copied().unwrap_or("unknown")));
+            let pid = words.get(4).copied().unwrap_or("unknown");
+            let parent = parent_of(pid).map(|parent| format!(", child of pid {parent}"));
+            return Some(format!("pid {pid}{}", parent.unwrap_or_default()));
         }
     }
     None
+}
+
+/// The parent of a process, if both run the same program.
+fn parent_of(pid: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    let parent = line.trim().parse().ok()?;
+    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let own = program(pid)?;
+    (program(&format!("{parent}"))? == own).then_some(parent)
 }
 
 #[cfg(test)]

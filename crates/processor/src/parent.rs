@@ -252,9 +252,18 @@ impl Parent {
         let (channel, theirs) = Channel::pair()?;
         let mut arguments = self.arguments.iter();
         let mut command = Command::new(executable());
-        if let Some(name) = arguments.next() {
-            command.arg0(name);
-        }
+        let own_name = arguments.next().cloned().unwrap_or_default();
+        // A worker bears the command line of the program, as those who count processes expect.
+        command.arg0(match role {
+            Role::Fold(_) => own_name,
+            Role::Send(index) => {
+                let receiver = self.config.receivers.get(index);
+                let name = receiver.map(|receiver| receiver.name.to_string());
+                format!("haproxystats-send-{}", name.unwrap_or_default()).into()
+            }
+            Role::Outbox => "haproxystats-outbox".into(),
+            Role::Spool => "haproxystats-spool".into(),
+        });
         command
             .args(arguments)
             .env(ROLE_VARIABLE, std::process::id().to_string())

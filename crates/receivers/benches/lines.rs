@@ -1,5 +1,4 @@
-//! The stages behind the fold: tables to their form and back, tables to lines, lines to a file of
-//! the outbox.
+//! The stages behind the fold: tables to their form and back, tables to lines.
 
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot begin should say so and end")]
@@ -7,9 +6,9 @@
 use std::hint::black_box;
 use std::io::BufRead;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use haproxystats_receivers::Lines;
 use haproxystats_receivers::graphite::{BatchLines, Encoder, Paths};
-use haproxystats_receivers::{Lines, outbox};
 use model::form::{self, Reader};
 use model::{
     Batch, Column, Fold, Integers, Names, Nature, SnapshotId, Table, TableKind, Timestamp, Values,
@@ -88,18 +87,6 @@ fn lines(criterion: &mut Criterion) {
                 encoder.consume(length);
             }
         });
-    });
-    group.bench_function("outbox append", |bencher| {
-        bencher.iter_batched(
-            || tempfile::tempdir().unwrap(),
-            |folder| {
-                let stored =
-                    outbox::append(folder.path(), "1700000000", lines.count(), &lines, false);
-                stored.unwrap();
-                folder
-            },
-            BatchSize::PerIteration,
-        );
     });
     group.finish();
 }

@@ -12,14 +12,14 @@ use std::time::{Duration, SystemTime};
 use daemon::{Clock, Conditions, file, remedy};
 use tracing::{info, warn};
 
-use crate::{Delivery, Dispatcher, Error, lines};
+use crate::{Error, Lines, lines};
 
-/// The local-store dispatcher.
+/// The transport to one local-store.
 #[derive(Debug)]
 pub struct LocalStore {
     config: config::LocalStore,
     clock: Clock,
-    only: bool,
+    sync: bool,
     cleaned_at_seconds: u64,
     states: Conditions,
 }
@@ -30,10 +30,50 @@ const FILE_ASIDE: &str = ".stats.part";
 const CLEAN_INTERVAL_SECONDS: u64 = 60;
 
 impl LocalStore {
-    /// Makes its directory at the first delivery. The `only` way out must have every batch; beside another it is for looking.
+    /// Makes its directory at the first delivery. With `sync` a delivered batch outlives a power
+    /// cut, as it must where no other receiver has it.
     #[must_use]
-    pub const fn new(config: config::LocalStore, clock: Clock, only: bool) -> Self {
-        Self { config, clock, only, cleaned_at_seconds: 0, states: Conditions::new(1) }
+    pub const fn new(config: config::LocalStore, clock: Clock, sync: bool) -> Self {
+        Self { config, clock, sync, cleaned_at_seconds: 0, states: Conditions::new(1) }
+    }
+
+    /// Writes the lines of a snapshot whole, in place of those of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// A file or directory cannot be written; nothing half-written is left.
+    pub fn deliver(&mut self, timestamp: &str, lines: &dyn Lines) -> Result<(), Error> {
+        let stored = self.store(timestamp, lines);
+        self.clean();
+        stored
+    }
+
+    fn store(&self, timestamp: &str, lines: &dyn Lines) -> Result<(), Error> {
+        let directory = self.config.dir.join(timestamp);
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Store { path, source }
+        };
+        fs::create_dir_all(&directory).map_err(at(&directory))?;
+        let aside = directory.join(FILE_ASIDE);
+        let file = directory.join(FILE);
+        let write = || {
+            let mut to = file::create(&aside)?;
+            lines::copy(lines, &mut to)?;
+            if self.sync { to.sync_all() } else { Ok(()) }
+        };
+        let written = write().map_err(at(&aside));
+        let stored = written.and_then(|()| fs::rename(&aside, &file).map_err(at(&file)));
+        if stored.is_err() {
+            // A disk that is full must not stay full of halves.
+            let _ = fs::remove_file(&aside);
+            let _ = fs::remove_dir(&directory);
+        } else if self.sync {
+            for directory in [&directory, &self.config.dir] {
+                file::sync_directory(directory).map_err(at(directory))?;
+            }
+        }
+        stored
     }
 
     /// Removes what is older than `retention`; what cannot be removed is tried again later.
@@ -108,37 +148,6 @@ fn expired(
     gone
 }
 
-impl Dispatcher for LocalStore {
-    fn name(&self) -> &'static str {
-        "local-store"
-    }
-
-    fn must_have(&self) -> bool {
-        self.only
-    }
-
-    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Error> {
-        let directory = self.config.dir.join(delivery.timestamp);
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Store { path, source }
-        };
-        fs::create_dir_all(&directory).map_err(at(&directory))?;
-        let aside = directory.join(FILE_ASIDE);
-        let file = directory.join(FILE);
-        let write = || lines::copy(delivery.lines, &mut file::create(&aside)?);
-        let written = write().map_err(at(&aside));
-        let stored = written.and_then(|_| fs::rename(&aside, &file).map_err(at(&file)));
-        if stored.is_err() {
-            // A disk that is full must not stay full of halves.
-            let _ = fs::remove_file(&aside);
-            let _ = fs::remove_dir(&directory);
-        }
-        self.clean();
-        stored
-    }
-}
-
 /// Removes a directory that holds nothing but what we write.
 fn remove_ours(directory: &Path) -> io::Result<()> {
     let names: Vec<_> = fs::read_dir(directory)?.flatten().map(|entry| entry.file_name()).collect();
@@ -177,7 +186,7 @@ mod tests {
     }
 
     fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<(), Error> {
-        store.deliver(Delivery { timestamp, lines: &lines.as_bytes() })
+        store.deliver(timestamp, &lines.as_bytes())
     }
 
     #[test]

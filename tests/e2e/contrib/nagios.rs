@@ -271,7 +271,7 @@ fn the_processes_are_the_parent_and_its_workers() {
     wait_until("all of both", || of(file).0 == 0 && of(other_config.to_str().unwrap()).0 == 0);
     assert_says(of(file), 0, &["all 2 workers live|processes=3;;3:3;0;"]);
     let said = check(NUMBER_OF_PROCS, &["-v", "--file", file]);
-    let workers = process.children();
+    let workers = process.workers();
     for pid in workers.iter().chain([&process.pid()]) {
         assert!(said.1.contains(&format!(" {pid}")), "{pid} is not in {}", said.1);
     }
@@ -293,7 +293,7 @@ fn the_processes_are_the_parent_and_its_workers() {
     assert_says(of(file), 2, &[]);
     process.signal(Signal::CONT);
     wait_until("the replaced worker", || of(file).0 == 0);
-    assert!(!process.children().contains(&workers[1]));
+    assert!(!process.workers().contains(&workers[1]));
 
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("workers = 2", "workers = 4")).unwrap();

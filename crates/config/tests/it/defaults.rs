@@ -50,24 +50,14 @@ fn process_has_its_defaults_too() {
     let graphite = Graphite {
         server: "127.0.0.1".to_owned(),
         port: 3002,
-        retries: circuit.retries,
-        interval: circuit.interval,
-        backoff: circuit.backoff,
-        delay: circuit.delay,
         connect_timeout: Duration::from_secs(1),
         write_timeout: Duration::from_secs(1),
         confirm: Confirm::Close,
         confirm_timeout: Duration::from_secs(60),
-        naming: naming.clone(),
+        naming,
     };
     let outbox_dir = PathBuf::from("/var/lib/haproxystats/outbox");
-    let outbox = Outbox {
-        dir: outbox_dir.clone(),
-        size_bytes: 268_435_456,
-        metrics: None,
-        replay_rate: 50_000,
-        sync: true,
-    };
+    let outbox = Outbox { size_bytes: 268_435_456, metrics: None, replay_rate: 50_000, sync: true };
     assert_eq!(
         load_text("").process,
         Process {
@@ -94,13 +84,9 @@ fn process_has_its_defaults_too() {
             receivers: vec![Receiver {
                 name: "graphite".parse().unwrap(),
                 circuit,
-                outbox: outbox.clone(),
-                kind: ReceiverKind::Graphite(graphite.clone()),
+                outbox,
+                kind: ReceiverKind::Graphite(graphite),
             }],
-            naming,
-            graphite: Some(graphite),
-            outbox: Some(outbox),
-            local_store: None,
         }
     );
 }
@@ -109,7 +95,7 @@ fn process_has_its_defaults_too() {
 fn default_reaches_only_what_a_section_has_no_default_for() {
     let config = load_text("[DEFAULT]\nretries = 9\nloglevel = debug\nsocket-dir = /run/haproxy\n");
     assert_eq!(config.pull.retries, Retries::Times(1));
-    assert_eq!(config.process.graphite.unwrap().retries, Retries::Times(3));
+    assert_eq!(config.process.receivers[0].circuit.retries, Retries::Times(3));
     assert_eq!(config.pull.loglevel, LogLevel::Debug);
     assert_eq!(config.process.loglevel, LogLevel::Debug);
     assert_eq!(config.pull.socket_dir, Some(PathBuf::from("/run/haproxy")));

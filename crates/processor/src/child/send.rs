@@ -12,7 +12,7 @@ use daemon::Clock;
 use flate2::bufread::GzDecoder;
 use model::{Column, Nature, SnapshotId, Table, TableKind, Timestamp, form};
 use receivers::graphite::{Encoder, Paths, encode};
-use receivers::{Delivery, Dispatcher, Graphite, Lines, LocalStore};
+use receivers::{Graphite, Lines, LocalStore};
 
 use super::{Error, Work};
 use crate::core::{Findings, Order, Reply};
@@ -88,10 +88,9 @@ impl SendChild {
 
 impl Transport {
     fn deliver(&mut self, timestamp: &Timestamp, lines: &dyn Lines) -> Reply {
-        let delivery = Delivery { timestamp: timestamp.as_str(), lines };
         let delivered = match self {
-            Self::Graphite(graphite) => graphite.deliver(delivery),
-            Self::LocalStore(store) => store.deliver(delivery),
+            Self::Graphite(graphite) => graphite.deliver(lines),
+            Self::LocalStore(store) => store.deliver(timestamp.as_str(), lines),
         };
         match delivered {
             Ok(()) => Reply::Delivered { findings: Findings::default() },

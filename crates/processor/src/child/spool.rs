@@ -106,6 +106,9 @@ impl SpoolChild {
             Ok(Removal::Deleted) => Reply::Released { undeleted: None },
             Ok(Removal::Hidden { path, source }) => {
                 let reason = format!("{path:?}: {source}{}", remedy::of(&source));
+                let mut left = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+                left.count += 1;
+                left.reason.get_or_insert_with(|| reason.clone());
                 Reply::Released { undeleted: Some(reason) }
             }
             Err(error) => Reply::Unreleased { reason: error.to_string() },

@@ -27,6 +27,8 @@ impl Core {
             let Some(snapshot) = self.next_snapshot() else { return };
             self.queue.begin(&snapshot);
             self.folded_parked = self.parked.contains_key(&snapshot);
+            let notice = Notice::debug("folding").text("snapshot", snapshot.as_str());
+            self.log(notice.field("worker", index));
             let limit = self.settings.fold_limit;
             let order = Order::Fold { snapshot: snapshot.clone() };
             self.order(child, order, Work::Fold(snapshot), None, limit);

@@ -15,7 +15,7 @@ use config::Confirm;
 use daemon::Clock;
 use daemon::lookup::Lookup;
 
-use crate::{Delivery, Dispatcher, Error, Lines, unacknowledged};
+use crate::{Error, Lines, unacknowledged};
 
 /// Bytes handed to the kernel at once.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -33,7 +33,7 @@ const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 const LOOK_FIRST: Duration = Duration::from_micros(50);
 const LOOK_LONGEST: Duration = Duration::from_millis(20);
 
-/// The Graphite dispatcher.
+/// The transport to one Graphite.
 #[derive(Debug)]
 pub struct Graphite {
     config: config::Graphite,
@@ -59,6 +59,18 @@ impl Graphite {
         };
         let lookup = Lookup::new(&config.server, config.port);
         Self { config, address, clock, lasting: None, lookup, looked_up: None }
+    }
+
+    /// Delivers a batch whole.
+    ///
+    /// # Errors
+    ///
+    /// Why the receiver does not count as having it. What it may have got of it will come again.
+    pub fn deliver(&mut self, lines: &dyn Lines) -> Result<(), Error> {
+        match self.config.confirm {
+            Confirm::Close => self.deliver_and_close(lines),
+            Confirm::Tcp | Confirm::None => self.deliver_on_lasting(lines),
+        }
     }
 
     fn now(&self) -> Instant {
@@ -260,23 +272,6 @@ impl Graphite {
 
     fn broken(&self, sent: u64, total: Option<u64>, source: io::Error) -> Error {
         Error::Broken { address: self.address.clone(), sent, total, source }
-    }
-}
-
-impl Dispatcher for Graphite {
-    fn name(&self) -> &'static str {
-        "graphite"
-    }
-
-    fn must_have(&self) -> bool {
-        true
-    }
-
-    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Error> {
-        match self.config.confirm {
-            Confirm::Close => self.deliver_and_close(delivery.lines),
-            Confirm::Tcp | Confirm::None => self.deliver_on_lasting(delivery.lines),
-        }
     }
 }
 

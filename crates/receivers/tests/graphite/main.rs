@@ -10,9 +10,9 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
-use config::{Confirm, Retries};
+use config::Confirm;
 use daemon::Clock;
-use haproxystats_receivers::{Delivery, Dispatcher, Error, Graphite};
+use haproxystats_receivers::{Error, Graphite};
 use testbed::graphite::{Step, Transcript, Transcripts};
 
 type Receiver = testbed::graphite::Receiver<Transcripts>;
@@ -29,12 +29,8 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
     config::Graphite {
         server: address.ip().to_string(),
         port: address.port(),
-        retries: Retries::Times(0),
-        interval: Duration::ZERO,
-        backoff: 1.0,
         connect_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
-        delay: Duration::ZERO,
         confirm,
         confirm_timeout: Duration::from_secs(30),
         naming: config::Naming {
@@ -69,7 +65,7 @@ fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
 }
 
 fn deliver(graphite: &mut Graphite, lines: &[u8]) -> Result<(), Error> {
-    graphite.deliver(Delivery { timestamp: "17", lines: &lines })
+    graphite.deliver(&lines)
 }
 
 /// Lines of which no two are the same, `bytes` in all.

@@ -269,7 +269,6 @@ fn over_the_bound_the_oldest_go_and_are_counted() {
     assert_exact(&bench.sink, &all[7..]);
 }
 
-/// Lines compress well: as good as nothing fits into 2000 bytes.
 /// The newest batch stays even where it alone is over the bound: else nothing would ever be held.
 #[test]
 fn the_bound_in_bytes_holds_too() {

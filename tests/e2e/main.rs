@@ -21,6 +21,7 @@ mod demo;
 mod exact;
 mod examples;
 mod faults;
+mod frozen;
 mod golden;
 mod haproxy;
 mod life;

@@ -164,7 +164,8 @@ pub(crate) fn assert_exact(sink: &Sink, timestamps: &[u64]) {
         let lines: BTreeSet<String> = lines.into_keys().collect();
         let missing: Vec<_> = reference().difference(&lines).take(3).collect();
         let extra: Vec<_> = lines.difference(reference()).take(3).collect();
-        assert!(missing.is_empty(), "missing from {timestamp}: {missing:?}");
+        let (count, all) = (lines.len(), reference().len());
+        assert!(missing.is_empty(), "missing from {timestamp} ({count} of {all}): {missing:?}");
         assert!(extra.is_empty(), "not expected in {timestamp}: {extra:?}");
     }
 }

@@ -31,6 +31,7 @@ mod parity;
 mod pull;
 mod real_servers;
 mod receiver;
+mod receivers;
 mod scene;
 mod service;
 mod sink;

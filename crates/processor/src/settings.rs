@@ -32,7 +32,7 @@ fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> Receive
     ReceiverSettings {
         name: receiver.name.to_string(),
         prefix: prefix(&receiver.name),
-        failures_name: failures_name(&receiver.name),
+        is_local_store: matches!(receiver.kind, ReceiverKind::LocalStore(_)),
         circuit: CircuitSettings { retries, interval, backoff, delay },
         outbox_bytes: receiver.outbox.size_bytes,
         outbox_points: receiver.outbox.metrics,
@@ -51,9 +51,4 @@ fn prefix(name: &model::ReceiverName) -> String {
         "graphite" => String::new(),
         name => format!("{}.", name.replace(':', "_")),
     }
-}
-
-fn failures_name(name: &model::ReceiverName) -> Option<String> {
-    let is_local_store = name.to_string() == "local-store";
-    is_local_store.then(|| "LocalStoreFailures".to_owned())
 }

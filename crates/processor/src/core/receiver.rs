@@ -20,8 +20,8 @@ pub struct ReceiverSettings {
     pub name: String,
     /// What its own statistics begin with.
     pub prefix: String,
-    /// The name that its count of failures had in version 0.1.0.
-    pub failures_name: Option<String>,
+    /// Whether its failures count as `LocalStoreFailures`.
+    pub is_local_store: bool,
     /// When it is tried again.
     pub circuit: CircuitSettings,
     /// Bytes that its outbox may take.

@@ -1,9 +1,9 @@
 //! What the program says about itself: everything that is lost, refused, waiting or late.
 //!
 //! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,WorkerRestarts,
-//! FailedSnapshots}` and, for each receiver under its prefix, `{OutboxMetrics,OutboxBytes,
-//! OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`. The last two and the first two
-//! of the others count from the start. These figures have no snapshot: only the newest are sent,
+//! FailedSnapshots,LocalStoreFailures}` and, for each receiver under its prefix, `{OutboxMetrics,OutboxBytes,
+//! OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`. Failures, restarts and what is
+//! dropped count from the start. These figures have no snapshot: only the newest are sent,
 //! and none are ever held.
 
 use model::Timestamp;
@@ -57,12 +57,14 @@ impl Core {
         let age = |timestamp: Option<&Timestamp>| {
             timestamp.map_or(0, |timestamp| now.saturating_sub(timestamp.seconds()))
         };
+        let stores = self.receivers.iter().filter(|receiver| receiver.settings.is_local_store);
         let mut figures: Vec<(String, u64)> = [
             ("SpoolSize", self.spool.waiting),
             ("SnapshotAgeSeconds", age(self.spool.oldest.as_ref())),
             ("UndeletedSnapshots", self.spool.undeleted),
             ("WorkerRestarts", self.counts.restarts),
             ("FailedSnapshots", self.counts.failed_snapshots),
+            ("LocalStoreFailures", stores.map(|store| store.failures).sum()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
@@ -78,9 +80,6 @@ impl Core {
             ];
             let prefix = &receiver.settings.prefix;
             figures.extend(of_receiver.map(|(name, value)| (format!("{prefix}{name}"), value)));
-            if let Some(name) = &receiver.settings.failures_name {
-                figures.push((name.clone(), receiver.failures));
-            }
         }
         figures
     }

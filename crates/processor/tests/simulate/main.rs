@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod contract;
+mod disk;
 mod faults;
 mod ledger;
 mod mutants;

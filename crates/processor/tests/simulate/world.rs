@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use config::Retries;
 use haproxystats_processor::core::{
     Action, CRASHES_MAX, Cause, ChildId, CircuitSettings, Core, Death, Descriptor, Event, Findings,
-    KILLS_MAX, Listed, Now, Order, OrderId, PENDING_MAX, ReceiverSettings, Reply, Role, Settings,
+    KILLS_MAX, Now, Order, OrderId, PENDING_MAX, ReceiverSettings, Reply, Role, Settings,
     UNREADABLE_MAX,
 };
 use haproxystats_processor::entry::EntryName;
 use model::{SnapshotId, Timestamp};
 
+use crate::disk::{Disk, ENTRY_BYTES};
 use crate::faults::{self, Fault};
 use crate::ledger::{Ledger, Uid};
 use crate::mutants::Mutant;
@@ -20,7 +21,6 @@ const SPAN: Duration = Duration::from_secs(200);
 /// By then everything that was published must be where it belongs.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 const NAMES_MAX: usize = 64;
-const ENTRY_BYTES: u64 = 4096;
 
 /// All that decides a run.
 #[derive(Debug, Clone)]
@@ -84,23 +84,10 @@ struct Child {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
-    Works,
-    Full,
-    Hangs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Up,
     Down,
     Slow,
-}
-
-#[derive(Debug)]
-struct Held {
-    uid: Uid,
-    is_synced: bool,
 }
 
 /// What happens at a moment.
@@ -150,9 +137,9 @@ pub(crate) struct World {
     /// Names that the spool's child has not told yet, and whether it may.
     untold: BTreeSet<Timestamp>,
     may_tell: bool,
-    outbox: Vec<BTreeMap<EntryName, Held>>,
     disk: Disk,
-    spool_disk: Disk,
+    outbox_hangs: bool,
+    spool_hangs: bool,
     moods: Vec<Mood>,
     last_uid: Uid,
     ledger: Ledger,
@@ -220,9 +207,9 @@ impl World {
             spool: BTreeMap::new(),
             untold: BTreeSet::new(),
             may_tell: false,
-            outbox: (0..plan.receivers).map(|_| BTreeMap::new()).collect(),
-            disk: Disk::Works,
-            spool_disk: Disk::Works,
+            disk: Disk::default(),
+            outbox_hangs: false,
+            spool_hangs: false,
             moods: vec![Mood::Up; plan.receivers],
             last_uid: 0,
             ledger: Ledger::new(plan.receivers),
@@ -349,8 +336,8 @@ impl World {
         let Some(child) = self.children.get_mut(&id) else { return };
         let role = child.role;
         let hangs = match role {
-            Role::Outbox => self.disk == Disk::Hangs,
-            Role::Spool => self.spool_disk == Disk::Hangs,
+            Role::Outbox => self.outbox_hangs,
+            Role::Spool => self.spool_hangs,
             Role::Fold(_) | Role::Send(_) => false,
         };
         if hangs {
@@ -365,12 +352,9 @@ impl World {
         let mut replies = Vec::new();
         match role {
             Role::Outbox => {
-                for (receiver, held) in self.outbox.iter().enumerate() {
-                    let entries = held.keys().cloned();
-                    let entries: Vec<Listed> =
-                        entries.map(|entry| Listed { entry, size_bytes: ENTRY_BYTES }).collect();
+                for (folder, entries) in self.disk.list() {
                     for part in entries.chunks(3) {
-                        let (folder, entries) = (folder(receiver), part.to_vec());
+                        let (folder, entries) = (folder.clone(), part.to_vec());
                         replies.push(Reply::Listed { folder, entries });
                     }
                 }
@@ -473,10 +457,8 @@ impl World {
             Order::Hold { .. }
             | Order::Load { .. }
             | Order::Drop { .. }
-            | Order::Quarantine { .. } => (self.disk == Disk::Hangs, 30),
-            Order::Release { .. } | Order::GiveUp { .. } | Order::Inspect => {
-                (self.spool_disk == Disk::Hangs, 20)
-            }
+            | Order::Quarantine { .. } => (self.outbox_hangs, 30),
+            Order::Release { .. } | Order::GiveUp { .. } | Order::Inspect => (self.spool_hangs, 20),
             Order::Continue => (false, 0),
         };
         let mut after = self.millis(most);
@@ -552,20 +534,14 @@ impl World {
                 if self.mutant == Some(Mutant::UnboundedOutbox) {
                     self.altered += 1;
                 } else {
-                    let count =
-                        if is_cut { self.rng.usize(0..=entries.len()) } else { entries.len() };
-                    if let Some(held) = self.folder(folder) {
-                        entries.iter().take(count).for_each(|entry| {
-                            held.remove(entry);
-                        });
-                    }
+                    let all = entries.len();
+                    let count = if is_cut { self.rng.usize(0..=all) } else { all };
+                    self.disk.drop(folder, entries.get(..count).unwrap_or_default());
                 }
                 Ok((Reply::Dropped { failure: None }, None))
             }
             Order::Quarantine { folder, entry } => {
-                if let Some(held) = self.folder(folder) {
-                    held.remove(entry);
-                }
+                self.disk.drop(folder, std::slice::from_ref(entry));
                 Ok((Reply::Dropped { failure: None }, None))
             }
             Order::Release { snapshot, identity } => {
@@ -585,11 +561,6 @@ impl World {
             }
             Order::Continue => Err(Death::Crashed),
         }
-    }
-
-    fn folder(&mut self, name: &str) -> Option<&mut BTreeMap<EntryName, Held>> {
-        let index = name.strip_prefix('r').and_then(|index| index.parse::<usize>().ok())?;
-        self.outbox.get_mut(index)
     }
 
     fn fold(&mut self, name: &Timestamp) -> Result<(Reply, Option<Uid>), Death> {
@@ -670,43 +641,27 @@ impl World {
         &mut self,
         entry: &EntryName,
         folders: &[String],
-        is_synced: bool,
+        sync: bool,
         uid: Uid,
         is_cut: bool,
     ) -> Reply {
-        if self.disk == Disk::Full {
-            return Reply::Unheld { reason: "no space".to_owned() };
-        }
-        let count = if is_cut { self.rng.usize(0..=folders.len()) } else { folders.len() };
-        for name in folders.iter().take(count) {
-            let Some(held) = self.folder(name) else { continue };
-            let is_synced = is_synced && !is_cut;
-            if held.insert(entry.clone(), Held { uid, is_synced }).is_some() {
-                self.ledger.break_rule(|| format!("{entry} takes the place of another"));
+        let all = folders.len();
+        let done = if is_cut { self.rng.usize(0..=all) } else { all };
+        match self.disk.hold(uid, entry, folders, sync && !is_cut, done) {
+            Ok(()) => Reply::Held { size_bytes: ENTRY_BYTES },
+            Err(None) => Reply::Unheld { reason: "no space".to_owned() },
+            Err(Some(broken)) => {
+                self.ledger.break_rule(|| broken);
+                Reply::Held { size_bytes: ENTRY_BYTES }
             }
         }
-        Reply::Held { size_bytes: ENTRY_BYTES }
     }
 
     fn load(&mut self, folder: &str, entry: &EntryName) -> (Reply, Option<Uid>) {
-        let swaps = self.mutant == Some(Mutant::LanesOutOfOrder);
-        let Some(held) = self.folder(folder) else {
-            return (Reply::Unloaded { cause: Cause::Missing, reason: String::new() }, None);
-        };
-        if swaps {
-            let seconds = entry.timestamp.seconds();
-            let behind =
-                held.iter().find(|(name, _)| name.timestamp.seconds() == seconds && *name > entry);
-            if let Some((behind, uid)) = behind.map(|(name, held)| (name.clone(), held.uid)) {
-                let before = held.get_mut(entry).map(|held| std::mem::replace(&mut held.uid, uid));
-                if let (Some(held), Some(before)) = (held.get_mut(&behind), before) {
-                    held.uid = before;
-                }
-                self.altered += 1;
-            }
+        if self.mutant == Some(Mutant::LanesOutOfOrder) {
+            self.altered += u32::from(self.disk.swap_with_later(folder, entry));
         }
-        let uid = self.folder(folder).and_then(|held| held.get(entry)).map(|held| held.uid);
-        match uid {
+        match self.disk.load(folder, entry) {
             Some(uid) => (Reply::Loaded, Some(uid)),
             None => (Reply::Unloaded { cause: Cause::Missing, reason: "missing".to_owned() }, None),
         }
@@ -774,12 +729,15 @@ impl World {
             Fault::ReceiverDown(receiver) => self.set_mood(receiver, Mood::Down),
             Fault::ReceiverSlow(receiver) => self.set_mood(receiver, Mood::Slow),
             Fault::ReceiverUp(receiver) => self.set_mood(receiver, Mood::Up),
-            Fault::OutboxFull => self.set_disk(Disk::Full),
-            Fault::OutboxHangs => self.set_disk(Disk::Hangs),
-            Fault::OutboxWorks => self.set_disk(Disk::Works),
-            Fault::SpoolHangs => self.spool_disk = Disk::Hangs,
+            Fault::OutboxFull => self.disk.is_full = true,
+            Fault::OutboxHangs => self.outbox_hangs = true,
+            Fault::OutboxWorks => {
+                (self.disk.is_full, self.outbox_hangs) = (false, false);
+                self.thaw(|role| role == Role::Outbox);
+            }
+            Fault::SpoolHangs => self.spool_hangs = true,
             Fault::SpoolWorks => {
-                self.spool_disk = Disk::Works;
+                self.spool_hangs = false;
                 self.thaw(|role| role == Role::Spool);
             }
             Fault::ClockBack { seconds } => self.epoch -= seconds,
@@ -789,13 +747,6 @@ impl World {
     fn set_mood(&mut self, receiver: usize, mood: Mood) {
         if let Some(known) = self.moods.get_mut(receiver) {
             *known = mood;
-        }
-    }
-
-    fn set_disk(&mut self, disk: Disk) {
-        self.disk = disk;
-        if disk != Disk::Hangs {
-            self.thaw(|role| role == Role::Outbox);
         }
     }
 
@@ -834,11 +785,8 @@ impl World {
             self.end_child(id, Death::Asked);
         }
         if is_power_cut {
-            for held in &mut self.outbox {
-                let mut rng = self.rng.clone();
-                held.retain(|_, held| held.is_synced || rng.bool());
-                self.rng = rng;
-            }
+            let rng = &mut self.rng;
+            self.disk.cut_power(|| rng.bool());
         }
         self.descriptors.clear();
         self.begin_life();
@@ -858,7 +806,7 @@ impl World {
     }
 
     fn heal(&mut self) {
-        self.set_disk(Disk::Works);
+        self.strike(Fault::OutboxWorks);
         self.strike(Fault::SpoolWorks);
         (0..self.plan.receivers).for_each(|receiver| self.set_mood(receiver, Mood::Up));
         self.crash_after = None;
@@ -868,7 +816,7 @@ impl World {
     fn is_at_rest(&self) -> bool {
         self.spool.is_empty()
             && self.descriptors.is_empty()
-            && self.outbox.iter().all(BTreeMap::is_empty)
+            && self.disk.is_empty()
             && self.children.values().all(|child| child.job.is_none())
     }
 
@@ -880,7 +828,7 @@ impl World {
     }
 
     fn state(&self) -> String {
-        let held: Vec<usize> = self.outbox.iter().map(BTreeMap::len).collect();
+        let held: Vec<usize> = self.disk.list().iter().map(|(_, held)| held.len()).collect();
         let (spool, open) = (self.spool.len(), self.descriptors.len());
         let children = self.core.summary();
         format!("{spool} in the spool, {held:?} held, {open} descriptors, {children}")
@@ -903,7 +851,7 @@ fn settings(plan: &Plan, seed: u64) -> Settings {
     let receiver = |index| ReceiverSettings {
         name: folder(index),
         prefix: String::new(),
-        failures_name: None,
+        is_local_store: false,
         circuit: CircuitSettings {
             retries: Retries::Times(3),
             interval: Duration::from_millis(1800),

@@ -183,7 +183,7 @@ fn our_own_metrics_are_the_codes() {
     let page = read(METRICS);
     for (heading, source) in [
         ("### With each snapshot", "crates/processor/src/statistics.rs"),
-        ("### From haproxystats-process", "crates/processor/src/telemetry.rs"),
+        ("### From haproxystats-process", "crates/processor/src/core/report.rs"),
     ] {
         let rows = rows(&page, heading);
         let written: BTreeSet<&str> = rows.iter().map(|row| bare(&row[0])).collect();

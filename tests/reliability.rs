@@ -133,7 +133,7 @@ fn the_operators_page_has_every_metric_about_ourselves() {
     let rows = rows(&page, 3);
     let written: BTreeSet<&str> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
     let mut known = BTreeSet::new();
-    let code = ["statistics", "telemetry"].map(|file| {
+    let code = ["statistics", "core/report"].map(|file| {
         let text = read(&format!("crates/processor/src/{file}.rs"));
         text.split("#[cfg(test)]").next().unwrap().to_owned()
     });

@@ -107,7 +107,8 @@ pub(crate) const KINDS: [KindOfReceiver; 2] = [
 /// What receivers read beside their own section.
 pub(crate) struct Context<'d> {
     pub(crate) groups: GroupSections<'d>,
-    /// The names that the unnamed Graphite gives.
+    /// The names that the unnamed Graphite gives, on or off; only a local-store needs them. Where
+    /// they are rejected, so is the section `[graphite]`, for it is always read, too.
     pub(crate) naming: Result<Naming, Rejection>,
 }
 
@@ -124,8 +125,8 @@ pub(crate) fn sections(document: &Document) -> Vec<&str> {
     std::iter::once(graphite::SECTION).chain(others).collect()
 }
 
-/// Reads the receivers that are on, and the names that the unnamed Graphite gives. Those that are
-/// off are read too, since a fault is one all the same.
+/// Reads the receivers that are on. Those that are off are read too, since a fault is one all the
+/// same.
 pub(crate) fn read(
     resolver: &mut Resolver<'_>,
     file: &Arc<Path>,
@@ -158,7 +159,6 @@ pub(crate) fn read(
         let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
         return Err(unnamed.refuse(&ENABLED, Problem::Conflict { why }));
     }
-    context.naming?;
     Ok(on)
 }
 

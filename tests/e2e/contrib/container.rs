@@ -229,6 +229,13 @@ pub(super) fn children(parent: i32) -> Vec<i32> {
     pids.filter(of_it).collect()
 }
 
+/// The workers of a haproxystats-process: the children that bear its own command line.
+pub(super) fn workers(parent: i32) -> Vec<i32> {
+    let command_line = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let own = command_line(parent);
+    children(parent).into_iter().filter(|&pid| command_line(pid) == own).collect()
+}
+
 /// The image's world: its commands, both programs and the check on PATH, and a configuration that
 /// needs neither HAProxy nor Graphite.
 struct Image {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::contrib::container::{Household, children};
+use crate::contrib::container::{Household, workers};
 use crate::scene::Scene;
 use crate::support::{
     Outcome, PROCESS, PULL, Program, installed, lives, run, send, skip, wait_until,
@@ -117,27 +117,27 @@ fn supervisord_starts_stops_logs_and_brings_back() {
     for program in PROGRAMS {
         let old = supervisor.pid(program);
         if program == PROGRAMS[1] {
-            wait_until("its workers", || children(old).len() == 2);
+            wait_until("its workers", || workers(old).len() == 2);
         }
-        let workers = children(old);
+        let ours = workers(old);
         send(old, Signal::KILL);
         wait_until("another one", || {
             let status = supervisor.tell(&["status", program]).stdout;
             status.contains("RUNNING") && supervisor.pid(program) != old
         });
-        wait_until("the end of its workers", || !workers.iter().copied().any(lives));
+        wait_until("the end of its workers", || !ours.iter().copied().any(lives));
     }
 
     // Stopped in order, by the parent's hand: nobody had to be killed, and none is begun again.
     let process = supervisor.pid(PROGRAMS[1]);
-    wait_until("its workers", || children(process).len() == 2);
-    let workers = children(process);
+    wait_until("its workers", || workers(process).len() == 2);
+    let ours = workers(process);
     let stopped = supervisor.tell(&["stop", "all"]);
     assert_eq!(stopped.code, Some(0), "{}", stopped.stdout);
     for program in PROGRAMS {
         supervisor.wait_for(program, "STOPPED");
     }
-    assert!(![&[process], &workers[..]].concat().into_iter().any(lives));
+    assert!(![&[process], &ours[..]].concat().into_iter().any(lives));
     let told = fs::read_to_string(supervisor.scene.path().join("supervisord.log")).unwrap();
     for program in PROGRAMS {
         assert!(told.contains(&format!("stopped: {program} (exit status 0)")), "{told}");

@@ -106,7 +106,7 @@ fn default_reaches_only_what_a_section_has_no_default_for() {
 /// A bound in metrics throws metrics away, so only who asks for it there gets it.
 #[test]
 fn queue_size_bounds_the_outbox_only_where_graphite_itself_has_it() {
-    let bound = |text: &str| load_text(text).process.outbox.unwrap().metrics;
+    let bound = |text: &str| load_text(text).process.receivers[0].outbox.metrics;
     assert_eq!(bound("[graphite]\nqueue-size = 7\n"), Some(7));
     assert_eq!(bound("[DEFAULT]\nn = 8\n[graphite]\nqueue-size = ${n}\n"), Some(8));
     assert_eq!(bound("[pull]\nqueue-size = 9\n"), None);

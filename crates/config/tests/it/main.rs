@@ -14,7 +14,9 @@ mod warnings;
 
 use std::fs;
 
-use haproxystats_config::{Config, Faults, Sources, load};
+use haproxystats_config::{
+    Config, Faults, Graphite, LocalStore, Process, ReceiverKind, Sources, load,
+};
 use tempfile::TempDir;
 
 /// A folder of files that goes with the test.
@@ -57,4 +59,24 @@ fn load_text(text: &str) -> Config {
 fn faults_of(text: &str) -> Vec<String> {
     let files = Files::new(&[("c.conf", text)]);
     files.load().map_or_else(|faults| files.lines(&faults), |_| Vec::new())
+}
+
+fn graphites(process: &Process) -> Vec<&Graphite> {
+    let mut found = Vec::new();
+    for receiver in &process.receivers {
+        if let ReceiverKind::Graphite(graphite) = &receiver.kind {
+            found.push(graphite);
+        }
+    }
+    found
+}
+
+fn local_stores(process: &Process) -> Vec<&LocalStore> {
+    let mut found = Vec::new();
+    for receiver in &process.receivers {
+        if let ReceiverKind::LocalStore(store) = &receiver.kind {
+            found.push(store);
+        }
+    }
+    found
 }

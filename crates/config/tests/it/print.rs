@@ -109,7 +109,6 @@ fn the_defaults_read_back_as_the_defaults() {
     // The printed section turns local-store on.
     let mut process = printed.process;
     process.receivers.retain(|receiver| receiver.name.kind() == "graphite");
-    process.local_store = None;
     assert_eq!(process, load_text("").process);
 }
 

@@ -4,12 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use haproxystats_config::{
-    Circuit, Graphite, HostPart, LocalStore, Process, Program, ReceiverKind, Retries,
-    print_in_force,
-};
+use haproxystats_config::{Circuit, HostPart, Process, Program, Retries, print_in_force};
 
-use crate::{Files, faults_of, load_text};
+use crate::{Files, faults_of, graphites, load_text, local_stores};
 
 fn process(text: &str) -> Process {
     load_text(text).process
@@ -18,26 +15,6 @@ fn process(text: &str) -> Process {
 /// The names of the receivers that are on, in their order.
 fn names(text: &str) -> Vec<String> {
     process(text).receivers.iter().map(|receiver| receiver.name.to_string()).collect()
-}
-
-fn graphites(process: &Process) -> Vec<&Graphite> {
-    let mut found = Vec::new();
-    for receiver in &process.receivers {
-        if let ReceiverKind::Graphite(graphite) = &receiver.kind {
-            found.push(graphite);
-        }
-    }
-    found
-}
-
-fn local_stores(process: &Process) -> Vec<&LocalStore> {
-    let mut found = Vec::new();
-    for receiver in &process.receivers {
-        if let ReceiverKind::LocalStore(store) = &receiver.kind {
-            found.push(store);
-        }
-    }
-    found
 }
 
 #[test]
@@ -217,6 +194,24 @@ fn groups_hold_in_every_graphite_that_does_not_switch_them_off() {
     );
     // What is switched off is checked all the same.
     assert_eq!(faults_of("[graphite]\ngroups = no\ngroup-namespace = a b\n").len(), 1);
+}
+
+/// A local-store has the names of the unnamed Graphite, which is read for itself, too.
+#[test]
+fn a_fault_in_the_names_of_the_unnamed_graphite_is_reported_once() {
+    for others in ["", "enabled = no\n[graphite:b]\ngroups = no\n", "enabled = no\n[local-store]\n"]
+    {
+        assert_eq!(
+            faults_of(&format!("[server-groups]\nx = y\n[graphite]\n{others}")),
+            [
+                "c.conf:1: [server-groups]: the groups need a group-namespace; set it in [graphite], \
+                write groups = false there, or leave this section out"
+            ]
+        );
+        let namespace = faults_of(&format!("[graphite]\nnamespace = a b\n{others}"));
+        assert_eq!(namespace.len(), 1, "{namespace:?}");
+        assert!(namespace[0].starts_with("c.conf:2: [graphite] namespace: "), "{namespace:?}");
+    }
 }
 
 #[test]

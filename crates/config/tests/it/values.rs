@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use haproxystats_config::{
-    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, PartialInput, ReceiverKind, Retries,
-    Selection,
+    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, Naming, PartialInput, ReceiverKind,
+    Retries, Selection,
 };
 
-use crate::{faults_of, load_text};
+use crate::{faults_of, graphites, load_text};
 
 #[test]
 fn every_word_for_yes_and_no() {
@@ -62,12 +62,13 @@ fn numbers_at_their_ends() {
     assert_eq!(pull.pull_interval, Duration::from_secs(1));
     assert_eq!((pull.workers, pull.queue_size), (512, 1));
     assert_eq!(config.process.failed_limit, 1);
-    let outbox = config.process.outbox.unwrap();
+    let receiver = &config.process.receivers[0];
+    let (circuit, outbox) = (&receiver.circuit, &receiver.outbox);
     assert_eq!((outbox.size_bytes, outbox.metrics, outbox.replay_rate), (1, Some(1), 0));
-    let graphite = config.process.graphite.unwrap();
-    assert_eq!((graphite.port, graphite.retries), (65_535, Retries::Times(0)));
-    assert_eq!(graphite.delay, Duration::from_secs(1_000_000_000));
-    assert_eq!(graphite.server, "::1");
+    assert_eq!((circuit.retries, circuit.backoff), (Retries::Times(0), 1.0));
+    assert_eq!(circuit.delay, Duration::from_secs(1_000_000_000));
+    let graphite = graphites(&config.process)[0];
+    assert_eq!((graphite.server.as_str(), graphite.port), ("::1", 65_535));
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn groups_stand_in_file_order_and_inherit_nothing() {
     );
     let rule = |name: &str, pattern: &str| GroupRule { name: name.into(), pattern: pattern.into() };
     assert_eq!(
-        config.process.naming.groups,
+        graphites(&config.process)[0].naming.groups,
         Some(Groups {
             namespace: "flavor".to_owned(),
             double_writes: true,
@@ -120,17 +121,17 @@ fn the_host_part_follows_two_options() {
         ("false", "false", HostPart::None),
     ] {
         let text = format!("[graphite]\nprefix-hostname = {prefix}\nfqdn = {fqdn}\n");
-        assert_eq!(load_text(&text).process.naming.host, expected);
+        assert_eq!(graphites(&load_text(&text).process)[0].naming.host, expected);
     }
 }
 
 #[test]
 fn the_section_local_store_turns_it_on() {
     let config = load_text("[graphite]\nenabled = false\n[local-store]\n");
-    assert_eq!((config.process.graphite, config.process.outbox), (None, None));
     let [receiver] = config.process.receivers.try_into().unwrap();
     let dir = Path::new("/var/lib/haproxystats/local-store").to_owned();
-    let naming = config.process.naming;
+    let naming =
+        Naming { namespace: "loadbalancers".to_owned(), host: HostPart::Full, groups: None };
     let expected = LocalStore { dir, retention: None, naming };
     assert_eq!(receiver.kind, ReceiverKind::LocalStore(expected));
 }
@@ -139,7 +140,7 @@ fn the_section_local_store_turns_it_on() {
 fn words_are_read_in_any_case() {
     let config = load_text("[process]\npartial-input = Refuse\n[graphite]\nconfirm = TCP\n");
     assert_eq!(config.process.partial_input, PartialInput::Refuse);
-    assert_eq!(config.process.graphite.unwrap().confirm, Confirm::Tcp);
+    assert_eq!(graphites(&config.process)[0].confirm, Confirm::Tcp);
 }
 
 #[test]

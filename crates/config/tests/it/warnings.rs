@@ -1,6 +1,6 @@
 //! Warnings: probable mistakes that keep no program from starting.
 
-use crate::Files;
+use crate::{Files, graphites};
 
 fn warnings_of(text: &str) -> Vec<String> {
     let files = Files::new(&[("c.conf", text)]);
@@ -41,8 +41,8 @@ fn a_mistake_of_old_examples_gets_a_warning_with_the_right_name() {
 #[test]
 fn prefix_hostname_with_an_underscore_is_not_obeyed() {
     let files = Files::new(&[("c.conf", "[graphite]\nprefix_hostname = false\n")]);
-    let naming = files.load().unwrap().process.naming;
-    assert_eq!(naming.host, haproxystats_config::HostPart::Full);
+    let process = files.load().unwrap().process;
+    assert_eq!(graphites(&process)[0].naming.host, haproxystats_config::HostPart::Full);
 }
 
 #[test]

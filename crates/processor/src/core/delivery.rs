@@ -142,30 +142,36 @@ impl Core {
                 let entry = batch.entry.clone();
                 if let Some(receiver) = self.receivers.get_mut(index) {
                     receiver.lane.retain(|waiting| *waiting != key);
-                    if let Some(name) = entry
-                        && receiver.remove(&name).is_some()
-                    {
-                        self.outbox.drop_later(index, name);
-                    }
+                }
+                if let Some(name) = entry {
+                    self.leave_outbox(index, name);
                 }
                 self.finish(key);
             }
             Flight::Held(name, descriptor) => {
                 self.close(descriptor);
                 let now = self.now.monotonic;
-                let Some(receiver) = self.receivers.get_mut(index) else { return };
-                receiver.pace(name.points, now);
-                if receiver.remove(&name).is_some() {
-                    self.outbox.drop_later(index, name);
+                if let Some(receiver) = self.receivers.get_mut(index) {
+                    receiver.pace(name.points, now);
                 }
-                let (receiver_name, is_empty) =
-                    (receiver.settings.name.clone(), receiver.is_empty());
-                if is_empty {
-                    let notice = self.journal.backlog_is_empty(&receiver_name, now);
-                    self.log(notice);
-                }
+                self.leave_outbox(index, name);
             }
             Flight::Own => {}
+        }
+    }
+
+    /// A held batch is delivered.
+    fn leave_outbox(&mut self, index: usize, name: EntryName) {
+        let now = self.now.monotonic;
+        let Some(receiver) = self.receivers.get_mut(index) else { return };
+        if receiver.remove(&name).is_none() {
+            return;
+        }
+        self.outbox.drop_later(index, name);
+        if receiver.is_empty() {
+            let receiver_name = receiver.settings.name.clone();
+            let notice = self.journal.backlog_is_empty(&receiver_name, now);
+            self.log(notice);
         }
     }
 

@@ -11,6 +11,7 @@ mod spool;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use daemon::{Clock, remedy, shutdown};
@@ -38,6 +39,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The directory that this child has locked is another one now.
+    #[error("{} was removed or replaced, looking at it anew", .0.display())]
+    Replaced(PathBuf),
     /// An order that this child cannot have.
     #[error("the order {0} is not for this child; please report this")]
     WrongOrder(String),

@@ -57,8 +57,17 @@ pub struct Folder {
 }
 
 impl Outbox {
+    /// Makes the directory where it is missing, so that it can be locked.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made.
+    pub fn make(directory: &Path) -> io::Result<()> {
+        make_directory(directory)
+    }
+
     /// Makes the directory where it is missing, removes what was not finished, and moves what
-    /// version 0.1.0 left.
+    /// version 0.1.0 left. One process at a time may do so: it has the directory's lock.
     ///
     /// # Errors
     ///

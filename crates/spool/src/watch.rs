@@ -11,6 +11,7 @@
 //! So the spool is also listed every [`SCAN_INTERVAL`]. No file is read here, and every list has a
 //! bound, so that memory does not grow with the contents of the spool.
 
+mod error;
 mod fingerprint;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +26,6 @@ use std::time::{Duration, Instant};
 use daemon::Conditions;
 use notify::event::{CreateKind, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use thiserror::Error;
 use tracing::{debug, info, warn};
 
 use crate::name;
@@ -33,24 +33,7 @@ use crate::reader::{self, Contents, Entry};
 
 use fingerprint::Fingerprint;
 
-/// The watch cannot be set up.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The system refuses to watch it.
-    #[error(
-        "cannot watch {path:?}: {source}; if the limit of inotify is reached, raise \
-         fs.inotify.max_user_watches and fs.inotify.max_user_instances"
-    )]
-    Watch {
-        /// The spool.
-        path: PathBuf,
-        /// What the system said.
-        source: notify::Error,
-    },
-    /// It cannot be made or listed.
-    #[error(transparent)]
-    Spool(#[from] reader::Error),
-}
+pub use error::Error;
 
 /// How long a directory made in the spool must lie untouched before it is taken.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);

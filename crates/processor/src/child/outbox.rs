@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use daemon::lock::{self, Lock};
 use daemon::remedy;
@@ -14,8 +15,9 @@ use crate::outbox::{Folder, Outbox};
 #[derive(Debug)]
 pub(super) struct OutboxChild {
     outbox: Outbox,
+    directory: PathBuf,
     /// Nobody else removes what the index knows.
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// Files that one message lists.
@@ -36,10 +38,9 @@ impl OutboxChild {
             let remedy = remedy::of(&source);
             format!("cannot use the outbox {}: {source}{remedy}", path.display())
         };
-        let outbox = match Outbox::open(path) {
-            Ok(outbox) => outbox,
-            Err(error) => return Ok(Err(unusable(error))),
-        };
+        if let Err(error) = Outbox::make(path) {
+            return Ok(Err(unusable(error)));
+        }
         let lock = match Lock::take(path) {
             Ok(lock) => lock,
             Err(lock::Error::Held { by }) => {
@@ -52,6 +53,11 @@ impl OutboxChild {
             }
             Err(lock::Error::System(error)) => return Ok(Err(unusable(error))),
         };
+        // Only who has the lock may remove what was not finished.
+        let outbox = match Outbox::open(path) {
+            Ok(outbox) => outbox,
+            Err(error) => return Ok(Err(unusable(error))),
+        };
         let folders = match outbox.list() {
             Ok(folders) => folders,
             Err(error) => return Ok(Err(unusable(error))),
@@ -62,7 +68,7 @@ impl OutboxChild {
                 parent.say(None, Reply::Listed { folder, entries }, None)?;
             }
         }
-        Ok(Ok(Self { outbox, _lock: lock }))
+        Ok(Ok(Self { outbox, directory: path.clone(), lock }))
     }
 }
 
@@ -72,6 +78,10 @@ impl Work for OutboxChild {
         order: Order,
         batch: Option<OwnedFd>,
     ) -> Result<(Reply, Option<OwnedFd>), Error> {
+        // The replacement of this child makes the directory, locks and lists it anew.
+        if !self.lock.is_on(&self.directory).unwrap_or(false) {
+            return Err(Error::Replaced(self.directory.clone()));
+        }
         let outbox = &self.outbox;
         let reason = |error: io::Error| format!("{error}{}", remedy::of(&error));
         let reply = match (order, batch) {

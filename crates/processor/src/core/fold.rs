@@ -8,6 +8,9 @@ use super::queue::Verdict;
 use super::types::{Cause, Death, Descriptor, Order, Reply, Role};
 use super::{Batch, Core, Hold, LIST_LIMIT, PARKED_MAX, RELEASES_MAX};
 
+/// Batches in a new lane that keep its send child busy while the next one is folded.
+const LANE_ENOUGH: usize = 2;
+
 impl Core {
     pub(super) fn schedule_folds(&mut self) {
         if !self.phase.is_running() {
@@ -19,6 +22,7 @@ impl Core {
                 || self.is_pending_full()
                 || self.spool.releases() >= RELEASES_MAX
                 || !self.may_settle()
+                || self.is_everybody_served()
             {
                 return;
             }
@@ -38,6 +42,20 @@ impl Core {
     /// Whether a batch would find a way now: somebody takes it, or it can be held.
     fn may_settle(&self) -> bool {
         self.can_hold() || self.receivers.iter().any(|r| r.may_take_new(self.now(), false))
+    }
+
+    /// Whether each receiver that is up has batches in memory to go on with. Folds then wait for
+    /// the receivers, so that a backlog in the spool need not go through the outbox. A batch that
+    /// is held counts no more, so that a slow receiver keeps folds from beginning for
+    /// [`super::HOLD_AFTER`] at most.
+    fn is_everybody_served(&self) -> bool {
+        let mut up = self.receivers.iter().filter(|receiver| !receiver.circuit.is_down());
+        let is_unheld =
+            |key: &&u64| self.batches.get(key).is_some_and(|batch| batch.entry.is_none());
+        let is_served = |receiver: &super::Receiver| {
+            receiver.lane.iter().filter(is_unheld).count() >= LANE_ENOUGH
+        };
+        up.next().is_some_and(is_served) && up.all(is_served)
     }
 
     /// The oldest snapshot that may be folded. One second of an unsettled batch is kept out, so

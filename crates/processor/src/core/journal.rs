@@ -72,10 +72,16 @@ impl Journal {
         snapshot: Option<&str>,
         now: Instant,
     ) -> Option<Notice> {
+        let is_worker = child.starts_with("fold ");
         let text = match death {
-            Death::Asked => "a worker ended on SIGTERM, replacing it",
-            Death::Overdue => "a worker made no progress (job-timeout), killed, replacing it",
-            Death::Crashed | Death::Killed => "a worker died, replacing it",
+            Death::Asked if is_worker => "a worker ended on SIGTERM, replacing it",
+            Death::Asked => "a child ended on SIGTERM, replacing it",
+            Death::Overdue if is_worker => {
+                "a worker made no progress (job-timeout), killed, replacing it"
+            }
+            Death::Overdue => "a child overran its limit, killed, replacing it",
+            Death::Crashed | Death::Killed if is_worker => "a worker died, replacing it",
+            Death::Crashed | Death::Killed => "a child died, replacing it",
         };
         let notice = match death {
             Death::Asked => Notice::info(text),

@@ -3,7 +3,7 @@
 //!
 //! Both commands go on one connection. A socket that takes one command only gets two connections.
 //! The answers are kept as they were sent, each with its empty line, as the Python program keeps
-//! them. [`answers`] says where one ends.
+//! them. The module `answers` says where one ends.
 
 use crate::Pipelining;
 use answers::Answers;

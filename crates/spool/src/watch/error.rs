@@ -1,0 +1,26 @@
+//! Why a watch cannot be set up.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::reader;
+
+/// The watch cannot be set up.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The system refuses to watch it.
+    #[error(
+        "cannot watch {path:?}: {source}; if the limit of inotify is reached, raise \
+         fs.inotify.max_user_watches and fs.inotify.max_user_instances"
+    )]
+    Watch {
+        /// The spool.
+        path: PathBuf,
+        /// What the system said.
+        source: notify::Error,
+    },
+    /// It cannot be made or listed.
+    #[error(transparent)]
+    Spool(#[from] reader::Error),
+}

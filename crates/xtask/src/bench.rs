@@ -13,7 +13,7 @@ pub(crate) mod process;
 mod pull;
 pub(crate) mod receiver;
 mod report;
-mod run;
+pub(crate) mod run;
 mod scale;
 mod sizes;
 pub(crate) mod stage;

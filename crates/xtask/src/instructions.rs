@@ -1,25 +1,30 @@
-//! `cargo xtask instructions`: a guard over the cost of a worker in instructions, because times in
-//! CI vary too much.
+//! `cargo xtask instructions`: a guard over the cost of fold and send children in instructions,
+//! because times in CI vary too much.
 //!
-//! callgrind counts three fixed runs of the release worker, and a file has the counts of earlier
-//! runs. The worker runs without its parent, with its orders in a file, because valgrind cannot
-//! follow the parent, which starts its workers by /proc/self/exe. Counts vary by a few in a
+//! callgrind counts three fixed runs of the whole release program, from the start of a child to its
+//! end, and a file has the counts of earlier runs. The parent itself runs without valgrind, which
+//! knows no pidfd_open before 3.21 and cannot follow a program to /proc/self/exe: a library of a
+//! few
+//! lines of C, loaded into the parent, starts its children under valgrind. Counts vary by a few in
+//! a
 //! thousand; another compiler, libc or processor (libraries choose their vector instructions by it)
 //! can change them by more.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
+use testbed::wait_until;
 
 use crate::bench::generator::{Columns, MID, Size, TINY};
-use crate::bench::process::Process;
+use crate::bench::process::{Process, Role, signal};
 use crate::bench::receiver::Receiver;
-use crate::bench::stage::{ExtraOptions, FIRST, Stage};
+use crate::bench::run::drain;
+use crate::bench::stage::{ExtraOptions, FIRST, Stage, clear};
 use crate::bench::{heed_interrupts, programs};
 use crate::{Failure, find_program, root};
 
@@ -38,21 +43,26 @@ pub(crate) struct Options {
 struct Run {
     name: &'static str,
     size: Size,
-    /// How often the worker is given the snapshot.
-    jobs: usize,
+    /// How many snapshots wait in the spool.
+    snapshots: usize,
     more: ExtraOptions<'static>,
 }
 
 const RUNS: [Run; 3] = [
     // The cost of any snapshot.
-    Run { name: "tiny", size: TINY, jobs: 20, more: ExtraOptions { process: "", graphite: "" } },
+    Run {
+        name: "tiny",
+        size: TINY,
+        snapshots: 20,
+        more: ExtraOptions { process: "", graphite: "" },
+    },
     // The cost of its rows.
-    Run { name: "mid", size: MID, jobs: 2, more: ExtraOptions { process: "", graphite: "" } },
+    Run { name: "mid", size: MID, snapshots: 2, more: ExtraOptions { process: "", graphite: "" } },
     // All that is off by default.
     Run {
         name: "everything",
         size: TINY,
-        jobs: 20,
+        snapshots: 20,
         more: ExtraOptions {
             process: "frontend-metrics = all\nbackend-metrics = all\nserver-metrics = all\n\
                       aggr-server-metrics = true\nper-process-metrics = true\n\
@@ -65,11 +75,16 @@ const RUNS: [Run; 3] = [
     },
 ];
 
-/// By how much a run may cost more than is written down.
+/// Reports on itself come by the clock, and valgrind is slow.
+const NO_REPORTS: &str = "liveness-check-interval = 3600\n";
+/// Who is counted. What the disk children and the parent do depends on the moment.
+const ROLES: [&str; 2] = ["fold", "send"];
+/// By how much a count may be larger than is written down.
 const TOLERANCE_PERCENT: u64 = 10;
-/// For a run under valgrind.
-const LIMIT: Duration = Duration::from_secs(600);
+/// For the end of all children, which write their counts then.
+const END: Duration = Duration::from_secs(120);
 const RENEW: &str = "cargo xtask instructions --renew";
+const SPAWN: &str = include_str!("instructions/spawn.c");
 
 type Counts = BTreeMap<String, u64>;
 
@@ -77,13 +92,16 @@ type Counts = BTreeMap<String, u64>;
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     crate::test::provide("valgrind");
     let valgrind = find_program("valgrind").ok_or("valgrind is missing (package valgrind)")?;
-    let what = ["--package", "haproxystats", "--bins", "--examples"];
+    let what = ["--package", "haproxystats", "--bins"];
     let programs = programs(options.programs.as_deref(), &what)?;
     heed_interrupts()?;
     let stage = Stage::create("instructions")?;
+    let library = compile(&stage)?;
     let mut counts = Counts::new();
     for run in &RUNS {
-        counts.insert(run.name.to_owned(), count(run, &valgrind, &programs, &stage)?);
+        for (role, count) in count(run, &valgrind, &library, &programs, &stage)? {
+            counts.insert(format!("{} {role}", run.name), count);
+        }
     }
     let path = root().join("tests/data/instructions.json");
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
@@ -99,46 +117,111 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     verdict
 }
 
-/// The instructions of a worker that does these jobs and ends.
-fn count(run: &Run, valgrind: &Path, programs: &Path, stage: &Stage) -> Result<u64, Failure> {
-    eprintln!("{}: {} snapshot(s) under callgrind", run.name, run.jobs);
-    stage.generate(run.size, Columns::V26)?;
-    // The worker removes nothing, so that one snapshot is enough for all jobs.
-    stage.fill(1)?;
-    let receiver = Receiver::start()?;
-    let config = stage.configure(1, receiver.port, run.more)?;
-    let file = |name: &str| stage.path.join(name);
-    let failed = |error: std::io::Error| format!("{}: {error}", stage.path.display());
-    let (orders, replies, log, counted) =
-        (file("orders"), file("replies"), stage.log(), file("callgrind.out"));
-    let mut command = Command::new(programs.join("examples/worker_orders"));
-    command.arg(&config).args(vec![FIRST.to_string(); run.jobs]);
-    command.stdout(File::create(&orders).map_err(failed)?);
-    let status = command.status().map_err(|error| format!("worker_orders: {error}"))?;
-    if !status.success() {
-        return Err(format!("worker_orders ended with {status}"));
+/// Builds the library that the program is given under valgrind.
+fn compile(stage: &Stage) -> Result<PathBuf, Failure> {
+    let (source, library) = (stage.path.join("spawn.c"), stage.path.join("spawn.so"));
+    fs::write(&source, SPAWN).map_err(|error| format!("{}: {error}", source.display()))?;
+    // rustc links with cc too.
+    let mut command = Command::new("cc");
+    command.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl");
+    match command.status() {
+        Ok(status) if status.success() => Ok(library),
+        Ok(status) => Err(format!("cc {}: {status}", source.display())),
+        Err(error) => Err(format!("cc: {error}")),
     }
-    let mut command = Command::new(valgrind);
+}
+
+/// The instructions of each role in a program that empties a spool and ends.
+fn count(
+    run: &Run,
+    valgrind: &Path,
+    library: &Path,
+    programs: &Path,
+    stage: &Stage,
+) -> Result<BTreeMap<&'static str, u64>, Failure> {
+    eprintln!("{}: {} snapshot(s) under callgrind", run.name, run.snapshots);
+    stage.generate(run.size, Columns::V26)?;
+    stage.fill(run.snapshots)?;
+    let receiver = Receiver::start()?;
+    let process = format!("{NO_REPORTS}{}", run.more.process);
+    let more = ExtraOptions { process: &process, ..run.more };
+    let config = stage.configure(1, receiver.port, more)?;
+    let program = programs.join("haproxystats-process");
+    let counted = stage.path.join("counted");
+    clear(&counted)?;
+    let mut command = Command::new(&program);
     command
-        .args(["--tool=callgrind", "--quiet"])
-        .arg(format!("--callgrind-out-file={}", counted.display()))
-        .arg(programs.join("haproxystats-process"))
+        .arg("-f")
+        .arg(&config)
         // The cost depends on the size of the environment.
         .env_clear()
-        .env("HAPROXYSTATS_WORKER_OF", std::process::id().to_string())
-        .env("POLARS_MAX_THREADS", "1")
-        .stdin(Stdio::from(File::open(&orders).map_err(failed)?))
-        .stdout(File::create(&replies).map_err(failed)?)
-        .stderr(File::create(&log).map_err(failed)?)
-        .process_group(0);
-    Process::spawn(&mut command, "the worker".to_owned(), &log)?.finish(LIMIT)?;
-    let replies = fs::read_to_string(&replies).map_err(failed)?;
-    let delivered = replies.matches(r#""Finished":{"outcome":"Delivered""#).count();
-    if delivered != run.jobs {
-        return Err(format!("{delivered} of {} jobs were delivered:\n{replies}", run.jobs));
+        .env("LD_PRELOAD", library)
+        .env("INSTRUCTIONS_PROGRAM", &program)
+        .env("INSTRUCTIONS_VALGRIND", valgrind)
+        .env("INSTRUCTIONS_COUNTS", format!("--callgrind-out-file={}/%p", counted.display()));
+    let mut process = Process::start(&mut command, &stage.log())?;
+    let mut arrivals = drain(stage, &mut process, &receiver)?;
+    let parent = process.pid();
+    end_children(&process, stage, &counted)?;
+    process.terminate(parent)?;
+    arrivals.extend(receiver.finish()?);
+    let snapshots = FIRST..FIRST + run.snapshots as u64;
+    let is_snapshot = |stamp: Option<u64>| stamp.is_some_and(|stamp| snapshots.contains(&stamp));
+    let delivered = arrivals.iter().filter(|arrival| is_snapshot(arrival.stamp)).count();
+    let log = fs::read_to_string(stage.log())
+        .map_err(|error| format!("{}: {error}", stage.log().display()))?;
+    if delivered != run.snapshots {
+        return Err(format!("{delivered} of {} were delivered:\n{log}", run.snapshots));
     }
-    total(&fs::read_to_string(&counted).map_err(failed)?)
-        .ok_or_else(|| "callgrind wrote no total".to_owned())
+    let mut counts = BTreeMap::new();
+    for (pid, role) in spawned(&log).into_iter().filter(|(_, role)| ROLES.contains(role)) {
+        let path = counted.join(pid.to_string());
+        let text = fs::read_to_string(&path)
+            .map_err(|error| format!("the {role}, {}: {error}\n{log}", path.display()))?;
+        let total = total(&text).ok_or_else(|| format!("{}: no total", path.display()))?;
+        *counts.entry(role).or_default() += total;
+    }
+    match ROLES.iter().find(|role| !counts.contains_key(*role)) {
+        None => Ok(counts),
+        Some(role) => Err(format!("there was no {role} child:\n{log}")),
+    }
+}
+
+/// Ends the children by SIGTERM while the parent is stopped, which otherwise gives them a second:
+/// too little for callgrind to write its counts. The parent then hears of its own SIGTERM first.
+fn end_children(process: &Process, stage: &Stage, counted: &Path) -> Result<(), Failure> {
+    let parent = process.pid();
+    let log = fs::read_to_string(stage.log())
+        .map_err(|error| format!("{}: {error}", stage.log().display()))?;
+    let children: Vec<u32> = spawned(&log)
+        .into_iter()
+        .filter(|(_, role)| ROLES.contains(role))
+        .map(|(pid, _)| pid)
+        .collect();
+    signal(parent, Signal::STOP);
+    children.iter().for_each(|&pid| signal(pid, Signal::TERM));
+    let is_counted = |pid: &u32| {
+        let file = fs::read_to_string(counted.join(pid.to_string()));
+        file.is_ok_and(|text| total(&text).is_some())
+    };
+    let ended = wait_until(END, || children.iter().all(is_counted));
+    signal(parent, Signal::TERM);
+    signal(parent, Signal::CONT);
+    if ended { Ok(()) } else { Err(process.failure("has a child that does not end")) }
+}
+
+/// The process numbers and roles of the children, as spawn.c writes them into the log.
+fn spawned(log: &str) -> Vec<(u32, &'static str)> {
+    let mut found = Vec::new();
+    for line in log.lines() {
+        let Some((pid, name)) =
+            line.strip_prefix("spawned ").and_then(|words| words.split_once(' '))
+        else {
+            continue;
+        };
+        found.extend(pid.parse().ok().map(|pid| (pid, Role::of_child(name).name())));
+    }
+    found
 }
 
 /// The sum in a file of callgrind.
@@ -147,7 +230,9 @@ fn total(text: &str) -> Option<u64> {
 }
 
 fn written(counts: &Counts) -> String {
-    format!("{:#}\n", json!({ "renewed by": RENEW, "instructions": counts }))
+    let counted = "children of a whole haproxystats-process from their start to their end, by role";
+    let value = json!({ "counted": counted, "renewed by": RENEW, "instructions": counts });
+    format!("{value:#}\n")
 }
 
 fn read(text: &str) -> Result<Counts, Failure> {
@@ -167,7 +252,7 @@ fn compare(known: &Counts, counts: &Counts) -> (String, Result<(), Failure>) {
             continue;
         };
         let percent = (now as f64 / before as f64 - 1.0) * 100.0;
-        table += &format!("{name:<12} {before:>14} -> {now:>14} instructions  {percent:+.1} %\n");
+        table += &format!("{name:<18} {before:>14} -> {now:>14} instructions  {percent:+.1} %\n");
         if now * 100 > before * (100 + TOLERANCE_PERCENT) {
             dearer.push(format!("{name} costs {percent:.1} % more"));
         } else if now * 100 < before * (100 - TOLERANCE_PERCENT) {
@@ -228,8 +313,18 @@ mod tests {
     fn the_file_of_the_repository_knows_every_run() {
         let path = root().join("tests/data/instructions.json");
         let known = read(&fs::read_to_string(path).unwrap()).unwrap();
-        let names: Vec<&str> = RUNS.iter().map(|run| run.name).collect();
-        assert!(names.iter().all(|name| known.contains_key(*name)), "{known:?}");
+        for run in &RUNS {
+            for role in ROLES {
+                assert!(known.contains_key(&format!("{} {role}", run.name)), "{known:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_child_is_known_by_its_name() {
+        let log = "INFO starts\nspawned 7 /bin/haproxystats-process\nspawned 8 \
+                   haproxystats-send-graphite:b\nspawned 9 haproxystats-spool\nspawned x y\n";
+        assert_eq!(spawned(log), [(7, "fold"), (8, "send"), (9, "disk")]);
     }
 
     #[test]

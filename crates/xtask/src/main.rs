@@ -13,6 +13,7 @@ mod demo;
 mod fresh;
 mod fuzz;
 mod instructions;
+mod simulate;
 mod soak;
 mod stream;
 mod test;
@@ -61,6 +62,12 @@ enum Task {
     /// not committed.
     #[command(verbatim_doc_comment)]
     Fresh(fresh::Options),
+    /// Runs the simulator of haproxystats-process on many seeds
+    ///
+    /// The real core with simulated children, through crashes and faults. Each seed must end exact;
+    /// one that does not prints itself.
+    #[command(verbatim_doc_comment)]
+    Simulate(simulate::Options),
     /// Runs both programs under random faults and counts what was lost: 0
     ///
     /// Kills, stops and cuts off both programs, HAProxy and a receiver.
@@ -78,9 +85,9 @@ enum Task {
     /// worker and with two. Tables go also to target/bench, as Markdown and as JSON.
     #[command(verbatim_doc_comment)]
     Bench(bench::Options),
-    /// Compares the instructions of a worker with tests/data/instructions.json
+    /// Compares the instructions of haproxystats-process with tests/data/instructions.json
     ///
-    /// callgrind counts three fixed runs. Needs valgrind.
+    /// callgrind counts three fixed runs, by role of the child. Needs valgrind.
     #[command(verbatim_doc_comment)]
     Instructions(instructions::Options),
     /// Writes the dashboards of contrib/grafana and contrib/graphite
@@ -105,6 +112,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(_) => test::run(&words()),
         Task::Fresh(options) => fresh::run(&options),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(options) => bench::run(&options, &words()),
@@ -187,6 +195,8 @@ mod tests {
             ("cargo xtask demo --seconds", "a value is required"),
             ("cargo xtask fresh --only soak", "possible values: demo, test"),
             ("cargo xtask fresh --scratch", "a value is required"),
+            ("cargo xtask simulate --seeds 0", "0 is not in 1..="),
+            ("cargo xtask simulate --from -1", "unexpected argument '-1' found"),
             ("cargo xtask soak --quick", "unexpected argument '--quick' found"),
             ("cargo xtask soak --minutes 0", "not above 0"),
             ("cargo xtask soak --minutes NaN", "not above 0"),

@@ -6,6 +6,7 @@
 //! a failure, and so is a program that ends by itself.
 
 mod courier;
+mod disk;
 mod faults;
 mod programs;
 mod receivers;
@@ -24,6 +25,7 @@ use crate::demo::haproxy::{self, Source};
 use crate::demo::{self, Folder};
 use crate::{Failure, find_program};
 use courier::{Courier, Directories, snapshots};
+use disk::{LocalStore, SmallDisk};
 use faults::{Faults, Targets};
 use programs::Program;
 use receivers::{Receivers, Schedule};
@@ -47,6 +49,13 @@ pub(crate) struct Options {
         value_parser = Schedule::parse
     )]
     receivers: Vec<Schedule>,
+    /// Add a local-store on a disk of 1 MB that is full for 20 s in each minute; needs root, and a
+    /// receiver graphite, whose names it takes
+    #[arg(long)]
+    local_store: bool,
+    /// Put the outbox on a disk of 4 MB that is full for 20 s in each minute; needs root
+    #[arg(long)]
+    small_outbox: bool,
 }
 
 const MINUTES_MAX: f64 = 10_000.0;
@@ -140,7 +149,15 @@ impl Scene {
 
     /// How many snapshots and stored batches wait.
     fn waiting(&self) -> (usize, usize) {
-        (visible(&self.folder.incoming()), visible(&self.folder.path.join("outbox")))
+        (visible(&self.folder.incoming()), stored(&self.outbox()))
+    }
+
+    fn outbox(&self) -> PathBuf {
+        self.folder.path.join("outbox")
+    }
+
+    fn local_store(&self) -> PathBuf {
+        self.folder.path.join("local-store")
     }
 
     /// A configuration for both programs. All limits are short, so that faults are seen soon.
@@ -150,6 +167,7 @@ impl Scene {
         src_dir: &Path,
         base: &Path,
         receivers: &Receivers,
+        has_local_store: bool,
     ) -> Result<PathBuf, Failure> {
         let mut text = format!(
             "# Written by `cargo xtask soak`.\n\
@@ -169,6 +187,12 @@ impl Scene {
                 "\n[{section}]\nserver = 127.0.0.1\nport = {port}\nnamespace = soak\n\
                  prefix-hostname = false\nretries = 3\ninterval = 0.1\nbackoff = 1.5\ndelay = 1\n\
                  connect-timeout = 1\nwrite-timeout = 1\nconfirm-timeout = 2\n",
+            );
+        }
+        if has_local_store {
+            text += &format!(
+                "\n[local-store]\ndir = {}\nretries = 3\ninterval = 0.1\nbackoff = 1.5\ndelay = 1\n",
+                self.local_store().display()
             );
         }
         let path = self.folder.path.join(name);
@@ -191,6 +215,43 @@ struct Evidence {
     files: Vec<(String, PathBuf)>,
 }
 
+/// The small disks, where they are asked for.
+struct Disks {
+    outbox: Option<SmallDisk>,
+    local_store: Option<LocalStore>,
+}
+
+impl Disks {
+    const OUTBOX_BYTES: usize = 4 << 20;
+
+    fn mount(options: &Options, scene: &Scene) -> Result<Self, Failure> {
+        let outbox =
+            options.small_outbox.then(|| SmallDisk::mount(&scene.outbox(), Self::OUTBOX_BYTES));
+        let received = scene.folder.path.join("received-local-store.txt");
+        let local_store =
+            options.local_store.then(|| LocalStore::mount(&scene.local_store(), received));
+        Ok(Self { outbox: outbox.transpose()?, local_store: local_store.transpose()? })
+    }
+
+    fn follow(&mut self, elapsed: Duration) -> Result<(), Failure> {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.follow(elapsed)?;
+        }
+        self.local_store.as_mut().map_or(Ok(()), |store| store.follow(elapsed))
+    }
+
+    fn be_good(&mut self) -> Result<(), Failure> {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.make_full(false)?;
+        }
+        self.local_store.as_mut().map_or(Ok(()), LocalStore::be_good)
+    }
+
+    fn take(&mut self) -> Result<(), Failure> {
+        self.local_store.as_mut().map_or(Ok(()), LocalStore::take)
+    }
+}
+
 /// Runs both programs under faults until the time is over, then without until all has arrived.
 fn soak(
     options: &Options,
@@ -203,7 +264,9 @@ fn soak(
 ) -> Result<Evidence, Failure> {
     let (incoming, base) = (scene.folder.incoming(), &scene.folder.path);
     let receivers = Receivers::start(&options.receivers, base, "received")?;
-    let config = scene.config("haproxystats.conf", &incoming, base, &receivers)?;
+    let config =
+        scene.config("haproxystats.conf", &incoming, base, &receivers, options.local_store)?;
+    let mut disks = Disks::mount(options, scene)?;
     let start = |name| Program::start(&scene.folder, programs, name, &config);
     let mut targets = Targets {
         process: start("haproxystats-process")?,
@@ -215,24 +278,34 @@ fn soak(
     let mut next = PROGRESS;
     while begin.elapsed() < options.length && !interrupted.load(Ordering::Relaxed) {
         targets.receivers.follow_schedules(begin.elapsed())?;
+        disks.follow(begin.elapsed())?;
         faults.step(&mut targets)?;
         courier.check()?;
         if begin.elapsed() >= next {
             next += PROGRESS;
-            progress(begin.elapsed(), scene, faults, courier, &targets.receivers);
+            progress(begin.elapsed(), scene, faults, courier, &targets.receivers, &disks);
         }
         thread::sleep(LOOK);
     }
 
     println!("No more faults; all that waits has to arrive now.");
+    disks.be_good()?;
     faults.clear(&mut targets)?;
     targets.pull.terminate()?;
     courier.finish()?;
-    let drained = wait_until(DRAIN, || scene.waiting() == (0, 0));
-    progress(begin.elapsed(), scene, faults, courier, &targets.receivers);
+    let mut taken = Ok(());
+    let drained = wait_until(DRAIN, || {
+        taken = disks.take();
+        taken.is_err() || scene.waiting() == (0, 0)
+    });
+    taken?;
+    progress(begin.elapsed(), scene, faults, courier, &targets.receivers, &disks);
     targets.process.terminate()?;
-    let files = targets.receivers.files();
+    let mut files = targets.receivers.files();
     targets.receivers.finish()?;
+    if let Some(local_store) = disks.local_store.take() {
+        files.push(("local-store".to_owned(), local_store.finish()?));
+    }
     if drained {
         Ok(Evidence { starts: (targets.process.starts(), targets.pull.starts()), files })
     } else {
@@ -246,9 +319,12 @@ fn progress(
     faults: &Faults,
     courier: &Courier,
     receivers: &Receivers,
+    disks: &Disks,
 ) {
     let (spool, outbox) = scene.waiting();
-    let lines: Vec<String> = receivers.lines().iter().map(u64::to_string).collect();
+    let local_store = disks.local_store.as_ref().map(LocalStore::lines);
+    let lines: Vec<String> =
+        receivers.lines().into_iter().chain(local_store).map(|count| count.to_string()).collect();
     println!(
         "{:>5} s   faults {:>4}   published {:>5}   waiting {spool} + {outbox} stored   lines {}",
         elapsed.as_secs(),
@@ -263,7 +339,7 @@ fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
     let receivers = Receivers::start_good(&scene.folder.path, "expected")?;
     let copies = scene.directories().copies;
     let base = scene.folder.path.join("undisturbed");
-    let config = scene.config("undisturbed.conf", &copies, &base, &receivers)?;
+    let config = scene.config("undisturbed.conf", &copies, &base, &receivers, false)?;
     let mut process = Program::start(&scene.folder, programs, "haproxystats-process", &config)?;
     let mut outcome = Ok(());
     // Without a limit in all, because a slow machine may need long; only progress has a limit.
@@ -272,7 +348,7 @@ fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
         let before = left;
         wait_until(DRAIN, || {
             outcome = process.check();
-            left = visible(&copies) + visible(&base.join("outbox"));
+            left = visible(&copies) + stored(&base.join("outbox"));
             left < before || outcome.is_err()
         });
         if left == before {
@@ -309,4 +385,34 @@ fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
 fn visible(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")).count()
+}
+
+/// The number of batches in an outbox, whose receivers have a folder each.
+fn stored(outbox: &Path) -> usize {
+    let folders = fs::read_dir(outbox).into_iter().flatten().flatten();
+    let mut batches = 0;
+    for folder in folders {
+        let files = fs::read_dir(folder.path()).into_iter().flatten().flatten();
+        let is_batch = |name: &std::ffi::OsStr| name.as_encoded_bytes().ends_with(b".batch");
+        batches += files.filter(|file| is_batch(&file.file_name())).count();
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_counted_in_the_folders_of_all_receivers() {
+        let outbox = std::env::temp_dir().join(format!("soak-outbox-{}", std::process::id()));
+        for file in ["graphite/1.batch", "graphite/2.batch", "second/1.batch", "second/counts"] {
+            let file = outbox.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        fs::write(outbox.join("lock"), "").unwrap();
+        assert_eq!(stored(&outbox), 3);
+        fs::remove_dir_all(outbox).unwrap();
+    }
 }

@@ -25,6 +25,10 @@ const STARTS: usize = 20;
 const INTERVAL: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// A second receiver, where nobody listens.
+const SECOND_DOWN: ExtraOptions<'_> =
+    ExtraOptions { process: "", graphite: "\n[graphite:second]\nserver = 127.0.0.1\nport = 1\n" };
+
 pub(crate) fn run(
     program: &Program,
     stage: &Stage,
@@ -32,12 +36,14 @@ pub(crate) fn run(
 ) -> Result<(Table, Value), Failure> {
     let (snapshots, starts) = if quick { (10, 3) } else { (SNAPSHOTS, STARTS) };
     stage.generate(MID, Columns::V26)?;
-    let delays = publish(program, stage, snapshots)?;
+    let delays = publish(program, stage, snapshots, ExtraOptions::default())?;
+    let beside_down = publish(program, stage, snapshots, SECOND_DOWN)?;
     stage.generate(TINY, Columns::V26)?;
     let starts = (0..starts).map(|_| start(program, stage)).collect::<Result<Vec<_>, _>>()?;
     let of = |part: fn(&Start) -> f64| starts.iter().map(part).collect::<Vec<f64>>();
     let rows = [
         ("rename to last byte, mid", delays),
+        ("rename to last byte, mid, another receiver down", beside_down),
         ("start to ready", of(|start| start.ready)),
         ("start to first connection, tiny", of(|start| start.connected)),
         ("start to first snapshot delivered, tiny", of(|start| start.delivered)),
@@ -61,12 +67,17 @@ pub(crate) fn run(
 }
 
 /// Milliseconds from each rename to the last byte.
-fn publish(program: &Program, stage: &Stage, snapshots: u64) -> Result<Vec<f64>, Failure> {
+fn publish(
+    program: &Program,
+    stage: &Stage,
+    snapshots: u64,
+    more: ExtraOptions<'_>,
+) -> Result<Vec<f64>, Failure> {
     stage.fill(0)?;
     let staging = stage.path.join("staging");
     clear(&staging)?;
     let receiver = Receiver::start()?;
-    let config = stage.configure(1, receiver.port, ExtraOptions::default())?;
+    let config = stage.configure(1, receiver.port, more)?;
     let mut process = Process::start(&mut program.command(&config), &stage.log())?;
     let mut delays = Vec::new();
     let mut next = Instant::now() + INTERVAL;

@@ -144,6 +144,50 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
     pids
 }
 
+/// What a process of haproxystats-process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A fold child, or a worker of another program.
+    Fold,
+    Send,
+    /// The outbox or the spool.
+    Disk,
+    Parent,
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 4] = [Self::Fold, Self::Send, Self::Disk, Self::Parent];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fold => "fold",
+            Self::Send => "send",
+            Self::Disk => "disk",
+            Self::Parent => "parent",
+        }
+    }
+
+    /// By the name of a child: a fold child has the one of the program.
+    pub(crate) fn of_child(name: &str) -> Self {
+        match name.strip_prefix("haproxystats-") {
+            Some(name) if name.starts_with("send-") => Self::Send,
+            Some("outbox" | "spool") => Self::Disk,
+            _ => Self::Fold,
+        }
+    }
+}
+
+/// A process and its children, each with its role.
+pub(crate) fn roles(parent: u32) -> Vec<(u32, Role)> {
+    let mut roles = vec![(parent, Role::Parent)];
+    for pid in children(parent) {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let name = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        roles.push((pid, Role::of_child(&String::from_utf8_lossy(name))));
+    }
+    roles
+}
+
 /// The most memory that a process has ever had, in kB.
 pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -180,6 +224,19 @@ mod tests {
         assert!(peak_memory(own).unwrap() > 100);
         assert!(reads_and_writes(own).unwrap() > 0);
         assert!(cpu_so_far(own).unwrap() > 0.0);
+    }
+
+    #[test]
+    fn a_child_is_known_by_its_name() {
+        for (name, role) in [
+            ("/usr/bin/haproxystats-process", Role::Fold),
+            ("haproxystats-process", Role::Fold),
+            ("haproxystats-send-graphite:second", Role::Send),
+            ("haproxystats-spool", Role::Disk),
+            ("python3", Role::Fold),
+        ] {
+            assert_eq!(Role::of_child(name), role, "{name}");
+        }
     }
 
     #[test]

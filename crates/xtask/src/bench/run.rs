@@ -6,7 +6,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::floor;
-use super::process::{Process, children, peak_memory, reads_and_writes};
+use super::process::{Process, Role, children, cpu_so_far, peak_memory, reads_and_writes, roles};
 use super::receiver::{Arrival, Receiver};
 use super::stage::{ExtraOptions, FIRST, Stage};
 use super::usage::Cpu;
@@ -27,10 +27,23 @@ pub(crate) struct Outcome {
     pub(crate) wall: f64,
     pub(crate) bytes: u64,
     pub(crate) metrics: u64,
-    /// The most memory in kB, of the parent and of the largest worker.
-    pub(crate) parent: u64,
-    pub(crate) worker: u64,
+    pub(crate) usage: [Usage; Role::ALL.len()],
     pub(crate) calls: Option<u64>,
+}
+
+/// What the processes of one role have used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// The most memory of the largest of them, in kB.
+    pub(crate) memory: u64,
+    /// Their CPU in milliseconds, without that of children that have ended.
+    pub(crate) cpu: f64,
+}
+
+impl Outcome {
+    pub(crate) const fn of(&self, role: Role) -> Usage {
+        self.usage[role as usize]
+    }
 }
 
 /// A program from which nothing arrives for so long stands still.
@@ -67,10 +80,14 @@ impl Program {
         let mut process = Process::start(&mut self.command(&config), &stage.log())?;
         let mut arrivals = drain(stage, &mut process, &receiver)?;
         let pid = process.pid();
-        let workers = children(pid);
-        let parent = peak_memory(pid).unwrap_or(0);
-        let worker = workers.iter().filter_map(|&pid| peak_memory(pid)).max().unwrap_or(0);
-        let calls = workers.iter().chain([&pid]).map(|&pid| reads_and_writes(pid)).sum();
+        let processes = roles(pid);
+        let mut usage = [Usage::default(); Role::ALL.len()];
+        for &(pid, role) in &processes {
+            let usage = &mut usage[role as usize];
+            usage.memory = usage.memory.max(peak_memory(pid).unwrap_or(0));
+            usage.cpu += cpu_so_far(pid).unwrap_or(0.0);
+        }
+        let calls = processes.iter().map(|&(pid, _)| reads_and_writes(pid)).sum();
         let started = process.started;
         let cpu = process.terminate(pid)?;
         arrivals.extend(receiver.finish()?);
@@ -84,8 +101,7 @@ impl Program {
             wall: end.duration_since(started).as_secs_f64() * 1e3,
             bytes: arrivals.iter().map(|arrival| arrival.bytes).sum(),
             metrics: arrivals.iter().map(|arrival| arrival.lines).sum(),
-            parent,
-            worker,
+            usage,
             calls,
         })
     }
@@ -148,7 +164,7 @@ pub(crate) fn run_floor(stage: &Stage, snapshots: usize, bytes: u64) -> Result<C
 
 /// Waits until the spool is empty; gives what arrived meanwhile. A program that keeps its
 /// connections has no arrival yet.
-fn drain(
+pub(crate) fn drain(
     stage: &Stage,
     process: &mut Process,
     receiver: &Receiver,
@@ -235,7 +251,11 @@ mod tests {
             let program = Program::parse(&format!("bash {} {connections}", script.display()));
             let outcome = program.run(&stage, 3, 1).unwrap();
             assert_eq!((outcome.snapshots, outcome.metrics, outcome.bytes), (3, 3, 51));
-            assert!(outcome.cpu.total() > 0.0 && outcome.wall > 0.0 && outcome.parent > 0);
+            assert!(
+                outcome.cpu.total() > 0.0
+                    && outcome.wall > 0.0
+                    && outcome.of(Role::Parent).memory > 0
+            );
             assert_eq!(stage.waiting(), 0);
         }
     }

@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::generator::{Columns, Size};
+use super::process::Role;
 use super::report::{Table, bytes, count, memory, milliseconds, ratio};
 use super::run::{Outcome, Program, run_floor};
 use super::sizes::FLOOR_TIMES;
@@ -88,7 +89,7 @@ fn measure(
         let of = |part: fn(&Outcome) -> f64| slope((short, part(&low)), (long, part(&high)));
         costs.push(of(|outcome| outcome.cpu.total()));
         metrics = of(|outcome| outcome.metrics as f64);
-        worker = worker.max(high.worker);
+        worker = worker.max(high.of(Role::Fold).memory);
         let output = of(|outcome| outcome.bytes as f64) as u64;
         let floor = |snapshots| run_floor(stage, snapshots, output).map(Cpu::total);
         let longer = long * FLOOR_TIMES;

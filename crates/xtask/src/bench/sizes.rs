@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::generator::{Columns, LARGE, MID, Size, TINY};
+use super::process::Role;
 use super::report::{Table, bytes, count, memory, milliseconds, ratio};
 use super::run::{Outcome, Program, run_floor};
 use super::stage::Stage;
@@ -15,10 +16,10 @@ use super::statistics::{median, slope};
 use super::usage::Cpu;
 use crate::Failure;
 
-/// The sizes, each with the lengths of a short and a long run.
 /// What `--size` takes.
 pub(super) const NAMES: [&str; 3] = [TINY.name, MID.name, LARGE.name];
 
+/// The sizes, each with the lengths of a short and a long run.
 const SIZES: [(Size, usize, usize); 3] = [(TINY, 100, 1600), (MID, 10, 110), (LARGE, 2, 10)];
 
 /// The floor is cheap, so a longer run is needed for a figure that does not vary.
@@ -41,16 +42,24 @@ struct Series {
     system: Vec<f64>,
     cpu: Vec<f64>,
     wall: Vec<f64>,
-    parent: u64,
-    worker: u64,
+    /// By role: the CPU of each turn, and the most memory in kB.
+    cpu_of: [Vec<f64>; Role::ALL.len()],
+    memory: [u64; Role::ALL.len()],
 }
+
+/// The most memory that the parent and a send child are meant to have, in kB.
+const MEMORY_BAR: u64 = 12_000_000 / 1024;
 
 impl Series {
     fn add(&mut self, short: &Outcome, long: &Outcome) {
         self.add_cpu((short.snapshots, short.cpu), (long.snapshots, long.cpu));
         self.wall.push(slope((short.snapshots, short.wall), (long.snapshots, long.wall)));
-        self.parent = self.parent.max(long.parent);
-        self.worker = self.worker.max(long.worker);
+        for role in Role::ALL {
+            let (short_of, long_of) = (short.of(role), long.of(role));
+            let cpu = slope((short.snapshots, short_of.cpu), (long.snapshots, long_of.cpu));
+            self.cpu_of[role as usize].push(cpu);
+            self.memory[role as usize] = self.memory[role as usize].max(long_of.memory);
+        }
     }
 
     fn add_cpu(&mut self, short: (usize, Cpu), long: (usize, Cpu)) {
@@ -71,8 +80,25 @@ impl Series {
         json!({
             "cpu_ms": median(&self.cpu), "user_ms": median(&self.user),
             "system_ms": median(&self.system), "wall_ms": median(&self.wall),
-            "cpu_ms_of_each_turn": self.cpu, "parent_kb": self.parent, "worker_kb": self.worker,
+            "cpu_ms_of_each_turn": self.cpu,
+            "cpu_ms_of_roles": Self::of_roles(|role| median(&self.cpu_of[role as usize]).into()),
+            "memory_kb_of_roles": Self::of_roles(|role| self.memory[role as usize].into()),
         })
+    }
+
+    fn of_roles(figure: impl Fn(Role) -> Value) -> Value {
+        Role::ALL.into_iter().map(|role| (role.name().to_owned(), figure(role))).collect()
+    }
+
+    /// The memory of a role, with a word if it is more than it is meant to be.
+    fn memory_of(&self, role: Role) -> String {
+        let kilobytes = self.memory[role as usize];
+        match role {
+            Role::Parent | Role::Send if kilobytes > MEMORY_BAR => {
+                format!("{} (above the bar)", memory(kilobytes))
+            }
+            _ => memory(kilobytes),
+        }
     }
 }
 
@@ -194,11 +220,17 @@ fn table(rows: &[Row]) -> Table {
         "CPU ms",
         "user",
         "system",
+        "CPU of fold",
+        "of send",
+        "of disk",
+        "of parent",
         "wall ms",
         "two workers",
         "floor ms",
         "CPU / floor",
-        "worker",
+        "fold child",
+        "send child",
+        "disk child",
         "parent",
         "system calls",
     ];
@@ -217,19 +249,21 @@ fn table(rows: &[Row]) -> Table {
             milliseconds(median(&row.ours.cpu)),
             milliseconds(median(&row.ours.user)),
             milliseconds(median(&row.ours.system)),
+        ];
+        cells.extend(row.ours.cpu_of.iter().map(|cpu| milliseconds(median(cpu))));
+        cells.extend([
             milliseconds(median(&row.ours.wall)),
             faster(rows, row).map_or_else(String::new, |times| format!("{times:.2} x one")),
             milliseconds(median(&row.floor.cpu)),
             ratio(row.ours.ratio_to(&row.floor)),
-            memory(row.ours.worker),
-            memory(row.ours.parent),
-            row.calls.map_or_else(String::new, |(calls, _)| count(calls)),
-        ];
+        ]);
+        cells.extend(Role::ALL.map(|role| row.ours.memory_of(role)));
+        cells.push(row.calls.map_or_else(String::new, |(calls, _)| count(calls)));
         if let Some(original) = &row.original {
             cells.extend([
                 milliseconds(median(&original.cpu)),
-                memory(original.worker),
-                memory(original.parent),
+                original.memory_of(Role::Fold),
+                memory(original.memory[Role::Parent as usize]),
                 ratio(original.ratio_to(&row.ours)),
             ]);
         }
@@ -238,7 +272,9 @@ fn table(rows: &[Row]) -> Table {
     let counter = rows.iter().find_map(|row| row.calls.map(|(_, counter)| counter));
     table.note(&format!(
         "Each figure is for one more snapshot: the slope between a short and a long run, median of \
-         the turns. CPU is the whole program's, workers and parent. System calls are counted by \
+         the turns. CPU is the whole program's; that of a role lacks children that ended before. \
+         Memory is the most of the largest process of a role; the bar is 12 MB for the parent and \
+         a send child. Disk children are the outbox and the spool. System calls are counted by \
          {}, with one worker.",
         counter.unwrap_or("nobody")
     ));

@@ -22,10 +22,10 @@ const CUT_BITS: u32 = 16;
 
 /// The faults; one that is listed twice comes twice as often.
 const FAULTS: [Fault; 19] = [
-    Fault::KillWorker,
-    Fault::KillWorker,
-    Fault::KillWorkers,
-    Fault::StopWorker,
+    Fault::KillChild,
+    Fault::KillChild,
+    Fault::KillChildren,
+    Fault::StopChild,
     Fault::KillProcess,
     Fault::KillProcess,
     Fault::EndProcess,
@@ -46,9 +46,9 @@ const FAULTS: [Fault; 19] = [
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
-    KillWorker,
-    KillWorkers,
-    StopWorker,
+    KillChild,
+    KillChildren,
+    StopChild,
     KillProcess,
     EndProcess,
     StopProcess,
@@ -132,10 +132,10 @@ impl Faults {
 
     fn inject(&mut self, fault: Fault, targets: &mut Targets<'_>) -> Result<(), Failure> {
         let done = match fault {
-            Fault::KillWorker => self.kill(1, targets),
-            Fault::KillWorkers => self.kill(usize::MAX, targets),
-            Fault::StopWorker => {
-                let victim = self.random.choice(targets.process.workers());
+            Fault::KillChild => self.kill(1, targets),
+            Fault::KillChildren => self.kill(usize::MAX, targets),
+            Fault::StopChild => {
+                let victim = self.random.choice(targets.process.children());
                 self.stop(victim)
             }
             Fault::StopProcess => self.stop(targets.process.pid()),
@@ -181,11 +181,11 @@ impl Faults {
     }
 
     fn kill(&mut self, most: usize, targets: &Targets<'_>) -> bool {
-        let mut workers = targets.process.workers();
-        self.random.shuffle(&mut workers);
-        workers.truncate(most);
-        workers.iter().for_each(|&pid| send(pid, Signal::KILL));
-        !workers.is_empty()
+        let mut children = targets.process.children();
+        self.random.shuffle(&mut children);
+        children.truncate(most);
+        children.iter().for_each(|&pid| send(pid, Signal::KILL));
+        !children.is_empty()
     }
 
     fn stop(&mut self, victim: Option<Pid>) -> bool {

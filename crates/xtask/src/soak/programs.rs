@@ -69,7 +69,7 @@ impl<'a> Program<'a> {
         wait_until(END, || child.check().is_err() || said_hello(&child.log));
         child.check()?;
         // A stopped process would not end before it goes on.
-        self.workers_of(&child).into_iter().for_each(|pid| send(pid, Signal::CONT));
+        self.children_of(&child).into_iter().for_each(|pid| send(pid, Signal::CONT));
         child.signal(Signal::CONT);
         child.signal(Signal::TERM);
         match child.wait(END) {
@@ -92,12 +92,12 @@ impl<'a> Program<'a> {
         self.child.as_ref().and_then(Child::pid)
     }
 
-    /// Its child processes.
-    pub(super) fn workers(&self) -> Vec<Pid> {
-        self.child.as_ref().map(|child| self.workers_of(child)).unwrap_or_default()
+    /// Its child processes, whatever their roles.
+    pub(super) fn children(&self) -> Vec<Pid> {
+        self.child.as_ref().map(|child| self.children_of(child)).unwrap_or_default()
     }
 
-    fn workers_of(&self, child: &Child) -> Vec<Pid> {
+    fn children_of(&self, child: &Child) -> Vec<Pid> {
         let parent = child.pid();
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

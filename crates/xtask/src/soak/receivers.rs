@@ -5,6 +5,7 @@
 //! soak reach a receiver only in the phase `faults`. The files are also the evidence when a line is
 //! missing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use testbed::graphite::{LineFile, Manner, Receiver};
 
 use crate::Failure;
 
-/// How many receivers haproxystats-process can have.
-const RECEIVERS_MAX: usize = 1;
+/// So many names are told apart at a glance; the program itself has no limit.
+const RECEIVERS_MAX: usize = 8;
 /// Connections of one receiver that can be spoiled in advance. A receiver that is never good would
 /// only fill the outbox.
 const SPOILED_MAX: usize = 4;
@@ -114,9 +115,13 @@ impl Receivers {
     ) -> Result<Self, Failure> {
         if schedules.len() > RECEIVERS_MAX {
             return Err(format!(
-                "haproxystats-process can have {RECEIVERS_MAX} receiver, not {}",
+                "a soak can have {RECEIVERS_MAX} receivers, not {}",
                 schedules.len()
             ));
+        }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = schedules.iter().find(|schedule| !names.insert(&schedule.name)) {
+            return Err(format!("there are two receivers {}", twice.name));
         }
         let mut stations = Vec::with_capacity(schedules.len());
         for schedule in schedules {
@@ -294,8 +299,17 @@ mod tests {
     }
 
     #[test]
-    fn no_more_receivers_are_started_than_the_program_can_have() {
-        let schedules = ["graphite=good", "second=slow"].map(|text| Schedule::parse(text).unwrap());
-        assert!(Receivers::start(&schedules, Path::new("/nonexistent"), "received").is_err());
+    fn receivers_are_few_and_have_names_of_their_own() {
+        let start = |names: &[&str]| {
+            let schedules: Vec<Schedule> = names
+                .iter()
+                .map(|name| Schedule::parse(&format!("{name}=good")).unwrap())
+                .collect();
+            Receivers::start(&schedules, Path::new("/nonexistent"), "received").err().unwrap()
+        };
+        let failure = start(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
+        assert!(failure.contains("8 receivers, not 9"), "{failure}");
+        let failure = start(&["graphite", "second", "second"]);
+        assert!(failure.contains("two receivers second"), "{failure}");
     }
 }

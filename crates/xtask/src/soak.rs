@@ -191,7 +191,8 @@ impl Scene {
         }
         if has_local_store {
             text += &format!(
-                "\n[local-store]\ndir = {}\nretries = 3\ninterval = 0.1\nbackoff = 1.5\ndelay = 1\n",
+                "\n[local-store]\ndir = {}\nretries = 3\ninterval = 0.1\nbackoff = 1.5\n\
+                 delay = 1\n",
                 self.local_store().display()
             );
         }

@@ -70,7 +70,8 @@ enum Task {
     Simulate(simulate::Options),
     /// Runs both programs under random faults and counts what was lost: 0
     ///
-    /// Kills, stops and cuts off both programs, HAProxy and a receiver.
+    /// Kills, stops and cuts off both programs with their children, HAProxy and receivers, and
+    /// fills the disks of local-store and the outbox where asked for.
     #[command(verbatim_doc_comment)]
     Soak(soak::Options),
     /// Feeds the readers of dumps and of the configuration with damaged and made-up input

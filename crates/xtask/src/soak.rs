@@ -12,6 +12,7 @@ mod programs;
 mod receivers;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,11 +57,17 @@ pub(crate) struct Options {
     /// Put the outbox on a disk of 4 MB that is full for 20 s in each minute; needs root
     #[arg(long)]
     small_outbox: bool,
+    /// Without random faults: then a receiver that is good all the time must have each snapshot
+    /// within a second of its being published
+    #[arg(long)]
+    calm: bool,
 }
 
 const MINUTES_MAX: f64 = 10_000.0;
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
+/// For a healthy receiver of a calm soak.
+const DELAY_MAX: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the remaining snapshots may take to arrive; a soak of a day leaves seconds of work.
 const DRAIN: Duration = Duration::from_secs(180);
@@ -92,12 +99,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     println!("{}\n", source.description);
 
-    let mut faults = Faults::new(seed);
+    let mut faults = Faults::new(seed, options.calm);
     let mut courier = Courier::start(scene.directories());
     let run = soak(options, &interrupted, &scene, &programs, &source, &mut faults, &mut courier);
     // Also after a failure, so that the files do not change any more.
     let doubles = courier.finish();
-    let Evidence { starts, files } = run?;
+    let Evidence { starts, files, healthy } = run?;
     let doubles = doubles?;
     drop(source);
 
@@ -115,6 +122,23 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             return Err(format!("nothing was delivered to {name}"));
         }
         is_exact = is_exact && verdict.lost + verdict.foreign == 0;
+    }
+    let mut is_late = false;
+    for (name, arrived) in healthy {
+        if let Some((snapshot, delay)) = verdict::slowest(&courier.times(), &arrived) {
+            let milliseconds = delay.as_millis();
+            println!(
+                "\n{name}: {snapshot} was the slowest of {} snapshots, {milliseconds} ms",
+                arrived.len()
+            );
+            is_late = is_late || options.calm && delay > DELAY_MAX;
+        }
+    }
+    if is_late {
+        return Err(format!(
+            "a healthy receiver had to wait; the files are in {}",
+            scene.folder.path.display()
+        ));
     }
     if is_exact {
         scene.tidy_up()
@@ -214,6 +238,8 @@ struct Evidence {
     starts: (u32, u32),
     /// What each receiver got.
     files: Vec<(String, PathBuf)>,
+    /// When each snapshot came to the receivers that are good all the time.
+    healthy: Vec<(String, BTreeMap<u64, Instant>)>,
 }
 
 /// The small disks, where they are asked for.
@@ -303,12 +329,13 @@ fn soak(
     progress(begin.elapsed(), scene, faults, courier, &targets.receivers, &disks);
     targets.process.terminate()?;
     let mut files = targets.receivers.files();
+    let healthy = targets.receivers.healthy();
     targets.receivers.finish()?;
     if let Some(local_store) = disks.local_store.take() {
         files.push(("local-store".to_owned(), local_store.finish()?));
     }
     if drained {
-        Ok(Evidence { starts: (targets.process.starts(), targets.pull.starts()), files })
+        Ok(Evidence { starts: (targets.process.starts(), targets.pull.starts()), files, healthy })
     } else {
         Err(format!("not drained within {} s; see {}", DRAIN.as_secs(), base.display()))
     }

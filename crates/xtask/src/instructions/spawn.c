@@ -1,5 +1,5 @@
-/* Loaded before glibc into a haproxystats-process: starts its fold and send children under callgrind,
-   and tells on standard error which process has which name. */
+/* Loaded before glibc into a haproxystats-process: starts its fold and send children under
+   callgrind, and tells on standard error which process has which name. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -5,14 +5,14 @@
 //! by a rename too. A pull that was killed and started again can make a second snapshot for one
 //! second. The courier throws it away, because process would have two snapshots of one name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Failure;
 
@@ -28,17 +28,20 @@ pub(super) struct Directories {
     pub(super) copies: PathBuf,
 }
 
+/// When each snapshot was published.
+type Published = Arc<Mutex<BTreeMap<u64, Instant>>>;
+
 /// A thread that carries snapshots until it is finished.
 pub(super) struct Courier {
     over: Arc<AtomicBool>,
-    published: Arc<AtomicU64>,
+    published: Published,
     thread: Option<JoinHandle<io::Result<u64>>>,
 }
 
 impl Courier {
     pub(super) fn start(directories: Directories) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let published = Arc::new(AtomicU64::new(0));
+        let published = Published::default();
         let (until, count) = (Arc::clone(&over), Arc::clone(&published));
         let thread = thread::spawn(move || {
             let mut seen = BTreeSet::new();
@@ -58,7 +61,12 @@ impl Courier {
 
     /// Snapshots that process was given so far.
     pub(super) fn published(&self) -> u64 {
-        self.published.load(Ordering::Relaxed)
+        self.times().len() as u64
+    }
+
+    /// When each of them was published.
+    pub(super) fn times(&self) -> BTreeMap<u64, Instant> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An error if it cannot go on.
@@ -85,7 +93,7 @@ impl Courier {
 fn carry(
     directories: &Directories,
     seen: &mut BTreeSet<u64>,
-    published: &AtomicU64,
+    published: &Mutex<BTreeMap<u64, Instant>>,
 ) -> io::Result<u64> {
     let mut doubles = 0;
     for name in snapshots(&directories.pulled) {
@@ -101,8 +109,9 @@ fn carry(
             let entry = entry?;
             fs::copy(entry.path(), copy.join(entry.file_name()))?;
         }
+        let begin = Instant::now();
         fs::rename(from, directories.incoming.join(name.to_string()))?;
-        published.fetch_add(1, Ordering::Relaxed);
+        published.lock().unwrap_or_else(PoisonError::into_inner).insert(name, begin);
     }
     Ok(doubles)
 }

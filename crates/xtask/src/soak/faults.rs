@@ -87,12 +87,14 @@ pub(super) struct Faults {
     next: Instant,
     recoveries: Vec<(Instant, Recovery)>,
     counts: BTreeMap<Fault, u32>,
+    /// None comes.
+    is_calm: bool,
 }
 
 impl Faults {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, is_calm: bool) -> Self {
         let (random, next) = (Rng::with_seed(seed), Instant::now());
-        Self { random, next, recoveries: Vec::new(), counts: BTreeMap::new() }
+        Self { random, next, recoveries: Vec::new(), counts: BTreeMap::new(), is_calm }
     }
 
     /// To be called often: does what is due.
@@ -103,7 +105,7 @@ impl Faults {
         }
         targets.process.check()?;
         targets.pull.check()?;
-        if now >= self.next {
+        if !self.is_calm && now >= self.next {
             self.next = now + Duration::from_millis(self.random.u64(PAUSE));
             if let Some(fault) = self.random.choice(FAULTS) {
                 self.inject(fault, targets)?;

@@ -5,12 +5,15 @@
 //! soak reach a receiver only in the phase `faults`. The files are also the evidence when a line is
 //! missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use testbed::graphite::{LineFile, Manner, Receiver};
+use testbed::graphite::{Archive, Cause, LineFile, Manner, Receiver};
 
+use super::verdict;
 use crate::Failure;
 
 /// So many names are told apart at a glance; the program itself has no limit.
@@ -90,6 +93,45 @@ impl Phase {
     }
 }
 
+/// A file of lines that knows when the last line of each snapshot came.
+struct TimedFile {
+    lines: LineFile,
+    times: Mutex<BTreeMap<u64, Instant>>,
+}
+
+impl TimedFile {
+    const fn new(lines: LineFile) -> Self {
+        Self { lines, times: Mutex::new(BTreeMap::new()) }
+    }
+}
+
+impl Archive for TimedFile {
+    type Page = Vec<u8>;
+
+    fn open(&self) -> Vec<u8> {
+        self.lines.open()
+    }
+
+    fn keep(&self, page: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+        let begun = page.clone();
+        self.lines.keep(page, bytes)?;
+        // The last line of a snapshot that is whole now; it can have begun in an earlier piece, and
+        // lines about the program can be behind it.
+        let text = [begun.as_slice(), bytes].concat();
+        let whole = &text[..text.len() - page.len()];
+        let line = |line: &[u8]| verdict::snapshot_of(std::str::from_utf8(line).ok()?);
+        if let Some(timestamp) = whole.rsplit(|byte| *byte == b'\n').find_map(line) {
+            let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+            times.insert(timestamp, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn close(&self, page: Vec<u8>, cause: Cause) {
+        self.lines.close(page, cause);
+    }
+}
+
 /// A receiver at work.
 struct Station {
     schedule: Schedule,
@@ -99,7 +141,7 @@ struct Station {
     /// The schedule is over: good from now on.
     over: bool,
     received: PathBuf,
-    server: Receiver<LineFile>,
+    server: Receiver<TimedFile>,
 }
 
 /// All receivers of a soak.
@@ -128,9 +170,10 @@ impl Receivers {
             let received = folder.join(format!("{file}-{}.txt", schedule.name));
             let lines = LineFile::create(&received)
                 .map_err(|error| format!("{}: {error}", received.display()))?;
-            let server = Receiver::start(lines, Manner::Whole).map_err(|error| {
-                format!("the receiver {} cannot listen: {error}", schedule.name)
-            })?;
+            let server =
+                Receiver::start(TimedFile::new(lines), Manner::Whole).map_err(|error| {
+                    format!("the receiver {} cannot listen: {error}", schedule.name)
+                })?;
             let (schedule, since) = (schedule.clone(), Duration::ZERO);
             let mut station = Station { schedule, phase: 0, since, over: false, received, server };
             station.begin_phase()?;
@@ -162,7 +205,19 @@ impl Receivers {
 
     /// Lines that came whole so far, by receiver.
     pub(super) fn lines(&self) -> Vec<u64> {
-        self.0.iter().map(|station| station.server.archive().lines()).collect()
+        self.0.iter().map(|station| station.server.archive().lines.lines()).collect()
+    }
+
+    /// When the last line of each snapshot came to those that are good all the time.
+    pub(super) fn healthy(&self) -> Vec<(String, BTreeMap<u64, Instant>)> {
+        let mut healthy = Vec::new();
+        for Station { schedule, server, .. } in &self.0 {
+            if schedule.phases.iter().all(|phase| phase.conduct == Conduct::Good) {
+                let times = server.archive().times.lock().unwrap_or_else(PoisonError::into_inner);
+                healthy.push((schedule.name.clone(), times.clone()));
+            }
+        }
+        healthy
     }
 
     /// To be called often: begins the phases that are due.
@@ -213,7 +268,7 @@ impl Receivers {
     pub(super) fn finish(self) -> Result<(), Failure> {
         for Station { schedule, received, server, .. } in self.0 {
             let lines = server.finish().map_err(|error| format!("{}: {error}", schedule.name))?;
-            lines.flush().map_err(|error| format!("{}: {error}", received.display()))?;
+            lines.lines.flush().map_err(|error| format!("{}: {error}", received.display()))?;
         }
         Ok(())
     }
@@ -296,6 +351,18 @@ mod tests {
         assert!(is_up());
         receivers.finish().unwrap();
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_end_of_a_snapshot_is_timed_though_own_lines_follow() {
+        let path = std::env::temp_dir().join(format!("soak-timed-{}", std::process::id()));
+        let file = TimedFile::new(LineFile::create(&path).unwrap());
+        let mut page = file.open();
+        for piece in ["s.haproxy.a 1 1", "0\ns.haproxy.haproxystats.T 1 99\ns.haproxy.b 1 1"] {
+            file.keep(&mut page, piece.as_bytes()).unwrap();
+        }
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(file.times.lock().unwrap().keys().collect::<Vec<_>>(), [&10]);
     }
 
     #[test]

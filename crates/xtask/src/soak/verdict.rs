@@ -4,11 +4,12 @@
 //! million lines share a hash with a chance of one in 30 million. Lines of the programs about
 //! themselves differ from run to run, so only their form is checked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::Failure;
 
@@ -100,6 +101,24 @@ fn hash(line: &str) -> u64 {
     hasher.finish()
 }
 
+/// The snapshot that a line is of; none for a line about the programs themselves.
+pub(super) fn snapshot_of(line: &str) -> Option<u64> {
+    if is_own(line) { None } else { timestamp(line) }
+}
+
+/// How long the slowest snapshot needed from its publishing to a receiver; one that did not come
+/// within a soak has no time.
+pub(super) fn slowest(
+    published: &BTreeMap<u64, Instant>,
+    arrived: &BTreeMap<u64, Instant>,
+) -> Option<(u64, Duration)> {
+    let delay = |(snapshot, begin): (&u64, &Instant)| {
+        let end = arrived.get(snapshot)?;
+        Some((*snapshot, end.saturating_duration_since(*begin)))
+    };
+    published.iter().filter_map(delay).max_by_key(|(_, delay)| *delay)
+}
+
 fn is_own(line: &str) -> bool {
     line.contains(".haproxy.haproxystats.")
 }
@@ -153,6 +172,17 @@ mod tests {
             examples: examples.map(str::to_owned).to_vec(),
         };
         assert_eq!(verdict, expected);
+    }
+
+    #[test]
+    fn the_slowest_snapshot_is_found() {
+        let begin = Instant::now();
+        let after = |milliseconds| begin + Duration::from_millis(milliseconds);
+        let published = [(10, begin), (11, after(1000)), (12, after(2000))].into();
+        let arrived = [(9, after(9000)), (10, after(30)), (11, after(1500))].into();
+        assert_eq!(slowest(&published, &arrived), Some((11, Duration::from_millis(500))));
+        assert_eq!(snapshot_of("s.haproxy.a 1 10"), Some(10));
+        assert_eq!(snapshot_of("s.haproxy.haproxystats.T 1 10"), None);
     }
 
     #[test]

@@ -58,8 +58,8 @@ impl Cells {
         self.values.resize(rows, 0);
     }
 
-    /// Notes the magnitudes of the values since the last call, while these are in the cache. Reading
-    /// all of them from memory at the end took a twentieth of a large snapshot's time.
+    /// Notes the magnitudes of the values since the last call, while these are in the cache.
+    /// Reading all of them from memory at the end took a twentieth of a large snapshot's time.
     pub(crate) fn look(&mut self) {
         let new = self.values.get(self.looked_at..).unwrap_or_default();
         self.magnitude = new.iter().fold(self.magnitude, |most, value| most | value.unsigned_abs());

@@ -5,8 +5,8 @@
 //! is most likely the one that came next before, and one comparison of bytes settles it. Else a
 //! hash does. Names are those of HAProxy, letter by letter.
 //!
-//! A forged dump can hold any number of names. So a snapshot may add only [`NAMES_MAX`] of them, and
-//! the names of a file that is left out are forgotten.
+//! A forged dump can hold any number of names. So a snapshot may add only [`NAMES_MAX`] of them,
+//! and the names of a file that is left out are forgotten.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Batches in memory that several processes read: files without a name, sealed so that nobody can
+//! Batches in memory that several processes read: files without a name, sealed so that no process can
 //! change one while another reads it.
 
 use std::fs::File;

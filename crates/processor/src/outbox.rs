@@ -311,7 +311,7 @@ fn copy_into(from: &Path, folder: &Path, entry: &EntryName, sync: bool) -> io::R
     Ok(())
 }
 
-/// Copies a memfd from its beginning, whoever else reads it.
+/// Copies a memfd from its beginning, without moving the position that its readers share.
 fn copy(batch: BorrowedFd<'_>, to: &mut File) -> io::Result<()> {
     let mut view = memfd::view(batch.try_clone_to_owned()?)?;
     io::copy(&mut view, to)?;

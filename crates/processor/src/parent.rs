@@ -30,7 +30,7 @@ use crate::core::{
 use crate::{Error, Shutdown};
 
 /// glibc (mallopt(3)): what a snapshot needed the next one needs too, so a fold child keeps pieces
-/// up to the first size and so much idle memory. Where glibc is not, nobody reads these.
+/// up to the first size and so much idle memory. Another libc ignores these.
 const KEPT_MMAP_BYTES: &str = "33554432";
 const KEPT_BYTES: &str = "268435456";
 /// Messages of one child that are taken at once, before others have their turn.

@@ -16,7 +16,7 @@ use crate::outbox::{Folder, Outbox};
 pub(super) struct OutboxChild {
     outbox: Outbox,
     directory: PathBuf,
-    /// Nobody else removes what the index knows.
+    /// Keeps other programs from removing held batches.
     lock: Lock,
 }
 

@@ -15,7 +15,7 @@ use receivers::graphite::{Encoder, Paths, encode};
 use receivers::{Graphite, Lines, LocalStore};
 
 use super::{Error, Work};
-use crate::core::{Findings, Order, Reply};
+use crate::core::{Order, Reply};
 use crate::outbox::old::is_compressed;
 
 /// See the module.
@@ -93,7 +93,7 @@ impl Transport {
             Self::LocalStore(store) => store.deliver(timestamp.as_str(), lines),
         };
         match delivered {
-            Ok(()) => Reply::Delivered { findings: Findings::default() },
+            Ok(()) => Reply::Delivered,
             Err(receivers::Error::Unreadable { source, .. }) => {
                 Reply::Damaged { reason: source.to_string() }
             }

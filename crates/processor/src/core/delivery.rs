@@ -93,10 +93,7 @@ impl Core {
         receiver.flight = None;
         receiver.sent_backlog = matches!(flight, Flight::Held(..));
         match reply {
-            Reply::Delivered { findings } => {
-                self.journal.names(&findings, self.now.monotonic, &mut self.actions);
-                self.delivered(index, flight);
-            }
+            Reply::Delivered => self.delivered(index, flight),
             Reply::Rejected { reason } => self.rejected(index, flight, &reason),
             Reply::Damaged { reason } => self.damaged(index, flight, &reason),
             Reply::Refused { reason } => self.refused(index, flight, &reason),
@@ -295,7 +292,8 @@ impl Core {
         }
     }
 
-    /// Releases the snapshot of a batch that nobody is owed, and forgets a batch that no lane has.
+    /// Releases the snapshot of a batch once it is owed to no receiver, and forgets the batch once
+    /// it is in no lane.
     pub(super) fn finish(&mut self, key: u64) {
         let Some(batch) = self.batches.get_mut(&key) else { return };
         if !batch.owed.is_empty() {

@@ -39,7 +39,7 @@ impl Core {
         }
     }
 
-    /// Whether a batch would find a way now: somebody takes it, or it can be held.
+    /// Whether a batch could be settled now: a receiver takes it, or it can be held.
     fn may_settle(&self) -> bool {
         self.can_hold() || self.receivers.iter().any(|r| r.may_take_new(self.now(), false))
     }
@@ -73,7 +73,7 @@ impl Core {
         self.queue.next(may).cloned()
     }
 
-    /// Lets the oldest parked snapshot that would find a way now wait for its fold again, one at a
+    /// Queues the oldest parked snapshot whose batch could be settled now, one at a
     /// time and in turn with new ones. At the bound the oldest goes for good, if a receiver waits
     /// for newer ones.
     fn unpark(&mut self) {

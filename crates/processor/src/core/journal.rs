@@ -356,16 +356,6 @@ impl Journal {
             actions.push(Action::Log(notice.text("what", key).note(line.note())));
         }
     }
-
-    /// What an encoder noticed about names.
-    pub(super) fn names(&mut self, findings: &Findings, now: Instant, actions: &mut Vec<Action>) {
-        for finding in &findings.list {
-            let line = self.names.begin(&key(finding), &finding.state, now);
-            if line.is_due() {
-                actions.push(Action::Log(of_finding("", finding).note(line.note())));
-            }
-        }
-    }
 }
 
 /// A file has one kind of damage at a time, an endpoint can be odd in several ways.
@@ -380,17 +370,11 @@ fn key(finding: &Finding) -> String {
 
 fn of_finding(snapshot: &str, finding: &Finding) -> Notice {
     let Finding { subject, text, .. } = finding;
-    let with_snapshot = |notice: Notice| {
-        if snapshot.is_empty() { notice } else { notice.text("snapshot", snapshot) }
-    };
-    match finding.kind {
-        FindingKind::Damage => {
-            with_snapshot(Notice::warn("damaged file")).text("file", subject).text("reason", text)
-        }
+    let (notice, subject_name, text_name) = match finding.kind {
+        FindingKind::Damage => (Notice::warn("damaged file"), "file", "reason"),
         FindingKind::Oddity | FindingKind::Name => {
-            with_snapshot(Notice::warn("a snapshot shows something odd"))
-                .text("of", subject)
-                .text("what", text)
+            (Notice::warn("a snapshot shows something odd"), "of", "what")
         }
-    }
+    };
+    notice.text("snapshot", snapshot).text(subject_name, subject).text(text_name, text)
 }

@@ -221,7 +221,8 @@ impl Receiver {
             .any(|(name, entry)| name.shares_second(id) && Some(name) != own && !entry.is_in_memory)
     }
 
-    /// Held batches of the same snapshot that nothing has in its hands: a newer one replaces them.
+    /// Held batches of the same snapshot that are neither in flight nor being read: a newer one
+    /// replaces them.
     pub(crate) fn replaced_by(&self, id: &SnapshotId, newer: &EntryName) -> Vec<EntryName> {
         let of_second = self.of_second(id.timestamp.seconds());
         let is_replaced = |name: &EntryName, entry: &Entry| {

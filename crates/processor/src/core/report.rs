@@ -1,8 +1,8 @@
 //! What the program says about itself: everything that is lost, refused, waiting or late.
 //!
 //! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,WorkerRestarts,
-//! FailedSnapshots,LocalStoreFailures}` and, for each receiver under its prefix, `{OutboxMetrics,OutboxBytes,
-//! OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`. Failures, restarts and what is
+//! FailedSnapshots,LocalStoreFailures}` and, for each receiver under its prefix,
+//! `{OutboxMetrics,OutboxBytes,OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`. Failures, restarts and what is
 //! dropped count from the start. These figures have no snapshot: only the newest are sent,
 //! and none are ever held.
 

@@ -160,10 +160,7 @@ pub enum Reply {
         reason: String,
     },
     /// The receiver has the batch.
-    Delivered {
-        /// What the encoder noticed.
-        findings: Findings,
-    },
+    Delivered,
     /// The receiver does not take batches now.
     Refused {
         /// Why.

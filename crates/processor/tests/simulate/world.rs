@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use config::Retries;
 use haproxystats_processor::core::{
-    Action, ChildId, CircuitSettings, Core, Death, Descriptor, Event, Findings, Now, Order,
-    OrderId, PENDING_MAX, ReceiverSettings, Reply, Role, Settings,
+    Action, ChildId, CircuitSettings, Core, Death, Descriptor, Event, Now, Order, OrderId,
+    PENDING_MAX, ReceiverSettings, Reply, Role, Settings,
 };
 use model::Timestamp;
 
@@ -405,7 +405,7 @@ fn refused() -> Reply {
 }
 
 fn delivered() -> Reply {
-    Reply::Delivered { findings: Findings::default() }
+    Reply::Delivered
 }
 
 fn settings(plan: &Plan, seed: u64) -> Settings {

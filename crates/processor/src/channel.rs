@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown,
+    socketpair,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,14 @@ impl Channel {
             }
         };
         Ok(Some((serde_json::from_slice(&text)?, descriptors.next())))
+    }
+}
+
+impl Channel {
+    /// Lets [`Self::receive`] tell from now on, in all threads, that the other end is closed.
+    pub(crate) fn close_for_reading(&self) {
+        // It fails only where the other end is gone, which `receive` tells too.
+        let _ = shutdown(&self.0, Shutdown::Read);
     }
 }
 

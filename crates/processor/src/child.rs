@@ -1,4 +1,5 @@
-//! A child process: it does what the parent orders, one order at a time, and decides nothing.
+//! A child process: it does what the parent orders and decides nothing. Only a send child does
+//! several orders at once.
 //!
 //! It gets its role and its configuration as the first message on its standard input, a socket. It
 //! ends with that socket, and dies with its parent whatever it is doing (PR_SET_PDEATHSIG). SIGTERM
@@ -104,8 +105,8 @@ pub fn run(
         Role::Fold(_) => ::fold::on_its_thread(move || {
             serve(&mut fold::FoldChild::new(&config, &host, clock), &parent, &ending)
         }),
-        Role::Send(index) => match send::SendChild::new(&config, index, &host, clock) {
-            Ok(mut child) => serve(&mut child, &parent, &ending),
+        Role::Send(index) => match send::SendChild::several(&config, index, &host, clock) {
+            Ok(children) => send::serve_together(children, &parent, &ending),
             Err(reason) => unfit(&parent, reason, true),
         },
         Role::Outbox => match outbox::OutboxChild::open(&config, &parent)? {

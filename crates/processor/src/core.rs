@@ -39,7 +39,7 @@ pub use types::{
 };
 
 use crate::entry::EntryName;
-use children::{Children, Work};
+use children::{Children, Job, Work};
 use ending::Phase;
 use journal::Journal;
 use outbox::Outbox;
@@ -53,6 +53,10 @@ use spool::Spool;
 pub struct Settings {
     /// Fold children.
     pub workers: usize,
+    /// Whether snapshots are folded one at a time, the oldest first, as a fold with state needs it.
+    /// One that is folded late all the same (it could not be read, or is folded again) is older
+    /// than the state, which tells it apart.
+    pub folds_in_order: bool,
     /// How long a fold may take.
     pub fold_limit: Duration,
     /// Time between two reports on itself.
@@ -102,7 +106,7 @@ struct Batch {
     /// Its name in the outbox, once it is held.
     entry: Option<EntryName>,
     hold: Hold,
-    /// How often it killed a send child.
+    /// How often it killed a send child that had nothing else in flight.
     deaths: u32,
     /// How often a receiver rejected it.
     rejections: u32,
@@ -256,7 +260,7 @@ impl Core {
         self.act(Action::Close(descriptor));
     }
 
-    /// Gives an order to a child that is idle.
+    /// Gives an order to a child that is idle, or to a send child that takes one more.
     fn order(
         &mut self,
         child: ChildId,
@@ -268,9 +272,9 @@ impl Core {
         let id = OrderId(self.new_id());
         let (now, limit) = (self.now(), self.now() + limit);
         let Some(child_state) = self.children.get_mut(child) else { return };
-        debug_assert!(child_state.job.is_none(), "{child_state:?} is busy");
-        child_state.job = Some((id, work));
-        (child_state.ordered_at, child_state.limit) = (now, Some(limit));
+        let takes_more = matches!(work, Work::Send(_)) || child_state.jobs.is_empty();
+        debug_assert!(takes_more, "{child_state:?} is busy");
+        child_state.jobs.push(Job { id, work, ordered_at: now, limit });
         self.act(Action::Order { child, id, order, descriptor });
     }
 

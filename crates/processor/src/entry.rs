@@ -31,6 +31,21 @@ pub struct EntryName {
     pub points: u64,
 }
 
+/// An origin, by its hash, and a second: batches that share both go in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Second {
+    origin: u32,
+    seconds: u64,
+}
+
+impl Second {
+    /// Of a snapshot.
+    #[must_use]
+    pub fn of(id: &SnapshotId) -> Self {
+        Self { origin: origin_hash(&id.origin), seconds: id.timestamp.seconds() }
+    }
+}
+
 /// A text that is no name of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no name of a batch")]
@@ -44,16 +59,16 @@ impl EntryName {
         Self { timestamp, origin, serial: id.serial, number, points }
     }
 
-    /// Whether this is a batch of the same origin and second, so that the two must go in order.
+    /// The second whose batches go in order.
     #[must_use]
-    pub fn shares_second(&self, id: &SnapshotId) -> bool {
-        self.timestamp.seconds() == id.timestamp.seconds() && self.origin == origin_hash(&id.origin)
+    pub fn second(&self) -> Second {
+        Second { origin: self.origin, seconds: self.timestamp.seconds() }
     }
 
     /// Whether this is certainly a batch of the same snapshot.
     #[must_use]
     pub fn is_of(&self, id: &SnapshotId) -> bool {
-        self.shares_second(id) && self.serial != 0 && self.serial == id.serial
+        self.second() == Second::of(id) && self.serial != 0 && self.serial == id.serial
     }
 }
 

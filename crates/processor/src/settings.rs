@@ -4,11 +4,17 @@ use config::{Confirm, ReceiverKind};
 
 use crate::core::{CircuitSettings, ReceiverSettings, Settings};
 
+/// Batches that a Graphite may have in flight at once: each is confirmed after some round trips,
+/// and the next ones go meanwhile.
+pub(crate) const GRAPHITE_FLIGHTS: usize = 4;
+
 /// The settings of the core.
 pub(crate) fn of_core(config: &config::Process) -> Settings {
     let receivers = config.receivers.iter().map(|receiver| of_receiver(config, receiver));
     Settings {
         workers: config.workers,
+        // No fold has state yet.
+        folds_in_order: false,
         fold_limit: config.job_timeout,
         look_interval: config.liveness_check_interval,
         receivers: receivers.collect(),
@@ -39,8 +45,21 @@ fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> Receive
         replay_rate: receiver.outbox.replay_rate,
         sync: receiver.outbox.sync,
         takes_figures,
+        flights: flights(receiver),
         send_limit: config.job_timeout + limits,
         end_grace,
+    }
+}
+
+/// Batches that a receiver may have in flight at once. One is enough where nothing is confirmed:
+/// several connections would only lose the order of batches.
+pub(crate) const fn flights(receiver: &config::Receiver) -> usize {
+    match &receiver.kind {
+        ReceiverKind::Graphite(graphite) => match graphite.confirm {
+            Confirm::Close | Confirm::Tcp => GRAPHITE_FLIGHTS,
+            Confirm::None => 1,
+        },
+        ReceiverKind::LocalStore(_) => 1,
     }
 }
 

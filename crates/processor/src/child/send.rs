@@ -1,4 +1,5 @@
-//! The send child: it delivers batches to one receiver.
+//! The send child: it delivers batches to one receiver, several at once where each has to wait for
+//! its confirmation.
 //!
 //! Of the outbox of version 0.1.0 there can be lines of Graphite in place of a batch, compressed by
 //! gzip: they are sent as they are.
@@ -6,17 +7,23 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use config::ReceiverKind;
+use crossbeam_channel::Receiver;
 use daemon::Clock;
+use daemon::shutdown::AfterWork;
 use flate2::bufread::GzDecoder;
 use model::{Column, Nature, SnapshotId, Table, TableKind, Timestamp, form};
 use receivers::graphite::{Encoder, Paths, encode};
 use receivers::{Graphite, Lines, LocalStore};
+use rustix::net::RecvFlags;
 
-use super::{Error, Work};
+use super::{Error, Parent, Work};
+use crate::channel::OrderMessage;
 use crate::core::{Order, Reply};
 use crate::outbox::old::is_compressed;
+use crate::settings::flights;
 
 /// See the module.
 #[derive(Debug)]
@@ -35,16 +42,26 @@ enum Transport {
 const BUFFER_BYTES: usize = 64 << 10;
 
 impl SendChild {
-    pub(super) fn new(
+    /// As many as the receiver may have batches in flight.
+    pub(super) fn several(
         config: &config::Process,
         index: usize,
         host: &str,
         clock: Clock,
-    ) -> Result<Self, String> {
+    ) -> Result<Vec<Self>, String> {
         let Some(receiver) = config.receivers.get(index) else {
             return Err(format!("there is no receiver {index}; please report this"));
         };
         let is_only = config.receivers.len() == 1;
+        (0..flights(receiver)).map(|_| Self::new(receiver, is_only, host, clock)).collect()
+    }
+
+    fn new(
+        receiver: &config::Receiver,
+        is_only: bool,
+        host: &str,
+        clock: Clock,
+    ) -> Result<Self, String> {
         let (transport, naming) = match &receiver.kind {
             ReceiverKind::Graphite(graphite) => {
                 (Transport::Graphite(Graphite::new(graphite.clone(), clock)), &graphite.naming)
@@ -99,6 +116,98 @@ impl Transport {
             }
             Err(error) => Reply::Refused { reason: error.to_string() },
         }
+    }
+}
+
+/// Serves with several children of one receiver at once, each on a thread and with a connection of
+/// its own. Replies go out as their batches end, in any order.
+pub(super) fn serve_together(
+    children: Vec<SendChild>,
+    parent: &Parent,
+    ending: &AfterWork,
+) -> Result<(), Error> {
+    let in_hand = InHand { count: Mutex::new(0), ending };
+    let (orders, taken) = crossbeam_channel::unbounded();
+    parent.say(None, Reply::Ready, None)?;
+    std::thread::scope(|scope| {
+        for child in children {
+            let (taken, in_hand) = (taken.clone(), &in_hand);
+            let serve = move || serve_alone(child, &taken, parent, in_hand);
+            let thread = std::thread::Builder::new().name("send".to_owned());
+            let spawned = thread.spawn_scoped(scope, serve);
+            spawned.map_err(|source| Error::Start { doing: "starting a thread", source })?;
+        }
+        while !in_hand.is_over()
+            && let Some((message, batch)) = parent.0.receive::<OrderMessage>(RecvFlags::empty())?
+        {
+            if !matches!(message.order, Order::Send | Order::SendOwn { .. }) {
+                return Err(Error::WrongOrder(format!("{:?}", message.order)));
+            }
+            in_hand.add();
+            // The core sends no more orders than there are threads, so they never pile up.
+            let _ = orders.send((message, batch));
+        }
+        drop(orders);
+        Ok(())
+    })
+}
+
+/// One thread of [`serve_together`]. If it panics or cannot answer, the whole child ends.
+fn serve_alone(
+    mut child: SendChild,
+    orders: &Receiver<(OrderMessage, Option<OwnedFd>)>,
+    parent: &Parent,
+    in_hand: &InHand<'_>,
+) {
+    let end_on_drop = EndOnDrop(parent);
+    for (message, batch) in orders {
+        let Ok((reply, _)) = child.work(message.order, batch) else { return };
+        if parent.say(Some(message.id), reply, None).is_err() {
+            return;
+        }
+        if in_hand.remove() {
+            return;
+        }
+    }
+    std::mem::forget(end_on_drop);
+}
+
+/// Ends the child's wait for orders.
+struct EndOnDrop<'a>(&'a Parent);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.0.close_for_reading();
+    }
+}
+
+/// Orders that are not answered: SIGTERM waits for them.
+#[derive(Debug)]
+struct InHand<'a> {
+    count: Mutex<usize>,
+    ending: &'a AfterWork,
+}
+
+impl InHand<'_> {
+    fn add(&self) {
+        *self.lock() += 1;
+        self.ending.work_begins();
+    }
+
+    /// An order is answered. True if it was the last one, and SIGTERM has come meanwhile.
+    fn remove(&self) -> bool {
+        let mut count = self.lock();
+        *count -= 1;
+        *count == 0 && self.ending.wait_begins()
+    }
+
+    fn is_over(&self) -> bool {
+        let count = self.lock();
+        *count == 0 && self.ending.wait_begins()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

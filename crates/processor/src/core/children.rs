@@ -12,7 +12,7 @@ use daemon::Backoff;
 use model::Timestamp;
 
 use super::types::{ChildId, Descriptor, OrderId, Role};
-use crate::entry::EntryName;
+use crate::entry::{EntryName, Second};
 
 /// How long a child may take to be ready, which takes milliseconds.
 pub const START_LIMIT: Duration = Duration::from_secs(30);
@@ -39,12 +39,33 @@ pub(crate) enum Work {
 /// What a send child has in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Flight {
-    /// A batch of the new lane.
-    New(u64),
+    /// A batch of the new lane, with the second that it must not leave.
+    New(u64, Second),
     /// A held batch, with the descriptor that it was read into.
     Held(EntryName, Descriptor),
     /// Figures about the program itself.
     Own,
+}
+
+impl Flight {
+    /// The second whose other batches must not overtake it.
+    pub(crate) fn second(&self) -> Option<Second> {
+        match self {
+            Self::New(_, second) => Some(*second),
+            Self::Held(name, _) => Some(name.second()),
+            Self::Own => None,
+        }
+    }
+}
+
+/// An order that a child has not answered.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: OrderId,
+    pub(crate) work: Work,
+    pub(crate) ordered_at: Instant,
+    /// When it is overdue.
+    pub(crate) limit: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +81,27 @@ pub(crate) struct Child {
     pub(crate) role: Role,
     pub(crate) pid: u32,
     pub(crate) state: State,
-    pub(crate) job: Option<(OrderId, Work)>,
-    pub(crate) ordered_at: Instant,
-    /// When its start, its order or its end is overdue.
+    /// One at most, unless it is a send child.
+    pub(crate) jobs: Vec<Job>,
+    /// When its start or its end is overdue.
     pub(crate) limit: Option<Instant>,
+}
+
+impl Child {
+    /// When its start, one of its orders or its end is overdue.
+    fn deadline(&self) -> Option<Instant> {
+        let orders = self.jobs.iter().map(|job| job.limit);
+        match self.state {
+            State::Running => orders.min(),
+            State::Starting | State::Killed | State::Abandoned => self.limit,
+        }
+    }
+
+    /// Takes an order that the child has answered.
+    pub(crate) fn take(&mut self, id: OrderId) -> Option<Job> {
+        let position = self.jobs.iter().position(|job| job.id == id)?;
+        Some(self.jobs.swap_remove(position))
+    }
 }
 
 #[derive(Debug)]
@@ -97,8 +135,7 @@ impl Children {
 
     pub(crate) fn start(&mut self, id: ChildId, role: Role, now: Instant) {
         let limit = Some(now + START_LIMIT);
-        let child =
-            Child { role, pid: 0, state: State::Starting, job: None, ordered_at: now, limit };
+        let child = Child { role, pid: 0, state: State::Starting, jobs: Vec::new(), limit };
         self.children.insert(id, child);
         if let Some(seat) = self.seats.get_mut(&role) {
             seat.child = Some(id);
@@ -117,7 +154,7 @@ impl Children {
     pub(crate) fn idle(&self, role: Role) -> Option<ChildId> {
         let id = self.seats.get(&role)?.child?;
         let child = self.children.get(&id)?;
-        (child.state == State::Running && child.job.is_none()).then_some(id)
+        (child.state == State::Running && child.jobs.is_empty()).then_some(id)
     }
 
     /// The child of a role, if it runs.
@@ -131,8 +168,10 @@ impl Children {
     pub(crate) fn busy_since(&self, role: Role) -> Option<Instant> {
         let id = self.seats.get(&role)?.child?;
         let child = self.children.get(&id)?;
-        let is_busy = child.state == State::Running && child.job.is_some();
-        is_busy.then_some(child.ordered_at)
+        if child.state != State::Running {
+            return None;
+        }
+        child.jobs.iter().map(|job| job.ordered_at).min()
     }
 
     /// It has done something: the next pause before a replacement is the first again.
@@ -156,13 +195,13 @@ impl Children {
 
     /// Those whose limit is over.
     pub(crate) fn overdue(&self, now: Instant) -> Vec<ChildId> {
-        let is_overdue = |child: &Child| child.limit.is_some_and(|limit| now >= limit);
+        let is_overdue = |child: &Child| child.deadline().is_some_and(|limit| now >= limit);
         self.children.iter().filter(|(_, child)| is_overdue(child)).map(|(id, _)| *id).collect()
     }
 
     /// When something here is due next.
     pub(crate) fn deadline(&self, fills_seats: bool) -> Option<Instant> {
-        let limits = self.children.values().filter_map(|child| child.limit);
+        let limits = self.children.values().filter_map(Child::deadline);
         let vacant = self.seats.values().filter(|seat| fills_seats && seat.child.is_none());
         limits.chain(vacant.map(|seat| seat.start_at)).min()
     }

@@ -1,11 +1,13 @@
 //! From a folded batch to its receivers: the new lane, the backlog, and who is settled.
 
+use std::time::Instant;
+
 use super::children::Flight;
 use super::notice::Notice;
-use super::receiver::{REJECTIONS_MAX, SENDER_DEATHS_MAX, Stage};
+use super::receiver::{REJECTIONS_MAX, SENDER_DEATHS_MAX};
 use super::types::{Death, Order, Reply, Role};
 use super::{Core, HOLD_AFTER, Hold, PENDING_BYTES_MAX, PENDING_MAX, Work};
-use crate::entry::EntryName;
+use crate::entry::{EntryName, Second};
 
 impl Core {
     /// Whether the batches in memory have reached their bound.
@@ -27,12 +29,13 @@ impl Core {
                 !batch.owed.is_empty() && (is_full || is_ending || now >= batch.since + HOLD_AFTER);
             for &index in batch.owed.difference(&batch.in_lane.clone()) {
                 let Some(receiver) = self.receivers.get_mut(index) else { continue };
-                let has_predecessor = receiver.has_predecessor(&batch.id, None);
-                if has_predecessor || !receiver.may_take_new(now, is_outbox_running) {
+                if receiver.has_predecessor(&batch.id)
+                    || !receiver.may_take_new(now, is_outbox_running)
+                {
                     must_hold = true;
                     continue;
                 }
-                receiver.lane.push_back(key);
+                receiver.lane.push_back((key, Second::of(&batch.id)));
                 batch.in_lane.insert(index);
             }
             if must_hold && batch.hold == Hold::Unwanted {
@@ -41,86 +44,84 @@ impl Core {
         }
     }
 
-    /// Gives each idle send child what its receiver is to have next.
+    /// Gives each send child what its receiver is to have next, as long as it has room.
     pub(super) fn schedule_sends(&mut self) {
+        let (now, may_replay) = (self.now(), self.phase.is_running());
         for index in 0..self.receivers.len() {
-            let Some(child) = self.children.idle(Role::Send(index)) else { continue };
-            let Some(flight) = self.next_flight(index) else { continue };
-            let (order, descriptor) = match &flight {
-                Flight::New(key) => (Order::Send, self.batches.get(key).map(|b| b.descriptor)),
-                Flight::Held(_, descriptor) => (Order::Send, Some(*descriptor)),
-                Flight::Own => {
-                    let own = self.receivers.get_mut(index).and_then(|r| r.own.take());
-                    let Some((timestamp, figures)) = own else { continue };
-                    (Order::SendOwn { timestamp, figures }, None)
-                }
-            };
-            let Some(receiver) = self.receivers.get_mut(index) else { continue };
-            if matches!(flight, Flight::Held(..)) {
-                receiver.stage = Stage::Empty;
+            let Some(child) = self.children.running(Role::Send(index)) else { continue };
+            while let Some(receiver) = self.receivers.get_mut(index)
+                && let Some(flight) = receiver.next_flight(now, may_replay)
+            {
+                let limit = receiver.settings.send_limit;
+                let (order, descriptor) = match &flight {
+                    Flight::New(key, _) => {
+                        (Order::Send, self.batches.get(key).map(|batch| batch.descriptor))
+                    }
+                    Flight::Held(_, descriptor) => (Order::Send, Some(*descriptor)),
+                    Flight::Own => {
+                        let Some((timestamp, figures)) = receiver.own.take() else { break };
+                        (Order::SendOwn { timestamp, figures }, None)
+                    }
+                };
+                receiver.begin_flight(flight.clone());
+                self.order(child, order, Work::Send(flight), descriptor, limit);
             }
-            receiver.flight = Some(flight.clone());
-            let limit = receiver.settings.send_limit;
-            self.order(child, order, Work::Send(flight), descriptor, limit);
         }
-    }
-
-    fn next_flight(&self, index: usize) -> Option<Flight> {
-        let receiver = self.receivers.get(index)?;
-        if !receiver.circuit.allows(self.now()) {
-            return None;
-        }
-        let new = receiver.lane.front().map(|key| Flight::New(*key));
-        if !self.phase.is_running() {
-            return new;
-        }
-        let held = match &receiver.stage {
-            Stage::Loaded(name, descriptor) => Some(Flight::Held(name.clone(), *descriptor)),
-            Stage::Loading(_) if receiver.circuit.is_down() => return None,
-            Stage::Empty | Stage::Loading(_) => None,
-        };
-        let own = receiver.own.as_ref().map(|_| Flight::Own);
-        if receiver.circuit.is_down() {
-            // The oldest held batch is the best probe: its receiver has waited longest for it.
-            return held.or(new).or(own);
-        }
-        if receiver.sent_backlog { own.or(new).or(held) } else { own.or(held).or(new) }
     }
 
     /// A send child answered.
-    pub(super) fn send_ended(&mut self, index: usize, flight: Flight, reply: Reply) {
+    pub(super) fn send_ended(
+        &mut self,
+        index: usize,
+        flight: Flight,
+        ordered_at: Instant,
+        reply: Reply,
+    ) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
-        receiver.flight = None;
-        receiver.sent_backlog = matches!(flight, Flight::Held(..));
+        receiver.end_flight(&flight);
         match reply {
             Reply::Delivered => self.delivered(index, flight),
             Reply::Rejected { reason } => self.rejected(index, flight, &reason),
             Reply::Damaged { reason } => self.damaged(index, flight, &reason),
-            Reply::Refused { reason } => self.refused(index, flight, &reason),
-            reply => self.refused(index, flight, &format!("a wrong reply: {reply:?}")),
+            Reply::Refused { reason } => self.refused(index, &flight, ordered_at, &reason),
+            reply => {
+                let reason = format!("a wrong reply: {reply:?}");
+                self.refused(index, &flight, ordered_at, &reason);
+            }
         }
     }
 
-    /// A send child is gone with a batch in its hands.
-    pub(super) fn send_lost(&mut self, index: usize, flight: Flight, death: Death) {
+    /// A send child is gone with a batch in flight. A crash is the batch's only if the batch was
+    /// alone.
+    pub(super) fn send_lost(
+        &mut self,
+        index: usize,
+        flight: Flight,
+        ordered_at: Instant,
+        death: Death,
+        is_alone: bool,
+    ) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
-        receiver.flight = None;
+        receiver.end_flight(&flight);
         if death == Death::Overdue {
             let reason = "it takes longer over a batch than its limits and job-timeout allow";
-            return self.refused(index, flight, reason);
+            return self.refused(index, &flight, ordered_at, reason);
         }
-        let has_crashed = death == Death::Crashed;
+        if death == Death::Crashed {
+            receiver.send_alone();
+        }
+        let deaths = u32::from(death == Death::Crashed && is_alone);
         match flight {
-            Flight::New(key) => {
+            Flight::New(key, _) => {
                 if let Some(batch) = self.batches.get_mut(&key) {
-                    batch.deaths += u32::from(has_crashed);
+                    batch.deaths += deaths;
                 }
                 self.demote(index, key);
             }
             Flight::Held(name, descriptor) => {
                 self.close(descriptor);
                 let Some(entry) = self.entry_mut(index, &name) else { return };
-                entry.deaths += u32::from(has_crashed);
+                entry.deaths += deaths;
                 if entry.deaths >= SENDER_DEATHS_MAX {
                     self.set_aside(index, &name, "its senders keep dying over it");
                 }
@@ -131,14 +132,17 @@ impl Core {
 
     fn delivered(&mut self, index: usize, flight: Flight) {
         self.came_up(index);
+        if let Some(receiver) = self.receivers.get_mut(index) {
+            receiver.took_one();
+        }
         match flight {
-            Flight::New(key) => {
+            Flight::New(key, _) => {
                 let Some(batch) = self.batches.get_mut(&key) else { return };
                 batch.owed.remove(&index);
                 batch.in_lane.remove(&index);
                 let entry = batch.entry.clone();
                 if let Some(receiver) = self.receivers.get_mut(index) {
-                    receiver.lane.retain(|waiting| *waiting != key);
+                    receiver.leave_lane(key);
                 }
                 if let Some(name) = entry {
                     self.leave_outbox(index, name);
@@ -172,17 +176,19 @@ impl Core {
         }
     }
 
-    fn refused(&mut self, index: usize, flight: Flight, reason: &str) {
+    fn refused(&mut self, index: usize, flight: &Flight, ordered_at: Instant, reason: &str) {
         let (now, chance) = (self.now.monotonic, self.random.f64());
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         receiver.failures += 1;
-        if receiver.circuit.open(now, chance) {
+        // Batches that were in flight when the circuit opened tell nothing new.
+        let is_known = receiver.down_since.is_some_and(|since| ordered_at < since);
+        if !is_known && receiver.circuit.open(now, chance) {
             receiver.down_since = Some(now);
             let name = receiver.settings.name.clone();
             let notice = self.journal.went_down(&name, reason, now);
             self.log(notice);
         }
-        if let Flight::Held(_, descriptor) = &flight {
+        if let Flight::Held(_, descriptor) = flight {
             self.close(*descriptor);
         }
         self.clear_lane(index);
@@ -194,7 +200,7 @@ impl Core {
             receiver.failures += 1;
         }
         match flight {
-            Flight::New(key) => {
+            Flight::New(key, _) => {
                 if let Some(batch) = self.batches.get_mut(&key) {
                     batch.rejections += 1;
                 }
@@ -217,7 +223,7 @@ impl Core {
 
     fn damaged(&mut self, index: usize, flight: Flight, reason: &str) {
         match flight {
-            Flight::New(key) => {
+            Flight::New(key, _) => {
                 let Some(batch) = self.batches.get_mut(&key) else { return };
                 let (points, snapshot) = (batch.points, batch.snapshot.to_string());
                 batch.owed.remove(&index);
@@ -251,10 +257,14 @@ impl Core {
         self.log(notice);
     }
 
-    /// Takes all batches out of a receiver's new lane: they go into its backlog.
+    /// Takes the batches out of a receiver's new lane: they go into its backlog. Those in flight
+    /// stay until their replies come, and those of the same seconds stay behind them.
     fn clear_lane(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get(index) else { return };
-        for key in receiver.lane.clone() {
+        let is_free = |second: &Second| !receiver.is_flying(*second);
+        let free: Vec<_> = receiver.lane.iter().filter(|(_, second)| is_free(second)).collect();
+        let keys: Vec<u64> = free.into_iter().map(|(key, _)| *key).collect();
+        for key in keys {
             self.demote(index, key);
         }
     }
@@ -262,16 +272,13 @@ impl Core {
     /// Takes a batch out of a receiver's new lane, with those of its second behind it: they go
     /// into its backlog.
     pub(super) fn demote(&mut self, index: usize, key: u64) {
-        let Some(batch) = self.batches.get(&key) else { return };
-        let (origin, seconds) = (batch.id.origin.clone(), batch.id.timestamp.seconds());
-        let Some(receiver) = self.receivers.get(index) else { return };
-        let shares_second = |other: &u64| {
-            self.batches.get(other).is_some_and(|other| {
-                other.id.origin == origin && other.id.timestamp.seconds() == seconds
-            })
+        let Some(second) = self.batches.get(&key).map(|batch| Second::of(&batch.id)) else {
+            return;
         };
-        let behind = receiver.lane.iter().skip_while(|waiting| **waiting != key);
-        let mut demoted: Vec<u64> = behind.filter(|other| shares_second(other)).copied().collect();
+        let Some(receiver) = self.receivers.get(index) else { return };
+        let behind = receiver.lane.iter().skip_while(|(waiting, _)| *waiting != key);
+        let of_second = behind.filter(|(_, waiting)| *waiting == second);
+        let mut demoted: Vec<u64> = of_second.map(|(key, _)| *key).collect();
         if demoted.is_empty() {
             demoted.push(key);
         }
@@ -283,7 +290,7 @@ impl Core {
             }
             let entry = batch.entry.clone();
             if let Some(receiver) = self.receivers.get_mut(index) {
-                receiver.lane.retain(|waiting| *waiting != key);
+                receiver.leave_lane(key);
                 if let Some(entry) = entry.and_then(|name| receiver.entry_mut(&name)) {
                     entry.is_in_memory = false;
                 }

@@ -112,15 +112,15 @@ impl Core {
 
     /// A child with an order is not waited for: what it holds is held on the disk, or comes again.
     fn hang_up(&mut self, child: ChildId) {
-        let is_idle = self.children.get(child).is_some_and(|child| child.job.is_none());
+        let is_idle = self.children.get(child).is_some_and(|child| child.jobs.is_empty());
         self.act(if is_idle { Action::Hangup(child) } else { Action::Kill(child) });
     }
 
     /// Whether a snapshot is still to be released, or a settled batch to be dropped.
     fn is_disk_busy(&self) -> bool {
-        let is_at_work = self.children.iter().any(|child| {
-            let work = child.job.as_ref().map(|(_, work)| work);
-            matches!(work, Some(Work::Release { .. } | Work::Drop { .. } | Work::Hold { .. }))
+        let mut jobs = self.children.iter().flat_map(|child| &child.jobs);
+        let is_at_work = jobs.any(|job| {
+            matches!(job.work, Work::Release { .. } | Work::Drop { .. } | Work::Hold { .. })
         });
         let has_spool = self.children.running(Role::Spool).is_some();
         is_at_work

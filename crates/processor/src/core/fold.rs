@@ -8,9 +8,6 @@ use super::queue::Verdict;
 use super::types::{Cause, Death, Descriptor, Order, Reply, Role};
 use super::{Batch, Core, Hold, LIST_LIMIT, PARKED_MAX, RELEASES_MAX};
 
-/// Batches in a new lane that keep its send child busy while the next one is folded.
-const LANE_ENOUGH: usize = 2;
-
 impl Core {
     pub(super) fn schedule_folds(&mut self) {
         if !self.phase.is_running() {
@@ -18,7 +15,9 @@ impl Core {
         }
         let is_outbox_known = self.outbox.is_ready() || self.now() >= self.begun + LIST_LIMIT;
         for index in 0..self.settings.workers {
+            let must_wait = self.settings.folds_in_order && self.queue.folding() > 0;
             if !is_outbox_known
+                || must_wait
                 || self.is_pending_full()
                 || self.spool.releases() >= RELEASES_MAX
                 || !self.may_settle()
@@ -44,16 +43,17 @@ impl Core {
         self.can_hold() || self.receivers.iter().any(|r| r.may_take_new(self.now(), false))
     }
 
-    /// Whether each receiver that is up has batches in memory to go on with. Folds then wait for
-    /// the receivers, so that a backlog in the spool need not go through the outbox. A batch that
-    /// is held counts no more, so that a slow receiver keeps folds from beginning for
-    /// [`super::HOLD_AFTER`] at most.
+    /// Whether each receiver that is up has one batch more in memory than it can have in flight.
+    /// Folds then wait for the receivers, so that a backlog in the spool need not go through the
+    /// outbox. A batch that is held counts no more, so that a slow receiver keeps folds from
+    /// beginning for [`super::HOLD_AFTER`] at most.
     fn is_everybody_served(&self) -> bool {
         let mut up = self.receivers.iter().filter(|receiver| !receiver.circuit.is_down());
         let is_unheld =
-            |key: &&u64| self.batches.get(key).is_some_and(|batch| batch.entry.is_none());
+            |key: &u64| self.batches.get(key).is_some_and(|batch| batch.entry.is_none());
         let is_served = |receiver: &super::Receiver| {
-            receiver.lane.iter().filter(is_unheld).count() >= LANE_ENOUGH
+            let unheld = receiver.lane.iter().filter(|(key, _)| is_unheld(key));
+            unheld.count() > receiver.settings.flights
         };
         up.next().is_some_and(is_served) && up.all(is_served)
     }
@@ -86,7 +86,7 @@ impl Core {
                 self.receivers.get(*index).is_some_and(|receiver| {
                     receiver.may_take_new(now, false)
                         && receiver.is_idle()
-                        && !receiver.has_predecessor(&parked.id, None)
+                        && !receiver.has_predecessor(&parked.id)
                 })
             };
             let found = self.parked.iter().find(|(_, parked)| {

@@ -1,7 +1,7 @@
 //! The life of children: they start, answer, end, or overrun a limit.
 
 use super::Core;
-use super::children::{KILL_LIMIT, State, Work};
+use super::children::{Job, KILL_LIMIT, State, Work};
 use super::notice::Notice;
 use super::types::{Action, ChildId, Death, Descriptor, Failure, OrderId, Reply, Role};
 
@@ -47,12 +47,11 @@ impl Core {
         let is_alive = matches!(child.state, State::Starting | State::Running);
         match order {
             None if is_alive => self.spoke(id, role, reply),
-            Some(order) if is_alive && child.job.as_ref().is_some_and(|job| job.0 == order) => {
-                child.limit = None;
-                let Some((_, work)) = child.job.take() else { return };
-                self.children.has_worked(role);
-                self.finished(role, work, reply, descriptor);
-                return;
+            Some(order) if is_alive => {
+                if let Some(job) = child.take(order) {
+                    self.children.has_worked(role);
+                    return self.finished(role, job, reply, descriptor);
+                }
             }
             _ => {}
         }
@@ -116,11 +115,11 @@ impl Core {
     }
 
     /// A child did what it was ordered.
-    fn finished(&mut self, role: Role, work: Work, reply: Reply, descriptor: Option<Descriptor>) {
-        match (role, work) {
+    fn finished(&mut self, role: Role, job: Job, reply: Reply, descriptor: Option<Descriptor>) {
+        match (role, job.work) {
             (_, Work::Fold(snapshot)) => self.fold_ended(snapshot, reply, descriptor),
             (Role::Send(receiver), Work::Send(flight)) => {
-                self.send_ended(receiver, flight, reply);
+                self.send_ended(receiver, flight, job.ordered_at, reply);
             }
             (_, Work::Hold { batch, entry, receivers }) => {
                 self.hold_ended(batch, entry, receivers, reply);
@@ -152,10 +151,10 @@ impl Core {
         if !self.phase.expects_ends() {
             self.counts.restarts += 1;
             let death = if child.state == State::Killed { Death::Overdue } else { death };
-            let snapshot = match &child.job {
-                Some((_, Work::Fold(snapshot))) => Some(snapshot.to_string()),
+            let snapshot = child.jobs.iter().find_map(|job| match &job.work {
+                Work::Fold(snapshot) => Some(snapshot.to_string()),
                 _ => None,
-            };
+            });
             let name = self.name_of(child.role);
             let now = self.now.monotonic;
             let notice = if child.state == State::Abandoned {
@@ -164,19 +163,28 @@ impl Core {
                 self.journal.died(&name, child.pid, death, snapshot.as_deref(), now)
             };
             self.log(notice);
-            if let Some((_, work)) = child.job {
-                self.lost(child.role, work, death);
-            }
-        } else if let Some((_, work)) = child.job {
-            self.lost(child.role, work, Death::Asked);
+            self.lose_jobs(child.role, child.jobs, death);
+        } else {
+            self.lose_jobs(child.role, child.jobs, Death::Asked);
         }
     }
 
-    /// The child that did this work is gone, or will never answer.
-    fn lost(&mut self, role: Role, work: Work, death: Death) {
-        match (role, work) {
+    /// The child that had these orders is gone, or will never answer.
+    fn lose_jobs(&mut self, role: Role, jobs: Vec<Job>, death: Death) {
+        let is_alone = jobs.len() == 1;
+        for job in jobs {
+            // Only the orders that are overdue were the reason to kill it.
+            let is_reason = death != Death::Overdue || self.now() >= job.limit;
+            self.lost(role, job, if is_reason { death } else { Death::Killed }, is_alone);
+        }
+    }
+
+    fn lost(&mut self, role: Role, job: Job, death: Death, is_alone: bool) {
+        match (role, job.work) {
             (_, Work::Fold(snapshot)) => self.fold_lost(snapshot, death),
-            (Role::Send(receiver), Work::Send(flight)) => self.send_lost(receiver, flight, death),
+            (Role::Send(receiver), Work::Send(flight)) => {
+                self.send_lost(receiver, flight, job.ordered_at, death, is_alone);
+            }
             (_, Work::Hold { batch, .. }) => self.hold_lost(batch),
             (_, Work::Load { receiver, entry }) => self.load_lost(receiver, &entry),
             (_, Work::Drop { receiver, entries }) => self.drop_lost(receiver, entries),
@@ -201,7 +209,8 @@ impl Core {
                 }
                 State::Killed => {
                     (child.state, child.limit) = (State::Abandoned, None);
-                    let (role, pid, job) = (child.role, child.pid, child.job.take());
+                    let (role, pid) = (child.role, child.pid);
+                    let jobs = std::mem::take(&mut child.jobs);
                     let name = self.name_of(role);
                     self.log(
                         Notice::error(
@@ -216,9 +225,7 @@ impl Core {
                         Role::Spool => self.spool.is_gone(),
                         Role::Fold(_) | Role::Send(_) => {}
                     }
-                    if let Some((_, work)) = job {
-                        self.lost(role, work, Death::Overdue);
-                    }
+                    self.lose_jobs(role, jobs, Death::Overdue);
                 }
                 State::Abandoned => child.limit = None,
             }

@@ -154,8 +154,8 @@ impl Core {
     /// Joins a new index with the batches in memory.
     fn match_batches(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
-        for key in receiver.lane.clone() {
-            let Some(batch) = self.batches.get_mut(&key) else { continue };
+        for (key, _) in &receiver.lane.clone() {
+            let Some(batch) = self.batches.get_mut(key) else { continue };
             let Some(name) = batch.entry.clone() else { continue };
             match receiver.entry_mut(&name) {
                 Some(entry) => entry.is_in_memory = true,
@@ -414,7 +414,7 @@ impl Core {
 
     /// Batches of new lanes that are in flight.
     fn flying(&self) -> BTreeSet<u64> {
-        self.receivers.iter().filter_map(super::Receiver::flying).collect()
+        self.receivers.iter().flat_map(super::Receiver::flying).collect()
     }
 
     /// Parks what can be neither delivered nor held now, so that it takes up no memory.
@@ -434,7 +434,7 @@ impl Core {
             is_full = false;
             for index in &batch.in_lane {
                 if let Some(receiver) = self.receivers.get_mut(*index) {
-                    receiver.lane.retain(|waiting| *waiting != key);
+                    receiver.leave_lane(key);
                 }
             }
             self.close(batch.descriptor);

@@ -11,7 +11,7 @@ use model::{SnapshotId, Timestamp};
 use super::children::Flight;
 use super::circuit::{Circuit, CircuitSettings};
 use super::types::Descriptor;
-use crate::entry::EntryName;
+use crate::entry::{EntryName, Second};
 
 /// What the core needs to know of a receiver.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct ReceiverSettings {
     pub sync: bool,
     /// Whether it gets figures about the program itself.
     pub takes_figures: bool,
+    /// Batches that may be in flight at once.
+    pub flights: usize,
     /// How long one batch may be in flight.
     pub send_limit: Duration,
     /// How long a batch in flight is waited for when the program ends.
@@ -76,16 +78,20 @@ pub(crate) enum Stage {
 pub(crate) struct Receiver {
     pub(crate) settings: ReceiverSettings,
     pub(crate) circuit: Circuit,
-    pub(crate) lane: VecDeque<u64>,
+    /// The new lane: batches in memory, those in flight too.
+    pub(crate) lane: VecDeque<(u64, Second)>,
     index: BTreeMap<EntryName, Entry>,
     bytes: u64,
     points: u64,
     /// Held batches that could not be read, and when they are read again.
     unreadable: BTreeMap<EntryName, Instant>,
-    pub(crate) flight: Option<Flight>,
+    flights: Vec<Flight>,
+    /// Batches that still go alone: a sender with several in flight crashed, and only a crash over
+    /// a single batch says which one is the reason.
+    alone_left: usize,
     pub(crate) stage: Stage,
     /// The last batch that was sent came from the backlog.
-    pub(crate) sent_backlog: bool,
+    sent_backlog: bool,
     /// When replay-rate allows the next held batch.
     pub(crate) replay_at: Instant,
     pub(crate) own: Option<(Timestamp, Vec<(String, u64)>)>,
@@ -104,7 +110,8 @@ impl Receiver {
             bytes: 0,
             points: 0,
             unreadable: BTreeMap::new(),
-            flight: None,
+            flights: Vec::new(),
+            alone_left: 0,
             stage: Stage::Empty,
             sent_backlog: false,
             replay_at: now,
@@ -123,26 +130,92 @@ impl Receiver {
         }
         let has_probe =
             self.stage != Stage::Empty || (is_outbox_running && self.next_held(now).is_some());
-        self.circuit.allows(now) && self.flight.is_none() && self.lane.is_empty() && !has_probe
+        self.circuit.allows(now) && self.is_idle() && !has_probe
     }
 
     /// Whether a held batch is to be read for it now.
     pub(crate) fn wants_held(&self, now: Instant) -> bool {
-        let is_busy = matches!(self.flight, Some(Flight::Held(..)));
-        self.stage == Stage::Empty && !is_busy && now >= self.replay_at && self.circuit.allows(now)
+        // replay-rate counts from the delivery of one batch to the next.
+        let most = if self.settings.replay_rate > 0 { 1 } else { self.settings.flights };
+        let held = self.flights.iter().filter(|flight| matches!(flight, Flight::Held(..)));
+        self.stage == Stage::Empty
+            && held.count() < most
+            && now >= self.replay_at
+            && self.circuit.allows(now)
     }
 
-    /// The batch of the new lane that is in flight.
-    pub(crate) const fn flying(&self) -> Option<u64> {
-        match self.flight {
-            Some(Flight::New(key)) => Some(key),
-            _ => None,
+    /// Whether one more batch may be in flight.
+    pub(crate) fn has_room(&self) -> bool {
+        let is_alone = self.circuit.is_down() || self.alone_left > 0;
+        self.flights.len() < if is_alone { 1 } else { self.settings.flights }
+    }
+
+    /// What is to be sent next; `may_replay` is false while the program ends.
+    pub(crate) fn next_flight(&self, now: Instant, may_replay: bool) -> Option<Flight> {
+        if !self.circuit.allows(now) || !self.has_room() {
+            return None;
         }
+        let mut ready = self.lane.iter().filter(|(_, second)| !self.is_flying(*second));
+        let new = ready.next().map(|(key, second)| Flight::New(*key, *second));
+        if !may_replay {
+            return new;
+        }
+        let held = match &self.stage {
+            Stage::Loaded(name, descriptor) => Some(Flight::Held(name.clone(), *descriptor)),
+            Stage::Loading(_) if self.circuit.is_down() => return None,
+            Stage::Empty | Stage::Loading(_) => None,
+        };
+        let own = self.own.as_ref().map(|_| Flight::Own);
+        if self.circuit.is_down() {
+            // The oldest held batch is the best probe: its receiver has waited longest for it.
+            return held.or(new).or(own);
+        }
+        if self.sent_backlog { own.or(new).or(held) } else { own.or(held).or(new) }
+    }
+
+    pub(crate) fn begin_flight(&mut self, flight: Flight) {
+        self.sent_backlog = matches!(flight, Flight::Held(..));
+        if self.sent_backlog {
+            self.stage = Stage::Empty;
+        }
+        self.flights.push(flight);
+    }
+
+    pub(crate) fn end_flight(&mut self, flight: &Flight) {
+        if let Some(position) = self.flights.iter().position(|other| other == flight) {
+            self.flights.swap_remove(position);
+        }
+    }
+
+    /// Its sender died with batches in flight.
+    pub(crate) fn send_alone(&mut self) {
+        self.alone_left = 2 * self.settings.flights;
+    }
+
+    pub(crate) const fn took_one(&mut self) {
+        self.alone_left = self.alone_left.saturating_sub(1);
+    }
+
+    /// Whether a batch of this second is in flight.
+    pub(crate) fn is_flying(&self, second: Second) -> bool {
+        self.flights.iter().any(|flight| flight.second() == Some(second))
+    }
+
+    /// The batches of the new lane that are in flight.
+    pub(crate) fn flying(&self) -> impl Iterator<Item = u64> {
+        self.flights.iter().filter_map(|flight| match flight {
+            Flight::New(key, _) => Some(*key),
+            Flight::Held(..) | Flight::Own => None,
+        })
+    }
+
+    pub(crate) fn leave_lane(&mut self, key: u64) {
+        self.lane.retain(|(waiting, _)| *waiting != key);
     }
 
     /// Whether it has nothing in memory.
     pub(crate) fn is_idle(&self) -> bool {
-        self.lane.is_empty() && self.flight.is_none()
+        self.lane.is_empty() && self.flights.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -215,10 +288,9 @@ impl Receiver {
     }
 
     /// Whether a held batch of the same origin and second must go before this one.
-    pub(crate) fn has_predecessor(&self, id: &SnapshotId, own: Option<&EntryName>) -> bool {
+    pub(crate) fn has_predecessor(&self, id: &SnapshotId) -> bool {
         let mut of_second = self.of_second(id.timestamp.seconds());
-        of_second
-            .any(|(name, entry)| name.shares_second(id) && Some(name) != own && !entry.is_in_memory)
+        of_second.any(|(name, entry)| name.second() == Second::of(id) && !entry.is_in_memory)
     }
 
     /// Held batches of the same snapshot that are neither in flight nor being read: a newer one
@@ -233,8 +305,8 @@ impl Receiver {
 
     /// Whether the send child has it, or it is being read for the send child.
     pub(crate) fn is_in_hand(&self, name: &EntryName) -> bool {
-        let in_flight = matches!(&self.flight, Some(Flight::Held(held, _)) if held == name);
-        in_flight
+        let is_it = |flight: &Flight| matches!(flight, Flight::Held(held, _) if held == name);
+        self.flights.iter().any(is_it)
             || match &self.stage {
                 Stage::Empty => false,
                 Stage::Loading(staged) | Stage::Loaded(staged, _) => staged == name,
@@ -244,17 +316,21 @@ impl Receiver {
     /// The held batch that is to be sent next: the oldest that can be read, in the order of its
     /// second.
     pub(crate) fn next_held(&self, now: Instant) -> Option<&EntryName> {
-        let mut blocked: Option<(u64, u32)> = None;
+        // Held batches of these seconds come behind.
+        let is_busy = |second: Second| {
+            self.is_flying(second) || self.lane.iter().any(|(_, waiting)| *waiting == second)
+        };
+        let mut blocked: Option<Second> = None;
         for (name, entry) in &self.index {
-            let key = (name.timestamp.seconds(), name.origin);
-            if blocked == Some(key) {
+            let second = name.second();
+            if blocked == Some(second) {
                 continue;
             }
             let is_waiting = self.unreadable.get(name).is_some_and(|at| now < *at);
-            if !is_waiting && !entry.is_in_memory && !self.is_in_hand(name) {
+            if !is_waiting && !entry.is_in_memory && !self.is_in_hand(name) && !is_busy(second) {
                 return Some(name);
             }
-            blocked = Some(key);
+            blocked = Some(second);
         }
         None
     }

@@ -20,6 +20,11 @@ pub(crate) struct Ledger {
     pub(crate) crashes: BTreeMap<Uid, u32>,
     pub(crate) kills: BTreeMap<Uid, u32>,
     pub(crate) unreadable: BTreeMap<Uid, u32>,
+    /// Every snapshot that was begun to be folded, in order, each time.
+    pub(crate) folded: Vec<Uid>,
+    /// Batches that crash each send child, and send children that crashed over a single batch.
+    pub(crate) poison: BTreeSet<Uid>,
+    pub(crate) sender_crashes: BTreeMap<Uid, u32>,
     /// Seconds whose order could not be kept.
     pub(crate) excused: BTreeSet<u64>,
     /// A rule that was broken on the way.

@@ -17,43 +17,42 @@ pub(crate) enum Mutant {
     LanesOutOfOrder,
 }
 
-/// The first of many seeds that finds the mutant, and what it says.
-fn found(mutant: Mutant) -> (u64, String) {
+/// Asserts that one of many seeds finds the mutant, by a reason with this text. Another wrong may
+/// show first: a mutant disturbs more than one rule.
+fn assert_found(mutant: Mutant, text: &str) {
+    let mut others = Vec::new();
     for seed in 1..5000 {
         let plan = Plan { mutant: Some(mutant), ..Plan::random(seed) };
-        if let Err(why) = World::run(&plan) {
-            return (seed, why);
+        match World::run(&plan) {
+            Err(why) if why.contains(text) => return,
+            Err(why) => others.push(why),
+            Ok(()) => {}
         }
     }
-    panic!("nothing finds {mutant:?}");
+    panic!("nothing finds {mutant:?}: {:?}", others.first());
 }
 
 #[test]
 fn a_snapshot_released_before_its_hold_is_found() {
-    let (_, why) = found(Mutant::EarlyRelease);
-    assert!(why.contains("lacks"), "{why}");
+    assert_found(Mutant::EarlyRelease, "lacks");
 }
 
 #[test]
 fn a_lost_wake_up_is_found() {
-    let (_, why) = found(Mutant::LostWakeUp);
-    assert!(why.contains("rest"), "{why}");
+    assert_found(Mutant::LostWakeUp, "rest");
 }
 
 #[test]
 fn an_attempt_counted_twice_is_found() {
-    let (_, why) = found(Mutant::DoubleAttempt);
-    assert!(why.contains("without need"), "{why}");
+    assert_found(Mutant::DoubleAttempt, "without need");
 }
 
 #[test]
 fn a_bound_that_is_ignored_is_found() {
-    let (_, why) = found(Mutant::UnboundedOutbox);
-    assert!(why.contains("rest"), "{why}");
+    assert_found(Mutant::UnboundedOutbox, "rest");
 }
 
 #[test]
 fn an_order_broken_between_lanes_is_found() {
-    let (_, why) = found(Mutant::LanesOutOfOrder);
-    assert!(why.contains("one second"), "{why}");
+    assert_found(Mutant::LanesOutOfOrder, "one second");
 }

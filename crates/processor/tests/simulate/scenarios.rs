@@ -16,6 +16,8 @@ fn calm(seed: u64, faults: Vec<(Duration, Fault)>) -> Plan {
         workers: 2,
         interval: seconds(1),
         outbox_bytes: u64::MAX,
+        folds_in_order: false,
+        flights: 1 + usize::from(seed % 2 == 0) * 3,
         trouble: 0,
         faults,
         prompt: Some(0),
@@ -34,6 +36,18 @@ fn a_healthy_receiver_waits_for_nobody() {
             let verdict = World::run(&calm(seed, faults.clone()));
             assert_eq!(verdict, Ok(()), "{disk:?}, seed {seed}");
         }
+    }
+}
+
+/// Folds in order when asked for, with several workers, also when children die.
+#[test]
+fn folds_keep_the_order_of_snapshots_when_asked_to() {
+    let deaths = [5, 20, 40, 80].map(|at| (seconds(at), Fault::KillChild)).to_vec();
+    for seed in 1..40 {
+        let plan = Plan { folds_in_order: true, ..calm(seed, deaths.clone()) };
+        let folded =
+            World::run_for(&plan).unwrap_or_else(|why| panic!("seed {seed}: {why}")).folded;
+        assert!(folded.is_sorted(), "seed {seed}: {folded:?}");
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) interval: Duration,
     pub(crate) outbox_bytes: u64,
+    pub(crate) folds_in_order: bool,
+    pub(crate) flights: usize,
+    pub(crate) replay_rate: u64,
     /// Shares of snapshots, in percent.
     pub(crate) trouble: u8,
     pub(crate) faults: Vec<(Duration, Fault)>,
@@ -49,6 +52,9 @@ impl Plan {
             workers: rng.usize(1..4),
             interval: Duration::from_millis(rng.u64(200..4000)),
             outbox_bytes: if rng.u8(0..5) == 0 { 8 * ENTRY_BYTES } else { u64::MAX },
+            folds_in_order: rng.bool(),
+            flights: rng.usize(1..5),
+            replay_rate: if rng.bool() { 0 } else { 1000 },
             trouble: if rng.bool() { 0 } else { 10 },
             faults: faults::draw(&mut rng, receivers, SPAN),
             mutant: None,
@@ -62,6 +68,7 @@ impl Plan {
 enum Temper {
     Good,
     CrashesItsChild,
+    CrashesItsSender,
     Unusable,
     Unreadable { times: u32 },
     Vanishes,
@@ -76,9 +83,17 @@ struct Snapshot {
 }
 
 #[derive(Debug)]
+struct Job {
+    id: OrderId,
+    order: Order,
+    /// The batch that came with it.
+    uid: Option<Uid>,
+}
+
+#[derive(Debug)]
 struct Child {
     role: Role,
-    job: Option<(OrderId, Order, Option<Uid>)>,
+    jobs: Vec<Job>,
     /// In the kernel, on a disk that hangs: no signal ends it.
     is_hung: bool,
     is_killed: bool,
@@ -155,6 +170,11 @@ pub(crate) struct World {
 impl World {
     /// Runs a plan to its end.
     pub(crate) fn run(plan: &Plan) -> Result<(), String> {
+        Self::run_for(plan).map(|_| ())
+    }
+
+    /// Runs a plan to its end and hands out the ledger.
+    pub(crate) fn run_for(plan: &Plan) -> Result<Ledger, String> {
         let mut world = Self::new(plan);
         world.begin_life();
         for (at, fault) in &plan.faults {
@@ -163,8 +183,8 @@ impl World {
         world.later(Duration::ZERO, Coming::Publish);
         let (mut is_healed, mut steps) = (false, 0_u64);
         loop {
-            if world.ledger.broken.is_some() {
-                return world.ledger.verdict();
+            if let Some(rule) = world.ledger.broken.take() {
+                return Err(rule);
             }
             steps += 1;
             if steps > 2_000_000 {
@@ -176,7 +196,7 @@ impl World {
                 world.heal();
             }
             if is_healed && world.is_at_rest() {
-                return world.judge();
+                return world.judge().map(|()| world.ledger);
             }
             if since > PATIENCE {
                 return Err(format!("it is not at rest: {}", world.state()));
@@ -289,7 +309,9 @@ impl World {
             }
             self.act(action);
         }
-        let most = PENDING_MAX + self.plan.workers + self.plan.receivers;
+        // Those in memory, and those of each backlog: in flight, and one that was read ahead.
+        let held = self.plan.receivers * (self.plan.flights + 1);
+        let most = PENDING_MAX + self.plan.workers + held;
         let open = self.descriptors.len();
         if open > most {
             self.ledger.break_rule(|| format!("{open} descriptors are open, {most} are allowed"));
@@ -299,8 +321,8 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::Start { child, role } => {
-                let job = None;
-                let started = Child { role, job, is_hung: false, is_killed: false };
+                let jobs = Vec::new();
+                let started = Child { role, jobs, is_hung: false, is_killed: false };
                 self.children.insert(child, started);
                 let (life, after) = (self.life, self.millis(20));
                 self.later(after, Coming::Begun { child, life });
@@ -378,7 +400,7 @@ impl World {
         self.spool.is_empty()
             && self.descriptors.is_empty()
             && self.disk.is_empty()
-            && self.children.values().all(|child| child.job.is_none())
+            && self.children.values().all(|child| child.jobs.is_empty())
     }
 
     fn judge(&mut self) -> Result<(), String> {
@@ -421,7 +443,8 @@ fn settings(plan: &Plan, seed: u64) -> Settings {
         },
         outbox_bytes: plan.outbox_bytes,
         outbox_points: None,
-        replay_rate: 1000,
+        replay_rate: plan.replay_rate,
+        flights: plan.flights,
         sync: true,
         takes_figures: true,
         send_limit: Duration::from_secs(60),
@@ -429,6 +452,7 @@ fn settings(plan: &Plan, seed: u64) -> Settings {
     };
     Settings {
         workers: plan.workers,
+        folds_in_order: plan.folds_in_order,
         fold_limit: Duration::from_secs(300),
         look_interval: Duration::from_secs(10),
         receivers: (0..plan.receivers).map(receiver).collect(),

@@ -8,7 +8,7 @@ use haproxystats_processor::core::{
 };
 use model::Timestamp;
 
-use super::{Coming, Mood, Temper, Uid, World};
+use super::{Coming, Job, Mood, Temper, Uid, World};
 use crate::faults::Fault;
 
 impl World {
@@ -35,7 +35,8 @@ impl World {
             return;
         }
         let Some(child) = self.children.remove(&id) else { return };
-        if let Some((_, order, uid)) = child.job {
+        let is_alone = child.jobs.len() == 1;
+        for Job { order, uid, .. } in child.jobs {
             match &order {
                 Order::Fold { snapshot } => {
                     if let Some(snapshot) = self.spool.get(snapshot) {
@@ -50,10 +51,17 @@ impl World {
                         }
                     }
                 }
-                order if self.rng.bool() => {
-                    let _ = self.effect(child.role, order, uid, true);
+                order => {
+                    if let Some(uid) = uid
+                        && death == Death::Crashed
+                        && is_alone
+                    {
+                        *self.ledger.sender_crashes.entry(uid).or_default() += 1;
+                    }
+                    if self.rng.bool() {
+                        let _ = self.effect(child.role, order, uid, true);
+                    }
                 }
-                _ => {}
             }
         }
         self.event_later(Duration::ZERO, Event::Ended { child: id, death });
@@ -109,7 +117,7 @@ impl World {
             child.is_hung = false;
             if child.is_killed {
                 self.end_child(id, Death::Killed);
-            } else if let Some((order, ..)) = child.job {
+            } else if let Some(order) = child.jobs.first().map(|job| job.id) {
                 self.later(Duration::ZERO, Coming::Done { child: id, order, life });
             } else {
                 self.later(Duration::ZERO, Coming::Begun { child: id, life });

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use haproxystats_processor::core::{
     Cause, ChildId, Death, Descriptor, Event, Findings, Order, OrderId, Reply, Role,
+    SENDER_DEATHS_MAX,
 };
 use haproxystats_processor::entry::EntryName;
 use model::{SnapshotId, Timestamp};
 
 use super::{
-    Child, Coming, ENTRY_BYTES, Mood, NAMES_MAX, SPAN, Snapshot, Temper, Uid, World, delivered,
-    refused,
+    Child, Coming, ENTRY_BYTES, Job, Mood, NAMES_MAX, SPAN, Snapshot, Temper, Uid, World,
+    delivered, refused,
 };
 use crate::mutants::Mutant;
 
@@ -92,10 +93,14 @@ impl World {
         self.last_uid += 1;
         let uid = self.last_uid;
         let temper = if self.rng.u8(0..100) < self.plan.trouble {
-            match self.rng.u8(0..4) {
+            match self.rng.u8(0..5) {
                 0 => Temper::CrashesItsChild,
                 1 => Temper::Unusable,
-                2 => Temper::Unreadable { times: self.rng.u32(1..15) },
+                2 => {
+                    self.ledger.poison.insert(uid);
+                    Temper::CrashesItsSender
+                }
+                3 => Temper::Unreadable { times: self.rng.u32(1..15) },
                 _ => Temper::Vanishes,
             }
         } else {
@@ -134,6 +139,9 @@ impl World {
             self.spool.retain(|_, snapshot| snapshot.uid != uid);
             self.altered += 1;
         }
+        if let Order::Fold { snapshot } = &order {
+            self.begin_fold(snapshot);
+        }
         let (hangs, most) = match &order {
             Order::Fold { .. } => (false, 30),
             Order::Send | Order::SendOwn { .. } => (false, 0),
@@ -146,8 +154,9 @@ impl World {
         };
         let mut after = self.millis(most);
         let Some(child) = self.children.get_mut(&id) else { return };
-        if child.job.is_some() {
-            self.ledger.break_rule(|| format!("{id:?} has two orders"));
+        let most = if matches!(child.role, Role::Send(_)) { self.plan.flights } else { 1 };
+        if child.jobs.len() >= most {
+            self.ledger.break_rule(|| format!("{id:?} has more than {most} orders"));
             return;
         }
         if let Role::Send(receiver) = child.role {
@@ -157,7 +166,7 @@ impl World {
                 _ => Duration::from_millis(self.rng.u64(0..8)),
             };
         }
-        child.job = Some((order_id, order, uid));
+        child.jobs.push(Job { id: order_id, order, uid });
         if hangs {
             child.is_hung = true;
             return;
@@ -166,11 +175,29 @@ impl World {
         self.later(after, Coming::Done { child: id, order: order_id, life });
     }
 
+    /// Notes that a snapshot is to be folded, and checks the order if it must be kept.
+    fn begin_fold(&mut self, name: &Timestamp) {
+        let Some(uid) = self.spool.get(name).map(|snapshot| snapshot.uid) else { return };
+        self.ledger.folded.push(uid);
+        let is_folding =
+            |child: &Child| matches!(child.role, Role::Fold(_)) && !child.jobs.is_empty();
+        if self.plan.folds_in_order && self.children.values().any(is_folding) {
+            self.ledger.break_rule(|| format!("{uid} is folded beside another"));
+        }
+    }
+
     /// A child has done what it was ordered, unless it died meanwhile.
     pub(super) fn done(&mut self, id: ChildId, order_id: OrderId) {
         let Some(child) = self.children.get_mut(&id) else { return };
-        let Some((_, order, uid)) = child.job.take_if(|job| job.0 == order_id) else { return };
+        let Some(position) = child.jobs.iter().position(|job| job.id == order_id) else { return };
         let role = child.role;
+        if let Some(uid) = child.jobs.get(position).and_then(|job| job.uid)
+            && matches!(role, Role::Send(_))
+            && self.ledger.poison.contains(&uid)
+        {
+            return self.end_child(id, Death::Crashed);
+        }
+        let Job { order, uid, .. } = child.jobs.remove(position);
         let (reply, content) = match self.effect(role, &order, uid, false) {
             Ok(done) => done,
             Err(death) => {
@@ -224,6 +251,12 @@ impl World {
                 Ok((Reply::Dropped { failure: None }, None))
             }
             Order::Quarantine { folder, entry } => {
+                if let Some(uid) = self.disk.load(folder, entry) {
+                    let crashes = self.ledger.sender_crashes.get(&uid).copied();
+                    if crashes.unwrap_or_default() < SENDER_DEATHS_MAX {
+                        self.ledger.break_rule(|| format!("{uid} was set aside without need"));
+                    }
+                }
                 self.disk.drop(folder, std::slice::from_ref(entry));
                 Ok((Reply::Dropped { failure: None }, None))
             }
@@ -258,7 +291,7 @@ impl World {
             return Err(Death::Crashed);
         }
         match snapshot.temper {
-            Temper::Good => {
+            Temper::Good | Temper::CrashesItsSender => {
                 let id = SnapshotId {
                     origin: "host".to_owned(),
                     timestamp: name.clone(),

@@ -18,6 +18,7 @@ mod carbon;
 mod commands;
 mod contrib;
 mod demo;
+mod disks;
 mod exact;
 mod examples;
 mod faults;

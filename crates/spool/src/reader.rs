@@ -341,6 +341,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_snapshot_keeps_its_identity_and_another_of_its_name_has_another() {
+        let spool = tempfile::tempdir().unwrap();
+        let (staged, snapshot) = (spool.path().join(".staged"), spool.path().join("1700000000"));
+        fs::create_dir(&staged).unwrap();
+        let staged_identity = identity(&staged).unwrap();
+        fs::rename(&staged, &snapshot).unwrap();
+        fs::write(snapshot.join("sock_info"), "Name: HAProxy\n").unwrap();
+        assert_eq!(identity(&snapshot).unwrap(), staged_identity);
+        // Mostly the new directory gets the inode number of the old one.
+        fs::remove_dir_all(&snapshot).unwrap();
+        fs::create_dir(&snapshot).unwrap();
+        assert_ne!(identity(&snapshot).unwrap(), staged_identity);
+        let missing = identity(&spool.path().join("1700000001")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        fs::write(spool.path().join("1700000002"), "a file").unwrap();
+        let file = identity(&spool.path().join("1700000002")).unwrap_err();
+        assert_eq!(file.kind(), io::ErrorKind::NotADirectory);
+    }
+
+    #[test]
     fn lists_snapshots_oldest_first_and_leaves_the_rest_alone() {
         let spool = tempfile::tempdir().unwrap();
         for name in ["1700000010", "999", "1700000009", ".1700000001", "lost+found"] {

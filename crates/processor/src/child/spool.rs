@@ -198,3 +198,35 @@ fn delete(directories: &[PathBuf], requests: &Receiver<()>, leftovers: &Mutex<Le
         *leftovers.lock().unwrap_or_else(PoisonError::into_inner) = left;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A release whose child died is ordered again. Meanwhile pull may have published another
+    /// snapshot of the same name.
+    #[test]
+    fn a_release_takes_only_the_snapshot_that_it_is_for() {
+        let spool = tempfile::tempdir().unwrap();
+        let (continues, _names) = bounded(1);
+        let (cleanings, _requests) = bounded(1);
+        let child = SpoolChild {
+            src_dir: spool.path().to_owned(),
+            failed_dir: spool.path().join(".failed"),
+            failed_limit: 1,
+            continues,
+            cleanings,
+            leftovers: Arc::default(),
+        };
+        let snapshot = Timestamp::of_seconds(1_700_000_000);
+        let path = spool.path().join(snapshot.as_str());
+        std::fs::create_dir(&path).unwrap();
+        let identity = reader::identity(&path).unwrap();
+        let released = Reply::Released { undeleted: None };
+        assert_eq!(child.release(&snapshot, identity ^ 1), released);
+        assert!(path.is_dir(), "another snapshot stays");
+        assert_eq!(child.release(&snapshot, identity), released);
+        assert!(!path.exists());
+        assert_eq!(child.release(&snapshot, identity), released, "it is gone already");
+    }
+}

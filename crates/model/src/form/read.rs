@@ -8,7 +8,7 @@ use super::{
     Error, GROUP_MAX_BYTES, GROUP_PRELUDE_BYTES, HEADER_MAX_BYTES, Header, MAGIC, PRELUDE_BYTES,
     Place, VERSION, group, group_crc,
 };
-use crate::{Cursor, Table};
+use crate::{Batch, Cursor, Table};
 
 /// Reads a batch, one verified row group at a time.
 ///
@@ -138,6 +138,19 @@ impl<R: Read> Reader<R> {
         self.points = self.points.saturating_add(table.points() as u64);
         self.table = Some(table);
         Ok(true)
+    }
+
+    /// Reads all groups that are left.
+    ///
+    /// # Errors
+    ///
+    /// A group is damaged or cut, or cannot be read.
+    pub fn into_batch(mut self) -> Result<Batch, Error> {
+        let mut tables = Vec::new();
+        while self.advance()? {
+            tables.extend(self.table.take());
+        }
+        Ok(Batch { id: self.header.id, tables })
     }
 
     fn end(&mut self) -> Result<bool, Error> {

@@ -15,7 +15,7 @@ use daemon::Clock;
 use daemon::shutdown::AfterWork;
 use flate2::bufread::GzDecoder;
 use model::{Column, Nature, SnapshotId, Table, TableKind, Timestamp, form};
-use receivers::graphite::{Encoder, Paths, encode};
+use receivers::graphite::{BatchLines, Encoder, Paths, encode};
 use receivers::{Graphite, Lines, LocalStore};
 use rustix::net::RecvFlags;
 
@@ -40,6 +40,9 @@ enum Transport {
 }
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// Values of a batch that is decoded once and kept, in about 1 MiB. A larger one is decoded group by
+/// group each time it is read, so that memory does not grow with the batch.
+const DECODED_POINTS_MAX: u64 = 128 << 10;
 
 impl SendChild {
     /// As many as the receiver may have batches in flight.
@@ -82,12 +85,17 @@ impl SendChild {
             let lines = OldLines { file: &file };
             return self.transport.deliver(&Timestamp::of_seconds(0), &lines);
         }
-        let id = match form::Reader::new(form::FileView::new(&file)) {
-            Ok(reader) => reader.header().id.clone(),
-            Err(error) => return Reply::Damaged { reason: error.to_string() },
-        };
-        let lines = FormLines { file: &file, paths: &self.paths, id: &id };
-        self.transport.deliver(&id.timestamp, &lines)
+        let sent = form::Reader::new(form::FileView::new(&file)).and_then(|reader| {
+            let id = reader.header().id.clone();
+            if reader.header().points <= DECODED_POINTS_MAX {
+                let batch = reader.into_batch()?;
+                let lines = BatchLines::new(&batch, &self.paths);
+                return Ok(self.transport.deliver(&id.timestamp, &lines));
+            }
+            let lines = FormLines { file: &file, paths: &self.paths, id: &id };
+            Ok(self.transport.deliver(&id.timestamp, &lines))
+        });
+        sent.unwrap_or_else(|error| Reply::Damaged { reason: error.to_string() })
     }
 
     fn send_own(&mut self, timestamp: &Timestamp, figures: Vec<(String, u64)>) -> Reply {

@@ -119,6 +119,29 @@ fn a_peer_that_never_closes_is_told_with_the_remedy() {
     assert_eq!(scene.waiting().len() + scene.stored(), 1);
 }
 
+/// Four batches wait for their confirmation at once. All of them are refused with one connection
+/// after the other, which is one outage, and arrive once the peer works.
+#[test]
+fn several_batches_are_in_flight_while_a_peer_takes_its_time() {
+    let (scene, mut sink) = (Scene::new(), Sink::start(Manner::NeverClose));
+    let all: Vec<u64> = (FIRST..FIRST + 6).collect();
+    all.iter().for_each(|&timestamp| scene.publish(timestamp));
+    let process = scene.process(&scene.config(sink.port, 2, "confirm-timeout = 80"));
+    wait_until("four connections", || sink.connections() == 4);
+    // All others are held, which takes longer than a fifth connection would.
+    wait_until("six held batches", || scene.stored() == 6);
+    assert_eq!(sink.connections(), 4);
+    sink.kill();
+    sink.behave(Manner::Whole);
+    wait_until("the outage", || process.log().contains("receiver is down"));
+    sink.revive();
+    scene.wait_until_delivered();
+    let outages = process.log().matches("receiver is down").count();
+    process.finish();
+    assert_eq!(outages, 1);
+    assert_exact(&sink, &all);
+}
+
 #[test]
 fn the_same_peer_is_fine_with_confirm_tcp() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::NeverClose));

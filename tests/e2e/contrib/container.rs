@@ -265,11 +265,13 @@ impl Image {
     }
 
     fn start(&self, words: &[&str]) -> Household {
-        let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+        let entry_point = absolute(ENTRY_POINT);
+        // A shell that was started in the background ignores SIGINT, and all that it starts does.
+        let mut arguments: Vec<_> = vec!["--default-signal=INT".as_ref(), entry_point.as_ref()];
+        arguments.extend(words.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
         let environment = [("PATH", self.path.as_ref())];
-        let program = absolute(ENTRY_POINT);
         let folder = self.scene.path();
-        Household(Program::start(&program, &words, &environment, folder, "container"))
+        Household(Program::start("/usr/bin/env", &arguments, &environment, folder, "container"))
     }
 
     fn run(&self, words: &[&str]) -> Outcome {

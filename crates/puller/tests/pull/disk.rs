@@ -12,7 +12,7 @@ use crate::fake::{Fake, INFO, Script};
 use crate::on_one_thread;
 use crate::workbench::{SECOND, Workbench, names};
 
-/// A file system of a few pages in memory, gone with the test.
+/// A file system of a few pages in memory, unmounted with the test.
 struct SmallDisk {
     at: PathBuf,
 }
@@ -43,7 +43,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // At once for us, and for the kernel when the last file is closed.
+        // Lazy, because a file of it may still be open.
         let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
     }
 }
@@ -128,7 +128,7 @@ fn a_leftover_that_cannot_be_removed_is_logged_once_and_tried_again_until_it_is_
         let leftover = bench.tmp().join("1600000000");
         fs::create_dir_all(&leftover).unwrap();
         fs::write(leftover.join(spool::manifest::FILE_NAME), "").unwrap();
-        // Not even root can remove the place of a mount.
+        // Not even root can remove the directory of a mount.
         let Some(_disk) = SmallDisk::mount(leftover.join("busy"), "size=64k") else { return };
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         let program = bench.start(bench.config());
@@ -157,7 +157,7 @@ fn an_unfinished_snapshot_that_cannot_be_removed_is_logged_once_and_goes_later()
         let name = SECOND.to_string();
         let staged = bench.tmp().join(&name);
         let Some(_disk) = SmallDisk::mount(staged.join("busy"), "size=64k") else { return };
-        // The cycle at hand fails, and those after it.
+        // This cycle fails, and so do the cycles after it.
         fake.set(Script::Close);
         bench.until_logged("an unfinished snapshot stays in tmp-dst-dir").await;
         bench.until_cycles(35).await;

@@ -64,9 +64,9 @@ pub(crate) struct Options {
 }
 
 const MINUTES_MAX: f64 = 10_000.0;
-/// Between two lines of progress.
+/// The time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// For a healthy receiver of a calm soak.
+/// The largest delay at a healthy receiver of a calm soak.
 const DELAY_MAX: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the remaining snapshots may take to arrive; a soak of a day leaves seconds of work.
@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut faults = Faults::new(seed, options.calm);
     let mut courier = Courier::start(scene.directories());
     let run = soak(options, &interrupted, &scene, &programs, &source, &mut faults, &mut courier);
-    // Also after a failure, so that the files do not change any more.
+    // Also after a failure, so that the files no longer change.
     let doubles = courier.finish();
     let Evidence { starts, files, healthy } = run?;
     let doubles = doubles?;
@@ -171,7 +171,7 @@ impl Scene {
         }
     }
 
-    /// How many snapshots and stored batches wait.
+    /// The number of waiting snapshots and of stored batches.
     fn waiting(&self) -> (usize, usize) {
         (visible(&self.folder.incoming()), stored(&self.outbox()))
     }
@@ -232,17 +232,17 @@ impl Scene {
     }
 }
 
-/// What is judged after a soak.
+/// The evidence for the verdict after a soak.
 struct Evidence {
-    /// How often process and pull were started.
+    /// The number of starts of process and of pull.
     starts: (u32, u32),
-    /// What each receiver got.
+    /// The lines of each receiver.
     files: Vec<(String, PathBuf)>,
-    /// When each snapshot came to the receivers that are good all the time.
+    /// The time of each snapshot at the receivers that are good all the time.
     healthy: Vec<(String, BTreeMap<u64, Instant>)>,
 }
 
-/// The small disks, where they are asked for.
+/// The small disks that the options ask for.
 struct Disks {
     outbox: Option<SmallDisk>,
     local_store: Option<LocalStore>,
@@ -370,7 +370,7 @@ fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
     let config = scene.config("undisturbed.conf", &copies, &base, &receivers, false)?;
     let mut process = Program::start(&scene.folder, programs, "haproxystats-process", &config)?;
     let mut outcome = Ok(());
-    // Without a limit in all, because a slow machine may need long; only progress has a limit.
+    // Only progress has a limit, because a slow machine may need long for the whole.
     let mut left = usize::MAX;
     while outcome.is_ok() && left > 0 {
         let before = left;

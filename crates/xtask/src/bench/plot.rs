@@ -53,7 +53,7 @@ fn draw(path: &Path, points: &[Point]) -> Result<(), Box<dyn std::error::Error>>
     if let Some(law) = law(points, LARGE) {
         let line = [first, last].map(|servers| (servers, law.at(servers)));
         let inside = line.into_iter().map(|(x, y)| (x, y.clamp(least / ROOM, most * ROOM)));
-        // Where the law would leave the picture it is not drawn.
+        // The law is not drawn outside the picture.
         if line.iter().all(|(_, y)| (least / ROOM..most * ROOM).contains(y)) {
             chart
                 .draw_series(LineSeries::new(inside, OURS.mix(0.4)))?

@@ -1,4 +1,4 @@
-//! What a process and the children that it has waited for have used: one system call that neither
+//! The CPU of a process and of the children that it has waited for, by one system call that neither
 //! the standard library nor rustix has.
 //!
 //! `/proc` counts in ticks of 10 ms and forgets processes that have ended; `wait4` has microseconds

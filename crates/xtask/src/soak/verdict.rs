@@ -1,7 +1,7 @@
 //! The comparison at the end of a soak: expected lines with received lines.
 //!
-//! A line is kept as a hash of 64 bits, so that memory stays small: 16 bytes a line. Two of a
-//! million lines share a hash with a chance of one in 30 million. Lines of the programs about
+//! A line is stored as a hash of 64 bits, so that memory stays small: 16 bytes a line. The chance
+//! that two of a million lines share a hash is one in 30 million. Lines of the programs about
 //! themselves differ from run to run, so only their form is checked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,14 +16,14 @@ use crate::Failure;
 /// Lines of each kind that are shown; the files hold all.
 const EXAMPLES: usize = 5;
 
-/// How many lines of each kind there are.
+/// The number of lines of each kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// Lines that the published snapshots give.
     pub(super) published: u64,
-    /// Of these, lines that came.
+    /// Published lines that came.
     pub(super) delivered: u64,
-    /// Lines that came once more.
+    /// Lines that came again.
     pub(super) repeated: u64,
     /// Lines of snapshots that stand in `failed/`, and did not come.
     pub(super) held: u64,
@@ -82,7 +82,7 @@ fn each_line(path: &Path, mut take: impl FnMut(&str)) -> Result<(), Failure> {
     let mut reader = BufReader::new(File::open(path).map_err(with_path)?);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(with_path)? > 0 {
-        // A line that is no UTF-8 is foreign in any case.
+        // A line that is not UTF-8 is foreign in any case.
         take(String::from_utf8_lossy(&line).trim_end_matches('\n'));
         line.clear();
     }
@@ -101,13 +101,13 @@ fn hash(line: &str) -> u64 {
     hasher.finish()
 }
 
-/// The snapshot that a line is of; none for a line about the programs themselves.
+/// The snapshot of a line; `None` for a line about the programs themselves.
 pub(super) fn snapshot_of(line: &str) -> Option<u64> {
     if is_own(line) { None } else { timestamp(line) }
 }
 
-/// How long the slowest snapshot needed from its publishing to a receiver; one that did not come
-/// within a soak has no time.
+/// The longest time that a snapshot needed to reach a receiver. A snapshot that did not come has
+/// no time.
 pub(super) fn slowest(
     published: &BTreeMap<u64, Instant>,
     arrived: &BTreeMap<u64, Instant>,

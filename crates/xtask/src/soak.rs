@@ -110,14 +110,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
     println!("Comparing with a run without faults ...");
     let expected = expect(&scene, &programs)?;
-    let held = snapshots(&scene.folder.path.join("failed"));
+    let failed = snapshots(&scene.folder.path.join("failed"));
     println!("\n{} faults: {}", faults.total(), faults.summary());
     println!("starts of process {}, of pull {}", starts.0, starts.1);
     let mut is_exact = true;
     for (name, received) in files {
-        let verdict = verdict::compare(&expected, &received, &held)?;
+        let verdict = verdict::compare(&expected, &received, &failed)?;
         println!("\nreceiver {name}");
-        report(&verdict, courier.published(), doubles, held.len());
+        report(&verdict, courier.published(), doubles, failed.len());
         if verdict.delivered == 0 {
             return Err(format!("nothing was delivered to {name}"));
         }
@@ -320,12 +320,12 @@ fn soak(
     faults.clear(&mut targets)?;
     targets.pull.terminate()?;
     courier.finish()?;
-    let mut taken = Ok(());
+    let mut result = Ok(());
     let drained = wait_until(DRAIN, || {
-        taken = disks.take();
-        taken.is_err() || scene.waiting() == (0, 0)
+        result = disks.take();
+        result.is_err() || scene.waiting() == (0, 0)
     });
-    taken?;
+    result?;
     progress(begin.elapsed(), scene, faults, courier, &targets.receivers, &disks);
     targets.process.terminate()?;
     let mut files = targets.receivers.files();
@@ -390,7 +390,7 @@ fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
     Ok(file)
 }
 
-fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
+fn report(verdict: &Verdict, snapshots: u64, doubles: u64, failed: usize) {
     for example in &verdict.examples {
         println!("{example}");
     }
@@ -398,7 +398,7 @@ fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
         ("published", verdict.published, format!("lines of {snapshots} snapshots")),
         ("delivered", verdict.delivered, "lines, each at least once".to_owned()),
         ("repeated", verdict.repeated, "lines that came once more".to_owned()),
-        ("held", verdict.held, format!("lines of {held} snapshots in failed/")),
+        ("failed", verdict.failed, format!("lines of {failed} snapshots in failed/")),
         ("own", verdict.own, "lines about the programs themselves".to_owned()),
         ("doubled", doubles, "snapshots made twice for one second, not published".to_owned()),
         ("lost", verdict.lost, "lines".to_owned()),

@@ -65,7 +65,7 @@ impl<'a> Program<'a> {
     pub(super) fn terminate(&mut self) -> Result<bool, Failure> {
         let Some(mut child) = self.child.take() else { return Ok(false) };
         // Its first line says that it listens for signals.
-        wait_until(END, || child.check().is_err() || said_hello(&child.log));
+        wait_until(END, || child.check().is_err() || has_logged_start(&child.log));
         child.check()?;
         // A stopped process would not end until it is continued.
         self.children_of(&child).into_iter().for_each(|pid| send(pid, Signal::CONT));
@@ -104,7 +104,7 @@ impl<'a> Program<'a> {
     }
 }
 
-fn said_hello(log: &Path) -> bool {
+fn has_logged_start(log: &Path) -> bool {
     fs::read_to_string(log).is_ok_and(|text| text.contains(" starts"))
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Verdict {
     /// Lines that came again.
     pub(super) repeated: u64,
     /// Lines of snapshots that stand in `failed/`, and did not come.
-    pub(super) held: u64,
+    pub(super) failed: u64,
     /// Lines that should have come and did not.
     pub(super) lost: u64,
     /// Lines that no snapshot gives.
@@ -37,11 +37,11 @@ pub(super) struct Verdict {
     pub(super) examples: Vec<String>,
 }
 
-/// Compares two files of lines; `held` are the snapshots in `failed/`.
+/// Compares two files of lines; `failed` are the snapshots in `failed/`.
 pub(super) fn compare(
     expected: &Path,
     received: &Path,
-    held: &BTreeSet<u64>,
+    failed: &BTreeSet<u64>,
 ) -> Result<Verdict, Failure> {
     let mut verdict = Verdict::default();
     let mut arrived: HashMap<u64, bool> = HashMap::new();
@@ -67,8 +67,8 @@ pub(super) fn compare(
         if arrived.get(&hash(line)) != Some(&false) {
             return;
         }
-        if timestamp(line).is_some_and(|timestamp| held.contains(&timestamp)) {
-            verdict.held += 1;
+        if timestamp(line).is_some_and(|timestamp| failed.contains(&timestamp)) {
+            verdict.failed += 1;
         } else {
             verdict.lost += 1;
             example(&mut verdict.examples, "lost", verdict.lost, line);
@@ -137,13 +137,13 @@ fn timestamp(line: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn verdict(expected: &str, received: &str, held: &[u64]) -> Verdict {
+    fn verdict(expected: &str, received: &str, failed: &[u64]) -> Verdict {
         let folder = std::env::temp_dir();
         let name = |kind: &str| format!("soak-{kind}-{}-{:x}", std::process::id(), hash(received));
         let paths = [folder.join(name("expected")), folder.join(name("received"))];
         std::fs::write(&paths[0], expected).unwrap();
         std::fs::write(&paths[1], received).unwrap();
-        let verdict = compare(&paths[0], &paths[1], &held.iter().copied().collect()).unwrap();
+        let verdict = compare(&paths[0], &paths[1], &failed.iter().copied().collect()).unwrap();
         paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
         verdict
     }
@@ -165,7 +165,7 @@ mod tests {
             published: 4,
             delivered: 1,
             repeated: 1,
-            held: 1,
+            failed: 1,
             lost: 2,
             foreign: 2,
             own: 1,

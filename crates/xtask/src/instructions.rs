@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn recorded_counts_are_read_again() {
         assert_eq!(read(&written(&counts(7, 8))).unwrap(), counts(7, 8));
         read("{}").unwrap_err();
         read("no json").unwrap_err();

@@ -218,7 +218,7 @@ mod tests {
 
     /// `cargo test` knows more options than we do.
     #[test]
-    fn whatever_is_meant_for_cargo_test_is_taken() {
+    fn every_argument_of_cargo_test_is_accepted() {
         for line in ["--test e2e", "-p spool -- --nocapture", "-- --test-threads 1", "name"] {
             let task = parse(&format!("cargo xtask test {line}"));
             assert!(matches!(task, Ok(Task::Test(_))), "{line}: {task:?}");

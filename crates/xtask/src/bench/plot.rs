@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_seen_is_in_the_picture() {
+    fn the_picture_has_every_point_and_series() {
         let path = std::env::temp_dir().join(format!("xtask-plot-{}.svg", std::process::id()));
         let points = [10, 1000, 10_000, 100_000].map(|servers| {
             Point::for_test(servers, 0.007 * servers as f64, 0.001 * servers as f64)

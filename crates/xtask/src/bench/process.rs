@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_well_is_told_with_its_log() {
+    fn a_failed_process_is_reported_with_its_log() {
         let log = std::env::temp_dir().join(format!("xtask-process-{}.log", std::process::id()));
         let mut command = Command::new("sh");
         command.args(["-c", "echo the reason; exit 4"]);

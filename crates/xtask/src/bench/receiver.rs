@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_has_no_stamp() {
+    fn text_that_is_no_line_has_no_timestamp() {
         assert_eq!(stamp(b"a.b 1 1600000000"), None);
         assert_eq!(stamp(b"xxxx\n"), None);
         assert_eq!(stamp(b""), None);

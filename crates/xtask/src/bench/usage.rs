@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_children_used_is_counted_and_the_status_is_told() {
+    fn the_cpu_of_children_is_counted_and_the_status_returned() {
         let idle = end_of("exit 3");
         assert!(!idle.well);
         // The work is done by a child of the shell.
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_child_of_ours_is_an_error() {
+    fn a_process_that_is_no_child_is_an_error() {
         collect(1).unwrap_err();
     }
 }

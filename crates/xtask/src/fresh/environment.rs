@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_downloaded_and_built_goes_into_the_scratch_folder() {
+    fn downloads_and_builds_go_into_the_scratch_folder() {
         let set = changes(&environment(&["CARGO_HOME", "CARGO_TARGET_DIR", "PATH", "HOME"]));
         let expected = [
             ("APT_CONFIG", "/scratch/apt/apt.conf"),

@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_counts_as_installed_and_nothing_is_installed() {
+    fn no_package_counts_as_installed_and_none_is_installed() {
         let line = line(&["haproxy", "rpm"]);
         assert!(line.starts_with("apt-get -q update && "), "{line}");
         assert!(line.contains(" --simulate -o Dir::State::status=/dev/null install "), "{line}");

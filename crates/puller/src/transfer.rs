@@ -29,7 +29,7 @@ const STEP_BYTES: u64 = 1024 * 1024;
 pub(crate) const GATHERING: Duration = Duration::from_millis(2);
 
 /// Such waits in one step at most, because work that arrives meanwhile waits too.
-const GATHERINGS_MAX: usize = 16;
+const GATHERINGS: usize = 16;
 
 /// Bytes in one piece after which more of the answer is likely to follow at once.
 const LONG_BYTES: u64 = 8 * 1024;
@@ -139,7 +139,7 @@ impl Transfer {
             }
             let flowing = self.total - before_piece >= LONG_BYTES;
             let has_time = end.is_none_or(|end| Instant::now() + GATHERING < end);
-            let is_over = gatherings == GATHERINGS_MAX || self.total - before >= STEP_BYTES;
+            let is_over = gatherings == GATHERINGS || self.total - before >= STEP_BYTES;
             if !flowing || !has_time || is_over || others_wait() {
                 break flowing;
             }

@@ -10,7 +10,7 @@ use config::Pull;
 
 use crate::fake::{Fake, INFO, Script};
 use crate::on_one_thread;
-use crate::workbench::{SECOND, Workbench, names};
+use crate::workbench::{SECOND, Workbench, names, snapshots_in};
 
 /// A file system of a few pages in memory, unmounted with the test.
 struct SmallDisk {
@@ -78,10 +78,10 @@ async fn survives(options: &str, take_room: impl FnOnce(&Path), give_room: impl 
     let full: Vec<_> = lines.iter().filter(|line| line.contains("No space left")).collect();
     assert!(full.len() <= 2, "once for the endpoint, once for the snapshot: {full:?}");
     assert!(full.iter().all(|line| line.contains("; make room on")), "{full:?}");
-    assert_eq!(names(&disk.dst()), [""; 0], "{}", bench.log());
+    assert_eq!(snapshots_in(&disk.dst()), [""; 0], "{}", bench.log());
 
     give_room(&disk.at);
-    bench.until(|| names(&disk.dst()).len() == 1, "a snapshot").await;
+    bench.until(|| snapshots_in(&disk.dst()).len() == 1, "a snapshot").await;
     bench.stop(program).await;
     assert_eq!(names(&disk.tmp()), [""; 0]);
     let snapshot = disk.dst().join(SECOND.to_string());

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use crate::fake::{Fake, INFO, Script};
-use crate::workbench::{Workbench, names};
+use crate::workbench::{Workbench, names, snapshots_in};
 
 /// A file system on a file, which can be frozen.
 struct Disk {
@@ -109,15 +109,15 @@ fn a_disk_that_hangs_is_logged_once_and_all_goes_on_when_it_answers_again() {
     on_one_thread(async |bench, disk| {
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         let program = bench.start(config(bench, disk));
-        bench.until(|| !names(&disk.dst()).is_empty(), "a snapshot").await;
+        bench.until(|| !snapshots_in(&disk.dst()).is_empty(), "a snapshot").await;
         disk.freeze();
         bench.until_logged("the disk has not answered for 3 s: still trying to").await;
         assert!(bench.log().contains("look at the disk or file server"), "{}", bench.log());
         assert!(bench.log().contains(disk.at.to_str().unwrap()), "{}", bench.log());
-        let published = names(&disk.dst()).len();
+        let published = snapshots_in(&disk.dst()).len();
         disk.thaw();
         bench.until_logged("the disk answers again").await;
-        bench.until(|| names(&disk.dst()).len() > published + 2, "snapshots").await;
+        bench.until(|| snapshots_in(&disk.dst()).len() > published + 2, "snapshots").await;
         bench.stop(program).await;
         assert_eq!(names(&disk.tmp()), [""; 0], "{}", bench.log());
         assert_eq!(bench.count("the disk has not answered"), 1, "{}", bench.log());
@@ -133,7 +133,7 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
         on_one_thread(async |bench, disk| {
             let fake = Fake::unix(&bench.socket("a"), Script::Good);
             let program = bench.start(config(bench, disk));
-            bench.until(|| !names(&disk.dst()).is_empty(), "a snapshot").await;
+            bench.until(|| !snapshots_in(&disk.dst()).is_empty(), "a snapshot").await;
             if !half.is_empty() {
                 // A staged directory that the end cannot remove.
                 fake.set(Script::Stall(half.to_vec()));

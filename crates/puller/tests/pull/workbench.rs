@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Address, LogLevel, Pull, Retries};
@@ -130,7 +130,7 @@ impl Workbench {
 
     /// The names of the published snapshots, oldest first.
     pub(crate) fn snapshots(&self) -> Vec<String> {
-        names(&self.dst())
+        snapshots_in(&self.dst())
     }
 
     /// The text of one file of a snapshot.
@@ -199,6 +199,13 @@ impl Workbench {
         self.end(program).await;
         assert_eq!(names(&self.tmp()), [""; 0], "{}", self.log());
     }
+}
+
+/// The names of the snapshots in a directory, without the hidden probe that a start moves into it.
+pub(crate) fn snapshots_in(dst: &Path) -> Vec<String> {
+    let mut names = names(dst);
+    names.retain(|name| !name.starts_with('.'));
+    names
 }
 
 /// A machine whose clock a test sets, and whose random numbers are 1, 2, 3.

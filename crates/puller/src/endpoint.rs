@@ -214,7 +214,7 @@ fn short_name(address: &Address) -> String {
     whole_name(address)
 }
 
-/// Different addresses have different names: each byte that cannot stand in a file name is written
+/// Different addresses have different names: each byte that a file name cannot have is written
 /// as `%` and two hexadecimal digits.
 fn whole_name(address: &Address) -> String {
     match address {

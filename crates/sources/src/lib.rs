@@ -6,8 +6,6 @@
 //! next request can depend on the bytes that came before. A kind is a folder and a variant of
 //! [`Source`]; the compiler finds each match that a new kind must extend.
 
-use std::fmt;
-
 pub mod haproxy;
 
 /// A kind of endpoint.
@@ -128,12 +126,6 @@ impl Source {
                 Dialogue::HAProxy(haproxy::ask::Dialogue::new(pipelining, answer_limit))
             }
         }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

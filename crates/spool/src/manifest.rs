@@ -40,7 +40,7 @@ use crate::cycle::{self, Cycle};
 pub const FILE_NAME: &str = "haproxystats.manifest";
 
 /// The version that is written, and the newest one that is read.
-pub const VERSION: u64 = 1;
+const VERSION: u64 = 1;
 
 /// Bytes that the file may have: 20,000 files with names and endpoints of any length fit.
 const MANIFEST_MAX_BYTES: u64 = 32 << 20;

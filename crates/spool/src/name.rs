@@ -24,12 +24,6 @@ pub fn is_snapshot(name: &str) -> bool {
     name.parse::<Timestamp>().is_ok()
 }
 
-/// The seconds in the name of a snapshot; `None` for any other name.
-#[must_use]
-pub fn seconds(name: &str) -> Option<u64> {
-    name.parse().ok().map(|timestamp: Timestamp| timestamp.seconds())
-}
-
 /// Whether the name begins with a dot.
 pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")

@@ -30,7 +30,7 @@ pub enum Error {
     Read {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A snapshot cannot be removed.
@@ -38,7 +38,7 @@ pub enum Error {
     Remove {
         /// The snapshot.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A snapshot holds more entries than any machine has endpoints for.

@@ -65,7 +65,7 @@ pub enum Error {
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A rename cannot move a snapshot from one directory to the other.

@@ -17,7 +17,7 @@ pub enum Error {
     Watch {
         /// The spool.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: notify::Error,
     },
     /// The spool cannot be made, locked or listed.

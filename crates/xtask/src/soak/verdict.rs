@@ -25,7 +25,7 @@ pub(super) struct Verdict {
     pub(super) delivered: u64,
     /// Lines that came again.
     pub(super) repeated: u64,
-    /// Lines of snapshots that stand in `failed/`, and did not come.
+    /// Lines that did not come because their snapshots are in `failed/`.
     pub(super) failed: u64,
     /// Lines that should have come and did not.
     pub(super) lost: u64,

@@ -1,4 +1,4 @@
-//! Serves recorded dumps on UNIX sockets as HAProxy's stats sockets would, for machines without an
+//! Serves recorded dumps on UNIX sockets, like HAProxy's stats sockets, for machines without
 //! HAProxy.
 //!
 //! A folder of `NAME.show_info.txt` and `NAME.show_stat.txt` becomes one socket per NAME. Counters
@@ -28,7 +28,7 @@ usage: fake_haproxy DUMP_DIR SOCKET_DIR [--still]
   --still     answer with the recorded bytes; otherwise counters grow with time
 ";
 
-/// Columns that grow, and by how much per second at most.
+/// Columns that grow, with their largest growth per second.
 const GROWING_COLUMNS: [(&str, u64); 8] = [
     ("stot", 40),
     ("req_tot", 40),
@@ -40,11 +40,11 @@ const GROWING_COLUMNS: [(&str, u64); 8] = [
     ("bout", 70_000),
 ];
 
-/// Keys of `show info` that grow, likewise.
+/// Keys of `show info` that grow, with their growth per second.
 const GROWING_KEYS: [(&str, u64); 4] =
     [("CumConns", 40), ("CumReq", 40), ("Uptime_sec", 1), ("CumSslConns", 5)];
 
-/// What one HAProxy process answered when it was recorded.
+/// The recorded answers of one HAProxy process.
 struct Dump {
     info: String,
     stat: String,
@@ -167,7 +167,7 @@ fn grow_stat(stat: &str, seconds: u64) -> String {
             if number == 0 || line.is_empty() {
                 return line.to_owned();
             }
-            // Rows grow at different speeds, or every graph would look the same.
+            // Rows grow at different speeds, because equal graphs would show little.
             let share = 1 + (number as u64 * 7) % 5;
             let cells: Vec<String> = cells(line)
                 .iter()
@@ -188,7 +188,7 @@ fn grow_cell(column: Option<&&str>, cell: &str, seconds: u64, share: u64) -> Str
     }
 }
 
-/// The cells of a row; a comma within quotes separates nothing.
+/// The cells of a row; a comma within quotes does not separate cells.
 fn cells(line: &str) -> Vec<&str> {
     let mut quoted = false;
     line.split(|c: char| {

@@ -1,9 +1,9 @@
-//! A small receiver of Graphite's plaintext protocol, for looking at what haproxystats sends
-//! without installing Graphite.
+//! A small receiver of Graphite's plaintext protocol, which shows what haproxystats sends without
+//! installing Graphite.
 //!
-//! It reads each connection to its end and closes only then, as carbon does: that close is what
-//! `confirm = close` waits for. Nothing is stored but what `--write` appends to a file. Once a
-//! second it says how many lines came.
+//! It reads each connection to its end and closes only then, as carbon does: `confirm = close`
+//! waits for that close. With `--write` it appends the lines to a file. Once a second it prints the
+//! number of lines that came.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -27,23 +27,23 @@ usage: graphite_receiver [ADDRESS] [--write FILE]
   --write FILE  append every good line to FILE
 ";
 
-/// A line longer than this is no metric; without a bound a peer that never sends a newline would
+/// A line longer than this is no metric. Without a bound a peer that never sends a newline would
 /// fill the memory.
 const LINE_LIMIT: usize = 8192;
 
-/// What the command line asks for.
+/// The command line.
 struct Args {
     address: String,
     file: Option<String>,
 }
 
-/// What came so far, over all connections.
+/// Counts over all connections.
 #[derive(Default)]
 struct Metrics {
     lines: AtomicU64,
     malformed: AtomicU64,
     connections: AtomicU64,
-    /// Where good lines go.
+    /// The file for good lines.
     file: Option<Mutex<File>>,
 }
 
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `None` means that help was asked for.
+/// `None` means that the user asked for help.
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
     let mut address = None;
     let mut file = None;
@@ -96,7 +96,7 @@ fn run(args: &Args) -> io::Result<()> {
 }
 
 impl Archive for Metrics {
-    /// The begin of a line whose end has not come.
+    /// The beginning of a line whose end has not come.
     type Page = Vec<u8>;
 
     fn open(&self) -> Vec<u8> {
@@ -153,7 +153,7 @@ fn is_metric(line: &[u8]) -> bool {
         && timestamp.parse::<u64>().is_ok()
 }
 
-/// One line for every second in which something came, without end.
+/// Prints one line for every second in which lines came, without end.
 fn report(metrics: &Metrics) -> ! {
     let mut before = 0;
     loop {

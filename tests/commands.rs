@@ -1,9 +1,9 @@
 //! The commands in the pages are valid: our programs and checks have the options, systemd has the
-//! unit, the project has the file. Commands of `cargo xtask` are checked by its own tests, in
-//! `crates/xtask/src/main.rs`.
+//! unit, the project has the file. The tests in `crates/xtask/src/main.rs` check the commands of
+//! `cargo xtask`.
 //!
 //! Only code blocks are read, which are indented or between fences. Other tests check what the
-//! commands do; those of docs/quick-start.md are run as they are.
+//! commands do; the commands of docs/quick-start.md are run as they are.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -69,7 +69,7 @@ fn options<'a>(words: &[&'a str]) -> Vec<&'a str> {
     words.filter(|word| word.starts_with('-')).map(|word| word.split('=').next().unwrap()).collect()
 }
 
-/// Whether a text has this option, and not only a longer one.
+/// Whether a text has this option, and not only a longer option.
 fn has(text: &str, option: &str) -> bool {
     text.split(|c: char| c.is_whitespace() || "[]|(),\"')=".contains(c)).any(|word| word == option)
 }
@@ -111,13 +111,12 @@ fn unknown_words(words: &[&str]) -> Vec<String> {
     }
 }
 
-/// The files of the project that a command names and that are not there. One that the page itself
-/// makes is not looked for.
+/// The missing files of the project that a command names, without files that the page makes.
 fn missing_files(page: &str, folder: &Path, words: &[&str]) -> Vec<String> {
     let paths = words.iter().filter_map(|word| {
         let word = word.trim_start_matches(['<', '>']).trim_matches(['"', '\'', '`', ',', ')']);
         let start = FOLDERS.iter().filter_map(|folder| word.find(folder)).min()?;
-        // Below another folder it is no file of ours. `@` and the like can be before a path.
+        // Below another folder the file is not ours. `@` and the like can be before a path.
         let before = &word[..start];
         (!before.contains('/') || before == "./").then(|| &word[start..])
     });
@@ -130,7 +129,7 @@ fn missing_files(page: &str, folder: &Path, words: &[&str]) -> Vec<String> {
     paths.filter(|path| !there(path) && !made(path)).map(|path| format!("no file {path}")).collect()
 }
 
-/// What is wrong with the commands of a page, and how many were looked at.
+/// The number of checked commands on a page, and their faults.
 fn faults(page: &str, folder: &Path) -> (usize, Vec<String>) {
     let (mut looked_at, mut faults) = (0, Vec::new());
     for command in commands(page) {

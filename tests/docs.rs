@@ -1,6 +1,6 @@
-//! The pages say what the code does: every option with its type and its default, every field with
-//! its fold, the imports between crates, and links that lead somewhere. Each is checked both ways:
-//! nothing is missing from a page, and a page has nothing that the code does not have.
+//! The pages agree with the code: every option with its type and its default, every field with its
+//! fold, the imports between crates, and the targets of links. Each is checked both ways: a page
+//! lacks nothing of the code, and has nothing that the code lacks.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -51,14 +51,14 @@ fn below<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
     lines.take_while(|line| !line.starts_with('#')).collect()
 }
 
-/// The cells of the tables below a heading, of those rows that begin with a name in backticks.
+/// The cells of the tables below a heading, in the rows that begin with a name in backticks.
 fn rows(text: &str, heading: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| line.split(" | ").map(|cell| cell.trim().to_owned()).collect();
     let rows = below(text, heading).into_iter().filter(|line| line.starts_with("| `"));
     rows.map(|line| cells(line.strip_prefix("| ").unwrap().strip_suffix(" |").unwrap())).collect()
 }
 
-/// What stands between backticks.
+/// The text of a cell without backticks.
 fn bare(cell: &str) -> &str {
     cell.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')).unwrap_or(cell)
 }
@@ -169,7 +169,7 @@ fn the_daemons_metrics_are_the_codes() {
     assert_eq!(written, known);
 }
 
-/// The metrics that a file of the processor emits: what it quotes in camel case.
+/// The metrics that a file of the processor emits: its string literals in camel case.
 fn emitted(code: &str) -> BTreeSet<&str> {
     let is_metric = |name: &&str| {
         name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -287,28 +287,28 @@ fn the_readme_links_every_page_of_docs() {
     }
 }
 
-/// The groups that a text has HAProxy give its stats sockets.
+/// The groups of the stats sockets in a text.
 fn socket_groups(text: &str) -> Vec<&str> {
     let lines = text.lines().filter_map(|line| line.split_once("stats socket /"));
     let words = lines.flat_map(|(_, rest)| rest.split_once(" group "));
     words.map(|(_, rest)| rest.split([' ', '`', '"']).next().unwrap()).collect()
 }
 
-/// The unit of pull is in this group, and in no other that HAProxy could give a socket.
+/// The unit of pull is in this group, and in no other group that HAProxy could give a socket.
 #[test]
 fn every_stats_socket_is_given_to_the_group_haproxy() {
     let files =
         ["contrib/man", "examples"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let files = files.into_iter().flatten().map(|entry| entry.unwrap().path());
-    let mut told = 0;
+    let mut count = 0;
     for path in pages().into_iter().chain(files) {
         let text = fs::read_to_string(&path).unwrap();
         for group in socket_groups(&text) {
             assert_eq!(group, "haproxy", "{}", path.display());
-            told += 1;
+            count += 1;
         }
     }
-    assert!(told >= 5, "{told} sockets with a group were found");
+    assert!(count >= 5, "{count} sockets with a group were found");
     let wrong =
         r#".Dl "stats socket /run/haproxy/admin.sock mode 660 group haproxystats level user""#;
     assert_eq!(socket_groups(wrong), ["haproxystats"]);

@@ -1,6 +1,6 @@
 //! The table "Limits that are no options" of docs/configuration.md has the values of the source:
-//! each row names a constant, and the constant has the row's value. Conversely, a constant whose
-//! name says that it is a bound has a row, or a reason here to have none.
+//! each row names a constant, and the constant has the row's value. Conversely, a constant with the
+//! name of a bound has a row, or a reason in this file to have no row.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -14,13 +14,13 @@ const HEADING: &str = "## Limits that are no options";
 /// Crates that only developers run, or whose numbers are facts about HAProxy.
 const NOT_LOOKED_AT: [&str; 3] = ["model", "testbed", "xtask"];
 
-/// Words in the name of a constant that say that it is a bound.
+/// Words in the names of constants that are bounds.
 const BOUND_WORDS: [&str; 10] = [
     "MAX", "LIMIT", "GRACE", "TRIES", "PAUSE", "INTERVAL", "CHECK", "THREADS", "WITHOUT", "WAITING",
 ];
 
-/// Bounds that no operator can notice, each with its reason. A new one that an operator can notice
-/// gets a row in the table.
+/// Bounds that no operator can notice, each with its reason. A new bound that an operator can
+/// notice gets a row in the table.
 const INTERNAL: &[(&str, &str)] = &[
     ("bin::pull::DISK_THREADS", "one works at a time; docs/architecture.md has it"),
     ("bin::pull::DISK_THREADS_LIVE", "a thread that was idle for so long ends, and is made anew"),
@@ -57,7 +57,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Value by constant, as the table has them.
+/// The values of the table by constant.
 fn rows() -> BTreeMap<String, String> {
     let page = fs::read_to_string(root().join(PAGE)).unwrap();
     let section = page.split(&format!("\n{HEADING}\n")).nth(1).unwrap();
@@ -75,7 +75,7 @@ fn rows() -> BTreeMap<String, String> {
     rows
 }
 
-/// The crates that are looked at, and `bin` for the sources of the two programs.
+/// The crates that are checked, and `bin` for the sources of the two programs.
 fn crates() -> Vec<String> {
     let entries = fs::read_dir(root().join("crates")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -83,7 +83,7 @@ fn crates() -> Vec<String> {
     names.chain(["bin".to_owned()]).collect()
 }
 
-/// Where the sources of a crate or of the programs lie.
+/// The folder of the sources of a crate or of the programs.
 fn sources(krate: &str) -> PathBuf {
     match krate {
         "bin" => root().join("src/bin"),
@@ -100,7 +100,7 @@ fn located(constant: &str) -> (PathBuf, &str) {
     (sources(krate).join(format!("{file}.rs")), name)
 }
 
-/// The part of a file that ships: what stands before its unit tests.
+/// The part of a file that ships: the code before its unit tests.
 fn shipped(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests").next().unwrap()
 }
@@ -136,7 +136,7 @@ fn number(expression: &str) -> Option<u64> {
     expression.replace('_', "").parse().ok()
 }
 
-/// A value of the table in the same measure.
+/// A value of the table in the same unit.
 fn value(text: &str) -> Option<u64> {
     let (digits, unit) = text.split_once(' ').unwrap_or((text, ""));
     let factor = match unit {
@@ -183,8 +183,8 @@ fn bounds(directory: &Path, path: &str, found: &mut BTreeSet<String>) {
             continue;
         }
         let text = fs::read_to_string(&entry).unwrap();
-        // Only those of the module: what a function holds for itself is its own affair. An option
-        // is no fixed bound, and the tables of options have the form that it takes.
+        // Only constants of the module, not those within a function. An option is no fixed bound,
+        // and the tables of options have its form.
         let is_option = |line: &str| line.contains(": Opt<") || line.contains(": Form<");
         let lines = shipped(&text).lines();
         let lines = lines.filter(|line| !line.starts_with(' ') && !is_option(line));

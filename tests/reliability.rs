@@ -37,7 +37,7 @@ fn all_sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Rows of all tables with so many columns, without their headings.
+/// Rows of all tables with that many columns, without their headings.
 fn rows(text: &str, columns: usize) -> Vec<Vec<String>> {
     let lines = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("|--"));
     let cells = lines.map(|line| {
@@ -48,12 +48,12 @@ fn rows(text: &str, columns: usize) -> Vec<Vec<String>> {
     cells.filter(|row| row.len() == columns && !headings.contains(&row[0].as_str())).collect()
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// Whether the parts of a name stand in a path, in their order.
+/// Whether a path has the parts of a name, in their order.
 fn leads_to(places: &[&str], path: &Path) -> bool {
     let mut places = places.iter();
     let mut wanted = places.next();

@@ -1,5 +1,5 @@
-//! The command line, which docopt reads from the usage text, and what both programs do with it
-//! before they run.
+//! The command line, which docopt parses by the usage text, and the steps of both programs before
+//! they run.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -29,11 +29,11 @@ pub(crate) fn configuration(usage: &str, program: Program) -> Result<Config, Exi
     let words: Result<Vec<String>, _> = std::env::args_os().map(OsString::into_string).collect();
     let words =
         words.map_err(|word| refuse(&format!("{} is not UTF-8", word.to_string_lossy())))?;
-    // docopt refuses these two beside other options.
-    if asked(&words, "-h", "--help") {
+    // docopt refuses these two options beside others.
+    if has_option(&words, "-h", "--help") {
         return Err(print(usage.trim_start()));
     }
-    if asked(&words, "-v", "--version") {
+    if has_option(&words, "-v", "--version") {
         return Err(print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")));
     }
     let parsed = Docopt::new(usage).and_then(|docopt| docopt.help(false).argv(words).deserialize());
@@ -54,11 +54,10 @@ pub(crate) fn configuration(usage: &str, program: Program) -> Result<Config, Exi
     Ok(config)
 }
 
-/// Whether an option is among the words, other than as the value of one before it.
-fn asked(words: &[String], short: &str, long: &str) -> bool {
+/// Whether an option is among the words, and not as the value of the option before it.
+fn has_option(words: &[String], short: &str, long: &str) -> bool {
     let takes_value = |word: &String| ["-f", "--file", "-d", "--dir"].contains(&word.as_str());
-    let pairs = words.iter().zip(words.iter().skip(1));
-    pairs.into_iter().any(|(before, word)| (word == short || word == long) && !takes_value(before))
+    words.windows(2).any(|pair| (pair[1] == short || pair[1] == long) && !takes_value(&pair[0]))
 }
 
 /// A reader that ends early (`| head`) is not an error.
@@ -72,8 +71,8 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn refuse(why: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "{why}");
+fn refuse(reason: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{reason}");
     ExitCode::from(BAD_CONFIGURATION)
 }
 

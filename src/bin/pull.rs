@@ -1,4 +1,4 @@
-//! haproxystats-pull: asks every stats socket of HAProxy and publishes each round as a snapshot.
+//! haproxystats-pull: asks every stats socket of HAProxy and publishes the answers as a snapshot.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -12,8 +12,8 @@ use tracing::{error, info, warn};
 mod cli;
 mod start;
 
-/// Threads for work on the disk. One works at a time; the others are for the end, which removes an
-/// unfinished snapshot while a disk hangs.
+/// Threads for work on the disk. One works at a time; the end of the program needs the others to
+/// remove an unfinished snapshot while a disk hangs.
 const DISK_THREADS: usize = 8;
 
 /// An idle thread is kept, because no new one can be started once the limit of threads is reached.
@@ -55,8 +55,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread serves all sockets; those that write answers are the puller's own; the runtime's do
-/// other work on the disk.
+/// One thread serves all sockets, threads of the puller write answers, and threads of the runtime
+/// do other work on the disk.
 fn pull(config: config::Config) -> Result<(), Box<dyn Error>> {
     start::check_resources()?;
     let machine = Machine {

@@ -1,4 +1,4 @@
-//! What can be refused at the start, so that the message says what was tried and what to do.
+//! Resources that the system can refuse at the start, with messages that tell what to do.
 
 use std::error::Error;
 use std::fs::File;
@@ -10,7 +10,7 @@ use daemon::remedy;
 /// Files that are open after a start with one endpoint.
 const FILES: usize = 16;
 
-/// Tries what tokio's runtime needs for its start, because it panics where the system refuses.
+/// Tries to get the resources that tokio's runtime needs, because the runtime panics without them.
 pub(crate) fn check_resources() -> Result<(), Box<dyn Error>> {
     let files: io::Result<Vec<File>> = (0..FILES).map(|_| File::open("/dev/null")).collect();
     files.map_err(|error| refused("cannot open the files that a start needs", &error))?;

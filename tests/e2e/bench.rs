@@ -11,7 +11,7 @@ use crate::support::{Program, wait_until};
 /// The first snapshot's name.
 pub(crate) const FIRST: u64 = 1_700_000_000;
 
-/// Limits of `[graphite]`, of which a test can replace each.
+/// Limits of `[graphite]`, each of which a test can replace.
 const GRAPHITE: [(&str, &str); 10] = [
     ("server", "127.0.0.1"),
     ("namespace", "e2e"),
@@ -24,8 +24,8 @@ const GRAPHITE: [(&str, &str); 10] = [
     ("write-timeout", "5"),
     ("confirm-timeout", "20"),
 ];
-/// Options of `[process]`, likewise. The interval is so long that the parent's own metrics come
-/// only in a test that asks for them.
+/// Options of `[process]`, each of which a test can replace. The interval is so long that the
+/// parent's own metrics come only in a test that asks for them.
 const PROCESS: [(&str, &str); 2] = [("workers", "2"), ("liveness-check-interval", "3600")];
 
 pub(crate) struct Bench {
@@ -38,7 +38,7 @@ impl Bench {
         Self { scene: Scene::new(), sink: Sink::start(manner) }
     }
 
-    /// For the bench's receiver; options replace those of the bench.
+    /// Writes a configuration for the bench's receiver; the options replace those of the bench.
     pub(crate) fn config(&self, process: &str, graphite: &str) -> PathBuf {
         let port = format!("port = {}\n{graphite}", self.sink.port);
         let text = format!(
@@ -56,14 +56,14 @@ impl Bench {
         self.scene.process(config)
     }
 
-    /// Publishes snapshots of following seconds, and tells which.
+    /// Publishes snapshots of consecutive seconds, and returns their seconds.
     pub(crate) fn publish(&self, count: u64) -> Vec<u64> {
         let all: Vec<u64> = (FIRST..FIRST + count).collect();
         all.iter().for_each(|&timestamp| self.scene.publish(timestamp));
         all
     }
 
-    /// The batches in the outbox, with their folder; those that are set aside do not count.
+    /// The batches in the outbox, with their folder, without the batches that are set aside.
     pub(crate) fn stored(&self) -> BTreeSet<String> {
         self.scene.held()
     }

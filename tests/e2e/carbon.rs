@@ -1,4 +1,4 @@
-//! A real carbon-cache with a storage of its own, and what its whisper files hold.
+//! A real carbon-cache with its own storage, and the values in its whisper files.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::support::{Program, free_ports, wait_until};
 /// A running carbon-cache.
 pub(crate) struct Carbon {
     pub(crate) port: u16,
-    /// Where its cache answers graphite-web.
+    /// The port on which its cache answers graphite-web.
     pub(crate) query: u16,
     /// Its whisper files.
     pub(crate) storage: PathBuf,
@@ -26,7 +26,7 @@ impl Carbon {
         Self::start_with(carbon_cache, whisper_fetch, folder, schemas, "")
     }
 
-    /// Likewise, with a `storage-schemas.conf` and a `storage-aggregation.conf` of the test's.
+    /// Starts it with the test's `storage-schemas.conf` and `storage-aggregation.conf`.
     pub(crate) fn start_with(
         carbon_cache: &str,
         whisper_fetch: &str,
@@ -70,7 +70,7 @@ impl Carbon {
         }
     }
 
-    /// The newest value of a metric; `None` while its file or a point in it is not there.
+    /// The newest value of a metric; `None` while its file or a point in it is missing.
     pub(crate) fn last(&self, metric: &str) -> Option<f64> {
         let path = self.storage.join(metric.replace('.', "/")).with_extension("wsp");
         if !path.is_file() {

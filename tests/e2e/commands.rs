@@ -9,7 +9,7 @@ use crate::support::{PROCESS, PULL, run};
 const PROGRAMS: [(&str, &str); 2] =
     [("haproxystats-pull", PULL), ("haproxystats-process", PROCESS)];
 
-/// The headings of what `-p` or `-P` prints.
+/// The headings in the output of `-p` or `-P`.
 fn sections(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.starts_with('[')).collect()
 }
@@ -59,7 +59,7 @@ fn defaults_are_printed_by_section() {
     }
 }
 
-/// What the nagios check greps for.
+/// The nagios check searches for this line.
 #[test]
 fn values_in_force_hold_one_line_on_workers() {
     let scene = Scene::new();
@@ -124,14 +124,15 @@ fn a_bad_file_is_status_1_with_every_fault() {
                 ("bad.conf:8: ", "port"),
             ];
             for (place, option) in places {
-                let told = text.lines().any(|line| line.contains(place) && line.contains(option));
-                assert!(told, "{name} does not tell {place}{option}:\n{text}");
+                let is_reported =
+                    text.lines().any(|line| line.contains(place) && line.contains(option));
+                assert!(is_reported, "{name} does not report {place}{option}:\n{text}");
             }
         }
     }
 }
 
-/// A file that is named and missing is an error, not a reason for the defaults.
+/// A named file that is missing is an error, and the defaults do not replace it.
 #[test]
 fn a_named_file_that_is_not_there_is_status_1() {
     let scene = Scene::new();
@@ -142,13 +143,14 @@ fn a_named_file_that_is_not_there_is_status_1() {
             let output = run(program, arguments);
             assert_eq!(output.code, Some(1), "{name}: {}", output.stderr);
             assert_eq!(output.stdout, "", "{name}");
-            let told = format!("{missing}: no such file; write it, or name another one with -f\n");
-            assert_eq!(output.stderr, told, "{name}");
+            let expected =
+                format!("{missing}: no such file; write it, or name another one with -f\n");
+            assert_eq!(output.stderr, expected, "{name}");
         }
     }
 }
 
-/// Only on a machine on which haproxystats is not installed.
+/// The test runs only on a machine without an installed haproxystats.
 #[test]
 fn the_default_file_may_be_absent() {
     if Path::new(config::DEFAULT_FILE).exists() {

@@ -1,5 +1,5 @@
-//! The examples that `cargo xtask demo` is made of, run together with both programs as the demo
-//! does on a machine without HAProxy.
+//! The examples that `cargo xtask demo` uses, run with both programs as the demo does on a machine
+//! without HAProxy.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,7 +48,7 @@ fn recorded_dumps_reach_the_example_receiver() {
     );
     let config = scene.write("haproxystats.conf", &text);
     let (process, pull) = (scene.process(&config), scene.pull(&config));
-    // The second value differs: the counters grow.
+    // The second value differs, because the counters grow.
     let mut values = BTreeSet::new();
     wait_until("two values of a counter", || {
         let text = fs::read_to_string(&metrics).unwrap_or_default();

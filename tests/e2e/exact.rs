@@ -1,8 +1,8 @@
-//! Exactness: whatever becomes of a connection, a receiver or ourselves, in the end every line of
-//! every snapshot is at the receiver at least once, and no line that no snapshot gave.
+//! Exactness: after any fault of a connection, a receiver or the program, the receiver gets every
+//! line of every snapshot at least once, and no other line.
 //!
-//! A receiver counts a line once its newline is there, also on a connection that is cut later: what
-//! comes again is the same line.
+//! A receiver counts a line once its newline is there, also on a connection that is cut later; a
+//! repeated line is the same line.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::scene::{assert_exact, reference};
 use crate::sink::{Ending, Manner, Sink};
 use crate::support::{Program, lives, send, skip, wait_until};
 
-/// A snapshot that gives one line about HAProxy and a dozen about ourselves.
+/// A snapshot that gives one line about HAProxy and a dozen lines about haproxystats.
 const TINY: &str = "# pxname,svname,stot,type\nwww,FRONTEND,7,0\n\n";
 const TINY_LINE: &str = "e2e.haproxy.frontend.www.stot 7";
 const TINY_OPTIONS: &str = "frontend-metrics = stot\nworkers = 1";
@@ -30,7 +30,7 @@ fn publish_tiny(bench: &Bench, timestamp: u64) {
     fs::rename(bench.scene.path().join("staged"), published).unwrap();
 }
 
-/// The whole batch came for each of these, the lines about ourselves too, and nothing else.
+/// The whole batch of each timestamp came, with the lines about haproxystats, and nothing else.
 fn assert_tiny_exact(sink: &Sink, timestamps: &[u64]) {
     let arrived = sink.by_timestamp();
     assert_eq!(arrived.keys().copied().collect::<Vec<_>>(), timestamps);
@@ -49,8 +49,8 @@ fn paths_of(sink: &Sink, timestamp: u64) -> BTreeSet<String> {
     lines.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
 }
 
-/// One batch, and a connection for each number of bytes, from none to all but the last: the first
-/// from a worker, the others from the outbox.
+/// One batch, and a connection for each number of bytes, from none to all but the last byte. The
+/// first connection is from a worker, the others are from the outbox.
 fn climbs(ending: Ending) {
     let bench = Bench::new(Manner::Climb(ending));
     publish_tiny(&bench, FIRST);
@@ -73,7 +73,7 @@ fn a_reset_after_every_byte_loses_nothing() {
     climbs(Ending::Reset);
 }
 
-/// The same with a snapshot for each cut, so that it is a worker's delivery that is cut.
+/// One snapshot for each cut, so that the cut hits the delivery of a worker.
 #[test]
 fn a_cut_of_a_workers_delivery_loses_nothing() {
     let bench = Bench::new(Manner::Whole);
@@ -83,7 +83,7 @@ fn a_cut_of_a_workers_delivery_loses_nothing() {
     let size = bench.sink.bytes()[0];
     let mut all = vec![FIRST];
     for ending in [Ending::Close, Ending::Reset, Ending::HalfClose] {
-        // A prime that no line is a multiple of: cuts fall at all places of a line.
+        // No line's length is a multiple of this prime, so cuts fall at all places of a line.
         for after in (0..size).step_by(23) {
             let before = bench.sink.connections();
             bench.sink.behave(Manner::Cut(after, ending));
@@ -114,7 +114,7 @@ fn a_stall_within_a_batch_loses_nothing() {
         let timestamp = all.last().unwrap() + 1;
         publish_tiny(&bench, timestamp);
         all.push(timestamp);
-        // One for the worker, one from the outbox.
+        // One connection from the worker, one from the outbox.
         wait_until("stalled connections", || bench.sink.connections() >= before + 2);
         bench.sink.behave(Manner::Whole);
         bench.wait_until_drained();
@@ -123,8 +123,8 @@ fn a_stall_within_a_batch_loses_nothing() {
     assert_tiny_exact(&bench.sink, &all);
 }
 
-/// The receiver closes in good order while most of the batch is not even on its way: the window is
-/// so small that our kernel still holds it.
+/// The receiver closes in good order while most of the batch is still in our kernel, because the
+/// window is small.
 #[test]
 fn a_fin_before_the_batch_is_through_is_no_delivery() {
     let mut bench = Bench::new(Manner::Whole);
@@ -133,7 +133,7 @@ fn a_fin_before_the_batch_is_through_is_no_delivery() {
     let config = bench.config("workers = 1", "write-timeout = 0.2\nconfirm-timeout = 0.5");
     let all = bench.publish(1);
     let process = bench.start(&config);
-    // Behind the last cut there is more than any window.
+    // More bytes than any window follow the last cut.
     for after in (0..size / 2).step_by(2999) {
         let before = bench.sink.connections();
         bench.sink.behave(Manner::Cut(after, Ending::Fin));
@@ -141,7 +141,7 @@ fn a_fin_before_the_batch_is_through_is_no_delivery() {
         assert_eq!(bench.stored().len(), 1, "counted as delivered after {after} bytes");
     }
     bench.sink.behave(Manner::Whole);
-    // Through so small a window a batch takes longer than the limits above allow.
+    // With a small window a batch takes longer than the limits above allow.
     process.finish();
     let process = bench.start(&bench.config("workers = 1", ""));
     bench.wait_until_drained();
@@ -169,7 +169,7 @@ fn a_receiver_killed_amid_batches_and_restarted_gets_all() {
     let all = bench.publish(40);
     for _ in 0..6 {
         let (before, arrived) = (bench.sink.connections(), total(&bench.sink));
-        // In the middle of a batch, if there is one left.
+        // In the middle of a batch, if a batch is left.
         wait_until("more bytes", || total(&bench.sink) > arrived || drained(&bench));
         bench.sink.kill();
         wait_until("what is left is stored", || bench.scene.waiting().is_empty());
@@ -189,7 +189,7 @@ fn drained(bench: &Bench) -> bool {
     bench.scene.waiting().is_empty() && bench.stored().is_empty()
 }
 
-/// Down at start: the spool empties all the same, and what waits survives us.
+/// The receiver is down at the start: the spool empties, and held batches survive the program.
 #[test]
 fn with_graphite_down_snapshots_go_into_the_outbox_and_survive_a_kill() {
     let mut bench = Bench::new(Manner::Whole);
@@ -212,7 +212,7 @@ fn with_graphite_down_snapshots_go_into_the_outbox_and_survive_a_kill() {
     assert_exact(&bench.sink, &all);
 }
 
-/// What is new goes straight to a receiver that is back, while the outbox follows.
+/// New batches go at once to a receiver that is back, while the outbox follows.
 #[test]
 fn state_changes_are_told_once_each() {
     let mut bench = Bench::new(Manner::Whole);
@@ -230,7 +230,7 @@ fn state_changes_are_told_once_each() {
     assert_exact(&bench.sink, &all);
 }
 
-/// An unknown name is one more way to be down; the outbox outlives a change of the server.
+/// An unknown name counts as down; the outbox survives a change of the server.
 #[test]
 fn a_server_whose_name_does_not_resolve_is_down_and_a_change_of_the_server_is_no_loss() {
     let bench = Bench::new(Manner::Whole);
@@ -247,7 +247,7 @@ fn a_server_whose_name_does_not_resolve_is_down_and_a_change_of_the_server_is_no
     assert_exact(&bench.sink, &all);
 }
 
-/// Over its bound the outbox gives up its oldest batches, and says how much that was.
+/// Over its bound the outbox drops its oldest batches, and logs their number.
 #[test]
 fn over_the_bound_the_oldest_go_and_are_counted() {
     let mut bench = Bench::new(Manner::Whole);
@@ -269,7 +269,8 @@ fn over_the_bound_the_oldest_go_and_are_counted() {
     assert_exact(&bench.sink, &all[7..]);
 }
 
-/// The newest batch stays even where it alone is over the bound: else nothing would ever be held.
+/// The newest batch stays even if it alone is over the bound, because no batch would be held
+/// otherwise.
 #[test]
 fn the_bound_in_bytes_holds_too() {
     let mut bench = Bench::new(Manner::Whole);
@@ -286,7 +287,7 @@ fn the_bound_in_bytes_holds_too() {
     assert_exact(&bench.sink, &[all[3], last]);
 }
 
-/// A batch that the disk spoiled is set aside and counted; the others go on.
+/// A batch that is damaged on the disk is set aside and counted; the others are delivered.
 #[test]
 fn a_damaged_batch_costs_itself_alone() {
     let mut bench = Bench::new(Manner::Whole);
@@ -309,7 +310,7 @@ fn a_damaged_batch_costs_itself_alone() {
     assert_exact(&bench.sink, &[all[0], all[2]]);
 }
 
-/// A file system of its own for the outbox, which a file of ours fills; gone with this.
+/// A file system for the outbox, which a file of the test fills; unmounted on drop.
 struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
@@ -322,7 +323,7 @@ impl<'a> SmallDisk<'a> {
     }
 
     fn fill(&self) {
-        // Until the system says no.
+        // Until the system refuses.
         let written = fs::write(self.0.join(".filler"), vec![0; 2 << 20]);
         assert!(written.is_err(), "2 MiB fit into 1 MiB");
     }
@@ -338,7 +339,7 @@ impl Drop for SmallDisk<'_> {
     }
 }
 
-/// With both ways closed snapshots stay where they are; once there is room all goes on.
+/// With the receiver down and the outbox full snapshots stay in the spool; room lets them go on.
 #[test]
 fn a_full_disk_for_the_outbox_keeps_snapshots_in_the_spool() {
     let mut bench = Bench::new(Manner::Whole);
@@ -352,7 +353,7 @@ fn a_full_disk_for_the_outbox_keeps_snapshots_in_the_spool() {
     let process = bench.start(&bench.config("workers = 2", ""));
     wait_until("the word on the outbox", || process.log().contains("the outbox takes nothing"));
     assert_eq!(bench.scene.waiting().len(), all.len());
-    // The other worker may be in the middle of its own try when the first word comes.
+    // The other worker may still try when the first message comes.
     let left =
         || fs::read_dir(&outbox).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
     wait_until("nothing half-written is left", || left() == [".filler"]);
@@ -368,7 +369,7 @@ fn a_full_disk_for_the_outbox_keeps_snapshots_in_the_spool() {
     assert_exact(&bench.sink, &all);
 }
 
-/// A receiver that is back takes what the outbox had no room for.
+/// A receiver that is back gets the batches for which the outbox had no room.
 #[test]
 fn with_a_full_disk_a_receiver_that_is_back_gets_all() {
     let mut bench = Bench::new(Manner::Whole);
@@ -388,7 +389,7 @@ fn with_a_full_disk_a_receiver_that_is_back_gets_all() {
     assert_exact(&bench.sink, &all);
 }
 
-/// Everything at once, at random moments: `HAPROXYSTATS_SEED` repeats a run or tries another.
+/// All faults at random moments; `HAPROXYSTATS_SEED` repeats a run or tries another one.
 #[test]
 fn kills_and_cuts_at_random_moments_lose_nothing() {
     let seed = std::env::var("HAPROXYSTATS_SEED").map_or(3, |text| text.parse().unwrap());
@@ -404,7 +405,7 @@ fn kills_and_cuts_at_random_moments_lose_nothing() {
             bench.scene.publish(timestamp);
             all.push(timestamp);
         }
-        // The one place where a test waits for nothing: to be random is what a moment is for here.
+        // The only sleep in the tests, because the moment of a fault must be random.
         thread::sleep(Duration::from_millis(random.u64(0..250)));
         process = strike(&mut random, &mut bench, process, &config);
     }
@@ -418,7 +419,7 @@ fn kills_and_cuts_at_random_moments_lose_nothing() {
     assert_exact(&bench.sink, &all);
 }
 
-/// Before its first line nobody catches a signal.
+/// The program does not catch signals before its first line of the log.
 fn wait_until_it_listens(process: &Program) {
     wait_until("the program's first line", || process.log().contains(" starts"));
 }

@@ -1,4 +1,4 @@
-//! What befalls the processes and the directories: workers that crash, hang or are killed, a spool
+//! Faults of the processes and the directories: workers that crash, hang or are killed, a spool
 //! that moves, snapshots that vanish.
 
 use std::fs;
@@ -23,12 +23,12 @@ pub(crate) fn worker(process: &Program) -> i32 {
     worker.unwrap()
 }
 
-/// How often a worker has begun a snapshot.
+/// The number of times that a worker has begun a snapshot.
 fn folds(process: &Program) -> usize {
     process.log().matches("folding snapshot=").count()
 }
 
-/// Ends the only worker each time it has begun a snapshot that takes it long.
+/// Ends the only worker each time it has begun a long snapshot.
 fn end_busy_worker(bench: &Bench, process: &Program, signals: &[Signal]) {
     for (ended, &signal) in signals.iter().enumerate() {
         assert_eq!(bench.failed().len(), 0, "given up after {ended} deaths");
@@ -39,8 +39,8 @@ fn end_busy_worker(bench: &Bench, process: &Program, signals: &[Signal]) {
     }
 }
 
-/// The snapshot stands in failed-dir with a reason, and the next one goes through.
-fn assert_held(bench: &Bench, process: Program, reason: &str) {
+/// The snapshot is in failed-dir with a reason, and the next snapshot is delivered.
+fn assert_in_failed_dir(bench: &Bench, process: Program, reason: &str) {
     wait_until("the snapshot in failed-dir", || bench.failed().len() == 2);
     let failed = bench.scene.path().join("failed");
     assert!(failed.join(FIRST.to_string()).join("admin1.sock_stat").is_file());
@@ -62,10 +62,10 @@ fn a_worker_that_crashes_twice_on_a_snapshot_costs_the_snapshot_only() {
     let process = bench.start(&bench.config(ONE_WORKER, ""));
     publish_long(&bench);
     end_busy_worker(&bench, &process, &[Signal::ABORT, Signal::FPE]);
-    assert_held(&bench, process, "its workers keep dying over it");
+    assert_in_failed_dir(&bench, process, "its workers keep dying over it");
 }
 
-/// One crash is forgiven.
+/// After one crash the snapshot is tried again.
 #[test]
 fn a_worker_that_crashes_once_is_replaced_and_the_snapshot_done_again() {
     let bench = Bench::new(Manner::Whole);
@@ -85,7 +85,7 @@ fn process_ends_exact(bench: &Bench, process: Program, all: &[u64]) {
     assert_exact(&bench.sink, all);
 }
 
-/// A snapshot that takes a worker so long that it can be stopped over it.
+/// A snapshot that keeps a worker busy long enough to stop it.
 fn publish_long(bench: &Bench) {
     let staged = bench.scene.path().join("long");
     copy_files(&data("parity/01-default/1700000000"), &staged);
@@ -99,8 +99,8 @@ fn publish_long(bench: &Bench) {
     fs::rename(staged, bench.scene.incoming().join(FIRST.to_string())).unwrap();
 }
 
-/// A worker is stopped as soon as it is ready, and the next one over the snapshot: neither makes
-/// progress. One that is stopped earlier could not be blamed on a snapshot.
+/// One worker is stopped as soon as it is ready, the next one during the snapshot: neither makes
+/// progress. An earlier stop would not count against the snapshot.
 #[test]
 fn a_worker_that_hangs_twice_on_a_snapshot_costs_the_snapshot_only() {
     let bench = Bench::new(Manner::Whole);
@@ -119,10 +119,10 @@ fn a_worker_that_hangs_twice_on_a_snapshot_costs_the_snapshot_only() {
     });
     send(worker(&process), Signal::CONT);
     assert!(process.log().contains("job-timeout"), "{}", process.log());
-    assert_held(&bench, process, "its workers keep dying over it");
+    assert_in_failed_dir(&bench, process, "its workers keep dying over it");
 }
 
-/// Somebody who kills workers says little about their snapshots: these get five tries.
+/// A killed worker says little about its snapshot, so the snapshot gets five tries.
 #[test]
 fn a_worker_killed_from_outside_is_forgiven_four_times() {
     let bench = Bench::new(Manner::Whole);
@@ -141,7 +141,7 @@ fn a_snapshot_whose_worker_is_killed_five_times_is_held() {
     let process = bench.start(&bench.config(ONE_WORKER, ""));
     publish_long(&bench);
     end_busy_worker(&bench, &process, &[Signal::KILL; 5]);
-    assert_held(&bench, process, "its workers keep dying over it");
+    assert_in_failed_dir(&bench, process, "its workers keep dying over it");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn idle_workers_killed_again_and_again_are_replaced_and_counted() {
     process_ends_exact(&bench, process, &all);
 }
 
-/// It holds a batch that nobody confirms; its end must not wait for confirm-timeout.
+/// The receiver does not confirm the batch; the end must not wait for confirm-timeout.
 #[test]
 fn two_signals_end_it_while_a_receiver_keeps_it_waiting() {
     let bench = Bench::new(Manner::NeverRead);
@@ -191,7 +191,7 @@ fn a_spool_renamed_under_it_and_made_anew_is_watched() {
     fs::create_dir(bench.scene.incoming()).unwrap();
     bench.scene.publish(FIRST + 1);
     bench.wait_until_drained();
-    // What came into the renamed one is nobody's.
+    // A snapshot in the renamed directory must not be processed.
     fs::create_dir(aside.join((FIRST + 2).to_string())).unwrap();
     bench.scene.publish(FIRST + 3);
     bench.wait_until_drained();
@@ -199,7 +199,7 @@ fn a_spool_renamed_under_it_and_made_anew_is_watched() {
     process_ends_exact(&bench, process, &[first[0], FIRST + 1, FIRST + 3]);
 }
 
-/// The lock is on the directory: a new one at its place is locked anew.
+/// The lock is on the directory, so a new directory in its place is locked anew.
 #[test]
 fn a_spool_made_anew_is_still_ours_alone() {
     let bench = Bench::new(Manner::Whole);
@@ -225,7 +225,7 @@ fn snapshots_taken_away_by_hand_are_no_fault() {
     send(worker, Signal::STOP);
     let all = bench.publish(4);
     wait_until("a busy worker", || folds(&process) > 0);
-    // The worker has the order for the first one, the second one waits.
+    // The worker has the order for the first snapshot, the second snapshot waits.
     for timestamp in &all[..2] {
         fs::remove_dir_all(bench.scene.incoming().join(timestamp.to_string())).unwrap();
     }
@@ -235,8 +235,8 @@ fn snapshots_taken_away_by_hand_are_no_fault() {
     process_ends_exact(&bench, process, &all[2..]);
 }
 
-/// The directory of local-store cannot be made below a file, whoever we are. Its batches wait in
-/// the outbox until it can.
+/// Not even root can make the directory of local-store below a file. Its batches wait in the outbox
+/// until it can be made.
 #[test]
 fn a_local_store_that_does_not_work_holds_nothing_up_and_is_told_once() {
     let bench = Bench::new(Manner::Whole);
@@ -258,7 +258,7 @@ fn a_local_store_that_does_not_work_holds_nothing_up_and_is_told_once() {
     }
 }
 
-/// Whatever dies first, nobody is left: neither of a killed parent nor of its workers.
+/// A killed parent leaves no worker.
 #[test]
 fn workers_stopped_in_mid_work_die_with_their_parent() {
     let bench = Bench::new(Manner::NeverRead);
@@ -278,9 +278,9 @@ fn workers_stopped_in_mid_work_die_with_their_parent() {
     process_ends_exact(&bench, process, &all);
 }
 
-/// What local-store cannot write is held for it, as for any receiver.
+/// A batch that local-store cannot write is held for it, as for any receiver.
 #[test]
-fn local_store_as_the_only_way_out_keeps_what_it_cannot_write() {
+fn batches_that_local_store_cannot_write_are_held() {
     let scene = Scene::new();
     let dir = scene.write("store", "a file where the directory should be");
     let options = format!("enabled = false\n[local-store]\ndir = {}", dir.display());
@@ -295,7 +295,7 @@ fn local_store_as_the_only_way_out_keeps_what_it_cannot_write() {
     assert!(stored.lines().count() > 500);
 }
 
-/// With no snapshots and nothing in the outbox only the lines about ourselves can find out.
+/// Without snapshots and held batches only the program's own lines show that the receiver is down.
 #[test]
 fn a_receiver_that_was_away_is_found_again_without_any_snapshot() {
     let mut bench = Bench::new(Manner::Whole);
@@ -309,20 +309,19 @@ fn a_receiver_that_was_away_is_found_again_without_any_snapshot() {
     process.finish();
 }
 
-/// How many descriptors a worker may have; the hard limit stays.
+/// Sets the number of descriptors that a worker may have; the hard limit stays.
 fn limit_descriptors(worker: i32, current: u64) {
     let limit = Rlimit { current: Some(current), ..getrlimit(Resource::Nofile) };
     prlimit(Pid::from_raw(worker), Resource::Nofile, limit).unwrap();
 }
 
-/// No descriptor is free for a while: the snapshot waits, and is neither folded by halves nor given
-/// up.
+/// While no descriptor is free the snapshot waits; it is neither folded in part nor given up.
 #[test]
-fn what_cannot_be_read_for_a_moment_is_read_later() {
+fn a_snapshot_that_cannot_be_read_for_a_moment_is_read_later() {
     let bench = Bench::new(Manner::Whole);
     let process = bench.start(&bench.config(ONE_WORKER, ""));
     let worker = worker(&process);
-    // Those that it has: the three standard ones and its channel.
+    // The open descriptors: the three standard ones and its channel.
     limit_descriptors(worker, 4);
     bench.publish(1);
     wait_until("a try in vain", || process.log().contains("cannot be read just now"));

@@ -1,5 +1,5 @@
-//! Disks that hang: whoever writes to a frozen file system waits in the kernel, and no signal ends
-//! it. It must delay nobody else, the end of the program included.
+//! Disks that hang: a thread that writes to a frozen file system waits in the kernel, and no signal
+//! ends it. It must delay neither the other work nor the end of the program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::scene::assert_exact;
 use crate::sink::{Manner, Sink};
 use crate::support::{skip_for_the_machine, wait_until};
 
-/// A small ext4 of its own, frozen on command. It is thawed and unmounted in every way out.
+/// A small ext4, frozen on command; thawed and unmounted on drop.
 struct Disk {
     at: PathBuf,
 }

@@ -1,8 +1,8 @@
 //! Goldens: our lines for real dumps of each HAProxy version, from 62 columns (1.5) to 213 (3.4).
 //!
-//! A case is a directory in `tests/data/golden` with `haproxystats.conf` and `expected.graphite`,
-//! sorted; its name begins with that of its dumps. `UPDATE_GOLDEN=1` writes the lines of now: read
-//! the difference before you commit it.
+//! A case is a directory in `tests/data/golden` with `haproxystats.conf` and the sorted
+//! `expected.graphite`; its name begins with the name of its dumps. `UPDATE_GOLDEN=1` writes the
+//! current lines: read the difference before you commit it.
 
 use std::fs;
 

@@ -23,7 +23,7 @@ const BACKEND: [&str; 8] =
     ["stot", "lbtot", "bin", "bout", "hrsp_2xx", "hrsp_4xx", "hrsp_5xx", "econ"];
 const SERVER: [&str; 4] = ["stot", "lbtot", "hrsp_2xx", "hrsp_5xx"];
 
-/// Four processes of the shipped configuration; the first one runs under a master and can be
+/// Four processes of the shipped configuration; the first process runs under a master and can be
 /// reloaded.
 pub(crate) struct HaProxy {
     www: u16,
@@ -82,7 +82,7 @@ impl HaProxy {
             stream.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer:?}");
         }
-        // A request is in all counters once its session has ended, a little after its answer.
+        // All counters have a request once its session has ended, shortly after its answer.
         wait_until("HAProxy at rest", || self.sessions() == 0);
     }
 
@@ -98,7 +98,7 @@ impl HaProxy {
         current.flatten().filter_map(|cell| cell.parse::<u64>().ok()).sum()
     }
 
-    /// The sums of the processes' own counters, without any code of ours.
+    /// The sums of the processes' own counters, computed without the programs' code.
     pub(crate) fn counters(&self) -> Counters {
         let mut counters = Counters::new();
         for socket in &self.sockets {
@@ -136,7 +136,7 @@ impl HaProxy {
     }
 }
 
-/// What a stats socket answers to a command, if it does.
+/// The answer of a stats socket to a command; `None` if it gives no answer.
 pub(crate) fn ask(socket: &Path, command: &str) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     writeln!(stream, "{command}").ok()?;

@@ -1,4 +1,4 @@
-//! The life of haproxystats-process: what it takes from the spool, how it ends, what it survives.
+//! The life of haproxystats-process: the snapshots that it processes, its end, its restarts.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::{Program, lives, send, wait_until};
 
 const FIRST: u64 = 1_700_000_000;
 
-/// Also the earliest moment for a signal: before, there is nobody yet who would catch it.
+/// Waits for the workers, after which the program also catches signals.
 fn wait_for_workers(process: &Program, count: usize) -> Vec<i32> {
     let mut workers = Vec::new();
     wait_until(&format!("{count} workers"), || {
@@ -34,7 +34,7 @@ fn each_of_the_three_signals_is_a_clean_end() {
     }
 }
 
-/// Ctrl-C in a terminal reaches the workers too: they finish what they hold all the same.
+/// Ctrl-C in a terminal reaches the workers too, but they finish their snapshots.
 #[test]
 fn a_signal_to_the_whole_group_is_a_clean_end() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
@@ -54,7 +54,7 @@ fn a_signal_to_the_whole_group_is_a_clean_end() {
     assert_exact(&sink, &all);
 }
 
-/// What is not begun stays in the spool, what is begun is finished: over a restart nothing is lost.
+/// A begun snapshot is finished and the others stay in the spool, so a restart loses nothing.
 #[test]
 fn a_signal_amid_the_work_loses_nothing() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
@@ -77,9 +77,9 @@ fn a_signal_amid_the_work_loses_nothing() {
 }
 
 #[test]
-fn what_stands_there_at_start_is_taken_oldest_first() {
+fn snapshots_at_the_start_are_processed_oldest_first() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
-    // As numbers: the shortest name is the oldest, which an order by bytes would get wrong.
+    // Sorted as numbers: the shortest name is the oldest, but not the first by its bytes.
     let order = [999_999_999, FIRST, FIRST + 5, FIRST + 10, FIRST + 20];
     for index in [3, 0, 4, 2, 1] {
         scene.publish(order[index]);
@@ -95,7 +95,7 @@ fn what_stands_there_at_start_is_taken_oldest_first() {
 fn every_snapshot_is_taken_and_none_twice() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
     let all: Vec<u64> = (FIRST..FIRST + 60).collect();
-    // Some before the start, some between its watch and its scan, some after.
+    // Some snapshots before the start, some between its watch and its scan, some after.
     all[..10].iter().for_each(|&timestamp| scene.publish(timestamp));
     let process = scene.process(&scene.config(sink.port, 2, ""));
     all[10..50].iter().for_each(|&timestamp| scene.publish(timestamp));
@@ -110,7 +110,7 @@ fn every_snapshot_is_taken_and_none_twice() {
     }
 }
 
-/// `cp -r` into the spool: nobody may read the directory before it is full.
+/// After `cp -r` into the spool the directory may not be read before it is complete.
 #[test]
 fn a_directory_filled_in_place_is_taken_whole() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
@@ -139,7 +139,7 @@ fn a_spool_that_comes_late_or_is_made_anew_is_watched() {
 }
 
 #[test]
-fn what_is_no_snapshot_is_left_alone() {
+fn entries_that_are_no_snapshots_are_left_alone() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
     scene.write("incoming/1700000050", "a file, not a directory");
     scene.write("incoming/yesterday/file", "no number");

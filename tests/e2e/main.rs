@@ -1,9 +1,9 @@
-//! Both programs end to end, at their sockets and files only: started as an operator starts them,
-//! with HAProxy or its stand-in in front and carbon or its stand-in behind.
+//! Both programs end to end, tested only at their sockets and files: started as an operator starts
+//! them, with HAProxy or a fake in front and carbon or a fake behind.
 //!
 //! A test never sleeps for a guessed time: it waits for a condition, with a deadline that only a
-//! hang reaches. A test whose server is not installed is skipped with a note, and `cargo xtask
-//! test` makes that a failure where it has installed all servers.
+//! hang reaches. A test whose server is not installed is skipped with a note; `cargo xtask test`
+//! makes that a failure if it has installed all servers.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! What befalls haproxystats-process on its machine: pipes in the place of files, files that the
-//! disk cannot read, directories that nobody can delete, too few descriptors, names that move.
+//! Faults on the machine of haproxystats-process: pipes in the place of files, files that the disk
+//! cannot read, directories that cannot be deleted, too few descriptors, names that move.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -35,12 +35,12 @@ fn publish(bench: &Bench, staged: &Path, timestamp: u64) {
 fn reason_of(bench: &Bench, timestamp: u64) -> String {
     let reason = bench.scene.path().join(format!("failed/{timestamp}.reason"));
     wait_until("a reason in failed-dir", || reason.is_file());
-    // It is written before the snapshot is moved.
+    // The reason is written before the snapshot is moved.
     wait_until("the snapshot in failed-dir", || reason.with_extension("").is_dir());
     fs::read_to_string(reason).unwrap()
 }
 
-/// To open one of them would block a worker until job-timeout, or end never.
+/// Opening or reading one of them would block a worker until job-timeout.
 #[test]
 fn pipes_devices_and_links_in_a_snapshot_hold_nothing_up() {
     let bench = Bench::new(Manner::Whole);
@@ -58,7 +58,7 @@ fn pipes_devices_and_links_in_a_snapshot_hold_nothing_up() {
     assert_exact(&bench.sink, &[FIRST]);
 }
 
-/// A regular file of which nothing can be read: what the first page of our own memory gives.
+/// A regular file that cannot be read, like the first page of a process's memory.
 struct Unreadable(PathBuf);
 
 impl Unreadable {
@@ -97,7 +97,7 @@ fn a_snapshot_of_which_nothing_can_be_read_is_no_success() {
     bench.scene.publish(FIRST + 1);
     let process = bench.start(&bench.config("workers = 1", ""));
     let reason = reason_of(&bench, FIRST);
-    // The mounts moved with their directory.
+    // The mounts have moved with their directory.
     let failed = bench.scene.path().join("failed").join(FIRST.to_string());
     for (mount, name) in mounts.iter_mut().zip(["a_info", "a_stat"]) {
         mount.0 = failed.join(name);
@@ -170,7 +170,7 @@ impl Drop for Immutable {
     }
 }
 
-/// Its directory can be renamed, but not emptied, as one that another owner filled.
+/// The directory can be renamed but not emptied, like a directory of another owner.
 #[test]
 fn a_snapshot_that_cannot_be_deleted_is_told_once_counted_and_tried_again() {
     let bench = Bench::new(Manner::Whole);
@@ -211,7 +211,7 @@ fn failed_dir_on_another_file_system_is_refused_at_the_start() {
     assert!(outcome.stderr.contains("are on different file systems"), "{}", outcome.stderr);
 }
 
-/// The parent's descriptors do not suffice for a start: each message says for what, and what to do.
+/// The parent has too few descriptors for a start: each message names the step and the remedy.
 #[test]
 fn a_start_with_too_few_open_files_says_what_was_tried_and_what_to_do() {
     let bench = Bench::new(Manner::Whole);
@@ -234,7 +234,7 @@ fn a_start_with_too_few_open_files_says_what_was_tried_and_what_to_do() {
     }
 }
 
-/// Named by somebody's `kill`, not by a stop of the service.
+/// The signal comes from a `kill`, not from a stop of the service.
 #[test]
 fn sigterm_to_a_worker_ends_it_after_its_snapshot_and_costs_nothing() {
     let bench = Bench::new(Manner::NeverRead);
@@ -245,7 +245,7 @@ fn sigterm_to_a_worker_ends_it_after_its_snapshot_and_costs_nothing() {
     wait_until("the end of the idle worker", || !lives(idle));
     wait_until("its replacement", || process.log().matches("worker started").count() == 2);
 
-    // Busy: it waits for a receiver that never reads, until confirm-timeout, and ends after that.
+    // It is busy, because it waits until confirm-timeout for a receiver that never reads.
     let all = bench.publish(3);
     wait_until("a busy worker", || bench.sink.connections() > 0);
     let busy = process.workers()[0];
@@ -261,12 +261,12 @@ fn sigterm_to_a_worker_ends_it_after_its_snapshot_and_costs_nothing() {
     assert_exact(&bench.sink, &all);
 }
 
-/// A directory made in the spool, with more entries than any snapshot: the others go on.
+/// A directory that is made in the spool has more entries than any snapshot; the others go on.
 #[test]
 fn very_many_entries_in_a_directory_of_the_spool_hold_nothing_up() {
     let bench = Bench::new(Manner::Whole);
     let process = bench.start(&bench.config("workers = 1", ""));
-    // What stands there at the start is taken at once.
+    // A directory that is there at the start would be processed at once.
     wait_until("a watch", || process.log().contains("watching src_dir"));
     let huge = bench.scene.incoming().join(FIRST.to_string());
     fs::create_dir(&huge).unwrap();
@@ -296,7 +296,7 @@ fn a_receiver_whose_name_moves_is_found_with_every_confirm() {
         let options = format!("server = graphite.e2e\nconfirm = {confirm}");
         let config = bench.config("workers = 1\nliveness-check-interval = 3600", &options);
         let hosts = bench.scene.write("hosts", "127.0.0.1 graphite.e2e\n");
-        // A file system of its own view, in which names are looked up in our file.
+        // A mount namespace in which names are looked up in the test's file.
         let command = format!(
             "mount --bind {} /etc/hosts && exec {PROCESS} -f {}",
             hosts.display(),
@@ -327,7 +327,7 @@ fn a_receiver_whose_name_moves_is_found_with_every_confirm() {
     }
 }
 
-/// A pipe has taken the place of src-dir: to open it would block until somebody writes.
+/// A pipe has taken the place of src-dir: opening it would block until a process writes.
 #[test]
 fn a_pipe_in_the_place_of_src_dir_holds_neither_the_watch_nor_the_end_up() {
     let bench = Bench::new(Manner::Whole);
@@ -351,7 +351,7 @@ fn a_pipe_in_the_place_of_src_dir_holds_neither_the_watch_nor_the_end_up() {
     process.end_with(Signal::TERM);
 }
 
-/// A file system that has no room left, not even for a directory.
+/// A file system without room, not even for a directory.
 struct FullDisk(PathBuf);
 
 impl FullDisk {
@@ -379,7 +379,7 @@ impl Drop for FullDisk {
     }
 }
 
-/// Else the spool would never be emptied, and the disk stay full.
+/// Otherwise the spool would never be emptied, and the disk would stay full.
 #[test]
 fn a_full_disk_for_the_spool_keeps_no_program_from_emptying_it() {
     let bench = Bench::new(Manner::Whole);
@@ -422,15 +422,15 @@ fn a_snapshot_that_could_not_be_moved_aside_keeps_its_reason() {
     process.finish();
 }
 
-/// HOSTALIASES names the file of host aliases for the system's resolver: with a pipe that nobody
-/// writes to in its place, a look-up hangs.
+/// HOSTALIASES names the file of host aliases for the system's resolver. A pipe without a writer in
+/// its place makes a look-up hang.
 #[test]
 fn a_resolver_that_hangs_costs_the_receiver_alone() {
     let bench = Bench::new(Manner::Whole);
     let config = bench.config("workers = 2", "server = stalled");
     let aliases = bench.scene.path().join("aliases");
     mkfifoat(CWD, &aliases, Mode::RUSR | Mode::WUSR).unwrap();
-    // Open for both, so that a reader waits for us.
+    // Open for reading and writing, so that a reader waits for the test.
     let _writer = fs::OpenOptions::new().read(true).write(true).open(&aliases).unwrap();
     let arguments = [OsStr::new("-f"), config.as_os_str()];
     let environment = [("HOSTALIASES", aliases.as_os_str())];

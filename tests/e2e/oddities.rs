@@ -1,5 +1,5 @@
-//! What real HAProxies send beyond the manual, from their sockets to Graphite's lines: nothing is
-//! lost, nothing is counted twice, and an oddity is logged once.
+//! Answers of real HAProxies that the manual does not describe, from their sockets to Graphite's
+//! lines: nothing is lost, nothing is counted twice, and an oddity is logged once.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -63,7 +63,7 @@ fn start(program: &str, scene: &Scene, web: u16, long_name: &str) -> Program {
         .replace("WEB", &web.to_string())
         .replace("ORIGIN", &origin().to_string())
         .replace("LONGNAME", long_name);
-    // In latin-1: every character of the text is one byte of it.
+    // In latin-1 every character of the text is one byte.
     let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
     let config = scene.path().join("haproxy.cfg");
     fs::write(&config, bytes).unwrap();
@@ -107,7 +107,7 @@ fn a_real_haproxy_that_does_all_of_it_is_read_right() {
     let [web] = free_ports();
     let haproxy = start(&program, &scene, web, &long_name);
     for _ in 0..3 {
-        // Its backend may be down by then: the session counts all the same.
+        // The backend may be down by then, but the session counts.
         let mut stream = TcpStream::connect(("127.0.0.1", web)).unwrap();
         let _ = stream.write_all(b"role\r\n");
         let _ = stream.read_to_end(&mut Vec::new());
@@ -116,14 +116,14 @@ fn a_real_haproxy_that_does_all_of_it_is_read_right() {
     let (pull, process) = (scene.pull(&config), scene.process(&config));
     wait_until("six snapshots", || sink.by_timestamp().len() >= 6);
 
-    // The row whose last_chk has a line end, and the rows behind it.
+    // The row whose last_chk has a line end, and the rows after it.
     assert_eq!(value(&sink, "backend.app.server.broken.chkdown"), Some(1.0));
     assert_eq!(value(&sink, "backend.app.TotalServers"), Some(2.0));
     assert!(value(&sink, "backend.app.chkdown").is_some());
-    // The listener called FRONTEND counts the same sessions: they are no sum.
+    // The listener called FRONTEND counts the same sessions, which must not be added.
     wait_until("three sessions", || value(&sink, "frontend.web.stot") >= Some(3.0));
     assert_eq!(value(&sink, "frontend.web.stot"), Some(3.0));
-    // Figures in the description are text, and the second socket does not count.
+    // Numbers in the description are text, and the second socket does not count.
     let tasks = value(&sink, "daemon.Tasks").unwrap();
     assert!(tasks < 1000.0, "{tasks} tasks");
     assert_eq!(value(&sink, "daemon.Maxconn"), maxconn(&scene), "one process, not two");
@@ -153,7 +153,7 @@ fn maxconn(scene: &Scene) -> Option<f64> {
     let socket = scene.path().join("sockets/admin.sock");
     let mut stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
     writeln!(stream, "show info").ok()?;
-    // The description is no UTF-8.
+    // The description is not UTF-8.
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let answer = String::from_utf8_lossy(&answer);
@@ -181,7 +181,7 @@ fn own_lines(sink: &Sink, timestamp: u64) -> Vec<String> {
     own.collect()
 }
 
-/// As in the original: a part without any file has no `haproxystats.…` lines.
+/// As in the original, a part without a file has no `haproxystats.…` lines.
 #[test]
 fn a_snapshot_without_a_kind_of_file_has_no_own_lines_of_that_part() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
@@ -203,7 +203,7 @@ fn a_snapshot_without_a_kind_of_file_has_no_own_lines_of_that_part() {
     }
 }
 
-/// Of four processes three have a socket: systemd-tmpfiles removes old ones.
+/// Three of four processes have a socket, because systemd-tmpfiles removes old sockets.
 #[test]
 fn processes_without_a_socket_are_counted_and_told_once() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
@@ -243,7 +243,7 @@ fn a_file_that_is_damaged_in_every_snapshot_is_told_once_and_once_when_it_is_who
     process.finish();
 }
 
-/// A name of more than 250 bytes reaches a whisper file, where carbon used to fail for each point.
+/// A name of more than 250 bytes reaches a whisper file; carbon used to fail for each point.
 #[test]
 fn a_long_name_reaches_a_whisper_file() {
     let servers = ["carbon-cache", "whisper-fetch"];

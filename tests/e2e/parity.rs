@@ -1,8 +1,8 @@
 //! The original's lines, case by case: `tests/data/parity/<case>` has a configuration, a snapshot
 //! and the lines of haproxystats 0.5.2, without the times that it took.
 //!
-//! Compared as numbers, both at the receiver and in local-store. A line that the original gives as
-//! `nan`, or for a column that no file has, must not come.
+//! Values are compared as numbers, at the receiver and in local-store. A line that the original
+//! gives as `nan`, or for a column that no file has, must not come.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -94,7 +94,7 @@ fn parse(text: &str) -> Lines {
     lines
 }
 
-/// Whether a metric can be compared: not a time that work took, and not one that only we have.
+/// Whether a metric can be compared: it is neither a duration of work nor missing in the original.
 fn is_the_originals(line: &str) -> bool {
     !line.contains(".haproxystats.") || line.contains(".haproxystats.Metrics")
 }

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::scene::Scene;
 use crate::support::{PULL, Program, data, skip, wait_until};
 
-/// How much a stand-in for HAProxy answers before it stops.
+/// The part of its answers that a fake HAProxy sends before it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Whole,
@@ -98,7 +98,7 @@ fn a_snapshot_holds_the_bytes_of_every_socket() {
     fs::write(scene.path().join("sockets/no-socket"), "").unwrap();
     let pull = scene.pull(&config);
     wait_until("a snapshot", || !scene.waiting().is_empty());
-    // Now it sleeps, for an hour.
+    // Now pull sleeps for an hour.
     assert_clean_end(&scene, pull, Signal::TERM);
 
     let waiting = scene.waiting();
@@ -128,8 +128,8 @@ fn a_snapshot_holds_the_bytes_of_every_socket() {
     }
 }
 
-/// The system's resolver reads the aliases of hosts from a file of our choice. From a pipe without
-/// a writer it reads without end.
+/// The system's resolver reads the aliases of hosts from the test's file. Reading from a pipe
+/// without a writer never ends.
 #[test]
 fn it_ends_while_a_name_is_looked_up() {
     let scene = Scene::without_spool();
@@ -144,7 +144,7 @@ fn it_ends_while_a_name_is_looked_up() {
     let arguments = [OsStr::new("-f"), config.as_os_str()];
     let environment = [("HOSTALIASES", aliases.as_os_str())];
     let pull = Program::start(PULL, &arguments, &environment, scene.path(), "pull");
-    // The open succeeds once the resolver reads, and keeps it waiting.
+    // The open succeeds once the resolver reads, and then keeps the resolver waiting.
     let mut writer = None;
     let flags = OFlags::NONBLOCK.bits().try_into().unwrap();
     wait_until("the lookup", || {
@@ -170,7 +170,7 @@ fn a_resolver_that_hangs_holds_one_thread_however_many_cycles_ask() {
     let config = scene.write("haproxystats.conf", &text);
     let aliases = scene.path().join("aliases");
     mknodat(CWD, &aliases, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    // Open for both, so that a reader waits for us.
+    // Open for reading and writing, so that a reader waits for the test.
     let _writer = OpenOptions::new().read(true).write(true).open(&aliases).unwrap();
     let arguments = [OsStr::new("-f"), config.as_os_str()];
     let environment = [("HOSTALIASES", aliases.as_os_str())];
@@ -187,7 +187,7 @@ fn a_resolver_that_hangs_holds_one_thread_however_many_cycles_ask() {
     assert_clean_end(&scene, pull, Signal::TERM);
 }
 
-/// Runs pull with so few open files, until it ends or its first cycle has ended.
+/// Runs pull with this limit of open files, until it ends or its first cycle has ended.
 fn with_open_files(scene: &Scene, config: &Path, limit: u32) -> (Option<i32>, String) {
     let script = format!("ulimit -n {limit}; exec \"$0\" -f \"$1\"");
     let arguments = [OsStr::new("-c"), script.as_ref(), PULL.as_ref(), config.as_os_str()];
@@ -227,7 +227,7 @@ fn assert_whole(snapshot: &Path) {
 }
 
 #[test]
-fn what_a_kill_leaves_is_cleaned_at_the_next_start() {
+fn leftovers_of_a_kill_are_removed_at_the_next_start() {
     let scene = Scene::new();
     let config = config(&scene, 1);
     let stalled = scene.path().join("sockets/stalled.sock");
@@ -246,13 +246,13 @@ fn what_a_kill_leaves_is_cleaned_at_the_next_start() {
     assert_clean_end(&scene, pull, Signal::TERM);
 }
 
-/// Killed with more and more of a snapshot staged, down to a published one.
+/// pull is killed with more and more of a snapshot staged, up to a published snapshot.
 #[test]
 fn a_kill_at_any_moment_leaves_nothing_partial() {
     let scene = Scene::new();
     let config = config(&scene, 1);
     serve(&scene.path().join("sockets/good.sock"), Answer::Whole);
-    // The start tries a rename with a hidden directory, which counts nowhere.
+    // The start tries a rename with a hidden directory, which no list counts.
     let visible = || {
         let mut names = scene.waiting();
         names.retain(|name| !name.starts_with('.'));
@@ -262,7 +262,7 @@ fn a_kill_at_any_moment_leaves_nothing_partial() {
         let before = visible().len();
         let mut pull = scene.pull(&config);
         let moment = || files_staged(&scene) > round % 4 || visible().len() > before;
-        // It passes faster than `wait_until` looks.
+        // The moment passes faster than `wait_until` checks.
         wait_until("the moment", || (0..1_000).any(|_| moment()));
         pull.signal(Signal::KILL);
         pull.wait();

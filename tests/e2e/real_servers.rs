@@ -1,4 +1,4 @@
-//! From a real HAProxy of four processes into a real carbon, and the figures compared.
+//! From a real HAProxy of four processes to a real carbon, with a comparison of the values.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,7 +27,7 @@ fn whisper_files_hold_haproxys_own_counters() {
     assert_eq!(before["frontend.www.req_tot"], 100, "{before:?}");
     assert_eq!(before["frontend.shop.dreq"], 20, "{before:?}");
     assert_same(&haproxy, &carbon, &before);
-    // Of four processes with `maxconn 500` each.
+    // The sum of four processes with `maxconn 500` each.
     assert_eq!(carbon.last("e2e.haproxy.daemon.Maxconn"), Some(2000.0));
 
     haproxy.reload();
@@ -76,7 +76,7 @@ fn assert_same(haproxy: &HaProxy, carbon: &Carbon, counters: &Counters) {
     assert_eq!(&haproxy.counters(), counters, "HAProxy's counters did not rest");
 }
 
-/// local-store has a directory for each snapshot that went through.
+/// The newest directory in local-store, which has a directory for each processed snapshot.
 fn newest_snapshot(scene: &Scene) -> Option<u64> {
     let entries = fs::read_dir(scene.path().join("local-store")).ok()?;
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).max()

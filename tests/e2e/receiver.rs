@@ -1,5 +1,5 @@
-//! A Graphite that is away or misbehaves: nothing counts as delivered that it has not read to the
-//! end, and nothing is lost.
+//! A Graphite that is down or misbehaves: a batch counts as delivered only if Graphite has read it
+//! to the end, and nothing is lost.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::support::{data, free_ports, wait_until};
 const FIRST: u64 = 1_700_000_000;
 
 #[test]
-fn what_waits_for_a_receiver_arrives_oldest_first() {
+fn waiting_batches_arrive_oldest_first() {
     let scene = Scene::new();
     let [port] = free_ports();
     let all = [FIRST, FIRST + 1, FIRST + 2, FIRST + 3];
@@ -28,8 +28,8 @@ fn what_waits_for_a_receiver_arrives_oldest_first() {
     assert_exact(&sink, &all);
 }
 
-/// Holds for a peer of any bad manner: tried again on a new connection, kept meanwhile, complete in
-/// the end.
+/// With a peer of any bad manner a batch is kept, tried again on a new connection, and delivered
+/// whole.
 fn survives(manner: Manner, options: &str) {
     let (scene, sink) = (Scene::new(), Sink::start(manner));
     scene.publish(FIRST);
@@ -52,13 +52,13 @@ fn a_reset_amid_a_batch_is_no_delivery() {
     survives(Manner::Reset, "");
 }
 
-/// The batch fits into the kernels' buffers, so that only the missing confirmation tells.
+/// The batch fits into the kernels' buffers, so that only the missing confirmation shows the fault.
 #[test]
 fn a_small_batch_that_nobody_reads_is_not_delivered() {
     survives(Manner::NeverRead, "confirm-timeout = 0.3");
 }
 
-/// More than the kernels' buffers hold: the write itself stalls.
+/// The batch is larger than the kernels' buffers, so that the write itself stalls.
 #[test]
 fn a_large_batch_that_nobody_reads_runs_into_the_write_timeout() {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::NeverRead));
@@ -72,12 +72,12 @@ fn a_large_batch_that_nobody_reads_runs_into_the_write_timeout() {
     scene.wait_until_delivered();
     process.finish();
     let sessions = sink.lines().iter().filter(|line| line.contains(".stot 7 ")).count();
-    // Of every server and, summed, of nothing else: the backend's own row says 0.
+    // Only the servers count, because the backend's own row has 0.
     assert!(sessions >= servers, "{sessions} of {servers} servers");
     assert!(sink.lines().iter().all(|line| line.split(' ').count() == 3));
 }
 
-/// One backend whose servers have long names: some 40 lines of 270 bytes for each server.
+/// Publishes one backend whose servers have long names: some 40 lines of 270 bytes for each server.
 fn publish_large(scene: &Scene, servers: usize) {
     let text = fs::read_to_string(data("parity/01-default/1700000000/admin1.sock_stat")).unwrap();
     let header = text.lines().next().unwrap();
@@ -150,7 +150,7 @@ fn the_same_peer_is_fine_with_confirm_tcp() {
     let process = scene.process(&scene.config(sink.port, 1, "confirm = tcp"));
     scene.wait_for_empty_spool();
     process.finish();
-    // Acknowledged by the kernel is not yet read by the sink's thread.
+    // The kernel acknowledges bytes before the sink's thread reads them.
     wait_until("all snapshots read", || sink.order().len() == all.len());
     wait_until("whole snapshots read", || {
         let lines: usize = sink.by_timestamp().values().map(|lines| lines.len()).sum();

@@ -1,5 +1,5 @@
-//! Several receivers, several of a kind: each gets every batch by itself, and what one is owed
-//! waits for it alone.
+//! Several receivers, also of one kind: each gets every batch independently, and a batch waits only
+//! for the receivers that lack it.
 
 use std::fs;
 use std::io::Write;
@@ -76,9 +76,10 @@ fn groups_can_be_switched_off_in_one_receiver() {
     assert_exact(&other, &[FIRST]);
 }
 
-/// A receiver that left the configuration: its batches stay, are reported, and go when it is back.
+/// The batches of a receiver that was removed from the configuration stay, are reported, and are
+/// delivered when it is back.
 #[test]
-fn what_a_removed_receiver_is_owed_stays_until_it_is_back() {
+fn batches_of_a_removed_receiver_stay_until_it_is_back() {
     let bench = Bench::new(Manner::Whole);
     let mut other = Sink::start(Manner::Whole);
     other.kill();
@@ -130,7 +131,7 @@ fn two_snapshots_of_one_second_both_go_out() {
     assert_eq!(values, ["7", "8"]);
 }
 
-/// The origin of a manifest stands for the host.
+/// The origin of a manifest replaces the host.
 #[test]
 fn the_origin_of_a_manifest_is_the_host_in_paths() {
     let bench = Bench::new(Manner::Whole);
@@ -159,9 +160,9 @@ fn gzip(text: &str, to: &PathBuf) {
     assert!(gzip.wait().unwrap().success());
 }
 
-/// Version 0.1.0 kept lines in the outbox itself; of two runs the later counts.
+/// Version 0.1.0 stored lines directly in the outbox; the later of two runs counts.
 #[test]
-fn what_version_0_1_0_left_is_sent_and_damage_is_set_aside() {
+fn batches_of_version_0_1_0_are_sent_and_damaged_ones_set_aside() {
     let bench = Bench::new(Manner::Whole);
     let outbox = bench.scene.path().join("outbox");
     fs::create_dir(&outbox).unwrap();

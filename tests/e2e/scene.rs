@@ -1,5 +1,5 @@
-//! A folder of its own for each test, with spool, configuration and logs; snapshots to publish, and
-//! the lines that they must give.
+//! The folder of a test, with spool, configuration and logs; snapshots to publish, and the lines
+//! that they must give.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// With an empty spool.
+    /// A scene with an empty spool.
     pub(crate) fn new() -> Self {
         let scene = Self::without_spool();
         fs::create_dir(scene.incoming()).unwrap();
@@ -40,7 +40,7 @@ impl Scene {
         self.path().join("incoming")
     }
 
-    /// Writes a file into the folder, makes its parents.
+    /// Writes a file into the folder, and makes its parents.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -48,8 +48,8 @@ impl Scene {
         path
     }
 
-    /// A configuration for haproxystats-process with quick retries; `options` come last in
-    /// `[graphite]`, whose defaults they replace, and may open sections of their own.
+    /// A configuration for haproxystats-process with quick retries. `options` come last in
+    /// `[graphite]`, replace its defaults, and may begin further sections.
     pub(crate) fn config(&self, port: u16, workers: usize, options: &str) -> PathBuf {
         let mut graphite = BTreeMap::from([
             ("interval", "0.05"),
@@ -99,7 +99,7 @@ impl Scene {
         names(&self.incoming()).into_iter().collect()
     }
 
-    /// Batches in the outbox, as `<receiver>/<file>`; those that are set aside do not count.
+    /// Batches in the outbox, as `<receiver>/<file>`, without the batches that are set aside.
     pub(crate) fn held(&self) -> BTreeSet<String> {
         let outbox = self.path().join("outbox");
         let of_folder = |folder: &String| {
@@ -109,7 +109,7 @@ impl Scene {
         visible(&outbox).iter().flat_map(of_folder).collect()
     }
 
-    /// How many batches are in the outbox.
+    /// The number of batches in the outbox.
     pub(crate) fn stored(&self) -> usize {
         self.held().len()
     }

@@ -22,15 +22,15 @@ fn tells_its_life(program: &str, config: &Path, scene: &Scene) {
     let arguments = ["-f".as_ref(), config.as_os_str()];
     let mut running = Program::start(program, &arguments, &environment, scene.path(), "served");
 
-    let mut told = BTreeSet::new();
+    let mut lines = BTreeSet::new();
     let mut hear = |wanted: &str| {
         wait_until(wanted, || {
             let mut datagram = [0; 4096];
             while let Ok(length) = socket.recv(&mut datagram) {
                 let text = std::str::from_utf8(&datagram[..length]).unwrap();
-                told.extend(text.lines().map(str::to_owned));
+                lines.extend(text.lines().map(str::to_owned));
             }
-            told.iter().any(|line| line.starts_with(wanted))
+            lines.iter().any(|line| line.starts_with(wanted))
         });
     };
     hear("READY=1");

@@ -1,4 +1,4 @@
-//! The stand-in for carbon, and what it got, by snapshot.
+//! A fake carbon, and its lines by snapshot.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -18,17 +18,17 @@ impl Sink {
         Self::start_on(0, manner)
     }
 
-    /// On a port of the test's choice.
+    /// Starts on a port of the test's choice.
     pub(crate) fn start_on(port: u16, manner: Manner) -> Self {
         Self::start_at("127.0.0.1", port, manner)
     }
 
-    /// On another address of this machine.
+    /// Starts on another address of this machine.
     pub(crate) fn start_at(address: &str, port: u16, manner: Manner) -> Self {
         Self::listen(TcpListener::bind((address, port)).unwrap(), manner)
     }
 
-    /// With so small a window that a sender's kernel keeps most of a batch until it is read.
+    /// Starts with a window so small that a sender's kernel keeps most of a batch until it is read.
     pub(crate) fn start_narrow(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         set_socket_recv_buffer_size(&listener, 1).unwrap();
@@ -40,7 +40,7 @@ impl Sink {
         Self { port: receiver.port(), receiver }
     }
 
-    /// As a SIGKILL would: connections are reset, new ones refused. What came is not forgotten.
+    /// Acts like a SIGKILL: resets connections and refuses new ones. The archive stays.
     pub(crate) fn kill(&mut self) {
         self.receiver.go_down();
     }
@@ -50,28 +50,28 @@ impl Sink {
         self.receiver.come_up().unwrap();
     }
 
-    /// Changes what happens to connections from now on.
+    /// Changes the manner of connections from now on.
     pub(crate) fn behave(&self, manner: Manner) {
         self.receiver.behave(manner);
     }
 
-    /// How many connections were accepted.
+    /// The number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
         self.receiver.connections()
     }
 
-    /// How many bytes each connection brought.
+    /// The number of bytes of each connection.
     pub(crate) fn bytes(&self) -> Vec<usize> {
         self.receiver.archive().sizes()
     }
 
-    /// The lines that came whole, connection by connection.
+    /// The whole lines, connection by connection.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.receiver.archive().lines()
     }
 
-    /// How often each line about HAProxy came, by timestamp; what the program says of itself is
-    /// left out.
+    /// The number of times that each line about HAProxy came, by timestamp, without the program's
+    /// own metrics.
     pub(crate) fn by_timestamp(&self) -> BTreeMap<u64, BTreeMap<String, usize>> {
         let mut table: BTreeMap<u64, BTreeMap<String, usize>> = BTreeMap::new();
         for line in self.lines() {

@@ -12,7 +12,7 @@ use crate::haproxy::ask;
 use crate::scene::Scene;
 use crate::support::{Program, installed, wait_until};
 
-/// Frontends whose sockets lie where the stats socket lies.
+/// Frontends with sockets in the folder of the stats socket.
 const TRAFFIC: &str = "
 defaults
   mode http
@@ -38,8 +38,8 @@ log-forward log
 ";
 
 /// Starts a HAProxy with this configuration, in which `SOCKETS` stands for the folder, and waits
-/// until its stats socket `admin.sock` there answers. `master` names the master CLI's socket, with
-/// its options.
+/// until its stats socket `admin.sock` in that folder answers. `master` is the master CLI's socket
+/// with its options.
 fn start(scene: &Scene, config: &str, master: Option<&str>) -> Option<Program> {
     let [program] = installed("sockets", ["haproxy"])?;
     let sockets = scene.path().join("sockets");
@@ -102,22 +102,22 @@ fn sockets_of_every_kind_beside_the_stats_socket_cost_no_snapshot() {
         let Some(haproxy) = start(&scene, &config, Some(master)) else { return };
         assert_eq!(names(&scene.path().join("sockets")).len(), 9);
         let pull = pull(&scene);
-        // For three cycles a socket that only closes counts as missing; in the fourth it is no
-        // stats socket.
+        // For three cycles a socket that only closes counts as missing; in the fourth it counts as
+        // no stats socket.
         wait_until("five snapshots", || snapshots(&scene).len() >= 5);
         let log = pull.log();
-        let told =
+        let manifest =
             |snapshot: &Path| fs::read_to_string(snapshot.join("haproxystats.manifest")).unwrap();
         let all = snapshots(&scene);
         assert!(
-            told(&all[0]).contains("\"endpoints\": 5,\n    \"missing\": 4,\n"),
+            manifest(&all[0]).contains("\"endpoints\": 5,\n    \"missing\": 4,\n"),
             "{}",
-            told(&all[0])
+            manifest(&all[0])
         );
         assert!(
-            told(&all[4]).contains("\"endpoints\": 1,\n    \"missing\": 0,\n"),
+            manifest(&all[4]).contains("\"endpoints\": 1,\n    \"missing\": 0,\n"),
             "{}",
-            told(&all[4])
+            manifest(&all[4])
         );
         for snapshot in all {
             assert_eq!(
@@ -126,7 +126,7 @@ fn sockets_of_every_kind_beside_the_stats_socket_cost_no_snapshot() {
                 "{log}"
             );
             answers(&snapshot, "admin.sock");
-            assert!(told(&snapshot).contains("\"failures\": 0,"), "{}", told(&snapshot));
+            assert!(manifest(&snapshot).contains("\"failures\": 0,"), "{}", manifest(&snapshot));
         }
         assert_eq!(log.matches("left out: it is no stats socket").count(), 8, "{log}");
         for (socket, why) in [
@@ -200,11 +200,11 @@ fn line_breaks_in_a_cell_are_part_of_the_stat() {
     drop(haproxy);
 }
 
-/// How a relay ends a connection on which two commands came.
+/// The end of a relay's connection on which two commands came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Close,
-    /// With bytes of the client unread, which resets it.
+    /// Closes while bytes of the client are unread, which resets the connection.
     Reset,
 }
 
@@ -227,8 +227,8 @@ fn relay(client: &mut UnixStream, haproxy: &Path, end: End) -> std::io::Result<(
     Ok(())
 }
 
-/// HAProxy 2.4 to 2.9 answers the first of two commands and closes, when the second one comes in a
-/// segment of its own.
+/// HAProxy 2.4 to 2.9 answers the first of two commands and closes, if the second command comes in
+/// another segment.
 #[test]
 fn commands_that_come_in_two_segments_are_asked_one_at_a_time_in_the_same_cycle() {
     for end in [End::Close, End::Reset] {
@@ -249,8 +249,8 @@ fn commands_that_come_in_two_segments_are_asked_one_at_a_time_in_the_same_cycle(
         wait_until("two snapshots", || snapshots(&scene).len() >= 2);
         for snapshot in snapshots(&scene) {
             answers(&snapshot, "relay.sock");
-            let told = fs::read_to_string(snapshot.join("haproxystats.manifest")).unwrap();
-            assert!(told.contains("\"failures\": 0,"), "{end:?}: {told}");
+            let manifest = fs::read_to_string(snapshot.join("haproxystats.manifest")).unwrap();
+            assert!(manifest.contains("\"failures\": 0,"), "{end:?}: {manifest}");
         }
         let log = pull.log();
         assert_eq!(log.matches("asking one command at a time").count(), 1, "{end:?}: {log}");

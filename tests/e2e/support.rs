@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Only a hang takes so long. A loaded machine with a debug build can need seconds for what takes
-/// milliseconds elsewhere.
+/// Only a hang takes so long. A loaded machine with a debug build can need seconds where others
+/// need milliseconds.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 pub(crate) const PULL: &str = env!("CARGO_BIN_EXE_haproxystats-pull");
@@ -28,8 +28,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `program`; standard output and standard error go to files in `folder` that bear
-    /// `name`.
+    /// Starts `program`; standard output and standard error go to files `name` in `folder`.
     pub(crate) fn start(
         program: &str,
         arguments: &[&OsStr],
@@ -78,7 +77,7 @@ impl Program {
         self.end_with(Signal::TERM);
     }
 
-    /// Likewise, with a signal of the test's choice.
+    /// Ends it with a signal of the test's choice.
     pub(crate) fn end_with(&mut self, signal: Signal) {
         assert!(self.runs(), "{} has ended by itself", self.name);
         self.signal(signal);
@@ -86,12 +85,12 @@ impl Program {
         assert_eq!(self.output(), "", "standard output of {}", self.name);
     }
 
-    /// What it wrote to standard error so far.
+    /// Its standard error so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// What it wrote to standard output so far.
+    /// Its standard output so far.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap()).into_owned()
     }
@@ -108,7 +107,7 @@ impl Program {
         pids
     }
 
-    /// Its living workers: the child processes that bear its own command line.
+    /// Its living workers: the child processes with its own command line.
     pub(crate) fn workers(&self) -> Vec<i32> {
         let command_line = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let own = command_line(self.pid());
@@ -123,7 +122,7 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// Runs a command to its end; one that does not end fails the test.
+/// Runs a command to its end; a command that does not end fails the test.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let arguments: Vec<&OsStr> = arguments.iter().map(AsRef::as_ref).collect();
@@ -146,7 +145,7 @@ impl Drop for Program {
 }
 
 pub(crate) fn send(pid: i32, signal: Signal) {
-    // The process may have ended. Whether that is right is for the caller to assert.
+    // The process may have ended. The caller asserts whether that is right.
     let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
 }
 
@@ -165,7 +164,7 @@ fn parent_of_living(pid: i32) -> Option<i32> {
     (state != "Z" && state != "X").then_some(parent)
 }
 
-/// Waits until `condition` holds; fails the test with the name of the condition after the deadline.
+/// Waits until `condition` holds; fails the test with the condition's name after the deadline.
 pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     assert!(testbed::wait_until(DEADLINE, condition), "waited in vain for {what}");
 }
@@ -204,7 +203,7 @@ fn find(program: &str) -> Option<String> {
         .map(|path| path.to_string_lossy().into_owned())
 }
 
-/// Notes that a test is skipped because something is not installed: a failure where all is.
+/// Notes that a test is skipped because a program is not installed; a failure if all should be.
 pub(crate) fn skip(what: &str) {
     assert!(
         std::env::var_os("HAPROXYSTATS_REQUIRE_SERVERS").is_none(),
@@ -213,7 +212,7 @@ pub(crate) fn skip(what: &str) {
     skip_for_the_machine(what);
 }
 
-/// Notes that a test is skipped because this machine does not allow it: never a failure.
+/// Notes that a test is skipped because this machine does not allow it, which is never a failure.
 pub(crate) fn skip_for_the_machine(what: &str) {
     // Directly to standard error, because libtest hides the output of `eprintln!` of a passed test.
     std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).unwrap();

@@ -1,9 +1,9 @@
-//! How much memory pulling takes: `cargo run --release -p haproxystats-puller --example memory
+//! Measures the memory of pulling: `cargo run --release -p haproxystats-puller --example memory
 //! [endpoints] [megabytes]`
 //!
-//! So many fake stats sockets, each with an answer of so many megabytes (8 and 25 unless told), one
-//! cycle, and then the largest resident size that this process ever had. The fakes are threads of
-//! it, so pulling alone takes less.
+//! Starts that many fake stats sockets (8 by default), each with an answer of that many megabytes
+//! (25 by default), runs one cycle, and prints the largest resident size of the process. The fakes
+//! are threads of the same process, so pulling alone takes less.
 
 #![allow(clippy::print_stdout, reason = "it is run to be read")]
 
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let listener = UnixListener::bind(sockets.join(endpoint.to_string()))?;
         thread::Builder::new().stack_size(64 * 1024).spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A puller that goes away early shows in the result.
+                // An error means that the puller has closed the connection, which the result shows.
                 let _ = answer(&stream, megabytes);
             }
         })?;

@@ -1,10 +1,10 @@
-//! One endpoint in one cycle: connect, ask, and have the answers written to their files as they
-//! come.
+//! Pulls one endpoint in one cycle: connects, asks, and has the answers written to their files as
+//! they come.
 //!
 //! The thread of the sockets waits until a connection has bytes. Then a writer moves them from the
 //! socket into a file, because writing may block on the disk. Meanwhile the socket is not
-//! registered with the runtime: each piece that the writer is about to read would wake the thread
-//! of the sockets for nothing.
+//! registered with the runtime, because each piece that the writer is about to read would wake the
+//! thread of the sockets for nothing.
 
 use std::io;
 use std::path::PathBuf;
@@ -52,17 +52,17 @@ pub(crate) struct Limits {
     answer_bytes: u64,
 }
 
-/// What an endpoint has answered.
+/// The answers of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    /// The way of asking that worked.
+    /// How the endpoint was asked.
     pub(crate) pipelining: Pipelining,
     pub(crate) bytes: u64,
-    /// The names of the files that hold them.
+    /// The names of the files.
     pub(crate) files: Vec<String>,
 }
 
-/// The cycle ended before the work.
+/// The cycle ended before the work was done.
 struct Timeout {
     limit: Duration,
 }
@@ -80,8 +80,8 @@ impl Limits {
         }
     }
 
-    /// Waits for `work`, no longer than the cycle may last. After the end of the cycle no work is
-    /// begun: a timer alone would let work pass that is ready at once.
+    /// Waits for `work` until the end of the cycle. After the end no work is begun, because a timer
+    /// alone would let work pass that is ready at once.
     async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Timeout> {
         let Some((limit, end)) = self.cycle else { return Ok(work.await) };
         if Instant::now() >= end {
@@ -170,8 +170,8 @@ impl Client {
         })
     }
 
-    /// One attempt: every address of a name in turn, each with the whole of `timeout`, so that an
-    /// address that drops packets does not hide the next one.
+    /// Tries every address of a name in turn. Each has the whole of `timeout`, so that an address
+    /// that drops packets does not hide the next one.
     async fn attempt(&self, endpoint: &Endpoint) -> Result<AsyncStream, Failure> {
         let limit = self.limits.timeout;
         let peer = endpoint.source;
@@ -184,10 +184,10 @@ impl Client {
             Address::Tcp { host, port } => (host, *port),
         };
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        // A cycle with an end has that as its limit.
-        let patience = if self.limits.cycle.is_some() { None } else { Some(lookups::LIMIT) };
-        let found = self.lookups.addresses(host, port, patience).await;
-        for address in found.map_err(Failure::Lookup)? {
+        // The end of the cycle, if it has one, limits the look-up too.
+        let lookup_limit = if self.limits.cycle.is_some() { None } else { Some(lookups::LIMIT) };
+        let addresses = self.lookups.addresses(host, port, lookup_limit).await;
+        for address in addresses.map_err(Failure::Lookup)? {
             match in_time(limit, TcpStream::connect(address)).await {
                 Ok(stream) => return Ok(AsyncStream::Tcp(stream)),
                 Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
@@ -263,7 +263,7 @@ impl Client {
     }
 }
 
-/// What to do about an endpoint that takes too long.
+/// The advice about an endpoint that takes too long.
 fn remedy_of_slowness(source: Source) -> String {
     format!("; look whether its {} is overloaded, or raise pull-timeout", source.program())
 }

@@ -1,11 +1,11 @@
-//! One timed round over all endpoints: all are asked at once, and one snapshot is published if
-//! every one has answered; with `allow-partial`, if one has.
+//! Runs a cycle: asks all endpoints at the same time, and publishes one snapshot if every endpoint
+//! has answered; with `allow-partial`, if at least one endpoint has answered.
 //!
 //! An endpoint is in a snapshot with all its answers or not at all. A socket of `socket-dir` that
-//! turns out to be of another kind does not count as an endpoint of this cycle. Whatever ends a
-//! round early (a failure, the end of the program) drops its `DiskGuard<Staging>`, and with it the
-//! staged files. One line is logged for a snapshot; a failure is logged when it begins and when it
-//! is over, and the counts are in the next snapshot's manifest.
+//! turns out to be of another kind does not count as an endpoint of this cycle. A failure or the
+//! end of the program drops the `DiskGuard<Staging>` of the cycle, and with it the staged files.
+//! One line is logged for a snapshot; a failure is logged when it begins and when it is over, and
+//! the counts are in the next snapshot's manifest.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,23 +30,23 @@ use crate::responses::Responses;
 use crate::writers::{WorkError, Writers};
 use crate::{Error, Machine};
 
-/// What lasts from cycle to cycle.
+/// The state that lasts from cycle to cycle.
 #[derive(Debug)]
 pub(crate) struct Cycles {
     config: Pull,
     machine: Machine,
     journal: Journal,
     disk: Disk,
-    /// Only threads that may block lock it.
+    /// Locked only by threads that may block.
     spool: Arc<Mutex<Spool>>,
     leftovers: Leftovers,
     finder: Finder,
     writers: Writers,
     lookups: Lookups,
     history: History,
-    /// Base names that several sockets had.
+    /// Base names that several sockets had in the last cycle.
     shared: BTreeSet<String>,
-    /// For the next manifest; the counters run on from cycle to cycle.
+    /// The numbers for the next manifest.
     facts: Cycle,
 }
 
@@ -64,15 +64,15 @@ impl Cycles {
         let doing = DiskTask { what: "prepare", directory: &config.tmp_dst_dir };
         let opened = disk.run(doing, move || {
             let spool = Spool::open(&dst, &tmp, sync)?;
-            let cleaned = spool.clean()?;
-            Ok::<_, spool::writer::Error>((spool, cleaned))
+            let cleanup = spool.clean()?;
+            Ok::<_, spool::writer::Error>((spool, cleanup))
         });
-        let (spool, cleaned) =
-            opened.await.map_err(|broken| Error::Opening(broken.to_string()))??;
+        let (spool, cleanup) =
+            opened.await.map_err(|error| Error::Opening(error.to_string()))??;
         let writers = Writers::start(config.workers)
             .map_err(|source| Error::Threads { count: config.workers, source })?;
         let mut leftovers = Leftovers::new(journal.clone());
-        leftovers.cleaned(Ok(cleaned), 0);
+        leftovers.log_cleanup(Ok(cleanup), 0);
         Ok(Self {
             leftovers,
             finder: Finder::new(config.socket_dir.clone(), config.servers.clone()),
@@ -89,8 +89,8 @@ impl Cycles {
         })
     }
 
-    /// Whether the spool holds as many snapshots as it may. If it cannot be read the answer is no,
-    /// and the cycle reports why.
+    /// Whether the spool holds as many snapshots as it may. A spool that cannot be read is not
+    /// full, because the cycle reports the reason.
     pub(crate) async fn spool_is_full(&self) -> bool {
         let spool = Arc::clone(&self.spool);
         let doing = DiskTask { what: "count the snapshots in", directory: &self.config.dst_dir };
@@ -106,7 +106,7 @@ impl Cycles {
     /// Runs one cycle and logs its failure. Returns its result as a line for the service manager.
     pub(crate) async fn cycle(&mut self) -> &'static str {
         self.facts.cycles += 1;
-        let result = self.round(Instant::now()).await;
+        let result = self.pull(Instant::now()).await;
         debug!(number = self.facts.cycles, published = result.is_ok(), "a cycle has ended");
         match result {
             Ok(()) => {
@@ -116,18 +116,18 @@ impl Cycles {
                 }
                 "the last cycle left a snapshot"
             }
-            Err(why) => {
+            Err(reason) => {
                 self.facts.failures += 1;
-                let line = self.journal.begins("snapshot", &why.state());
+                let line = self.journal.begins("snapshot", &reason.state());
                 if line.is_due() {
-                    why.log(line.note());
+                    reason.log(line.note());
                 }
                 "the last cycle failed: the log says why"
             }
         }
     }
 
-    async fn round(&mut self, start: Instant) -> Result<(), NoSnapshot> {
+    async fn pull(&mut self, start: Instant) -> Result<(), NoSnapshot> {
         let seconds = self.machine.clock.epoch_seconds();
         let endpoints = self.find().await?;
         if endpoints.is_empty() {
@@ -141,9 +141,9 @@ impl Cycles {
         self.facts.endpoint_failures += self.facts.missing;
         match NoSnapshot::judge(&responses, self.config.allow_partial) {
             None => self.publish(staged, responses, start).await,
-            Some(why) => {
+            Some(reason) => {
                 self.abandon(staged).await;
-                Err(why)
+                Err(reason)
             }
         }
     }
@@ -172,29 +172,29 @@ impl Cycles {
         }
         self.shared = shared;
         let keys: HashSet<String> = endpoints.iter().map(Endpoint::to_string).collect();
-        for (endpoint, line) in self.journal.endpoints_gone(|key| keys.contains(key)) {
+        for (endpoint, line) in self.journal.end_absent_endpoints(|key| keys.contains(key)) {
             info!(%endpoint, "no longer there{}", line.note());
         }
-        let there: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
-        self.history.forget_others(&there);
+        let present: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
+        self.history.forget_absent_endpoints(&present);
         Ok(endpoints)
     }
 
-    /// Begins a snapshot. Before it, removes what could not be removed earlier, if that is due.
+    /// Begins a snapshot. Tries before that to remove leftovers again, if that is due.
     async fn stage(&mut self, seconds: u64) -> Result<DiskGuard<Staging>, NoSnapshot> {
         let (spool, disk) = (Arc::clone(&self.spool), self.disk.clone());
         let doing = DiskTask { what: "make a directory in", directory: &self.config.tmp_dst_dir };
         let cleans = self.leftovers.are_due(self.facts.cycles);
         let work = move || {
             let mut spool = locked(&spool);
-            // Cleaning would remove a snapshot that has begun.
-            let cleaned = cleans.then(|| spool.clean());
+            // Clean first, because cleaning would remove a snapshot that has begun.
+            let cleanup = cleans.then(|| spool.clean());
             // Guarded at once, because the caller may have stopped waiting.
-            (cleaned, spool.stage(seconds).map(|staging| disk.guard(staging)))
+            (cleanup, spool.stage(seconds).map(|staging| disk.guard(staging)))
         };
-        let (cleaned, staged) = self.disk.run(doing, work).await?;
-        if let Some(cleaned) = cleaned {
-            self.leftovers.cleaned(cleaned, self.facts.cycles);
+        let (cleanup, staged) = self.disk.run(doing, work).await?;
+        if let Some(cleanup) = cleanup {
+            self.leftovers.log_cleanup(cleanup, self.facts.cycles);
         }
         Ok(staged?)
     }
@@ -210,9 +210,9 @@ impl Cycles {
                     info!("unfinished snapshots can be removed again{}", line.note());
                 }
             }
-            Ok(Err(error)) => self.leftovers.stay(&error, self.facts.cycles),
+            Ok(Err(error)) => self.leftovers.log_failed_removal(&error, self.facts.cycles),
             Err(error) => {
-                self.leftovers.may_stay(self.facts.cycles);
+                self.leftovers.try_later(self.facts.cycles);
                 let line = self.journal.begins("abandon", "broken");
                 if line.is_due() {
                     warn!(%error, "an unfinished snapshot stays in tmp-dst-dir{}", line.note());
@@ -221,8 +221,8 @@ impl Cycles {
         }
     }
 
-    /// Removes files of endpoints that failed half-way, adds the manifest, and publishes.
-    /// Publishing that has begun is finished; the end of the program waits for it.
+    /// Removes files of endpoints that failed half-way, adds the manifest, and publishes. The end
+    /// of the program waits for a publication that has begun.
     async fn publish(
         &mut self,
         staged: DiskGuard<Staging>,
@@ -246,8 +246,8 @@ impl Cycles {
         let published = match self.disk.run(doing, work).await {
             Ok(Ok(published)) => published,
             failed => {
-                // It was abandoned, and may not have been removed.
-                self.leftovers.may_stay(self.facts.cycles);
+                // The snapshot was abandoned, but its directory may not have been removed.
+                self.leftovers.try_later(self.facts.cycles);
                 failed??
             }
         };
@@ -259,12 +259,12 @@ impl Cycles {
             milliseconds = start.elapsed().as_millis(),
             "published"
         );
-        self.look_at(&published);
+        self.log_name_and_sync(&published);
         Ok(())
     }
 
-    /// Logs what is unusual about a published snapshot.
-    fn look_at(&self, published: &PublishedSnapshot) {
+    /// Logs when snapshots begin and end to have another second's name, or to be unsynced.
+    fn log_name_and_sync(&self, published: &PublishedSnapshot) {
         let PublishedSnapshot { path, seconds, wanted, unsynced } = published;
         if seconds == wanted {
             let line = self.journal.ends("name");
@@ -321,28 +321,28 @@ impl Cycles {
             let pipelining = self.history.pipelining(&endpoint);
             tasks.spawn(async move { (client.pull(&endpoint, pipelining).await, endpoint) });
         }
-        let mut broken = None;
-        while let Some(ended) = tasks.join_next().await {
-            match ended {
+        let mut panic = None;
+        while let Some(result) = tasks.join_next().await {
+            match result {
                 Ok((Ok(answers), endpoint)) => {
                     let pipelining = answers.pipelining;
                     responses.add_answers(&endpoint, answers);
-                    self.history.has_answered(endpoint, pipelining);
+                    self.history.add_answer(endpoint, pipelining);
                 }
                 Ok((Err(failure), endpoint)) => {
-                    let verdict = self.history.judge(&endpoint, &failure, self.facts.cycles);
+                    let verdict = self.history.add_failure(&endpoint, &failure, self.facts.cycles);
                     responses.add_failure(&endpoint, &failure, verdict);
                 }
-                Err(error) => broken = Some(error),
+                Err(error) => panic = Some(error),
             }
         }
-        self.look_at_tasks(broken);
+        self.log_panic(panic);
         responses
     }
 
-    /// Logs when an endpoint's task panics, and when none does any more.
-    fn look_at_tasks(&self, broken: Option<JoinError>) {
-        let Some(error) = broken else {
+    /// Logs when tasks of endpoints begin to panic, and when they no longer do.
+    fn log_panic(&self, panic: Option<JoinError>) {
+        let Some(error) = panic else {
             let line = self.journal.ends("task");
             if line.is_due() {
                 info!("no endpoint's task breaks down any more{}", line.note());
@@ -375,7 +375,7 @@ fn complete_and_publish(
     staging.publish()
 }
 
-/// A spool stays usable after a panic: it checks its directories anew each time.
+/// A spool stays usable after a panic, because it checks its directories anew each time.
 fn locked(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }

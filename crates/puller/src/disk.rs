@@ -1,10 +1,10 @@
 //! Work on the disk, on tokio's pool of threads that may block, so that the thread of the sockets
 //! never waits for a disk.
 //!
-//! One piece of work at a time is waited for, so that a disk that hangs holds one thread and not
-//! one more for each cycle. The end of the program waits for work that is under way, within a
-//! bound: each piece of work, and each [`DiskGuard`], holds a sender of a channel, and
-//! [`Completion`] waits until the last of them is gone.
+//! The caller waits for one piece of work at a time, so that a disk that hangs blocks one thread
+//! and not one more for each cycle. The end of the program waits for work that is under way, within
+//! a bound: each piece of work, and each [`DiskGuard`], has a sender of a channel, and
+//! [`Completion`] waits until the last sender is dropped.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use tracing::dispatcher::{self, Dispatch};
 use crate::journal::{DiskTask, Journal};
 use crate::writers::WorkError;
 
-/// The pool.
+/// The pool of threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     journal: Journal,
@@ -28,8 +28,8 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 pub(crate) struct Completion(mpsc::Receiver<Infallible>);
 
-/// A value whose drop works on the disk, such as a staged snapshot or an open file. Wherever the
-/// guard is dropped, the pool drops the value.
+/// A value whose drop works on the disk, such as a staged snapshot or an open file. The pool drops
+/// the value, on whichever thread the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct DiskGuard<T: Send + 'static> {
     value: Option<T>,
@@ -77,7 +77,7 @@ impl Disk {
 impl Completion {
     /// Waits until all work has ended. No [`Disk`] may be kept elsewhere.
     pub(crate) async fn wait(mut self) {
-        // Nothing is ever sent: this ends when the last sender goes.
+        // Nothing is ever sent: this ends when the last sender is dropped.
         let _ = self.0.recv().await;
     }
 }
@@ -96,7 +96,7 @@ impl<T: Send + 'static> DiskGuard<T> {
 impl<T: Send + 'static> Drop for DiskGuard<T> {
     fn drop(&mut self) {
         if let Some(value) = self.value.take() {
-            // Only the end of the program waits for it.
+            // Only the end of the program waits for this drop.
             drop(self.disk.spawn(move || drop(value)));
         }
     }
@@ -133,13 +133,13 @@ mod tests {
             let (disk, ends) = disk();
             let (sender, dropped_by) = channel();
             drop(disk.guard(DropReporter(sender.clone())));
-            // Guarded in the result of work that nobody waits for.
+            // A guard in the result of work whose caller does not wait.
             let (other, reporter) = (disk.clone(), DropReporter(sender));
             drop(disk.spawn(move || other.guard(reporter)));
             drop(disk);
             ends.wait().await;
             let threads: Vec<_> = dropped_by.try_iter().collect();
-            assert_eq!(threads.len(), 2, "the end has waited for both");
+            assert_eq!(threads.len(), 2, "the end has waited for both drops");
             assert!(!threads.contains(&thread::current().id()));
         });
     }

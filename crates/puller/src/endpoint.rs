@@ -1,8 +1,8 @@
 //! The endpoints of a cycle, and the names of their files.
 //!
-//! A file is named by its socket's base name, or by `host:port`. Where two base names are the same,
-//! each of those sockets is named by its whole path instead. A number would depend on the order of
-//! a list, and a name must mean the same socket in every cycle.
+//! A file is named by its socket's base name, or by `host:port`. Sockets with equal base names are
+//! named by their whole paths instead. A number would depend on the order of a list, and a name
+//! must mean the same socket in every cycle.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -18,8 +18,8 @@ use daemon::remedy;
 use sources::Source;
 use tracing::debug;
 
-/// Endpoints of a cycle. Each has two files in a snapshot, beside the one about the cycle, and
-/// haproxystats-process takes no snapshot with more than 20,000 files.
+/// Endpoints of a cycle at most. Each has two files in a snapshot, beside the manifest, and
+/// haproxystats-process refuses a snapshot with more than 20,000 files.
 pub(crate) const ENDPOINTS_MAX: usize = 9_999;
 
 /// The kind of all endpoints of `socket-dir` and `servers`.
@@ -32,10 +32,10 @@ const _: () = assert!(SOURCE.suffixes().len() * ENDPOINTS_MAX < spool::writer::F
 pub(crate) struct Endpoint {
     pub(crate) source: Source,
     pub(crate) address: Address,
-    /// The beginning of its files' names; fit for a file system and for a log.
+    /// The beginning of its files' names; safe for a file system and for a log.
     pub(crate) name: String,
-    /// The socket in `socket-dir`. Any socket can lie there, so one of another kind is left out.
-    /// `None` for what `servers` lists: it is asked for by name and always counts.
+    /// The socket in `socket-dir`, which is left out if it turns out to be of another kind. `None`
+    /// for an endpoint of `servers`, which always counts, because the operator has named it.
     pub(crate) identity: Option<Identity>,
 }
 
@@ -51,10 +51,9 @@ pub(crate) struct Identity {
 /// The endpoints of a cycle cannot be found.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiscoveryError {
-    /// `socket-dir` cannot be read.
     #[error("cannot read socket-dir {}: {source}{}", path.display(), remedy::of(source))]
     Read { path: PathBuf, source: io::Error },
-    /// A snapshot of some of them would look whole, so none is asked.
+    /// No endpoint is asked, because a snapshot of some endpoints would look whole.
     #[error(
         "socket-dir and servers have more than {ENDPOINTS_MAX} sockets, and haproxystats-process \
          takes no snapshot of so many; remove sockets that no {} listens on, or divide them among \
@@ -97,21 +96,21 @@ impl Finder {
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
     pub(crate) fn find(&self) -> Result<Discovery, DiscoveryError> {
-        let listed = self.servers.iter().map(|address| (address.clone(), None));
-        let mut addresses: Vec<_> = listed.collect();
+        let mut addresses: Vec<_> =
+            self.servers.iter().map(|address| (address.clone(), None)).collect();
         if let Some(dir) = &self.socket_dir {
             let sockets = sockets_in(dir)
                 .map_err(|source| DiscoveryError::Read { path: dir.clone(), source })?;
-            let found = sockets.into_iter().map(|(path, it)| (Address::Unix(path), Some(it)));
-            addresses.extend(found);
+            let sockets = sockets.into_iter();
+            addresses.extend(sockets.map(|(path, it)| (Address::Unix(path), Some(it))));
         }
-        // A process that is asked twice would count twice.
+        // A process that is asked twice would count twice in the sums.
         let mut seen = HashSet::new();
         addresses.retain(|(address, _)| seen.insert(address.clone()));
         if addresses.len() > ENDPOINTS_MAX {
             return Err(DiscoveryError::TooMany);
         }
-        let (endpoints, shared) = named(addresses);
+        let (endpoints, shared) = name_endpoints(addresses);
         Ok(Discovery { endpoints, shared })
     }
 }
@@ -139,8 +138,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The UNIX sockets in a directory, by name, also those that `servers` lists. Stops at one more
-/// than [`ENDPOINTS_MAX`]. A link counts as its target; one that leads nowhere is left out.
+/// The UNIX sockets in a directory, sorted by name, including those that `servers` lists. Stops at
+/// one more than [`ENDPOINTS_MAX`]. A link counts as its target; a dangling link is left out.
 fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     let mut sockets = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -168,8 +167,10 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
     Ok(sockets)
 }
 
-/// Gives every address a name of its own; also returns the base names that several share.
-fn named(addresses: Vec<(Address, Option<Identity>)>) -> (Vec<Endpoint>, BTreeSet<String>) {
+/// Gives every address a unique name; also returns the base names that several addresses share.
+fn name_endpoints(
+    addresses: Vec<(Address, Option<Identity>)>,
+) -> (Vec<Endpoint>, BTreeSet<String>) {
     let mut endpoints: Vec<Endpoint> = addresses
         .into_iter()
         .map(|(address, identity)| Endpoint {
@@ -204,27 +205,26 @@ fn named(addresses: Vec<(Address, Option<Identity>)>) -> (Vec<Endpoint>, BTreeSe
 }
 
 fn short_name(address: &Address) -> String {
-    match address {
-        Address::Unix(path) => {
-            let base = path.file_name().and_then(|name| name.to_str());
-            let plain = base.filter(|name| !name.contains(char::is_control));
-            plain.map_or_else(|| whole_name(address), str::to_owned)
-        }
-        Address::Tcp { .. } => whole_name(address),
+    if let Address::Unix(path) = address
+        && let Some(base) = path.file_name().and_then(OsStr::to_str)
+        && !base.contains(char::is_control)
+    {
+        return base.to_owned();
     }
+    whole_name(address)
 }
 
-/// Different addresses have different names: each byte that cannot stand in a file name is written
+/// Different addresses have different names: each byte that a file name cannot have is written
 /// as `%` and two hexadecimal digits.
 fn whole_name(address: &Address) -> String {
     match address {
         // The leading slash keeps it apart from the names of TCP endpoints.
-        Address::Unix(path) => escaped(path.as_os_str().as_bytes()),
-        Address::Tcp { host, port } => format!("{}:{port}", escaped(host.as_bytes())),
+        Address::Unix(path) => escape(path.as_os_str().as_bytes()),
+        Address::Tcp { host, port } => format!("{}:{port}", escape(host.as_bytes())),
     }
 }
 
-fn escaped(bytes: &[u8]) -> String {
+fn escape(bytes: &[u8]) -> String {
     let mut name = String::with_capacity(bytes.len());
     for byte in bytes {
         if byte.is_ascii_graphic() && !matches!(byte, b'/' | b'%') {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn listed(addresses: Vec<Address>) -> Vec<Endpoint> {
-        named(addresses.into_iter().map(|address| (address, None)).collect()).0
+        name_endpoints(addresses.into_iter().map(|address| (address, None)).collect()).0
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
             fs::hard_link(&first, dir.path().join(number.to_string())).unwrap();
         }
         let find = |servers| Finder::new(Some(dir.path().into()), servers).find();
-        // One that is listed twice is one.
+        // An endpoint that is listed twice counts once.
         let found = find(vec![Address::Unix(first.clone())]).unwrap();
         assert_eq!(found.endpoints.len(), ENDPOINTS_MAX);
         let error = find(vec![tcp("lb1", 80)]).unwrap_err();

@@ -1,5 +1,5 @@
-//! Why an endpoint gave no answer, what an operator can do about it, and whether it is an endpoint
-//! of its kind at all.
+//! Why an endpoint gave no answer, what an operator can do about it, and whether the socket is an
+//! endpoint of its kind at all.
 
 use std::io;
 use std::time::Duration;
@@ -34,11 +34,11 @@ pub(crate) enum Failure {
     Writers(#[from] WorkError),
 }
 
-/// What is at the other end in place of an endpoint.
+/// The socket at the other end is not an endpoint of the kind that was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OtherKind {
     pub(crate) why: &'static str,
-    /// Whether it said so. A socket that says nothing may be an endpoint in trouble.
+    /// Whether its answer shows so. A socket without an answer may be an endpoint in trouble.
     pub(crate) is_certain: bool,
 }
 
@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt to connect can succeed. A datagram socket stays one.
+    /// Whether another attempt to connect can succeed, which a datagram socket never accepts.
     pub(crate) fn can_pass(&self) -> bool {
         !matches!(
             self,
@@ -69,9 +69,9 @@ impl Failure {
         )
     }
 
-    /// What is at the other end, where it behaved as no endpoint of its kind does. `has_answered`
-    /// says whether one has answered there before: if it closes without a byte it is in trouble
-    /// then, and to leave it out would read as a drop of all sums.
+    /// The other kind that the behaviour of the socket shows, if any. `has_answered` says whether
+    /// an endpoint has answered there before. A socket that then closes without a byte is an
+    /// endpoint in trouble, and leaving it out would look like a drop of all sums.
     pub(crate) fn other_kind(&self, has_answered: bool) -> Option<OtherKind> {
         let certain = |why| Some(OtherKind { why, is_certain: true });
         let silent = |why| Some(OtherKind { why, is_certain: false });
@@ -90,7 +90,7 @@ impl Failure {
         }
     }
 
-    /// Whether it shows that an endpoint of its kind is there: some of an answer came.
+    /// Whether a part of an answer came, which shows that an endpoint of its kind is there.
     pub(crate) fn shows_this_kind(&self) -> bool {
         matches!(self, Self::Answer(fault) if fault.shows_this_kind())
     }
@@ -104,8 +104,8 @@ fn remedy_of_connect(peer: Source, error: &io::Error) -> String {
     let program = peer.program();
     match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("; start its {program}, or remove the socket"),
-        // Its queue of connections is full. The remedy of `remedy::of` for EAGAIN is meant for a
-        // thread that cannot start.
+        // Its queue of connections is full. `remedy::of` does not fit, because it takes EAGAIN for
+        // the error of a thread that cannot start.
         io::ErrorKind::WouldBlock => format!(
             "; its {program} does not accept connections: look whether it hangs or is overloaded"
         ),
@@ -132,7 +132,7 @@ mod tests {
         Failure::Connect { peer: PEER, source }
     }
 
-    /// How the first connection fails that ends after these bytes.
+    /// The failure of a first connection that ends after these bytes.
     fn answer(bytes: &[u8]) -> Failure {
         let mut dialogue = PEER.dialogue(Pipelining::On, 1 << 20);
         dialogue.request().unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_another_kind_of_socket_only_where_none_has_answered_before() {
+    fn silence_shows_another_kind_of_socket_unless_an_endpoint_has_answered_before() {
         let send = || Failure::Send { peer: PEER, source: io::ErrorKind::BrokenPipe.into() };
         for failure in [answer(b""), read(0), send()] {
             assert!(failure.other_kind(false).is_some(), "{failure}");

@@ -1,4 +1,4 @@
-//! What earlier cycles have shown of each endpoint: whether it answers as its kind does, and
+//! The history of each endpoint over the cycles: whether it has answered as its kind does, and
 //! whether it takes several requests on one connection.
 
 use std::collections::{HashMap, HashSet};
@@ -11,39 +11,38 @@ use crate::endpoint::{Endpoint, Identity};
 use crate::failure::{Failure, OtherKind};
 use crate::journal::Journal;
 
-/// Endpoints that are remembered although they are gone.
-const KNOWN_MAX: usize = 4096;
+/// Endpoints that have answered and are remembered; beyond that only those that are present.
+const ANSWERED_MAX: usize = 4096;
 
-/// Cycles after which a socket of another kind is asked again. Each time costs its program a bad
-/// request, which it counts and logs.
-const OTHERS_CYCLES: u64 = 30;
+/// Cycles after which a socket of another kind is asked again. Each request is a bad request to its
+/// program, which counts and logs it.
+const OTHER_KIND_CYCLES: u64 = 30;
 
-/// Cycles in a row in which a socket that never answered may close without a byte before it no
-/// longer counts as missing.
+/// Cycles in a row in which a socket that never answered and closes without a byte counts as
+/// missing.
 const SILENT_CYCLES_MAX: u32 = 3;
 
-/// What earlier cycles have shown.
+/// The history of all endpoints.
 #[derive(Debug)]
 pub(crate) struct History {
     journal: Journal,
-    /// Endpoints that took one request at a time in the last cycle. Forgotten when they fail,
-    /// because another version may run when they are back.
+    /// Endpoints that took one request at a time in the last cycle. A failure removes them, because
+    /// another version may run when they are back.
     single: HashSet<Address>,
-    /// Endpoints that have answered.
-    known: HashSet<Address>,
-    /// How many cycles in a row a socket that never answered has closed without a byte.
-    silent: HashMap<Address, u32>,
+    answered: HashSet<Address>,
+    /// The number of cycles in a row in which a socket that never answered closed without a byte.
+    silent_cycles: HashMap<Address, u32>,
     /// Sockets whose answers showed another kind, and the number of the cycle that asks again.
-    others: HashMap<Address, (Identity, u64)>,
+    other_kinds: HashMap<Address, (Identity, u64)>,
 }
 
-/// What an endpoint without an answer counts as.
+/// How an endpoint without an answer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// An endpoint that is missing: the snapshot is without it, or is not published.
+    /// As an endpoint that the snapshot lacks; without `allow-partial` no snapshot is published.
     Missing,
-    /// A socket of another kind; for sure, or as far as its first cycles show.
-    LeftOut { is_sure: bool },
+    /// As a socket of another kind. `is_sure` is false in its first cycles without an answer.
+    OtherKind { is_sure: bool },
 }
 
 impl History {
@@ -51,20 +50,20 @@ impl History {
         Self {
             journal,
             single: HashSet::new(),
-            known: HashSet::new(),
-            silent: HashMap::new(),
-            others: HashMap::new(),
+            answered: HashSet::new(),
+            silent_cycles: HashMap::new(),
+            other_kinds: HashMap::new(),
         }
     }
 
-    /// Forgets endpoints that are not there. Those that have answered may come back, so they are
-    /// kept up to a bound.
-    pub(crate) fn forget_others(&mut self, there: &HashSet<&Address>) {
-        self.single.retain(|address| there.contains(address));
-        self.others.retain(|address, _| there.contains(address));
-        self.silent.retain(|address, _| there.contains(address));
-        if self.known.len() > KNOWN_MAX {
-            self.known.retain(|address| there.contains(address));
+    /// Forgets endpoints that are not present. Endpoints that have answered are kept up to a bound,
+    /// because they may come back.
+    pub(crate) fn forget_absent_endpoints(&mut self, present: &HashSet<&Address>) {
+        self.single.retain(|address| present.contains(address));
+        self.other_kinds.retain(|address, _| present.contains(address));
+        self.silent_cycles.retain(|address, _| present.contains(address));
+        if self.answered.len() > ANSWERED_MAX {
+            self.answered.retain(|address| present.contains(address));
         }
     }
 
@@ -73,15 +72,18 @@ impl History {
         if self.single.contains(&endpoint.address) { Pipelining::Off } else { Pipelining::On }
     }
 
-    /// Whether the answer of the same socket showed so in one of the last cycles.
+    /// Whether an answer of the same socket has shown another kind, and it is not asked again yet.
     pub(crate) fn is_of_another_kind(&self, endpoint: &Endpoint, cycle: u64) -> bool {
-        self.others.get(&endpoint.address).is_some_and(|(identity, ask_again)| {
-            endpoint.identity == Some(*identity) && cycle < *ask_again
-        })
+        match self.other_kinds.get(&endpoint.address) {
+            Some((identity, ask_again)) => {
+                endpoint.identity == Some(*identity) && cycle < *ask_again
+            }
+            None => false,
+        }
     }
 
-    /// All its answers are whole.
-    pub(crate) fn has_answered(&mut self, endpoint: Endpoint, pipelining: Pipelining) {
+    /// Adds whole answers of an endpoint.
+    pub(crate) fn add_answer(&mut self, endpoint: Endpoint, pipelining: Pipelining) {
         let line = self.journal.endpoint_ends(&endpoint.to_string());
         if line.is_due() {
             info!(%endpoint, "answers again{}", line.note());
@@ -94,22 +96,27 @@ impl History {
                 info!(%endpoint, "takes both commands at a time again{}", line.note());
             }
         }
-        self.silent.remove(&endpoint.address);
-        self.known.insert(endpoint.address);
+        self.silent_cycles.remove(&endpoint.address);
+        self.answered.insert(endpoint.address);
     }
 
-    /// Says what an endpoint counts as that gave no answer.
-    pub(crate) fn judge(&mut self, endpoint: &Endpoint, failure: &Failure, cycle: u64) -> Verdict {
+    /// Adds and logs a failure of an endpoint, and decides how the endpoint counts.
+    pub(crate) fn add_failure(
+        &mut self,
+        endpoint: &Endpoint,
+        failure: &Failure,
+        cycle: u64,
+    ) -> Verdict {
         self.single.remove(&endpoint.address);
-        let has_answered = self.known.contains(&endpoint.address);
+        let has_answered = self.answered.contains(&endpoint.address);
         let other = failure.other_kind(has_answered);
         if let (Some(OtherKind { why, is_certain }), Some(identity)) = (other, endpoint.identity) {
             let is_sure = if is_certain {
-                let ask_again = cycle + OTHERS_CYCLES;
-                self.others.insert(endpoint.address.clone(), (identity, ask_again));
+                let ask_again = cycle + OTHER_KIND_CYCLES;
+                self.other_kinds.insert(endpoint.address.clone(), (identity, ask_again));
                 true
             } else {
-                let cycles = self.silent.entry(endpoint.address.clone()).or_default();
+                let cycles = self.silent_cycles.entry(endpoint.address.clone()).or_default();
                 *cycles = cycles.saturating_add(1);
                 *cycles > SILENT_CYCLES_MAX
             };
@@ -117,14 +124,14 @@ impl History {
             if line.is_due() {
                 warn!(socket = %endpoint, why, "{}{}", endpoint.source.left_out(), line.note());
             }
-            return Verdict::LeftOut { is_sure };
+            return Verdict::OtherKind { is_sure };
         }
         let line = self.journal.endpoint_begins(&endpoint.to_string(), &failure.state());
         if line.is_due() {
             warn!(%endpoint, reason = %failure, "no answer{}", line.note());
         }
         if failure.shows_this_kind() {
-            self.known.insert(endpoint.address.clone());
+            self.answered.insert(endpoint.address.clone());
         }
         Verdict::Missing
     }

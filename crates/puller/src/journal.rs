@@ -17,10 +17,10 @@ const ENDPOINTS_MAX: usize = 4096;
 /// States of the program and of its disks.
 const STATES_MAX: usize = 256;
 
-/// How long a disk may take for one piece of work before the log says that it hangs.
+/// The time for one piece of work after which the log says that the disk hangs.
 const DISK_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The states that were logged and have not ended.
+/// The states that have begun and not ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     clock: Clock,
@@ -49,34 +49,37 @@ impl Journal {
         Self { clock, service, records: Arc::new(Mutex::new(Records { endpoints, states })) }
     }
 
-    /// An endpoint is in this state from now on.
+    /// Begins a state of an endpoint.
     pub(crate) fn endpoint_begins(&self, endpoint: &str, state: &str) -> Line {
         let now = (self.clock.monotonic)();
         self.records().endpoints.begin(endpoint, state, now)
     }
 
-    /// An endpoint is well.
+    /// Ends the state of an endpoint.
     pub(crate) fn endpoint_ends(&self, endpoint: &str) -> Line {
         let now = (self.clock.monotonic)();
         self.records().endpoints.end(endpoint, now)
     }
 
-    /// Ends the states of endpoints for which `is_there` is false, and returns those endpoints.
-    pub(crate) fn endpoints_gone(&self, is_there: impl Fn(&str) -> bool) -> Vec<(String, Line)> {
+    /// Ends the states of endpoints for which `is_present` is false, and returns those endpoints.
+    pub(crate) fn end_absent_endpoints(
+        &self,
+        is_present: impl Fn(&str) -> bool,
+    ) -> Vec<(String, Line)> {
         let now = (self.clock.monotonic)();
         let mut records = self.records();
-        let is_single_there = |key: &str| key.strip_prefix("single ").is_none_or(&is_there);
-        records.states.end_others(is_single_there, now);
-        records.endpoints.end_others(&is_there, now)
+        let is_single_present = |key: &str| key.strip_prefix("single ").is_none_or(&is_present);
+        records.states.end_others(is_single_present, now);
+        records.endpoints.end_others(&is_present, now)
     }
 
-    /// The program or a disk is in this state from now on.
+    /// Begins a state of the program or of a disk.
     pub(crate) fn begins(&self, key: &str, state: &str) -> Line {
         let now = (self.clock.monotonic)();
         self.records().states.begin(key, state, now)
     }
 
-    /// The program or the disk is well.
+    /// Ends a state of the program or of a disk.
     pub(crate) fn ends(&self, key: &str) -> Line {
         let now = (self.clock.monotonic)();
         self.records().states.end(key, now)
@@ -112,7 +115,7 @@ impl Journal {
         result
     }
 
-    /// Conditions are as good after a panic as before it.
+    /// Conditions stay usable after a panic.
     fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! Directories that could not be removed from `tmp-dst-dir`. The log says so once, their removal is
-//! tried again every [`CLEAN_CYCLES`] cycles, and the log says when they are gone.
+//! Leftovers are directories that could not be removed from `tmp-dst-dir`. They are logged once,
+//! their removal is tried again every [`CLEAN_CYCLES`] cycles, and their end is logged.
 //!
-//! Without leftovers no cycle looks for any.
+//! Without leftovers no cycle lists `tmp-dst-dir`.
 
 use std::io;
 
@@ -17,11 +17,11 @@ pub(crate) const CLEAN_CYCLES: u64 = 30;
 /// The one condition of all leftovers.
 const KEY: &str = "leftovers";
 
-/// Whether anything may be left.
+/// Whether there may be leftovers.
 #[derive(Debug)]
 pub(crate) struct Leftovers {
     journal: Journal,
-    /// The cycle that tries again; `None` where nothing is left.
+    /// The cycle that tries again; `None` without leftovers.
     try_again: Option<u64>,
 }
 
@@ -30,19 +30,19 @@ impl Leftovers {
         Self { journal, try_again: None }
     }
 
-    /// Whether this cycle tries to remove them.
+    /// Whether this cycle tries to remove the leftovers.
     pub(crate) fn are_due(&self, cycle: u64) -> bool {
         self.try_again.is_some_and(|due| cycle >= due)
     }
 
-    /// Something may be left since this cycle.
-    pub(crate) fn may_stay(&mut self, cycle: u64) {
+    /// Has a later cycle look for leftovers of this cycle.
+    pub(crate) fn try_later(&mut self, cycle: u64) {
         self.try_again.get_or_insert(cycle.saturating_add(CLEAN_CYCLES));
     }
 
-    /// Something is left since this cycle.
-    pub(crate) fn stay(&mut self, error: &Error, cycle: u64) {
-        self.may_stay(cycle);
+    /// Logs that an unfinished snapshot of this cycle cannot be removed.
+    pub(crate) fn log_failed_removal(&mut self, error: &Error, cycle: u64) {
+        self.try_later(cycle);
         let line = self.journal.begins(KEY, &state(error));
         if line.is_due() {
             warn!(
@@ -54,16 +54,15 @@ impl Leftovers {
         }
     }
 
-    /// Logs the result of a removal.
-    pub(crate) fn cleaned(&mut self, cleaned: Result<Cleanup, Error>, cycle: u64) {
+    pub(crate) fn log_cleanup(&mut self, cleanup: Result<Cleanup, Error>, cycle: u64) {
         self.try_again = None;
-        let cleaned = cleaned
+        let cleanup = cleanup
             .unwrap_or_else(|error| Cleanup { stay: Some((error, 1)), ..Cleanup::default() });
-        if let Some((first, count)) = cleaned.removed {
+        if let Some((first, count)) = cleanup.removed {
             info!(?first, count, "removed what an earlier run had not finished");
         }
-        if let Some((error, count)) = cleaned.stay {
-            self.may_stay(cycle);
+        if let Some((error, count)) = cleanup.stay {
+            self.try_later(cycle);
             let line = self.journal.begins(KEY, &state(&error));
             if line.is_due() {
                 warn!(
@@ -80,7 +79,7 @@ impl Leftovers {
                 info!("nothing unfinished is left in tmp-dst-dir any more{}", line.note());
             }
         }
-        if let Some((first, count)) = cleaned.unmarked {
+        if let Some((first, count)) = cleanup.unmarked {
             let line = self.journal.begins("unmarked", "there");
             if line.is_due() {
                 warn!(

@@ -1,11 +1,11 @@
-//! What haproxystats-pull does: cycle after cycle it asks every endpoint and publishes the answers
-//! as one snapshot. What is asked, and when an answer is whole, is said by the crate `sources`.
+//! The program haproxystats-pull: each cycle asks every endpoint and publishes the answers as one
+//! snapshot. The crate `sources` defines the requests, and when an answer is whole.
 //!
 //! One thread, the caller's, waits for sockets and never touches a disk. `workers` threads move
 //! answers from sockets to files. tokio's threads for blocking work do all other work on the disk.
-//! An endpoint that fails never disturbs the others' connections. Still no snapshot is published
-//! without it unless `allow-partial` says so, because sums over some endpoints would look like a
-//! drop. Memory is bounded by buffers, because answers go to their files as they come.
+//! An endpoint that fails never disturbs the connections of the others. Without `allow-partial`
+//! such a cycle publishes no snapshot, because sums over some endpoints would look like a drop.
+//! Answers go to their files as they come, so the buffers bound the memory.
 
 mod client;
 mod cycle;
@@ -29,13 +29,13 @@ use std::io;
 
 use daemon::{Clock, remedy};
 
-/// The machine that pulls, as the program sees it: nothing below it reads a clock, a name or a
-/// random number by itself.
+/// The machine that pulls. The crate reads no clock, host name or random number by itself, so that
+/// a test can set them.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Its name: the origin of each snapshot.
+    /// The origin of each snapshot.
     pub name: String,
-    /// Its clocks.
+    /// The clocks.
     pub clock: Clock,
     /// Gives the serial of a snapshot.
     pub random: fn() -> u64,
@@ -53,9 +53,9 @@ pub enum Error {
     /// The threads that read answers and write files do not start.
     #[error("cannot start {count} threads for writing files: {source}{}", remedy::of(source))]
     Threads {
-        /// How many `workers` asks for.
+        /// The number of `workers`.
         count: usize,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Preparing the directories panicked.

@@ -36,7 +36,7 @@ impl Default for Lookups {
 }
 
 impl Lookups {
-    /// The addresses of a name. Without `limit` the caller must set one.
+    /// The addresses of a name. Without `limit` the caller must bound the wait.
     pub(crate) async fn addresses(
         &self,
         host: &str,
@@ -66,8 +66,8 @@ impl Lookups {
         }
     }
 
-    /// Receives the answer: of the pending look-up of this name, or of a new one once there is a
-    /// place.
+    /// The receiver of the answer: of the pending look-up of this name, or of a new look-up, which
+    /// starts once there is a place.
     async fn answer(
         &self,
         host: &str,
@@ -97,7 +97,7 @@ impl Lookups {
         Ok(answer)
     }
 
-    /// A map is as good after a panic as before it.
+    /// The map stays usable after a panic.
     fn locked(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,17 +112,16 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// Look-ups that were started and hang.
-        static STARTED: RefCell<Vec<Done>> = const { RefCell::new(Vec::new()) };
+        static HANGING: RefCell<Vec<Done>> = const { RefCell::new(Vec::new()) };
     }
 
     fn hang(_: &str, _: u16, done: Done) -> io::Result<()> {
-        STARTED.with_borrow_mut(|started| started.push(done));
+        HANGING.with_borrow_mut(|hanging| hanging.push(done));
         Ok(())
     }
 
     /// Begins a look-up for which there is a place.
-    fn begun(lookups: &Lookups, host: &str) -> watch::Receiver<Answer> {
+    fn begin(lookups: &Lookups, host: &str) -> watch::Receiver<Answer> {
         let mut answer = std::pin::pin!(lookups.answer(host, 80, hang));
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(answer) = answer.as_mut().poll(&mut context) else { panic!("no place") };
@@ -133,39 +132,39 @@ mod tests {
     fn more_names_than_threads_wait_for_a_place() {
         let lookups = Lookups::default();
         for number in 0..lookup::THREADS_MAX {
-            begun(&lookups, &format!("lb{number}"));
+            begin(&lookups, &format!("lb{number}"));
         }
         let mut waits = std::pin::pin!(lookups.answer("one more", 80, hang));
         let mut context = Context::from_waker(Waker::noop());
         assert!(waits.as_mut().poll(&mut context).is_pending());
-        let done = STARTED.with_borrow_mut(|started| started.remove(0));
+        let done = HANGING.with_borrow_mut(|hanging| hanging.remove(0));
         done(Ok(Vec::new()));
         assert!(waits.as_mut().poll(&mut context).is_ready());
-        assert_eq!(STARTED.with_borrow(Vec::len), lookup::THREADS_MAX);
+        assert_eq!(HANGING.with_borrow(Vec::len), lookup::THREADS_MAX);
     }
 
     #[test]
     fn a_look_up_that_hangs_is_waited_for_and_not_started_again() {
         let lookups = Lookups::default();
         // Each of these stands for a cycle that gave up.
-        let mut answers: Vec<_> = (0..5).map(|_| begun(&lookups, "lb1")).collect();
-        begun(&lookups, "lb2");
-        assert_eq!(STARTED.with_borrow(Vec::len), 2, "one for each name");
+        let mut answers: Vec<_> = (0..5).map(|_| begin(&lookups, "lb1")).collect();
+        begin(&lookups, "lb2");
+        assert_eq!(HANGING.with_borrow(Vec::len), 2, "one for each name");
         let late = lookups.addresses("lb1", 80, None);
         let mut late = std::pin::pin!(late);
         let mut context = Context::from_waker(Waker::noop());
         assert!(late.as_mut().poll(&mut context).is_pending());
-        let done = STARTED.with_borrow_mut(|started| started.remove(0));
+        let done = HANGING.with_borrow_mut(|hanging| hanging.remove(0));
         done(Ok(vec!["127.0.0.9:80".parse().unwrap()]));
         let Poll::Ready(found) = late.as_mut().poll(&mut context) else { panic!("no answer") };
         assert_eq!(found.unwrap(), ["127.0.0.9:80".parse().unwrap()]);
         assert!(answers.iter_mut().all(|answer| answer.borrow().is_some()), "all have it");
-        begun(&lookups, "lb1");
-        assert_eq!(STARTED.with_borrow(Vec::len), 2, "a new one after the answer");
+        begin(&lookups, "lb1");
+        assert_eq!(HANGING.with_borrow(Vec::len), 2, "a new one after the answer");
     }
 
     #[test]
-    fn an_address_is_its_own_and_a_name_of_nobody_is_an_error() {
+    fn an_address_needs_no_look_up_and_an_unknown_name_is_an_error() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let lookups = Lookups::default();
         let found = runtime.block_on(lookups.addresses("::1", 7, None)).unwrap();
@@ -178,11 +177,11 @@ mod tests {
     fn a_look_up_without_another_limit_has_its_own() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let lookups = Lookups::default();
-        begun(&lookups, "lb1");
+        begin(&lookups, "lb1");
         let limit = Some(Duration::from_millis(1));
         let late = runtime.block_on(lookups.addresses("lb1", 80, limit)).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        begun(&lookups, "lb1");
-        assert_eq!(STARTED.with_borrow(Vec::len), 1, "the next one waits for the same answer");
+        begin(&lookups, "lb1");
+        assert_eq!(HANGING.with_borrow(Vec::len), 1, "the next one waits for the same answer");
     }
 }

@@ -11,24 +11,28 @@ use crate::writers::WorkError;
 /// Why a cycle leaves no snapshot.
 #[derive(Debug)]
 pub(crate) enum NoSnapshot {
-    /// The endpoints cannot be found.
     Find(DiscoveryError),
     /// There is no socket in `socket-dir`.
     NoSocket(Option<PathBuf>),
-    /// There are sockets in `socket-dir`, none of them an endpoint.
-    NoEndpoint { left_out: usize },
+    /// No socket in `socket-dir` is an endpoint.
+    NoEndpoint {
+        left_out: usize,
+    },
     /// Some endpoints failed, and `allow-partial` is off.
-    Partial { endpoints: usize, failed: usize },
+    Partial {
+        endpoints: usize,
+        failed: usize,
+    },
     /// All endpoints failed.
-    NoAnswer { endpoints: usize },
-    /// The disk refused something.
+    NoAnswer {
+        endpoints: usize,
+    },
     Spool(spool::writer::Error),
-    /// Work was not done.
     Work(WorkError),
 }
 
 impl NoSnapshot {
-    /// Whether the answers of a cycle make no snapshot.
+    /// The reason not to publish a cycle with these responses; `None` to publish it.
     pub(crate) fn judge(responses: &Responses, allow_partial: bool) -> Option<Self> {
         let (endpoints, failed) = (responses.certain_endpoints(), responses.failed());
         if endpoints == 0 {

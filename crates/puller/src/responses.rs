@@ -1,4 +1,4 @@
-//! How the endpoints of one cycle have responded, for the log and for the manifest.
+//! The responses of the endpoints of one cycle, for the log and for the manifest.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,16 +18,16 @@ const BROKEN_TASK: &str = "its task broke down: a mistake of haproxystats-pull";
 /// The responses so far.
 #[derive(Debug)]
 pub(crate) struct Responses {
-    /// Without those that turned out to be other sockets.
+    /// Endpoints, without the sockets in `left_out`.
     endpoints: usize,
-    /// Sockets that are of another kind.
+    /// Sockets of another kind.
     left_out: usize,
-    /// Those of them that only closed, in their first cycles: they may be endpoints in trouble, so
-    /// the snapshot comes without them and counts them as missing.
+    /// Sockets in `left_out` that gave no answer, in their first cycles. They may be endpoints in
+    /// trouble, so the snapshot is published without them but counts them as missing.
     unsure: usize,
-    /// The names of those that are not in the snapshot, of both kinds.
+    /// Names of the endpoints and sockets that are not in the snapshot.
     absent: HashSet<String>,
-    /// Address by name of those that have not responded yet.
+    /// Addresses by name of the endpoints that have not responded yet.
     awaited: HashMap<String, String>,
     bytes: u64,
     files: Vec<AnswerFile>,
@@ -35,7 +35,6 @@ pub(crate) struct Responses {
 }
 
 impl Responses {
-    /// None yet of these.
     pub(crate) fn new(endpoints: &[Endpoint]) -> Self {
         let addresses = endpoints.iter().map(|it| (it.name.clone(), it.to_string()));
         Self {
@@ -50,14 +49,14 @@ impl Responses {
         }
     }
 
-    /// A socket of another kind is not asked.
+    /// Adds a socket of another kind, which is not asked.
     pub(crate) fn leave_out(&mut self, endpoint: &Endpoint) {
         self.awaited.remove(&endpoint.name);
         self.left_out += 1;
         self.endpoints -= 1;
     }
 
-    /// All answers of an endpoint are whole.
+    /// Adds all answers of an endpoint.
     pub(crate) fn add_answers(&mut self, endpoint: &Endpoint, answers: Answers) {
         self.awaited.remove(&endpoint.name);
         self.absent.remove(&endpoint.name);
@@ -70,10 +69,10 @@ impl Responses {
         self.files.extend(answers.files.into_iter().map(file));
     }
 
-    /// An endpoint gave no answer.
+    /// Adds an endpoint that gave no answer.
     pub(crate) fn add_failure(&mut self, endpoint: &Endpoint, failure: &Failure, verdict: Verdict) {
         self.awaited.remove(&endpoint.name);
-        if let Verdict::LeftOut { is_sure } = verdict {
+        if let Verdict::OtherKind { is_sure } = verdict {
             self.left_out += 1;
             self.endpoints -= 1;
             if is_sure {
@@ -85,12 +84,12 @@ impl Responses {
         self.unanswered.push(Unanswered { endpoint: endpoint.to_string(), reason });
     }
 
-    /// Endpoints that were asked, with those that may be of another kind.
+    /// Endpoints, including sockets that may be of another kind.
     pub(crate) const fn endpoints(&self) -> usize {
         self.endpoints + self.unsure
     }
 
-    /// Endpoints that are known to be of their kind, or are asked for by name.
+    /// Endpoints, without sockets that may be of another kind.
     pub(crate) const fn certain_endpoints(&self) -> usize {
         self.endpoints
     }
@@ -105,22 +104,21 @@ impl Responses {
         self.absent.len() - self.left_out
     }
 
-    /// Endpoints that gave no answer, with those that may be of another kind.
+    /// Endpoints that gave no answer, including sockets that may be of another kind.
     pub(crate) fn missing(&self) -> usize {
         self.failed() + self.unsure
     }
 
-    /// Bytes of all answers.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The names of the endpoints that are not in the snapshot, and two lists for the manifest.
     pub(crate) fn into_parts(mut self) -> (HashSet<String>, Vec<AnswerFile>, Vec<Unanswered>) {
-        let broken = self.awaited.into_values();
-        let reason = || BROKEN_TASK.to_owned();
-        self.unanswered.extend(broken.map(|endpoint| Unanswered { endpoint, reason: reason() }));
-        // Answers arrive in any order; a manifest is easier to read, and to compare, in one.
+        for endpoint in self.awaited.into_values() {
+            self.unanswered.push(Unanswered { endpoint, reason: BROKEN_TASK.to_owned() });
+        }
+        // Answers arrive in any order; a sorted manifest is easier to read and to compare.
         self.files.sort_by(|left, right| left.name.cmp(&right.name));
         self.unanswered.sort_by(|left, right| left.endpoint.cmp(&right.endpoint));
         (self.absent, self.files, self.unanswered)

@@ -1,8 +1,8 @@
-//! When cycles run: one at once, then one at every multiple of `pull-interval` after the start.
+//! Runs the cycles: one at once, then one at every multiple of `pull-interval` after the start.
 //!
-//! Cycles never overlap: after one that lasts longer than the interval the next begins at the next
-//! multiple. While the spool is full (`queue-size`) none runs. The end of the program cancels the
-//! cycle that is running, except for work on the disk, which it waits for within a bound.
+//! Cycles never overlap: after a cycle that lasts longer than the interval the next one begins at
+//! the next multiple. While the spool is full (`queue-size`) no cycle runs. The end of the program
+//! cancels the running cycle, except for work on the disk, for which it waits within a bound.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::disk::Disk;
 use crate::journal::Journal;
 use crate::{Error, Machine};
 
-/// How long the end waits for the disk: for a snapshot that is being published, and for the removal
-/// of one that was not finished.
+/// How long the end waits for the disk, which may be publishing a snapshot or removing an
+/// unfinished one.
 const DISK_GRACE: Duration = Duration::from_millis(700);
 
 /// The message while the spool is full.
@@ -33,7 +33,7 @@ const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allo
 ///
 /// # Errors
 ///
-/// It cannot begin: there is nothing to ask, or snapshots could not be published.
+/// There is nothing to ask, or snapshots could not be published.
 pub async fn run(
     config: Pull,
     machine: Machine,
@@ -49,8 +49,8 @@ pub async fn run(
         begun = pull(config, machine, service, journal, disk) => match begun? {},
     };
     service.stopping();
-    // A snapshot that is being published is whole, so it should get out; an unfinished one is being
-    // removed.
+    // A snapshot that is being published is whole and should not be lost; an unfinished one is
+    // being removed.
     if timeout(DISK_GRACE, ends.wait()).await.is_err() {
         warn!("the disk has not answered at the end: the next start removes what was not finished");
     }
@@ -98,14 +98,14 @@ async fn pull(
             service.status(cycles.cycle().await);
         }
         let next = next_number(start.elapsed(), interval);
-        look_at_missed(&journal, next - number - 1);
+        log_missed_cycles(&journal, next - number - 1);
         number = next;
         sleep_until(start + after(interval, number)).await;
     }
 }
 
 /// Logs when cycles begin to take longer than the interval, and when they no longer do.
-fn look_at_missed(journal: &Journal, missed: u64) {
+fn log_missed_cycles(journal: &Journal, missed: u64) {
     if missed > 0 {
         let line = journal.begins("interval", "too short");
         if line.is_due() {
@@ -131,7 +131,7 @@ fn next_number(elapsed: Duration, interval: Duration) -> u64 {
     u64::try_from(begun).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// When that cycle begins, after the start.
+/// The time between the start and the cycle of this number.
 fn after(interval: Duration, number: u64) -> Duration {
     let nanos = interval.as_nanos().saturating_mul(number.into());
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

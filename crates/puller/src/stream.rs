@@ -51,9 +51,9 @@ impl AsyncStream {
         Ok(())
     }
 
-    /// Tells the other end that no request follows. An endpoint answers as before. Sockets of
-    /// another kind close then, and would keep us waiting otherwise. An error shows up when the
-    /// answer is read.
+    /// Tells the other end that no request follows. An endpoint answers as before. A socket of
+    /// another kind closes then, where it would otherwise keep us waiting. An error shows up when
+    /// the answer is read.
     pub(crate) fn end_sending(&self) {
         let _ = match self {
             Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write),

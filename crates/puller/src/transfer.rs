@@ -20,17 +20,18 @@ use crate::failure::Failure;
 /// Bytes read at once. A buffer exists only while a writer works, so there are as many as writers.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bytes after which a writer turns to other work, even if there are more.
+/// Bytes after which a writer turns to other work, even if more bytes have come.
 const STEP_BYTES: u64 = 1024 * 1024;
 
-/// How long more of a long answer may gather. An endpoint writes 16 KiB or so at a time, and to
-/// wake a thread for each piece costs more than to take it; a socket holds about ten of them.
+/// How long to let more of a long answer gather in the socket, which holds about ten pieces. An
+/// endpoint writes pieces of about 16 KiB, and waking a thread for each would cost more than
+/// reading it.
 pub(crate) const GATHERING: Duration = Duration::from_millis(2);
 
-/// How often a writer waits so in one step at most, because work that arrives meanwhile waits too.
+/// Such waits in one step at most, because work that arrives meanwhile waits too.
 const GATHERINGS: usize = 16;
 
-/// Bytes after which more of a long answer is likely to follow at once.
+/// Bytes in one piece after which more of the answer is likely to follow at once.
 const LONG_BYTES: u64 = 8 * 1024;
 
 /// One connection whose answers are not whole yet.
@@ -52,15 +53,15 @@ struct Target {
     /// Guarded, because a transfer can be dropped on the thread of the sockets, and closing a file
     /// can wait for the disk.
     file: Option<DiskGuard<StagedFile>>,
-    /// Of all files that were begun.
+    /// The names of all files that were begun.
     names: Vec<String>,
     disk: Disk,
 }
 
-/// What one connection has given in all.
+/// The result of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionResult {
-    /// Goes on with the next connection.
+    /// The dialogue, for the next connection.
     pub(crate) dialogue: Dialogue,
     pub(crate) bytes: u64,
     /// The names of the files.
@@ -70,7 +71,7 @@ pub(crate) struct ConnectionResult {
 /// How far a connection is after a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// There may be more.
+    /// More bytes may come.
     Open {
         /// Whether a long answer flows, so that more is likely to come at once.
         flowing: bool,
@@ -79,12 +80,10 @@ pub(crate) enum Progress {
     Done,
 }
 
-/// What a connection had to read.
+/// Whether more bytes may come after a read.
 #[derive(Debug, PartialEq, Eq)]
 enum Input {
-    /// Bytes, if any, and then its end.
     Closed,
-    /// Bytes, if any; more may come.
     Open,
 }
 
@@ -115,14 +114,14 @@ impl Transfer {
         self.total
     }
 
-    /// What this connection has given, once it is done.
+    /// The result of this connection, once it is done.
     pub(crate) fn finish(self) -> ConnectionResult {
         ConnectionResult { dialogue: self.dialogue, bytes: self.total, files: self.target.names }
     }
 
-    /// Moves the bytes that are there, and those of a long answer that come in the next moments,
-    /// unless `end` is near or other work waits for this thread. May block on the disk. `from` must
-    /// be a connection that does not block.
+    /// Moves the bytes that have come. Waits for more bytes of a long answer, unless `end` is near
+    /// or other work waits for this thread. May block on the disk. Reads from `from` must not
+    /// block.
     pub(crate) fn advance(
         &mut self,
         from: &mut impl Read,
@@ -151,9 +150,9 @@ impl Transfer {
         Ok(Progress::Open { flowing })
     }
 
-    /// Reads the bytes that are there, until `limit` have come in all, and writes whenever the
+    /// Reads the bytes that have come, until `total` reaches `limit`, and writes whenever the
     /// buffer is full. `filled` bytes of the buffer are left to write. At the end of the connection
-    /// all are written.
+    /// all bytes are written.
     fn read(
         &mut self,
         from: &mut impl Read,
@@ -175,7 +174,7 @@ impl Transfer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    // These bytes may say why the connection was broken.
+                    // These bytes may tell why the connection was broken.
                     self.write(&buffer[..*filled])?;
                     return Err(self.broken(source));
                 }
@@ -188,8 +187,8 @@ impl Transfer {
         Ok(Input::Open)
     }
 
-    /// How many bytes are written at once: as many as make the size of the file a multiple of the
-    /// buffer's size, because the kernel keeps whole blocks with less work than parts of blocks.
+    /// How many bytes to write at once, so that the size of the file is a multiple of the buffer's
+    /// size: the kernel keeps whole blocks with less work than parts of blocks.
     fn write_size(&self) -> usize {
         let over = self.dialogue.file_bytes() % self.buffer_bytes as u64;
         self.buffer_bytes - over as usize
@@ -209,8 +208,9 @@ impl Transfer {
         Ok(Progress::Done)
     }
 
-    /// The connection ended with an error. An endpoint that takes one request only can reset it in
-    /// place of the second answer, when the requests reach it in two segments.
+    /// The failure for a connection that ended with an error. An endpoint that takes only one
+    /// request can send a reset in place of the second answer, if the requests reach it in two
+    /// segments.
     fn broken(&mut self, source: io::Error) -> Failure {
         match self.dialogue.end_of_connection() {
             Err(fault) if self.total > 0 && fault.suggests_single_requests() => fault.into(),
@@ -256,7 +256,7 @@ mod tests {
     const INFO: &[u8] = b"Name: HAProxy\nUptime: 0d 0h00m05s\n\n";
     const STAT: &[u8] = b"# pxname,svname,\nweb,FRONTEND,\n\n";
 
-    /// Gives these pieces, and nothing after them.
+    /// Gives these pieces, then WouldBlock.
     struct Script(VecDeque<io::Result<Vec<u8>>>);
 
     impl Read for Script {

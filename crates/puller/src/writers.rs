@@ -1,9 +1,9 @@
-//! Threads for work that may block on the disk, so that the thread of the sockets never does.
+//! Threads for work that may block on the disk, so that the thread of the sockets never blocks.
 //!
 //! A caller hands work over and awaits its result. If the caller has stopped waiting before the
 //! work begins, the work is dropped. Work that panics fails its caller, and its thread goes on. The
-//! threads are never joined, because one that hangs on a dead disk must not hold up the end of the
-//! program.
+//! threads are never joined, because a thread that hangs on a dead disk must not delay the end of
+//! the program.
 
 use std::any::Any;
 use std::io;
@@ -15,19 +15,20 @@ use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::dispatcher::{self, Dispatch};
 
-/// Pieces of work in the channel; a caller with more waits for a place.
+/// Pieces of work in the channel at most; a caller with more waits for a place.
 const WAITING_WORK: usize = 64;
 
-/// Characters of a panic's text that are kept.
+/// Characters of a panic's text in the log.
 const PANIC_CHARS: usize = 200;
 
 struct Work {
     begin: Box<dyn FnOnce() + Send>,
-    /// A place in the channel, which has no bound of its own: its sender must not block.
+    /// A place in the channel. The semaphore bounds the channel, because a bounded channel would
+    /// block its sender.
     place: OwnedSemaphorePermit,
 }
 
-/// The threads. They end when this is dropped and their work is done.
+/// The threads. They end when all clones are dropped and their work is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Writers {
     work: Sender<Work>,
@@ -37,11 +38,10 @@ pub(crate) struct Writers {
 /// Why work was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WorkError {
-    /// It panicked with this text. The caller logs it once, because the same panic can come back in
-    /// every cycle.
+    /// The work panicked with this text. The caller logs it once, because the same panic can come
+    /// back in every cycle.
     #[error("a thread panicked ({0:?}); this is a mistake of haproxystats-pull, please report it")]
     Panicked(String),
-    /// No thread is left.
     #[error("the threads that read answers and write files have ended; restart haproxystats-pull")]
     NoThread,
 }
@@ -78,9 +78,11 @@ impl Writers {
         let log = dispatcher::get_default(Dispatch::clone);
         let begin = Box::new(move || {
             if !done.is_closed() {
-                let result = dispatcher::with_default(&log, || catch(work));
+                // A panic drops the work with the state that it leaves.
+                let work = || catch_unwind(AssertUnwindSafe(work));
+                let result = dispatcher::with_default(&log, work);
                 // The caller may have stopped waiting meanwhile.
-                let _ = done.send(result);
+                let _ = done.send(result.map_err(|panic| WorkError::panicked(&*panic)));
             }
         });
         let place =
@@ -88,11 +90,6 @@ impl Writers {
         self.work.send(Work { begin, place }).map_err(|_| WorkError::NoThread)?;
         result.await.map_err(|_| WorkError::NoThread)?
     }
-}
-
-/// Does work and catches its panic. The state that a panic leaves is dropped with the work.
-fn catch<T>(work: impl FnOnce() -> T) -> Result<T, WorkError> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| WorkError::panicked(&*panic))
 }
 
 impl WorkError {

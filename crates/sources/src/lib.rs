@@ -1,12 +1,10 @@
-//! Kinds of endpoints, apart from transport: what to ask one, where its answers go, and when they
-//! are whole.
+//! Kinds of endpoints, apart from transport: the requests to an endpoint, the files of its answers,
+//! and when the answers are whole.
 //!
-//! Nothing here does I/O, waits or reads a clock. Whoever has the connections asks a [`Dialogue`]
-//! for the next request, sends it on a new connection, and hands over the bytes as they come. What
-//! is asked next can depend on the bytes that came before. A kind is a folder and a variant of
-//! [`Source`]; a match on it lists what a new kind lacks.
-
-use std::fmt;
+//! Nothing here does I/O, waits or reads a clock. The owner of the connections asks a [`Dialogue`]
+//! for the next request, sends it on a new connection, and hands over the bytes as they come. The
+//! next request can depend on the bytes that came before. A kind is a folder and a variant of
+//! [`Source`]; the compiler finds each match that a new kind must extend.
 
 pub mod haproxy;
 
@@ -49,14 +47,14 @@ pub enum Pipelining {
 /// ```
 #[derive(Debug)]
 pub enum Dialogue {
-    /// With a stats socket.
+    /// The dialogue with a stats socket.
     HAProxy(haproxy::ask::Dialogue),
 }
 
 /// Why the answers of an endpoint cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// What a stats socket, or what stands in its place, did wrong.
+    /// The fault of a stats socket, or of another socket in its place.
     #[error(transparent)]
     HAProxy(#[from] haproxy::ask::Fault),
 }
@@ -70,7 +68,7 @@ impl Source {
         }
     }
 
-    /// What a message calls the program at the other end.
+    /// The name of the program at the other end, for messages.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
@@ -102,8 +100,8 @@ impl Source {
         }
     }
 
-    /// The endings of the names of all files that an endpoint can leave in a snapshot, each behind
-    /// the endpoint's own name.
+    /// The suffixes of all files that an endpoint can have in a snapshot. The endpoint's name comes
+    /// before the suffix.
     #[must_use]
     pub const fn suffixes(self) -> &'static [&'static str] {
         match self {
@@ -111,8 +109,8 @@ impl Source {
         }
     }
 
-    /// Whether the program makes a socket of this name only for a moment, such as a reload: it is
-    /// no endpoint of its own.
+    /// Whether the program makes a socket of this name only for a moment, such as during a reload.
+    /// Such a socket is no further endpoint.
     #[must_use]
     pub fn is_temporary_name(self, file_name: &str) -> bool {
         match self {
@@ -131,23 +129,17 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 impl Dialogue {
-    /// What to send on the next connection; `None` once every answer is whole.
+    /// The request for the next connection; `None` once every answer is whole.
     pub fn request(&mut self) -> Option<&[u8]> {
         match self {
             Self::HAProxy(dialogue) => dialogue.request(),
         }
     }
 
-    /// Takes bytes of the connection. `write` is called with the ending of a file's name, bytes of
-    /// that file, possibly none, and whether the file is whole with them. Files come one after the
-    /// other, and the last one of a connection is whole at its end.
+    /// Takes bytes of the connection. `write` is called with the suffix of a file, bytes of that
+    /// file, possibly none, and whether the file is whole with them. Files come one after the
+    /// other, and the last file of a connection is whole at its end.
     ///
     /// # Errors
     ///
@@ -162,18 +154,18 @@ impl Dialogue {
         }
     }
 
-    /// The connection has ended.
+    /// Checks at the end of the connection that every answer is whole.
     ///
     /// # Errors
     ///
-    /// Something of the answers is missing.
+    /// A part of an answer is missing.
     pub fn end_of_connection(&mut self) -> Result<(), Fault> {
         match self {
             Self::HAProxy(dialogue) => dialogue.end_of_connection().map_err(Fault::from),
         }
     }
 
-    /// Bytes that were given to the file at hand.
+    /// Bytes that were given to the current file.
     #[must_use]
     pub const fn file_bytes(&self) -> u64 {
         match self {
@@ -191,7 +183,7 @@ impl Fault {
         }
     }
 
-    /// What is at the other end, where its bytes show that it is no endpoint of this kind.
+    /// The kind of the socket, if its bytes show that it is no endpoint of this kind.
     #[must_use]
     pub fn other_kind(&self) -> Option<&'static str> {
         match self {
@@ -207,7 +199,7 @@ impl Fault {
         }
     }
 
-    /// Whether it shows that an endpoint of this kind is there: some of an answer came.
+    /// Whether a part of an answer came, which shows that an endpoint of this kind is there.
     #[must_use]
     pub const fn shows_this_kind(&self) -> bool {
         match self {

@@ -2,9 +2,9 @@
 //!
 //! They are in the manifest of a snapshot ([`crate::manifest`]). Version 0.1.0 wrote them into a
 //! file of their own, [`FILE_NAME`], which is still read: text, a line `key value` for each number,
-//! in any order, with the keys of the manifest. A reader passes over keys that it does not know and
-//! takes 0 for those that are not there, so that the two programs need not be of one version. The
-//! counters begin anew with each start of pull.
+//! in any order, with the keys of the manifest. A reader ignores keys that it does not know and
+//! takes 0 for missing ones, so that the two programs need not be of one version. The counters
+//! begin anew with each start of pull.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -19,17 +19,17 @@ pub const FILE_NAME: &str = "haproxystats.cycle";
 const CYCLE_MAX_BYTES: u64 = 4096;
 const LIMIT: Limit = Limit { bytes: CYCLE_MAX_BYTES, name: "the bound for haproxystats.cycle" };
 
-/// One cycle, and what went before it.
+/// One cycle, and counters over the cycles since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Cycle {
     /// Endpoints asked in this cycle.
     pub endpoints: u64,
-    /// Those of them that the snapshot is without.
+    /// Endpoints of this cycle that are not in the snapshot.
     pub missing: u64,
-    /// Cycles since the start, this one too.
+    /// Cycles since the start, including this one.
     pub cycles: u64,
-    /// Those of them without a snapshot.
+    /// Cycles since the start that left no snapshot.
     pub failures: u64,
     /// Endpoints without an answer, over all these cycles.
     pub endpoint_failures: u64,
@@ -89,11 +89,11 @@ impl Cycle {
     }
 }
 
-/// Reads the file of a snapshot of version 0.1.0; `None` where there is none.
+/// Reads the file of a snapshot of version 0.1.0; `None` if the snapshot lacks it.
 ///
 /// # Errors
 ///
-/// It cannot be read, is no regular file, or is not of the format
+/// The file cannot be read, is not a regular file, or is not of the format
 /// ([`io::ErrorKind::InvalidData`]).
 pub(crate) fn read(snapshot: &Path) -> io::Result<Option<Cycle>> {
     let path = snapshot.join(FILE_NAME);
@@ -183,7 +183,7 @@ mod tests {
             refused();
         }
         fs::remove_file(&path).unwrap();
-        // To open it would block until somebody writes.
+        // Opening a pipe would block until another process writes to it.
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
         refused();
         fs::remove_file(&path).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! `failed/<name>` is the snapshot as it was, `failed/<name>.reason` says when and why. To have one
 //! folded again, mend it and move it back into the spool. A snapshot that cannot be moved stays
-//! where it is. Only a directory with its reason beside it is ours; no other one is ever removed.
+//! where it is. A directory without a reason beside it belongs to others and is never removed.
 
 use std::fs;
 use std::io::{self, Write};
@@ -25,30 +25,30 @@ pub struct Error {
 
 /// The directory for failed snapshots cannot be used.
 #[derive(Debug, Error)]
-pub enum Unfit {
+pub enum DirectoryError {
     /// A rename cannot move a snapshot there.
     #[error(
         "failed-dir {failed:?} and src-dir {spool:?} are on different file systems, so a snapshot \
          cannot be moved aside: set failed-dir to a directory beside src-dir"
     )]
     OtherFileSystem {
-        /// Where snapshots are watched.
+        /// The spool.
         spool: PathBuf,
-        /// Where they are to go.
+        /// The directory for failed snapshots.
         failed: PathBuf,
     },
-    /// It cannot be made or written.
+    /// The directory cannot be made or written.
     #[error("cannot use failed-dir {failed:?}: {source}{}", remedy::of(source))]
     Unusable {
-        /// Where snapshots are to go.
+        /// The directory for failed snapshots.
         failed: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 const REASON_SUFFIX: &str = ".reason";
-/// Snapshots of one name that can be held beside each other.
+/// Snapshots of one name in the directory at most.
 const SAME_NAME_MAX: u32 = 100;
 
 /// Makes `failed` if it is missing, and tries whether a rename can move a snapshot there, so that
@@ -56,24 +56,24 @@ const SAME_NAME_MAX: u32 = 100;
 ///
 /// # Errors
 ///
-/// It cannot be made or written, or is on another file system.
-pub fn prepare(spool: &Path, failed: &Path) -> Result<(), Unfit> {
-    let unusable = |source| Unfit::Unusable { failed: failed.to_owned(), source };
+/// `failed` cannot be made or written, or is on another file system.
+pub fn prepare(spool: &Path, failed: &Path) -> Result<(), DirectoryError> {
+    let unusable = |source| DirectoryError::Unusable { failed: failed.to_owned(), source };
     fs::create_dir_all(failed).map_err(unusable)?;
-    let crosses = probe::rename(spool, failed).map_err(unusable)?;
-    if crosses == probe::Rename::Crosses {
-        return Err(Unfit::OtherFileSystem { spool: spool.to_owned(), failed: failed.to_owned() });
+    if probe::rename(spool, failed).map_err(unusable)? == probe::Rename::Crosses {
+        let (spool, failed) = (spool.to_owned(), failed.to_owned());
+        return Err(DirectoryError::OtherFileSystem { spool, failed });
     }
     Ok(())
 }
 
-/// Moves a snapshot from the spool to `failed`, which is made if it is missing, and returns how
-/// many old ones were removed for it. They are hidden; [`reader::clean`] deletes them.
+/// Moves a snapshot from the spool to `failed`, which is made if it is missing. Returns how many
+/// old snapshots were hidden because of the limit; [`reader::clean`] deletes them.
 ///
 /// # Errors
 ///
-/// It cannot be moved, and stays.
-pub fn hold(
+/// The snapshot cannot be moved, and stays.
+pub fn move_aside(
     spool: &Path,
     snapshot: &str,
     failed: &Path,
@@ -81,33 +81,31 @@ pub fn hold(
     limit: usize,
 ) -> Result<usize, Error> {
     let from = spool.join(snapshot);
-    let at = |to: &Path| {
-        let (from, to) = (from.clone(), to.to_owned());
-        move |source| Error { from, to, source }
-    };
-    fs::create_dir_all(failed).map_err(at(failed))?;
+    let error = |to: &Path, source| Error { from: from.clone(), to: to.to_owned(), source };
+    fs::create_dir_all(failed).map_err(|source| error(failed, source))?;
     let to = free_name(failed, snapshot);
-    let beside = reason_file(&to);
+    let reason_path = reason_path(&to);
     // The reason comes first: a snapshot without one would not count as ours.
-    file::write(&beside, false, |file| writeln!(file, "{reason}")).map_err(at(&beside))?;
-    if let Err(error) = fs::rename(&from, &to) {
-        let _ = fs::remove_file(&beside);
-        return Err(at(&to)(error));
+    file::write(&reason_path, false, |file| writeln!(file, "{reason}"))
+        .map_err(|source| error(&reason_path, source))?;
+    if let Err(source) = fs::rename(&from, &to) {
+        let _ = fs::remove_file(&reason_path);
+        return Err(error(&to, source));
     }
     Ok(prune(failed, limit, &to))
 }
 
 /// The snapshots in `failed`, oldest first.
 #[must_use]
-pub fn held(failed: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<String> = fs::read_dir(failed)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| is_ours(name) && reason_file(&failed.join(name)).is_file())
-        .collect();
+pub fn list(failed: &Path) -> Vec<PathBuf> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(failed).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let has_reason = || reason_path(&failed.join(&name)).is_file();
+        if is_ours(&name) && name::is_directory(&entry) && has_reason() {
+            names.push(name);
+        }
+    }
     names.sort_by(|a, b| name::compare(base(a), base(b)).then_with(|| a.cmp(b)));
     names.into_iter().map(|name| failed.join(name)).collect()
 }
@@ -117,11 +115,11 @@ fn base(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-/// Whether this is a snapshot's name, or that and the number of a namesake.
+/// Whether this is a snapshot's name, with or without the dot and the number of a namesake.
 fn is_ours(name: &str) -> bool {
-    let (snapshot, namesake) = name.split_once('.').unwrap_or((name, "2"));
-    let number = !namesake.is_empty() && namesake.bytes().all(|byte| byte.is_ascii_digit());
-    name::is_snapshot(snapshot) && number
+    let Some((snapshot, number)) = name.split_once('.') else { return name::is_snapshot(name) };
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    name::is_snapshot(snapshot) && is_number
 }
 
 fn free_name(failed: &Path, snapshot: &str) -> PathBuf {
@@ -130,21 +128,22 @@ fn free_name(failed: &Path, snapshot: &str) -> PathBuf {
     candidates.find(|path| !path.exists()).unwrap_or_else(|| failed.join(snapshot))
 }
 
-fn reason_file(held: &Path) -> PathBuf {
-    let mut name = held.as_os_str().to_owned();
+fn reason_path(snapshot: &Path) -> PathBuf {
+    let mut name = snapshot.as_os_str().to_owned();
     name.push(REASON_SUFFIX);
     PathBuf::from(name)
 }
 
-/// Hides the oldest over the limit, except the one that was just moved, which the log names.
+/// Hides the oldest over the limit, except the snapshot that was just moved, because the log names
+/// it.
 fn prune(failed: &Path, limit: usize, newest: &Path) -> usize {
-    let held = held(failed);
-    let too_many = held.len().saturating_sub(limit);
+    let snapshots = list(failed);
+    let too_many = snapshots.len().saturating_sub(limit);
     let mut removed = 0;
-    for path in held.iter().filter(|path| *path != newest).take(too_many) {
+    for path in snapshots.iter().filter(|path| *path != newest).take(too_many) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if reader::hide(failed, name).is_ok() {
-            let _ = fs::remove_file(reason_file(path));
+            let _ = fs::remove_file(reason_path(path));
             removed += 1;
         }
     }
@@ -164,14 +163,14 @@ mod tests {
         spool
     }
 
-    fn hold_in(spool: &Path, snapshot: &str, limit: usize) -> Result<usize, Error> {
-        hold(&spool.join("incoming"), snapshot, &spool.join("failed"), "why", limit)
+    fn move_in(spool: &Path, snapshot: &str, limit: usize) -> Result<usize, Error> {
+        move_aside(&spool.join("incoming"), snapshot, &spool.join("failed"), "why", limit)
     }
 
     #[test]
-    fn a_snapshot_is_held_whole_with_its_reason() {
+    fn a_snapshot_is_moved_whole_with_its_reason() {
         let spool = spool_with(&["7"]);
-        assert_eq!(hold_in(spool.path(), "7", 9).unwrap(), 0);
+        assert_eq!(move_in(spool.path(), "7", 9).unwrap(), 0);
         let failed = spool.path().join("failed");
         assert_eq!(fs::read_to_string(failed.join("7/a_stat")).unwrap(), "7");
         assert_eq!(fs::read_to_string(failed.join("7.reason")).unwrap(), "why\n");
@@ -179,20 +178,16 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_when_there_are_too_many_and_only_ours() {
+    fn only_our_oldest_snapshots_are_removed_over_the_limit() {
         let spool = spool_with(&["9", "10", "11"]);
         // Directories of others, one of them with a name like ours.
         for name in ["notes", "8"] {
             fs::create_dir_all(spool.path().join("failed").join(name)).unwrap();
         }
-        let gone: Vec<_> =
-            ["9", "10", "11"].map(|name| hold_in(spool.path(), name, 2).unwrap()).into();
-        assert_eq!(gone, [0, 0, 1]);
-        let names: Vec<_> = held(&spool.path().join("failed"))
-            .iter()
-            .map(|p| p.file_name().unwrap().to_owned())
-            .collect();
-        assert_eq!(names, ["10", "11"]);
+        let removed = ["9", "10", "11"].map(|name| move_in(spool.path(), name, 2).unwrap());
+        assert_eq!(removed, [0, 0, 1]);
+        let failed = spool.path().join("failed");
+        assert_eq!(list(&failed), [failed.join("10"), failed.join("11")]);
         assert!(!spool.path().join("failed/9.reason").exists());
         let there = |name: &str| spool.path().join("failed").join(name).exists();
         assert!(there("notes") && there("8") && there(".9.removed"));
@@ -203,17 +198,17 @@ mod tests {
     #[test]
     fn namesakes_stand_beside_each_other() {
         let spool = spool_with(&["7"]);
-        hold_in(spool.path(), "7", 9).unwrap();
+        move_in(spool.path(), "7", 9).unwrap();
         fs::create_dir_all(spool.path().join("incoming/7")).unwrap();
-        hold_in(spool.path(), "7", 9).unwrap();
+        move_in(spool.path(), "7", 9).unwrap();
         assert!(spool.path().join("failed/7.2").exists());
         assert!(spool.path().join("failed/7.2.reason").exists());
     }
 
     #[test]
-    fn what_cannot_be_moved_stays_and_leaves_no_reason_behind() {
+    fn a_move_that_fails_leaves_no_reason_behind() {
         let spool = spool_with(&[]);
-        let error = hold_in(spool.path(), "8", 9).unwrap_err().to_string();
+        let error = move_in(spool.path(), "8", 9).unwrap_err().to_string();
         assert!(error.contains("incoming/8"), "{error}");
         assert_eq!(fs::read_dir(spool.path().join("failed")).unwrap().count(), 0);
     }
@@ -225,7 +220,7 @@ mod tests {
         fs::create_dir(&failed).unwrap();
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, failed.join("7.reason"), mode).unwrap();
-        let error = hold_in(spool.path(), "7", 9).unwrap_err().to_string();
+        let error = move_in(spool.path(), "7", 9).unwrap_err().to_string();
         assert!(error.contains("no regular file"), "{error}");
         assert!(spool.path().join("incoming/7").exists() && failed.join("7.reason").exists());
     }
@@ -239,7 +234,7 @@ mod tests {
         assert_eq!(fs::read_dir(&failed).unwrap().count(), 0, "the probe leaves nothing");
         let error = prepare(&incoming, Path::new("/dev/shm/haproxystats-failed")).unwrap_err();
         let _ = fs::remove_dir("/dev/shm/haproxystats-failed");
-        assert!(matches!(error, Unfit::OtherFileSystem { .. }), "{error}");
+        assert!(matches!(error, DirectoryError::OtherFileSystem { .. }), "{error}");
         fs::write(spool.path().join("file"), "").unwrap();
         let error = prepare(&incoming, &spool.path().join("file/failed")).unwrap_err();
         assert!(error.to_string().contains("file/failed"), "{error}");

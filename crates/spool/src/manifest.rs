@@ -1,11 +1,11 @@
 //! The manifest of a snapshot: a file of JSON in it that says who pulled it, in which cycle, and
 //! what each file holds.
 //!
-//! The spool is the only thing that the two programs share, so whatever process must know of a
-//! cycle is in here. The file is named [`FILE_NAME`], which ends in neither `_info` nor `_stat`, so
-//! that no reader, the Python program included, takes it for an answer. A snapshot of the Python
-//! program, or one made by hand, has none. Version 0.1.0 wrote the numbers of the cycle only
-//! ([`crate::cycle`]); [`header`] reads either.
+//! The spool is the only thing that the two programs share, so the manifest holds all that
+//! haproxystats-process must know of a cycle. The file is named [`FILE_NAME`], which ends in
+//! neither `_info` nor `_stat`, so that no reader, the Python program included, takes it for an
+//! answer. A snapshot that the Python program or a person made has no manifest. Version 0.1.0 wrote
+//! only the numbers of the cycle ([`crate::cycle`]); [`header`] reads either file.
 //!
 //! ```json
 //! {
@@ -23,8 +23,8 @@
 //! }
 //! ```
 //!
-//! Fields that a reader does not know are passed over, and numbers of the cycle that are missing
-//! are 0. A change that an older reader would misread raises the version, and that reader refuses.
+//! A reader ignores fields that it does not know, and takes 0 for missing numbers of the cycle. A
+//! change that an older reader would misread raises the version, so that this reader refuses it.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -36,11 +36,11 @@ use thiserror::Error;
 
 use crate::cycle::{self, Cycle};
 
-/// What the file is called.
+/// The name of the file.
 pub const FILE_NAME: &str = "haproxystats.manifest";
 
 /// The version that is written, and the newest one that is read.
-pub const VERSION: u64 = 1;
+const VERSION: u64 = 1;
 
 /// Bytes that the file may have: 20,000 files with names and endpoints of any length fit.
 const MANIFEST_MAX_BYTES: u64 = 32 << 20;
@@ -49,7 +49,7 @@ const LIMIT: Limit = Limit { bytes: MANIFEST_MAX_BYTES, name: "the bound for man
 /// Bytes of the longest origin; a host's name has no more.
 const ORIGIN_MAX_BYTES: usize = 255;
 
-/// What a snapshot holds.
+/// The contents and the origin of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The machine that pulled it.
@@ -63,7 +63,7 @@ pub struct Manifest {
     /// The answers.
     #[serde(default)]
     pub files: Vec<AnswerFile>,
-    /// Endpoints that the snapshot is without.
+    /// Endpoints that are not in the snapshot.
     #[serde(default)]
     pub unanswered: Vec<Unanswered>,
 }
@@ -84,12 +84,11 @@ pub struct AnswerFile {
 pub struct Unanswered {
     /// The endpoint's address.
     pub endpoint: String,
-    /// Why, as the log says it.
+    /// The reason, as in the log.
     pub reason: String,
 }
 
-/// What a snapshot says about itself as a whole, from its manifest or, where there is none, from
-/// the file of version 0.1.0.
+/// The identity and the cycle of a snapshot, from its manifest or from the file of version 0.1.0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
     /// Origin and serial, which only a manifest has.
@@ -98,7 +97,7 @@ pub struct Header {
     pub cycle: Option<Cycle>,
 }
 
-/// What a manifest adds to the second of a snapshot.
+/// The part of a snapshot's identity that its name lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The machine that pulled it.
@@ -115,15 +114,15 @@ pub enum Error {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         fault: Fault,
     },
-    /// It is not of the format.
+    /// The file is not of the format.
     #[error("{path:?} is no manifest: {source}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where, and what is wrong.
+        /// The place and the reason.
         source: serde_json::Error,
     },
     /// A newer program wrote it.
@@ -134,7 +133,7 @@ pub enum Error {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The version of the file.
         version: u64,
     },
     /// The origin cannot name a machine.
@@ -145,18 +144,18 @@ pub enum Error {
     Origin {
         /// The file.
         path: PathBuf,
-        /// How the origin begins.
+        /// The beginning of the origin.
         origin: String,
     },
 }
 
-/// The first thing that is read of a manifest.
+/// The part of a manifest that is read first.
 #[derive(Deserialize)]
 struct Version {
     version: u64,
 }
 
-/// The fields of a [`Header`]; the lists are passed over unread.
+/// The fields of a [`Header`], without the lists of a manifest.
 #[derive(Deserialize)]
 struct Summary {
     origin: String,
@@ -171,7 +170,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// None is known; the writer of JSON can report one.
+    /// serde_json reports an error, which no manifest is known to cause.
     ///
     /// ```
     /// use haproxystats_spool::cycle::Cycle;
@@ -206,8 +205,8 @@ impl Manifest {
 }
 
 impl Header {
-    /// What identifies the snapshot of this name. `machine` stands for the origin, and 0 for the
-    /// serial, where there is no manifest.
+    /// The identity of the snapshot of this second. Without a manifest the origin is `machine` and
+    /// the serial is 0.
     #[must_use]
     pub fn snapshot_id(&self, timestamp: Timestamp, machine: &str) -> SnapshotId {
         match &self.identity {
@@ -219,12 +218,12 @@ impl Header {
     }
 }
 
-/// Reads the manifest of a snapshot; `None` where there is none.
+/// Reads the manifest of a snapshot; `None` if the snapshot has none.
 ///
 /// # Errors
 ///
-/// It is no regular file, too large, cannot be read, is not of the format, or is newer than this
-/// program.
+/// The manifest is not a regular file, is too large, cannot be read, is not of the format, or is
+/// newer than this program.
 pub fn read(snapshot: &Path) -> Result<Option<Manifest>, Error> {
     let Some((path, text)) = text(snapshot)? else { return Ok(None) };
     let manifest: Manifest = parse(&path, &text)?;
@@ -232,8 +231,8 @@ pub fn read(snapshot: &Path) -> Result<Option<Manifest>, Error> {
     Ok(Some(manifest))
 }
 
-/// Reads what a snapshot says about itself as a whole: its manifest, or the file of version 0.1.0.
-/// One without either has an empty header.
+/// Reads the header of a snapshot from its manifest, or from the file of version 0.1.0. The header
+/// is empty if the snapshot has neither.
 ///
 /// # Errors
 ///
@@ -257,19 +256,14 @@ fn text(snapshot: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
     if file::is_absent(&path) {
         return Ok(None);
     }
+    let unusable = |fault| Error::Unusable { path: path.clone(), fault };
     let mut text = Vec::new();
-    let opened = file::open(&path, LIMIT, Links::Refused);
-    let read = opened.and_then(|mut file| {
-        file.read_to_end(&mut text).map_err(file::unreadable)?;
-        Ok(())
-    });
-    match read {
-        Ok(()) => Ok(Some((path, text))),
-        Err(fault) => Err(Error::Unusable { path, fault }),
-    }
+    let mut opened = file::open(&path, LIMIT, Links::Refused).map_err(unusable)?;
+    opened.read_to_end(&mut text).map_err(|error| unusable(file::unreadable(error)))?;
+    Ok(Some((path, text)))
 }
 
-/// The version is looked at first, because a newer manifest may have another form.
+/// Checks the version before the rest, because a newer manifest may have another form.
 fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a [u8]) -> Result<T, Error> {
     let malformed = |source| Error::Malformed { path: path.to_owned(), source };
     let Version { version } = serde_json::from_slice(text).map_err(malformed)?;

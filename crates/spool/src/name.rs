@@ -1,10 +1,11 @@
-//! What a snapshot's directory is called: a [`Timestamp`], the second at which its cycle began.
+//! The name of a snapshot's directory: a [`Timestamp`], the second at which its cycle began.
 //!
-//! A directory with another kind of name is no snapshot and is left alone. A name that begins with
-//! a dot is hidden: it is on its way in or out, and counts nowhere.
+//! A directory with another name is no snapshot and is left alone. A name that begins with a dot is
+//! hidden: the directory is being written or removed, and no list counts it.
 
 use std::cmp::Ordering;
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
 
@@ -23,20 +24,18 @@ pub fn is_snapshot(name: &str) -> bool {
     name.parse::<Timestamp>().is_ok()
 }
 
-/// The seconds that the name of a snapshot says; `None` for any other name.
-#[must_use]
-pub fn seconds(name: &str) -> Option<u64> {
-    name.parse().ok().map(|timestamp: Timestamp| timestamp.seconds())
-}
-
 /// Whether the name begins with a dot.
-#[must_use]
-pub fn is_hidden(name: &str) -> bool {
-    name.starts_with('.')
+pub(crate) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
-/// The order in which snapshots are taken, oldest first: timestamps, then all other names by their
-/// bytes.
+/// Whether the entry is a directory and no link. Some file systems look at the entry itself, which
+/// may have vanished since it was listed.
+pub(crate) fn is_directory(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir())
+}
+
+/// The order of names, oldest first: timestamps, then all other names by their bytes.
 ///
 /// ```
 /// use haproxystats_spool::name;
@@ -55,8 +54,8 @@ pub fn compare(left: &str, right: &str) -> Ordering {
     }
 }
 
-/// How many snapshots stand in `dir`; a `dir` that is not there holds none. Other directories, such
-/// as `lost+found` at the top of a file system, do not count: nobody would ever take them away.
+/// The number of snapshots in `dir`; 0 if `dir` is missing. Other directories, such as `lost+found`
+/// at the top of a file system, do not count, because no reader takes them away.
 ///
 /// # Errors
 ///
@@ -69,9 +68,7 @@ pub fn waiting(dir: &Path) -> io::Result<usize> {
     let mut count = 0;
     for entry in entries {
         let entry = entry?;
-        // A file system that keeps no types asks the entry itself, which may be gone by then.
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_directory && entry.file_name().to_str().is_some_and(is_snapshot) {
+        if is_directory(&entry) && entry.file_name().to_str().is_some_and(is_snapshot) {
             count += 1;
         }
     }
@@ -92,7 +89,7 @@ mod tests {
     }
 
     proptest! {
-        /// What was written later is never taken before what was written earlier.
+        /// A later snapshot never sorts before an earlier one.
         #[test]
         fn the_order_of_names_is_the_order_of_seconds(left in any::<u64>(), right in any::<u64>()) {
             prop_assert_eq!(compare(&left.to_string(), &right.to_string()), left.cmp(&right));

@@ -14,7 +14,7 @@ const PROBE: &str = ".haproxystats-probe";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rename {
     Works,
-    /// The kernel says that they are on different file systems.
+    /// The two directories are on different file systems.
     Crosses,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Rename {
 /// The directory cannot be made or moved for another reason.
 pub(crate) fn rename(from_dir: &Path, to_dir: &Path) -> io::Result<Rename> {
     let (from, to) = (from_dir.join(PROBE), to_dir.join(PROBE));
-    // A probe that was interrupted may have left one.
+    // An interrupted probe may have left its directory.
     let _ = fs::remove_dir(&to);
     let _ = fs::remove_dir(&from);
     fs::create_dir(&from)?;

@@ -1,14 +1,13 @@
-//! The reader's side of the spool: lists the snapshots that wait, lists the answers in one, and
-//! removes one.
+//! The reader's side of the spool: lists the waiting snapshots, lists the answers in a snapshot,
+//! and removes a snapshot.
 //!
 //! A removal has two steps: the snapshot is renamed to a hidden name, then deleted. A crash in
-//! between leaves a hidden directory, which counts nowhere and is deleted later ([`clean`]). A
-//! crash while a snapshot is deleted in place would leave a part of it, whose sums would be lower
-//! than those that were sent. Others can make any number of entries in a directory, so lists are
+//! between leaves a hidden directory, which no list counts and [`clean`] deletes later. A crash
+//! while a snapshot is deleted in place would leave a part of it, whose sums would be lower than
+//! those that were sent. Others can make any number of entries in a directory, so lists are
 //! bounded.
 
 use std::collections::{BTreeMap, BinaryHeap};
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirEntryExt;
@@ -31,7 +30,7 @@ pub enum Error {
     Read {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A snapshot cannot be removed.
@@ -39,7 +38,7 @@ pub enum Error {
     Remove {
         /// The snapshot.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A snapshot holds more entries than any machine has endpoints for.
@@ -59,7 +58,7 @@ pub enum Error {
     Locked {
         /// The directory.
         path: PathBuf,
-        /// Who holds it, where that is known.
+        /// The process that holds the lock, if it is known.
         by: Option<String>,
     },
 }
@@ -67,9 +66,9 @@ pub enum Error {
 /// The contents of a spool.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Snapshots, oldest first, at most [`LISTED_MAX`]: the oldest.
+    /// The oldest snapshots, at most [`LISTED_MAX`], oldest first.
     pub snapshots: Vec<Entry>,
-    /// How many more there are.
+    /// The number of further snapshots.
     pub more: u64,
     /// Visible entries that are no snapshots, at most [`STRANGERS_MAX`]. They are left alone.
     pub strangers: Vec<PathBuf>,
@@ -87,14 +86,14 @@ pub struct Entry {
 /// How a snapshot was removed.
 #[derive(Debug)]
 pub enum Removal {
-    /// It is deleted.
+    /// The snapshot is deleted.
     Deleted,
-    /// It is out of the spool under a hidden name, and cannot be deleted now. [`clean`] tries
-    /// again.
+    /// The snapshot is out of the spool under a hidden name, but cannot be deleted now. [`clean`]
+    /// tries again.
     Hidden {
         /// The hidden directory.
         path: PathBuf,
-        /// Why it cannot be deleted.
+        /// The reason why it cannot be deleted.
         source: io::Error,
     },
 }
@@ -102,9 +101,9 @@ pub enum Removal {
 /// The hidden directories that [`clean`] could not delete.
 #[derive(Debug, Default)]
 pub struct Leftovers {
-    /// How many directories.
+    /// The number of directories.
     pub count: u64,
-    /// One of them, and why it cannot be deleted.
+    /// One of the directories, and the reason why it cannot be deleted.
     pub example: Option<(PathBuf, io::Error)>,
 }
 
@@ -161,13 +160,12 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
         let file_name = entry.file_name();
-        if is_hidden(&file_name) {
+        if name::is_hidden(&file_name) {
             continue;
         }
-        // A link to a directory is a stranger; so is an entry that vanished since it was listed.
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // A link to a directory is a stranger, and so is an entry that has vanished.
         match file_name.to_str().map(str::parse) {
-            Some(Ok(timestamp)) if is_directory => {
+            Some(Ok(timestamp)) if name::is_directory(&entry) => {
                 oldest.push((timestamp, entry.ino()));
                 if oldest.len() > LISTED_MAX {
                     oldest.pop();
@@ -185,8 +183,7 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
     Ok(contents)
 }
 
-/// The answers in a snapshot, by endpoint, in the order of their names. Other entries are passed
-/// over.
+/// The answers in a snapshot, sorted by endpoint. Other entries are ignored.
 ///
 /// # Errors
 ///
@@ -209,13 +206,16 @@ pub fn answers(snapshot: &Path) -> Result<Vec<Answers>, Error> {
             info: None,
             stat: None,
         });
-        *if info.is_some() { &mut answers.info } else { &mut answers.stat } = Some(entry.path());
+        if info.is_some() {
+            answers.info = Some(entry.path());
+        } else {
+            answers.stat = Some(entry.path());
+        }
     }
     Ok(found.into_values().collect())
 }
 
-/// Tells a snapshot from a later one of the same name: a number that a directory made anew does
-/// not have. A rename keeps it.
+/// A number that tells a snapshot from a later one of the same name. A rename keeps it.
 ///
 /// # Errors
 ///
@@ -226,17 +226,17 @@ pub fn identity(snapshot: &Path) -> io::Result<u64> {
     if !FileType::from_raw_mode(status.stx_mode.into()).is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
-    // Inode numbers are used again, moments are not. A file system without them gives 0.
+    // Inode numbers are reused, times of birth are not. A file system without them gives 0.
     let born = status.stx_btime;
     let moment = born.tv_sec.cast_unsigned().rotate_left(30) ^ u64::from(born.tv_nsec);
     Ok(status.stx_ino.rotate_left(32) ^ moment)
 }
 
-/// Removes a snapshot. It is no error if there is none of this name.
+/// Removes a snapshot. A missing snapshot is no error.
 ///
 /// # Errors
 ///
-/// It cannot be renamed, and stays.
+/// The snapshot cannot be renamed, and stays.
 pub fn remove(directory: &Path, snapshot: &str) -> Result<Removal, Error> {
     let path = directory.join(snapshot);
     let hidden = match hide(directory, snapshot) {
@@ -251,30 +251,24 @@ pub fn remove(directory: &Path, snapshot: &str) -> Result<Removal, Error> {
 
 /// Renames a directory to a hidden name by which [`clean`] knows it, and returns the new path.
 pub(crate) fn hide(directory: &Path, name: &str) -> io::Result<PathBuf> {
-    let path = directory.join(name);
-    let mut result = Err(io::ErrorKind::AlreadyExists.into());
-    for number in 1..=HIDDEN_MAX {
+    let mut number = 1;
+    loop {
         let hidden = directory.join(hidden_name(name, number));
-        // A rename replaces an empty directory. An earlier one that cannot be deleted keeps its
-        // name.
-        match fs::rename(&path, &hidden) {
-            Ok(()) => return Ok(hidden),
-            Err(error) => {
-                // XFS gives EEXIST, other file systems ENOTEMPTY, and a file of others ENOTDIR.
-                let is_taken = matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty
-                        | io::ErrorKind::AlreadyExists
-                        | io::ErrorKind::NotADirectory
-                );
-                result = Err(error);
-                if !is_taken {
-                    break;
-                }
-            }
+        // A rename replaces an empty directory. An earlier snapshot that cannot be deleted keeps
+        // its name.
+        let Err(error) = fs::rename(directory.join(name), &hidden) else { return Ok(hidden) };
+        // XFS gives EEXIST, other file systems ENOTEMPTY, and a file of others ENOTDIR.
+        let is_taken = matches!(
+            error.kind(),
+            io::ErrorKind::DirectoryNotEmpty
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::NotADirectory
+        );
+        if !is_taken || number == HIDDEN_MAX {
+            return Err(error);
         }
+        number += 1;
     }
-    result
 }
 
 /// Deletes hidden snapshots that could not be deleted before, or were left by a crash.
@@ -287,8 +281,8 @@ pub fn clean(directory: &Path) -> Result<Leftovers, Error> {
     let mut leftovers = Leftovers::default();
     for entry in fs::read_dir(directory).map_err(read)? {
         let entry = entry.map_err(read)?;
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if !is_directory || !entry.file_name().to_str().is_some_and(is_hidden_snapshot) {
+        let is_ours = entry.file_name().to_str().is_some_and(is_hidden_snapshot);
+        if !is_ours || !name::is_directory(&entry) {
             continue;
         }
         if let Err(error) = delete(&entry.path()) {
@@ -299,7 +293,7 @@ pub fn clean(directory: &Path) -> Result<Leftovers, Error> {
     Ok(leftovers)
 }
 
-/// Deletes a directory. It is no error if another process deletes it at the same time.
+/// Deletes a directory. Another process may delete it at the same time, which is no error.
 fn delete(hidden: &Path) -> io::Result<()> {
     match fs::remove_dir_all(hidden) {
         Err(error) if error.kind() == io::ErrorKind::NotFound || !hidden.exists() => Ok(()),
@@ -314,7 +308,7 @@ fn hidden_name(name: &str, number: u32) -> String {
     }
 }
 
-/// Whether a name is one that `hidden_name` gives to a snapshot: numbers with dots between.
+/// Whether `hidden_name` gives this name to a snapshot: numbers with dots between them.
 fn is_hidden_snapshot(name: &str) -> bool {
     let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(REMOVED_SUFFIX));
     inner.is_some_and(|inner| inner.split('.').all(name::is_snapshot))
@@ -324,16 +318,12 @@ fn is_hidden_snapshot(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// Another process has it, or the directory cannot be opened.
+/// Another process has the lock, or the directory cannot be opened.
 pub fn lock(directory: &Path) -> Result<Lock, Error> {
     Lock::take(directory).map_err(|error| match error {
         lock::Error::System(source) => Error::Read { path: directory.to_owned(), source },
         lock::Error::Held { by } => Error::Locked { path: directory.to_owned(), by },
     })
-}
-
-fn is_hidden(file_name: &OsStr) -> bool {
-    file_name.as_encoded_bytes().starts_with(b".")
 }
 
 #[cfg(test)]
@@ -409,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_snapshot_is_gone_and_a_second_removal_is_no_fault() {
+    fn a_second_removal_of_a_snapshot_is_no_error() {
         let spool = tempfile::tempdir().unwrap();
         fs::create_dir(spool.path().join("1")).unwrap();
         fs::write(spool.path().join("1/x_stat"), "x").unwrap();
@@ -419,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_full_spool_the_oldest_are_listed_and_the_others_counted() {
+    fn the_list_of_a_full_spool_has_the_oldest_and_counts_the_others() {
         let spool = tempfile::tempdir().unwrap();
         for name in 0..LISTED_MAX + 7 {
             fs::create_dir(spool.path().join(name.to_string())).unwrap();
@@ -435,10 +425,10 @@ mod tests {
     }
 
     #[test]
-    fn a_namesake_that_cannot_be_deleted_holds_nothing_up() {
+    fn a_namesake_that_cannot_be_deleted_stops_no_removal() {
         let spool = tempfile::tempdir().unwrap();
-        fs::create_dir_all(spool.path().join(".7.removed/held")).unwrap();
-        fs::create_dir_all(spool.path().join("7/held")).unwrap();
+        fs::create_dir_all(spool.path().join(".7.removed/full")).unwrap();
+        fs::create_dir_all(spool.path().join("7/full")).unwrap();
         // A file of others.
         fs::write(spool.path().join(".7.2.removed"), "").unwrap();
         let hidden = hide(spool.path(), "7").unwrap();
@@ -448,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_cleans_what_a_crash_left_and_nothing_else() {
+    fn leftovers_of_a_crash_are_deleted_and_nothing_else() {
         let spool = tempfile::tempdir().unwrap();
         for name in [".7.removed", ".7.2.removed", ".mine.removed", ".7", "7"] {
             fs::create_dir(spool.path().join(name)).unwrap();
@@ -462,12 +452,12 @@ mod tests {
     }
 
     #[test]
-    fn one_holds_the_lock_and_it_goes_with_its_holder() {
+    fn one_process_has_the_lock_until_it_drops_it() {
         let spool = tempfile::tempdir().unwrap();
-        let held = lock(spool.path()).unwrap();
-        let refused = lock(spool.path()).unwrap_err().to_string();
-        assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
-        drop(held);
+        let first = lock(spool.path()).unwrap();
+        let error = lock(spool.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
+        drop(first);
         lock(spool.path()).unwrap();
     }
 }

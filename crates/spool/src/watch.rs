@@ -1,10 +1,11 @@
-//! Finds new snapshots as they come: the watch begins before the first list, so that a snapshot
-//! that is published in between is found twice rather than never.
+//! Finds new snapshots as they come. The watch begins before the first list, so that a snapshot
+//! that is published in between is found twice rather than never, and the caller must know which
+//! names it has already.
 //!
-//! The caller must therefore know which names it has already. A directory that is moved in, or is
-//! there at the start, is complete and is announced at once. A directory that is *made* in the
-//! spool, by hand or by a script, is announced once nothing in it has changed for two seconds. So
-//! is one that a later list finds, because no event showed how it came.
+//! A directory that is moved in, or is there at the start, is complete and is announced at once. A
+//! directory that is *made* in the spool, by hand or by a script, is announced once nothing in it
+//! has changed for two seconds. The same holds for a directory that a later list finds, because no
+//! event showed how it came.
 //!
 //! Events can be lost (the kernel's queue overflows), the spool can be removed or renamed and made
 //! again, and some file systems report no events at all: NFS, a virtual machine's shared folder.
@@ -35,12 +36,12 @@ use fingerprint::Fingerprint;
 
 pub use error::Error;
 
-/// How long a directory made in the spool must lie untouched before it is taken.
+/// How long a directory made in the spool must stay unchanged before it is announced.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// How often the watch checks that the spool is still the same directory. No event reports its
 /// removal while a process, such as the holder of its lock, has it open.
 const IDENTITY_CHECK: Duration = Duration::from_secs(1);
-/// How often the watch looks for a spool that is away.
+/// How often the watch looks for a missing spool.
 const RETURN_CHECK: Duration = Duration::from_millis(200);
 /// How often the spool is listed, to find snapshots that no event reported.
 pub const SCAN_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,16 +49,17 @@ pub const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 1024;
 /// Directories that settle at one time; a later list finds the others.
 const SETTLING_MAX: usize = 1000;
-/// Entries that are no snapshots and are logged one by one; also other states of the watch.
+/// Bound for the entries that are no snapshots and are logged one by one, and for the other states
+/// of the watch.
 const STATES_MAX: usize = 100;
 
 enum Signal {
     Event {
         event: notify::Result<notify::Event>,
         /// Alive while the watcher that saw the event is attached.
-        of: Weak<()>,
+        watcher: Weak<()>,
     },
-    /// A reason to check whether the watch is stopped.
+    /// Makes the watch check whether it is stopped.
     Wake,
 }
 
@@ -76,17 +78,17 @@ pub struct Watch {
     signals: Receiver<Signal>,
     sender: SyncSender<Signal>,
     stopped: Arc<AtomicBool>,
-    /// `None` while the spool is away.
-    watched: Option<Attachment>,
+    /// `None` while the spool is missing.
+    attachment: Option<Attachment>,
     ready: VecDeque<String>,
-    settling: BTreeMap<String, Settling>,
+    settling: BTreeMap<String, NewDirectory>,
     /// Names that were announced and may still be in the spool, with the inode numbers of their
     /// directories: a list finds nothing new in them.
     announced: BTreeMap<String, u64>,
     /// A bound dropped names that events had reported, so that only a list finds them.
     is_incomplete: bool,
-    checked: Instant,
-    scanned: Instant,
+    last_check: Instant,
+    last_scan: Instant,
     strangers: Conditions,
     states: Conditions,
 }
@@ -98,25 +100,25 @@ struct Attachment {
     _watcher: RecommendedWatcher,
     /// Once it is dropped, events of that thread are discarded.
     _ours: Arc<()>,
-    /// Taken on the directory at our path, and so anew when that is replaced.
+    /// Locks the directory at our path, so a directory that replaces it is locked anew.
     _lock: reader::Lock,
     identity: (u64, u64),
 }
 
-/// A directory that is being made in the spool.
+/// A directory in the spool that may still change.
 #[derive(Debug)]
-struct Settling {
-    since: Instant,
-    seen: Fingerprint,
-    found: Discovery,
+struct NewDirectory {
+    unchanged_since: Instant,
+    fingerprint: Fingerprint,
+    discovery: Discovery,
     /// The inode number in the list that found it; some file systems report another one elsewhere.
-    listed: Option<u64>,
+    listed_inode: Option<u64>,
 }
 
 /// How a directory was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Discovery {
-    /// By an event, by the list after events were lost, or late because of a bound.
+    /// By an event, by the list after events were lost, or by a later list because of a bound.
     Reported,
     /// By a regular list, before any event.
     Unreported,
@@ -132,8 +134,7 @@ impl Stopper {
 }
 
 impl Watch {
-    /// Watches a spool, which is made if it is missing, and lists it. A spool has one watch at a
-    /// time.
+    /// Watches and lists a spool, which is made if it is missing. A spool has one watch at a time.
     ///
     /// # Errors
     ///
@@ -150,13 +151,13 @@ impl Watch {
             signals,
             sender,
             stopped: Arc::default(),
-            watched: None,
+            attachment: None,
             ready: VecDeque::new(),
             settling: BTreeMap::new(),
             announced: BTreeMap::new(),
             is_incomplete: false,
-            checked: now,
-            scanned: now,
+            last_check: now,
+            last_scan: now,
             strangers: Conditions::new(STATES_MAX),
             states: Conditions::new(STATES_MAX),
         };
@@ -167,7 +168,7 @@ impl Watch {
             watch.announce(name, inode);
         }
         for path in &contents.strangers {
-            watch.stranger(path);
+            watch.log_stranger(path);
         }
         Ok(watch)
     }
@@ -188,9 +189,11 @@ impl Watch {
             if let Some(name) = self.ready.pop_front() {
                 return Some(name);
             }
-            match self.signals.recv_timeout(self.patience()) {
-                // Events of an earlier watcher are discarded: the list that came after it has all.
-                Ok(Signal::Event { event, of }) if of.strong_count() > 0 => self.handle(event),
+            match self.signals.recv_timeout(self.time_to_next_check()) {
+                // Events of an earlier watcher are discarded, because the spool was listed since.
+                Ok(Signal::Event { event, watcher }) if watcher.strong_count() > 0 => {
+                    self.handle(event);
+                }
                 Ok(Signal::Event { .. } | Signal::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
@@ -213,30 +216,31 @@ impl Watch {
     }
 
     /// How long to wait for an event before the next check is due.
-    fn patience(&self) -> Duration {
+    fn time_to_next_check(&self) -> Duration {
         let now = (self.monotonic)();
         let left = |since: Instant, limit: Duration| {
             limit.saturating_sub(now.saturating_duration_since(since))
         };
         self.settling
             .values()
-            .map(|settling| left(settling.since, SETTLED_AFTER))
-            .fold(left(self.checked, self.check_interval()), Duration::min)
+            .map(|new| left(new.unchanged_since, SETTLED_AFTER))
+            .fold(left(self.last_check, self.check_interval()), Duration::min)
     }
 
     fn check_interval(&self) -> Duration {
-        if self.watched.is_some() { IDENTITY_CHECK } else { RETURN_CHECK }
+        if self.attachment.is_some() { IDENTITY_CHECK } else { RETURN_CHECK }
     }
 
     /// Makes the checks for which there is no event, each at its interval.
     fn check(&mut self) {
         let now = (self.monotonic)();
-        if now.saturating_duration_since(self.checked) < self.check_interval() {
+        if now.saturating_duration_since(self.last_check) < self.check_interval() {
             return;
         }
-        self.checked = now;
+        self.last_check = now;
         self.check_identity();
-        if self.watched.is_some() && now.saturating_duration_since(self.scanned) >= SCAN_INTERVAL {
+        let scan_is_due = now.saturating_duration_since(self.last_scan) >= SCAN_INTERVAL;
+        if self.attachment.is_some() && scan_is_due {
             self.scan();
         }
     }
@@ -254,8 +258,8 @@ impl Watch {
             }
         };
         if event.need_rescan() {
-            // A new watch and not only a new list, because the event that the directory itself went
-            // away may be among those that were lost.
+            // A new watch and not only a new list, because the removal of the directory itself may
+            // be among the lost events.
             let line = self.states.begin("events", "lost", (self.monotonic)());
             if line.is_due() {
                 let directory = &self.directory;
@@ -269,9 +273,9 @@ impl Watch {
                 continue;
             }
             match event.kind {
-                EventKind::Modify(ModifyKind::Name(RenameMode::To)) => self.moved_in(path),
-                EventKind::Create(CreateKind::Folder) => self.made(path),
-                EventKind::Create(_) => self.stranger(path),
+                EventKind::Modify(ModifyKind::Name(RenameMode::To)) => self.handle_rename(path),
+                EventKind::Create(CreateKind::Folder) => self.handle_new_directory(path),
+                EventKind::Create(_) => self.log_stranger(path),
                 _ => {}
             }
         }
@@ -285,19 +289,16 @@ impl Watch {
         }
     }
 
-    fn moved_in(&mut self, path: &Path) {
-        // A link to a directory is no directory.
-        let metadata = match fs::symlink_metadata(path) {
-            Ok(metadata) => metadata,
-            // It was moved or removed since the event.
-            Err(_) => return,
-        };
+    fn handle_rename(&mut self, path: &Path) {
+        // An entry that was moved or removed since the event has no metadata. A link to a directory
+        // is no directory.
+        let Ok(metadata) = fs::symlink_metadata(path) else { return };
         match snapshot_name(path) {
             Some(name) if metadata.is_dir() => {
                 self.settling.remove(&name);
                 self.announce(name, metadata.ino());
             }
-            _ => self.stranger(path),
+            _ => self.log_stranger(path),
         }
     }
 
@@ -306,47 +307,48 @@ impl Watch {
         self.ready.push_back(name);
     }
 
-    fn made(&mut self, path: &Path) {
+    fn handle_new_directory(&mut self, path: &Path) {
         match snapshot_name(path) {
             Some(name) => self.let_settle(name, Discovery::Reported, None),
-            None => self.stranger(path),
+            None => self.log_stranger(path),
         }
     }
 
-    fn let_settle(&mut self, name: String, found: Discovery, listed: Option<u64>) {
+    fn let_settle(&mut self, name: String, discovery: Discovery, listed_inode: Option<u64>) {
         if self.settling.len() >= SETTLING_MAX && !self.settling.contains_key(&name) {
             self.is_incomplete = true;
             return;
         }
-        let seen = Fingerprint::of(&self.directory.join(&name));
-        self.settling.insert(name, Settling { since: (self.monotonic)(), seen, found, listed });
+        let unchanged_since = (self.monotonic)();
+        let fingerprint = Fingerprint::of(&self.directory.join(&name));
+        let new = NewDirectory { unchanged_since, fingerprint, discovery, listed_inode };
+        self.settling.insert(name, new);
     }
 
-    /// Announces directories that have not changed for long enough. One that has changed waits
-    /// anew.
+    /// Announces directories that have not changed for long enough. The others wait anew.
     fn settle(&mut self) {
         let now = (self.monotonic)();
-        let mut due: Vec<_> = self
-            .settling
-            .iter()
-            .filter(|(_, settling)| now.saturating_duration_since(settling.since) >= SETTLED_AFTER)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let mut due = Vec::new();
+        for (name, new) in &self.settling {
+            if now.saturating_duration_since(new.unchanged_since) >= SETTLED_AFTER {
+                due.push(name.clone());
+            }
+        }
         due.sort_by(|a, b| name::compare(a, b));
         for name in due {
             let path = self.directory.join(&name);
-            let seen = Fingerprint::of(&path);
-            let Some(settling) = self.settling.get_mut(&name) else { continue };
-            if settling.seen != seen {
-                (settling.since, settling.seen) = (now, seen);
+            let fingerprint = Fingerprint::of(&path);
+            let Some(new) = self.settling.get_mut(&name) else { continue };
+            if new.fingerprint != fingerprint {
+                (new.unchanged_since, new.fingerprint) = (now, fingerprint);
                 continue;
             }
-            let (found, listed) = (settling.found, settling.listed);
+            let (discovery, listed_inode) = (new.discovery, new.listed_inode);
             self.settling.remove(&name);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             if metadata.is_dir() {
-                self.announce(name, listed.unwrap_or_else(|| metadata.ino()));
-                if found == Discovery::Unreported {
+                self.announce(name, listed_inode.unwrap_or_else(|| metadata.ino()));
+                if discovery == Discovery::Unreported {
                     self.log_unreported();
                 }
             }
@@ -365,9 +367,9 @@ impl Watch {
         }
     }
 
-    fn stranger(&mut self, path: &Path) {
+    fn log_stranger(&mut self, path: &Path) {
         let Some(name) = path.file_name() else { return };
-        if name.as_encoded_bytes().starts_with(b".") || path.symlink_metadata().is_err() {
+        if name::is_hidden(name) || path.symlink_metadata().is_err() {
             return;
         }
         let line = self.strangers.begin(&name.to_string_lossy(), "", (self.monotonic)());
@@ -378,22 +380,26 @@ impl Watch {
     }
 
     fn check_identity(&mut self) {
-        let now = fs::metadata(&self.directory).ok().filter(Metadata::is_dir).map(|m| identity(&m));
-        if now.is_none() || now != self.watched.as_ref().map(|watched| watched.identity) {
+        let is_same = match (fs::metadata(&self.directory), &self.attachment) {
+            (Ok(now), Some(attachment)) => now.is_dir() && identity(&now) == attachment.identity,
+            _ => false,
+        };
+        if !is_same {
             self.reattach();
         }
     }
 
     /// Lists the spool for directories that no event reported. They must settle first; an event
-    /// that is still to come announces its directory at once.
+    /// that comes later announces its directory at once.
     fn scan(&mut self) {
-        self.scanned = (self.monotonic)();
-        let found = if self.is_incomplete { Discovery::Reported } else { Discovery::Unreported };
+        self.last_scan = (self.monotonic)();
+        let discovery =
+            if self.is_incomplete { Discovery::Reported } else { Discovery::Unreported };
         self.is_incomplete = false;
         match reader::list(&self.directory) {
-            Ok(contents) => self.take_list(contents, found),
+            Ok(contents) => self.take_list(contents, discovery),
             Err(error) => {
-                let line = self.states.begin("list", "fails", self.scanned);
+                let line = self.states.begin("list", "fails", self.last_scan);
                 if line.is_due() {
                     warn!(%error, "the spool cannot be listed{}", line.note());
                 }
@@ -401,7 +407,7 @@ impl Watch {
         }
     }
 
-    fn take_list(&mut self, contents: Contents, found: Discovery) {
+    fn take_list(&mut self, contents: Contents, discovery: Discovery) {
         let mut announced = BTreeMap::new();
         let last = contents.snapshots.last().map(|last| last.name.clone()).unwrap_or_default();
         for Entry { name, inode } in contents.snapshots {
@@ -409,40 +415,41 @@ impl Watch {
                 announced.insert(name, inode);
             } else if !self.settling.contains_key(&name) {
                 // The two seconds of a directory that settles already must not begin again.
-                self.let_settle(name, found, Some(inode));
+                self.let_settle(name, discovery, Some(inode));
             }
         }
-        // Names that are no longer listed are forgotten, except those that may be behind the end of
-        // the list.
+        // Names that are no longer listed are forgotten, unless they sort after the end of a list
+        // that was cut at its bound.
         if contents.more > 0 {
-            let behind = |name: &str| name::compare(name, &last).is_gt();
-            announced.extend(
-                std::mem::take(&mut self.announced).into_iter().filter(|(name, _)| behind(name)),
-            );
+            for (name, inode) in std::mem::take(&mut self.announced) {
+                if name::compare(&name, &last).is_gt() {
+                    announced.insert(name, inode);
+                }
+            }
         }
         self.announced = announced;
         self.is_incomplete |= contents.more > 0;
         for path in &contents.strangers {
-            self.stranger(path);
+            self.log_stranger(path);
         }
         self.states.end("list", (self.monotonic)());
     }
 
     /// Watches the directory that is at our path now.
     fn reattach(&mut self) {
-        let was_there = self.watched.take().is_some();
+        let was_attached = self.attachment.take().is_some();
         let now = (self.monotonic)();
-        self.scanned = now;
+        self.last_scan = now;
         match self.attach() {
             Ok(contents) => {
                 let lines = [self.states.end("events", now), self.states.end("spool", now)];
-                if lines.iter().any(|line| line.is_due()) || was_there {
+                if lines.iter().any(|line| line.is_due()) || was_attached {
                     debug!(directory = ?self.directory, "watching the spool anew");
                 }
                 if lines[1].is_due() {
                     info!(directory = ?self.directory, "the spool is back, watching it again");
                 }
-                // Another directory may be there, of which nothing was announced.
+                // The names that were announced may be those of another directory.
                 self.announced.clear();
                 self.take_list(contents, Discovery::Reported);
             }
@@ -460,24 +467,25 @@ impl Watch {
     fn attach(&mut self) -> Result<Contents, Error> {
         let unreadable = |source| reader::Error::Read { path: self.directory.clone(), source };
         let refused = |source| Error::Watch { path: self.directory.clone(), source };
-        // Read first: if the directory is replaced in between, the next check finds another
-        // identity and reattaches.
+        // Read the identity first: if the directory is replaced in between, the next check finds
+        // another identity and reattaches.
         let identity = identity(&fs::metadata(&self.directory).map_err(unreadable)?);
         let lock = reader::lock(&self.directory)?;
         let sender = self.sender.clone();
         let ours = Arc::new(());
-        let of = Arc::downgrade(&ours);
+        let watcher = Arc::downgrade(&ours);
         // When this channel is full the watcher's thread waits, and the kernel's queue fills. When
-        // that overflows, the kernel sends an event that asks for a list.
+        // the queue overflows, the kernel sends an event that asks for a list.
         let handler = move |event| {
-            if of.strong_count() > 0 {
-                let _ = sender.send(Signal::Event { event, of: Weak::clone(&of) });
+            if watcher.strong_count() > 0 {
+                let _ = sender.send(Signal::Event { event, watcher: Weak::clone(&watcher) });
             }
         };
         let mut watcher = notify::recommended_watcher(handler).map_err(refused)?;
         watcher.watch(&self.directory, RecursiveMode::NonRecursive).map_err(refused)?;
         let contents = reader::list(&self.directory)?;
-        self.watched = Some(Attachment { _watcher: watcher, _ours: ours, _lock: lock, identity });
+        self.attachment =
+            Some(Attachment { _watcher: watcher, _ours: ours, _lock: lock, identity });
         Ok(contents)
     }
 }

@@ -1,23 +1,23 @@
-//! Writes snapshots into `incoming`, so that nothing partial is ever there.
+//! Writes snapshots into `incoming`, so that nothing in it is ever partial.
 //!
-//! **Contract.** A snapshot is filled in a directory of its own in the staging directory
-//! (`incoming.tmp`), where no reader looks. When every file of it is closed, one rename brings it
-//! into `incoming`: it is not there, or it is there whole.
+//! **Contract.** A snapshot is filled in a directory below the staging directory (`incoming.tmp`),
+//! where no reader looks. When all its files are closed, one rename moves it into `incoming`, so it
+//! is there whole or not at all.
 //!
 //! - Both directories are on one file system, and neither lies within the other. `Spool::open`
 //!   tries this and refuses.
-//! - A rename never replaces. Where the name is taken, because the clock was set back, the next
-//!   free second is used, and [`PublishedSnapshot`] has both numbers. The manifest tells the two
-//!   apart.
+//! - A rename never replaces. If the name is taken, because the clock was set back, the next free
+//!   second is used, and [`PublishedSnapshot`] has both seconds. The serial in the manifest tells
+//!   two snapshots of one second apart.
 //! - With `sync`, each file and then the staged directory are on the disk before the rename, and
 //!   both parents after it. So each snapshot in `incoming` is whole after a power cut.
 //! - A `Staging` that is dropped is abandoned, and its directory removed. After a SIGKILL it stays,
 //!   and `Spool::clean` removes it at the next start.
-//! - A staged directory is ours by a marker, the file of its [`crate::manifest`], which is empty
-//!   until the end; version 0.1.0 had another ([`crate::cycle`]). It has the marker before it has
-//!   its name, and loses its name before it loses the marker, which is the last file that goes. A
+//! - A marker shows that a staged directory is ours: the file of its [`crate::manifest`], which is
+//!   empty until the end; version 0.1.0 had another marker ([`crate::cycle`]). A directory gets the
+//!   marker before its name, and loses its name before the marker, which is removed last. A
 //!   directory without the marker is never removed, whatever its name, unless it is empty and has a
-//!   hidden name of ours: an operator can set `tmp-dst-dir` to a directory that others use.
+//!   hidden name of ours, because an operator can set `tmp-dst-dir` to a directory that others use.
 //! - One program writes to one pair of directories, or cleaning would remove what another stages:
 //!   the staging directory is locked. The other directory's lock is its reader's.
 //! - Either directory may vanish at any time: the next `stage` makes it again, and locks it.
@@ -38,37 +38,37 @@ mod staging;
 
 pub use staging::{PublishedSnapshot, StagedFile, StagedFiles, Staging};
 
-/// Seconds that are tried for a name that is free; more are never taken in a row.
+/// Seconds that are tried to find a free name.
 const NAME_TRIES: u64 = 1_000;
 
-/// Files of a snapshot that a reader takes; one with more is damaged to it.
+/// Files of a snapshot at most; a reader refuses more.
 pub const FILES_MAX: usize = crate::reader::ENTRIES_MAX;
 
-/// What marks a staged directory as ours: the file of this version, and that of version 0.1.0,
-/// which may have left some.
+/// The markers of staged directories: of this version, and of version 0.1.0, which may have left
+/// some directories.
 const MARKERS: [&str; 2] = [manifest::FILE_NAME, cycle::FILE_NAME];
 
-/// How the name of a directory begins that is being removed; its old name follows.
+/// The prefix of a directory that is being removed; its old name follows.
 const REMOVED: &str = ".haproxystats-removed-";
 
-/// A directory that has not got its marker and its name yet.
+/// The name of a staged directory until it has its marker.
 const UNNAMED: &str = ".haproxystats-staging";
 
 /// Why a snapshot cannot be written. Paths are quoted and escaped: `tmp-dst-dir` can hold names
 /// that others chose, and a line feed in one of them must not forge a line of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system refused something.
+    /// The system refused an operation.
     #[error("cannot {doing} {path:?}: {source}{}", remedy::of(source))]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         doing: &'static str,
-        /// With which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A rename cannot move a directory from one to the other.
+    /// A rename cannot move a snapshot from one directory to the other.
     #[error(
         "tmp-dst-dir {tmp:?} and dst-dir {dst:?} are on different file systems, so a snapshot \
          cannot be published by a rename: set tmp-dst-dir to a directory beside dst-dir"
@@ -99,16 +99,16 @@ pub enum Error {
     Locked {
         /// Where snapshots are staged.
         tmp: PathBuf,
-        /// Who holds it, where that is known.
+        /// The process that holds the lock, if it is known.
         by: Option<String>,
     },
-    /// Neither the wanted name nor any of those after it is free.
+    /// The wanted name and all names that were tried after it are taken.
     #[error(
         "no free name in {dir:?} from {first} on, {NAME_TRIES} tried; set the clock right, or \
          remove what stands there"
     )]
     NoFreeName {
-        /// Where a name was looked for.
+        /// The directory that needs a free name.
         dir: PathBuf,
         /// The first name tried.
         first: u64,
@@ -130,20 +130,19 @@ pub enum Error {
     Unfinished {
         /// The staged directory.
         dir: PathBuf,
-        /// One file that is open.
+        /// One of the open files.
         file: PathBuf,
     },
 }
 
-/// The result of [`Spool::clean`]: of each kind the first directory and their number.
+/// The result of [`Spool::clean`]: the first directory of each kind, and the number of that kind.
 #[derive(Debug, Default)]
 pub struct Cleanup {
     /// Leftovers that were removed.
     pub removed: Option<(PathBuf, usize)>,
     /// Leftovers that cannot be removed, with the error of the first.
     pub stay: Option<(Error, usize)>,
-    /// Directories with names like ours that lack the marker. They belong to others and are left
-    /// alone.
+    /// Directories with names like ours that lack the marker, and so belong to others. They stay.
     pub unmarked: Option<(PathBuf, usize)>,
 }
 
@@ -182,8 +181,8 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// A directory cannot be made, the two are on different file systems, one would show what is
-    /// staged in the other, or another process writes there.
+    /// A directory cannot be made, the two are on different file systems, one lies in the other, or
+    /// another process writes there.
     pub fn open(dst_dir: &Path, tmp_dst_dir: &Path, sync: bool) -> Result<Self, Error> {
         for dir in [dst_dir, tmp_dst_dir] {
             fs::create_dir_all(dir).map_err(|source| io_error("create directory", dir, source))?;
@@ -202,7 +201,7 @@ impl Spool {
         if device(dst_dir)? != device(tmp_dst_dir)? {
             return Err(Error::OtherFileSystem { tmp, dst });
         }
-        // The lock comes before the probe, which that of another program would disturb.
+        // The lock comes before the probe, because the probe of another program would disturb it.
         let spool = Self { lock: lock_staging(&tmp)?, dst, tmp, sync };
         // A cycle reports other failures of the probe, such as a full disk.
         let probed = probe::rename(&spool.tmp, &spool.dst);
@@ -226,8 +225,7 @@ impl Spool {
             let (path, file_name) = (entry.path(), entry.file_name());
             let Some(file_name) = file_name.to_str() else { continue };
             let is_hidden = is_hidden_name_of_ours(file_name);
-            // The type is asked only of names like ours, because entries of others can vanish.
-            if !is_hidden && !name::is_snapshot(file_name) || !is_directory(&entry) {
+            if !is_hidden && !name::is_snapshot(file_name) || !name::is_directory(&entry) {
                 continue;
             }
             let has_marker = has_marker(&path);
@@ -253,11 +251,11 @@ impl Spool {
         Ok(cleaned)
     }
 
-    /// How many published snapshots wait.
+    /// The number of published snapshots that wait.
     ///
     /// # Errors
     ///
-    /// It is there and cannot be read.
+    /// The directory exists and cannot be read.
     pub fn waiting(&self) -> Result<usize, Error> {
         name::waiting(&self.dst).map_err(|source| io_error("read directory", &self.dst, source))
     }
@@ -267,7 +265,7 @@ impl Spool {
     /// # Errors
     ///
     /// The directory cannot be made, or the staging directory was replaced and another process has
-    /// the new one.
+    /// locked the new one.
     pub fn stage(&mut self, epoch_seconds: u64) -> Result<Staging, Error> {
         for dir in [&self.dst, &self.tmp] {
             fs::create_dir_all(dir).map_err(|source| io_error("create directory", dir, source))?;
@@ -277,7 +275,7 @@ impl Spool {
             self.lock = lock_staging(&self.tmp)?;
         }
         let unnamed = self.make_unnamed()?;
-        let named = self.name_it(&unnamed, epoch_seconds);
+        let named = self.rename_to_free_name(&unnamed, epoch_seconds);
         if named.is_err() {
             // If this fails, the next call removes it.
             let _ = remove_marked(&unnamed);
@@ -286,7 +284,7 @@ impl Spool {
         Ok(Staging::new((&self.dst, &self.tmp), dir, epoch_seconds, self.sync))
     }
 
-    /// A directory with nothing but the marker.
+    /// Makes a directory with the marker.
     fn make_unnamed(&self) -> Result<PathBuf, Error> {
         let dir = self.tmp.join(UNNAMED);
         let failed = |source| io_error("create directory", &dir, source);
@@ -294,7 +292,7 @@ impl Spool {
             if error.kind() != io::ErrorKind::AlreadyExists {
                 return Err(failed(error));
             }
-            // Without the marker it may belong to others, and goes only if it is empty.
+            // Without the marker it may belong to others, so it is removed only if it is empty.
             let removed = if has_marker(&dir) { remove_marked(&dir) } else { fs::remove_dir(&dir) };
             removed.map_err(|source| io_error("remove the leftover", &dir, source))?;
             fs::create_dir(&dir).map_err(failed)?;
@@ -307,8 +305,7 @@ impl Spool {
         Ok(dir)
     }
 
-    /// Gives a directory the first free name.
-    fn name_it(&self, unnamed: &Path, first: u64) -> Result<PathBuf, Error> {
+    fn rename_to_free_name(&self, unnamed: &Path, first: u64) -> Result<PathBuf, Error> {
         for seconds in names_from(first) {
             let dir = self.tmp.join(seconds.to_string());
             match rename_without_replacing(unnamed, &dir) {
@@ -328,28 +325,24 @@ fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
     })
 }
 
-/// Whether a directory is one that `stage` made.
+/// Whether `stage` made the directory.
 fn has_marker(dir: &Path) -> bool {
     MARKERS
         .iter()
         .any(|marker| fs::symlink_metadata(dir.join(marker)).is_ok_and(|marker| marker.is_file()))
 }
 
-/// Whether `stage` or a removal gives this name to a directory, for a moment.
+/// Whether `stage` or a removal gives this temporary name to a directory.
 fn is_hidden_name_of_ours(file_name: &str) -> bool {
     file_name == UNNAMED || file_name.strip_prefix(REMOVED).is_some_and(name::is_snapshot)
-}
-
-fn is_directory(entry: &fs::DirEntry) -> bool {
-    entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
 fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Removes a directory with the marker. It is renamed first, because a kill could otherwise leave a
-/// directory that keeps its name and has lost its marker.
+/// Removes a directory with the marker. The rename comes first, because a kill could otherwise
+/// leave a directory that has its name but no longer its marker.
 fn remove_directory(tmp: &Path, dir: &Path) -> io::Result<()> {
     let base = dir.file_name().unwrap_or_default().to_string_lossy();
     let hidden = tmp.join(format!("{REMOVED}{base}"));
@@ -365,7 +358,7 @@ fn remove_directory(tmp: &Path, dir: &Path) -> io::Result<()> {
 }
 
 /// Removes a directory and its contents, the marker last. A removal that is cut short leaves the
-/// marker or an empty directory, and the next removal knows either as ours.
+/// marker or an empty directory, so the next removal sees that the directory is ours.
 fn remove_marked(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -387,7 +380,7 @@ fn remove_marked(dir: &Path) -> io::Result<()> {
     fs::remove_dir(dir)
 }
 
-/// `first` and the seconds after it, as many as are tried.
+/// `first` and the seconds after it that are tried as names.
 fn names_from(first: u64) -> impl Iterator<Item = u64> {
     (0..NAME_TRIES).map_while(move |more| first.checked_add(more))
 }
@@ -396,8 +389,8 @@ fn names_from(first: u64) -> impl Iterator<Item = u64> {
 /// resolved paths.
 fn is_nested(dst: &Path, tmp: &Path) -> bool {
     match tmp.strip_prefix(dst).map(|below| below.components().next()) {
-        // Hidden names count nowhere, so a staging directory below one is not seen.
-        Ok(Some(Component::Normal(first))) => !name::is_hidden(&first.to_string_lossy()),
+        // No reader looks below a hidden directory.
+        Ok(Some(Component::Normal(first))) => !name::is_hidden(first),
         Ok(_) => true,
         Err(_) => dst.starts_with(tmp),
     }
@@ -405,8 +398,8 @@ fn is_nested(dst: &Path, tmp: &Path) -> bool {
 
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems lack RENAME_NOREPLACE. Only this program writes there, so it is enough
-        // to look first.
+        // Some file systems lack RENAME_NOREPLACE. Only this program writes there, so a check
+        // before the rename is enough.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::symlink_metadata(to) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
             Err(_) => fs::rename(from, to),

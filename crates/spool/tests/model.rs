@@ -15,7 +15,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 /// A step in the life of a spool.
 #[derive(Debug, Clone)]
 enum Step {
-    /// pull publishes a snapshot for that second, with so many files.
+    /// pull publishes a snapshot for that second, with that many files.
     Publish(u64, usize),
     /// pull abandons a snapshot half-way.
     Abandon(u64),
@@ -120,7 +120,7 @@ impl World {
                 if let Some(second) = self.nth(number) {
                     let failed = self.folder.path().join("failed");
                     let name = second.to_string();
-                    failed::hold(&self.incoming(), &name, &failed, "why", 1000).unwrap();
+                    failed::move_aside(&self.incoming(), &name, &failed, "why", 1000).unwrap();
                     self.published.remove(&second);
                     self.given_up += 1;
                 }
@@ -130,7 +130,7 @@ impl World {
                 let hidden = fs::read_dir(self.incoming()).unwrap().flatten();
                 let hidden =
                     hidden.filter(|e| e.file_name().to_string_lossy().ends_with(".removed"));
-                assert_eq!(hidden.count(), 0, "what a removal left is cleaned");
+                assert_eq!(hidden.count(), 0, "leftovers of a removal are deleted");
             }
         }
     }
@@ -160,7 +160,7 @@ impl World {
         for (second, files) in &self.published {
             assert_eq!(&read(&self.incoming().join(second.to_string())), files, "{second}");
         }
-        assert_eq!(failed::held(&self.folder.path().join("failed")).len(), self.given_up);
+        assert_eq!(failed::list(&self.folder.path().join("failed")).len(), self.given_up);
     }
 }
 

@@ -97,8 +97,8 @@ impl Overlay {
         match mount.output() {
             Ok(output) if output.status.success() => Some(Self { upper, merged }),
             refused => {
-                let said = format!("skipped: an overlay cannot be mounted here: {refused:?}\n");
-                std::io::stderr().write_all(said.as_bytes()).unwrap();
+                let note = format!("skipped: an overlay cannot be mounted here: {refused:?}\n");
+                std::io::stderr().write_all(note.as_bytes()).unwrap();
                 None
             }
         }
@@ -113,7 +113,7 @@ impl Drop for Overlay {
 
 #[test]
 fn snapshots_without_events_are_found_and_that_is_logged_once() {
-    // Not in memory: tmpfs was no upper directory for a long time.
+    // Not in memory, because older kernels refuse tmpfs as the upper directory.
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let Some(overlay) = Overlay::mount(home.path()) else { return };
     let mut watch = Watch::start(&overlay.merged, hurried).unwrap();
@@ -123,7 +123,7 @@ fn snapshots_without_events_are_found_and_that_is_logged_once() {
             await_announced(&mut watch, name);
         }
     });
-    let said = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
-    assert_eq!(said("snapshots come without inotify events"), 1, "{lines:?}");
+    let warning = "snapshots come without inotify events";
+    assert_eq!(lines.iter().filter(|line| line.contains(warning)).count(), 1, "{lines:?}");
     drop(watch);
 }

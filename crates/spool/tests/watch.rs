@@ -2,7 +2,7 @@
 //! whatever happens to the spool.
 //!
 //! Time stands still unless a test moves it. To show that a name is *not* announced, a test moves
-//! in another snapshot after it, which is.
+//! in another snapshot afterwards and sees its name first.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -124,12 +124,12 @@ impl Spool {
 
     /// Makes more events than the kernel's queue holds, while no thread takes them.
     fn overflow(&self) {
-        let kept = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
-        // The channel of the watch holds some more.
-        self.stir(kept.trim().parse::<usize>().unwrap() + 8000);
+        let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        // The channel of the watch takes some more.
+        self.stir(queue.trim().parse::<usize>().unwrap() + 8000);
     }
 
-    /// Makes so many events that have no meaning.
+    /// Makes that many events that have no meaning.
     fn stir(&self, events: usize) {
         let [this, that] = [self.at(".this"), self.at(".that")];
         fs::create_dir(&this).unwrap();
@@ -171,7 +171,7 @@ fn a_missing_spool_is_made_and_an_error_names_it() {
 }
 
 #[test]
-fn directories_that_are_moved_in_come_at_once_and_in_order_however_many() {
+fn any_number_of_directories_that_are_moved_in_come_at_once_and_in_order() {
     let mut spool = Spool::start(still);
     for name in 0..2000 {
         spool.move_in(name);

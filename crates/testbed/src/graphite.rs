@@ -1,9 +1,9 @@
-//! A Graphite receiver for tests and tasks: it listens, does with each connection what it is told,
-//! and keeps what it read.
+//! A Graphite receiver for tests and tasks: it listens, plays a script on each connection, and
+//! archives the bytes that it reads.
 //!
-//! Each receiver has its own port, script and archive, so that several of them can misbehave in one
-//! test, each in its own way. Nothing in it sleeps for a time that was guessed: a step waits for
-//! the other side, or looks at the kernel within a limit.
+//! Each receiver has its own port, script and archive, so that several receivers can misbehave in
+//! one test, each in its own way. No step sleeps for a guessed time: it waits for the other side,
+//! or looks at the kernel within a limit.
 //!
 //! ```
 //! use std::io::Write;
@@ -40,16 +40,16 @@ use switch::Switch;
 
 use crate::wait_until;
 
-/// For what takes milliseconds unless something is wrong.
+/// The limit for waits that take milliseconds unless something is wrong.
 const LIMIT: Duration = Duration::from_secs(30);
-/// After a connection that could not be accepted, for want of a file descriptor.
+/// The pause after an accept that failed, for want of a file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A receiver at work. Dropping it resets what is open.
+/// A running receiver. Dropping it resets the open connections.
 pub struct Receiver<A: Archive> {
     address: SocketAddr,
     shared: Arc<Shared<A>>,
-    /// Accepts; none while the receiver is down.
+    /// The accepting thread; `None` while the receiver is down.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,33 +57,33 @@ struct Shared<A> {
     archive: Arc<A>,
     conduct: Mutex<Conduct>,
     switch: Switch,
-    /// What is open, by number, to reset it.
+    /// The open connections by number, to reset them.
     streams: Mutex<BTreeMap<usize, TcpStream>>,
 }
 
-/// What the connections to come are given.
+/// The scripts of later connections.
 struct Conduct {
-    /// One script each for the next connections.
+    /// The scripts of the next connections, one each.
     scripts: VecDeque<Vec<Step>>,
-    /// For those after them; `None`: they are refused.
+    /// The manner of the connections after these; `None` refuses them.
     manner: Option<Manner>,
     climbed: usize,
 }
 
 impl<A: Archive> Receiver<A> {
-    /// On a free port of 127.0.0.1.
+    /// Starts on a free port of 127.0.0.1.
     pub fn start(archive: A, manner: Manner) -> io::Result<Self> {
         Self::listen(TcpListener::bind("127.0.0.1:0")?, archive, manner)
     }
 
-    /// On a listener of the caller's choice.
+    /// Starts on the caller's listener.
     pub fn listen(listener: TcpListener, archive: A, manner: Manner) -> io::Result<Self> {
         let scripts = VecDeque::new();
         Self::with(listener, archive, Conduct { scripts, manner: Some(manner), climbed: 0 })
     }
 
-    /// Serves as many connections as there are scripts, in their order; one more is a fault of the
-    /// sender, and is refused.
+    /// Serves one connection for each script, in their order. A further connection is a fault of
+    /// the sender and is refused.
     pub fn play<const N: usize>(
         listener: TcpListener,
         archive: A,
@@ -105,37 +105,36 @@ impl<A: Archive> Receiver<A> {
         Ok(Self { address, shared, thread })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The port of that.
+    /// The port on which it listens.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// What is kept of what it reads.
+    /// The archive of the bytes that it reads.
     #[must_use]
     pub fn archive(&self) -> &A {
         &self.shared.archive
     }
 
-    /// How many connections were accepted.
+    /// The number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.switch.lock().accepted
     }
 
-    /// Changes what happens to connections from now on.
+    /// Changes the manner of connections from now on.
     pub fn behave(&self, manner: Manner) {
         lock(&self.shared.conduct).manner = Some(manner);
     }
 
-    /// Spoils one connection to come, before those that come after it; false if `most` of them are
-    /// spoiled already.
+    /// Spoils one more of the next connections; false if `most` of them are spoiled already.
     pub fn spoil(&self, manner: Manner, most: usize) -> bool {
         let mut conduct = lock(&self.shared.conduct);
         let has_space = conduct.scripts.len() < most;
@@ -146,24 +145,24 @@ impl<A: Archive> Receiver<A> {
         has_space
     }
 
-    /// Spoils no connection any more.
+    /// Stops spoiling connections.
     pub fn spoil_none(&self) {
         lock(&self.shared.conduct).scripts.clear();
     }
 
-    /// As a SIGKILL would: connections are reset, new ones refused. What came is not forgotten.
+    /// Acts like a SIGKILL: resets connections and refuses new ones. The archive stays.
     pub fn go_down(&mut self) {
         self.shared.switch.change(|state| state.downs += 1);
         if let Some(thread) = self.thread.take() {
-            // Wakes the accepting thread, which then lets its port go. It may have ended by itself.
+            // Wakes the accepting thread, which then frees its port. It may have ended by itself.
             let _ = TcpStream::connect_timeout(&self.address, LIMIT);
             let _ = thread.join();
         }
         for stream in std::mem::take(&mut *lock(&self.shared.streams)).values() {
-            // One that is gone already needs none of this.
+            // A connection that has ended already needs no reset.
             let _ = kernel::reset_on_close(stream);
-            // Wakes its reader without a word to the peer, which a kernel that ends a process says
-            // neither: the close that follows is a reset.
+            // Wakes its reader without sending a FIN, as the kernel does when it ends a process:
+            // the close that follows is a reset.
             let _ = stream.shutdown(Shutdown::Read);
         }
     }
@@ -173,7 +172,7 @@ impl<A: Archive> Receiver<A> {
         if self.thread.is_some() {
             return Ok(());
         }
-        // Somebody may have the port for a moment, as their end of a connection.
+        // Another program may have the port for a moment, as its end of a connection.
         let mut listener = TcpListener::bind(self.address);
         wait_until(LIMIT, || {
             if listener.is_err() {
@@ -192,12 +191,12 @@ impl<A: Archive> Receiver<A> {
         if self.shared.switch.wait(LIMIT, is_closed) {
             Ok(())
         } else {
-            Err(late(&format!("the close of connection {number}")))
+            Err(timeout(&format!("the close of connection {number}")))
         }
     }
 
-    /// Ends what is held, serves what has connected, and waits until all senders have ended. With
-    /// scripts it waits until each of them has had its connection.
+    /// Ends the steps that wait, serves the senders that have connected, and waits until all
+    /// senders have ended. With scripts it waits until each script has had its connection.
     pub fn finish(mut self) -> io::Result<Arc<A>> {
         let scripts = {
             let conduct = lock(&self.shared.conduct);
@@ -208,11 +207,11 @@ impl<A: Archive> Receiver<A> {
             state.accepted + scripts
         });
         if !self.shared.switch.wait(LIMIT, |state| state.accepted >= expected) {
-            return Err(late("a connection for each script"));
+            return Err(timeout("a connection for each script"));
         }
         if let Some(thread) = self.thread.take() {
-            // Under the lock, so that the accepting thread cannot ask for the waker before it is
-            // known.
+            // Under the lock, so that the accepting thread cannot look for the waker before it is
+            // set.
             self.shared.switch.change(|state| {
                 let waker = TcpStream::connect_timeout(&self.address, LIMIT);
                 state.waker = waker.and_then(|waker| waker.local_addr()).ok();
@@ -220,7 +219,7 @@ impl<A: Archive> Receiver<A> {
             let _ = thread.join();
         }
         if !self.shared.switch.wait(LIMIT, |state| state.open.is_empty()) {
-            return Err(late("the end of all senders"));
+            return Err(timeout("the end of all senders"));
         }
         Ok(Arc::clone(&self.shared.archive))
     }
@@ -270,7 +269,7 @@ impl<A: Archive> Shared<A> {
     }
 
     fn serve(self: &Arc<Self>, stream: TcpStream, downs: usize) {
-        // Before the connection is counted: who waits for it may change the manner at once.
+        // Before the connection is counted, because a test that waits for it may change the manner.
         let script = self.next_script();
         let mut page = self.archive.open();
         let handle = stream.try_clone();
@@ -288,20 +287,20 @@ impl<A: Archive> Shared<A> {
             let (archive, switch) = (&*shared.archive, &shared.switch);
             let cause = Connection::new(&stream, archive, &mut page, switch, downs).play(&script);
             drop(stream);
-            // Only now it is closed: this was its last handle.
+            // This was the last handle, so only now the connection is closed.
             lock(&shared.streams).remove(&number);
             shared.close(number, page, cause);
         });
     }
 
-    /// The close tells the sender that all was read: whoever waits for the archive comes after it.
+    /// Closes the archive's page first, because a test that waits for the close reads the archive.
     fn close(&self, number: usize, page: A::Page, cause: Cause) {
         self.archive.close(page, cause);
         self.switch.change(|state| state.open.retain(|open| *open != number));
     }
 }
 
-fn late(what: &str) -> io::Error {
+fn timeout(what: &str) -> io::Error {
     let text = format!("waited {} s in vain for {what}", LIMIT.as_secs());
     io::Error::new(io::ErrorKind::TimedOut, text)
 }

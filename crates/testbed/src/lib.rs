@@ -1,8 +1,8 @@
-//! What the tests of all crates, the examples and the tasks share, so that there is one of each: a
-//! Graphite receiver, a capture of the log, waits with a deadline.
+//! Helpers that the tests of all crates, the examples and the tasks share: a Graphite receiver, a
+//! capture of the log, waits with a deadline.
 //!
-//! No program of ours depends on this crate. It knows nothing of haproxystats: a receiver sees
-//! lines, not snapshots. Errors are returned, because the tasks use it too; tests unwrap them.
+//! Neither program depends on this crate. It knows nothing of haproxystats: a receiver sees lines,
+//! not snapshots. Errors are returned, because the tasks use it too; tests unwrap them.
 
 pub mod graphite;
 pub mod log;

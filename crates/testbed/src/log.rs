@@ -1,7 +1,7 @@
 //! The log of the code under test, as the lines that an operator would see.
 //!
-//! Only what the thread of the test logs is seen, and what is logged by others through the
-//! dispatcher that this thread hands them: tests of one binary run side by side.
+//! A capture sees the events of the test's thread, and of other threads that use the dispatcher of
+//! this thread, because tests of one binary run side by side.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use tracing::Level;
 use tracing::subscriber::{self, DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Takes what this thread logs until it is dropped.
+/// Captures the log of this thread until it is dropped.
 #[must_use]
 pub struct Capture {
     text: Buffer,
@@ -18,7 +18,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Begins with the next event; those below `level` are left out.
+    /// Begins with the next event; events below `level` are left out.
     pub fn start(level: Level) -> Self {
         let text = Buffer::default();
         let subscriber = tracing_subscriber::fmt()
@@ -29,13 +29,13 @@ impl Capture {
         Self { text, _guard: subscriber::set_default(subscriber) }
     }
 
-    /// All that was logged so far.
+    /// The log so far.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.text.lock()).into_owned()
     }
 
-    /// The same by lines.
+    /// The lines of the log so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.text().lines().map(str::to_owned).collect()
@@ -53,7 +53,7 @@ pub fn logged(work: impl FnOnce()) -> Vec<String> {
 struct Buffer(Arc<Mutex<Vec<u8>>>);
 
 impl Buffer {
-    /// A thread that panicked has left whole lines.
+    /// The buffer stays usable after a panic, because each write is one line.
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Small things that a test needs around itself: ports, the names in a directory.
+//! Small helpers of tests: free ports, the names in a directory.
 
 use std::fs;
 use std::io;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// Free TCP ports on 127.0.0.1, all different.
 ///
-/// They are taken at once, so that they differ: HAProxy listens with SO_REUSEPORT and would share a
-/// port that is taken, silently.
+/// All ports are bound at the same time, so that they differ: HAProxy listens with SO_REUSEPORT and
+/// would silently share a port.
 pub fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
     let mut listeners = Vec::with_capacity(N);
     let mut ports = [0; N];
@@ -20,7 +20,7 @@ pub fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
     Ok(ports)
 }
 
-/// The names in a directory, sorted; none if it is not there.
+/// The names in a directory, sorted; empty if the directory is missing.
 #[must_use]
 pub fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();

@@ -1,12 +1,12 @@
-//! A wait for something that sends no event.
+//! A wait for a condition that no event reports.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// The pause between two checks.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Looks until the condition holds; false when it does not within `limit`.
+/// Waits until the condition holds; false if it does not hold within `limit`.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     while !condition() {

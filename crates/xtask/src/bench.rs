@@ -2,8 +2,8 @@
 //! the least that any program would need for the same bytes.
 //!
 //! The receiver and the floor must be fast too, so a development build of this program first builds
-//! a release and replaces itself with it. Progress goes to standard error, tables to standard
-//! output and to the result folder. The bench measures and does not judge.
+//! a release and replaces itself with it. Progress goes to standard error, tables go to standard
+//! output and to the result folder. The bench only measures; no figure fails it.
 
 pub(crate) mod floor;
 pub(crate) mod generator;
@@ -67,7 +67,7 @@ pub(crate) struct Options {
     programs: Option<PathBuf>,
 }
 
-/// What can be measured by itself.
+/// A part of the bench that can be measured alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Sizes,
@@ -79,8 +79,8 @@ enum Part {
 const TURNS: u16 = 5;
 
 impl Options {
-    /// Whether a part is measured. The sizes are measured when no part is named, and when an option
-    /// is given that only they have.
+    /// Whether a part is measured. The sizes are measured if no part is named, or if an option of
+    /// the sizes is given.
     fn has(&self, part: Part) -> bool {
         self.all
             || match part {
@@ -94,7 +94,7 @@ impl Options {
             }
     }
 
-    /// How often each measurement is made.
+    /// The number of times that each measurement is made.
     fn turns(&self) -> usize {
         self.turns.unwrap_or(if self.quick { 1 } else { TURNS }).into()
     }
@@ -107,7 +107,7 @@ fn command(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Builds, measures, prints, and tells where the results are; `words` are the options as typed.
+/// Builds, measures, prints, and names the folder of the results; `words` are the options as typed.
 pub(crate) fn run(options: &Options, words: &[String]) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         return Err(become_release(words));
@@ -163,7 +163,7 @@ fn become_release(words: &[String]) -> Failure {
     }
 }
 
-/// The folder of the programs: the one that is named, or that of new releases.
+/// The folder of the programs: the named folder, or the folder of new releases.
 pub(crate) fn programs(named: Option<&Path>, what: &[&str]) -> Result<PathBuf, Failure> {
     match named {
         Some(folder) => {
@@ -173,7 +173,7 @@ pub(crate) fn programs(named: Option<&Path>, what: &[&str]) -> Result<PathBuf, F
     }
 }
 
-/// Builds releases; gives the folder they are in.
+/// Builds releases and returns their folder.
 fn build(what: &[&str]) -> Result<PathBuf, Failure> {
     eprintln!("Building {} (the first time can take several minutes) ...", what.join(" "));
     let status = cargo()
@@ -202,7 +202,7 @@ pub(crate) fn heed_interrupts() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Words as a shell takes them.
+/// Quotes words for a shell.
 fn quoted(words: &[String]) -> String {
     let quote = |word: &String| match word.contains(' ') {
         true => format!("'{word}'"),
@@ -215,7 +215,7 @@ fn quoted(words: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// What these options measure.
+    /// The parts that these options measure.
     fn parts(options: Options) -> Vec<Part> {
         let all = [Part::Sizes, Part::Scale, Part::Pull, Part::Latency];
         all.into_iter().filter(|part| options.has(*part)).collect()

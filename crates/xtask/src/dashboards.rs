@@ -28,7 +28,7 @@ struct Board {
     panels: &'static [Panel],
 }
 
-/// What the user chooses at the top of a dashboard, beside namespace and host.
+/// The variable at the top of a dashboard, beside namespace and host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Hosts,
@@ -39,11 +39,11 @@ enum Subject {
 /// One picture or one figure.
 struct Panel {
     title: &'static str,
-    /// How to read it, or what to do about a bad value.
+    /// How to read the panel, or what to do about a bad value.
     about: &'static str,
     unit: Unit,
     chart: Chart,
-    /// Expressions of Graphite, with [`HOST`] and its like for the paths.
+    /// Expressions of Graphite, with [`HOST`] and similar words for the paths.
     targets: &'static [&'static str],
 }
 
@@ -79,7 +79,7 @@ enum Threshold {
     Below(f64),
 }
 
-/// Stand for paths in targets: all hosts in view, one frontend, one backend, its servers in view.
+/// Words for paths in targets: all hosts in view, one frontend, one backend, its servers in view.
 const HOST: &str = "HOST.";
 const FRONTEND: &str = "FRONTEND.";
 const BACKEND: &str = "BACKEND.";
@@ -116,7 +116,7 @@ const BOARDS: [Board; 4] = [
     },
 ];
 
-/// Writes all of them.
+/// Writes all dashboards.
 pub(crate) fn run() -> Result<(), Failure> {
     for (path, board) in files() {
         fs::write(&path, text(&board)).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Release builds of both programs and of the examples; gives the folder they are in.
+/// Builds releases of both programs and of the examples, and returns their folder.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
     println!("Building both programs (the first time takes several minutes) ...");
     let status = cargo()
@@ -84,13 +84,13 @@ pub(crate) fn build() -> Result<PathBuf, Failure> {
     if !status.success() {
         return Err(format!("cargo build ended with {status}"));
     }
-    // This program is in the same target folder, below the name of its own profile.
+    // This program is in the same target folder, in the folder of its profile.
     let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
     let target = own.ancestors().nth(2).ok_or("own path is too short")?;
     Ok(target.join("release"))
 }
 
-/// A task's own folder, and the paths in it.
+/// The folder of a task, and the paths in it.
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
 }
@@ -132,7 +132,7 @@ impl Folder {
     }
 }
 
-/// Both programs, what they read from and what they send to.
+/// Both programs, their source and their receiver.
 struct Pipeline {
     pull: Child,
     process: Child,

@@ -188,7 +188,7 @@ mod tests {
         let all = commands(&readme, None).unwrap();
         assert_eq!(all, ["cargo xtask demo", "cargo xtask test"]);
         assert_eq!(commands(&readme, Some("test")).unwrap(), ["cargo xtask test"]);
-        // A command that a newcomer would run and this task would not is a failure.
+        // A command that a newcomer would run but this task does not run is a failure.
         let other = readme.replace("    cargo xtask test\n", "    make\n    cargo xtask test\n");
         let fault = commands(&other, None).unwrap_err();
         assert!(fault.ends_with("cargo xtask demo, make, cargo xtask test"), "{fault}");

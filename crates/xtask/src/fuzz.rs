@@ -18,7 +18,7 @@ use crate::{Failure, cargo, root};
 
 /// Makes this program the compiler's wrapper.
 const WRAPPER_VARIABLE: &str = "XTASK_WRAPS_RUSTC";
-/// What is instrumented: crates whose names begin so, and the reader of INI files.
+/// The crates that are instrumented begin with this name; the reader of INI files is too.
 const OWN_CRATES: &str = "haproxystats_";
 const OTHER_CRATES: [&str; 1] = ["ini"];
 const INSTRUMENTATION: [&str; 5] = [
@@ -45,7 +45,7 @@ pub(crate) struct Options {
     /// Repeat the inputs of the run that printed this seed
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// What to feed: all of them when none is named
+    /// The targets to run; all targets if no target is named
     #[arg(value_name = "TARGET", value_parser = TARGETS)]
     targets: Vec<String>,
 }
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Runs a target; false if it found something.
+/// Runs a target; false if it found a fault.
 fn fuzz(target: &str, folder: &Path, options: &Options) -> Result<bool, Failure> {
     let make = |path: PathBuf| match fs::create_dir_all(&path) {
         Ok(()) => Ok(path),
@@ -109,7 +109,7 @@ fn fuzz(target: &str, folder: &Path, options: &Options) -> Result<bool, Failure>
         command.arg(regressions);
     }
     let status = command.status();
-    // Files of a few bytes do no harm where they stay.
+    // Files of a few bytes that stay do no harm.
     let _ = fs::remove_dir_all(&scratch);
     Ok(status.map_err(|error| format!("fuzz-{target}: {error}"))?.success())
 }

@@ -3,12 +3,10 @@
 //!
 //! callgrind counts three fixed runs of the whole release program, from the start of a child to its
 //! end, and a file has the counts of earlier runs. The parent itself runs without valgrind, which
-//! knows no pidfd_open before 3.21 and cannot follow a program to /proc/self/exe: a library of a
-//! few
-//! lines of C, loaded into the parent, starts its children under valgrind. Counts vary by a few in
-//! a
-//! thousand; another compiler, libc or processor (libraries choose their vector instructions by it)
-//! can change them by more.
+//! knows no pidfd_open before 3.21 and cannot follow a program to /proc/self/exe. A library of a
+//! few lines of C, loaded into the parent, starts its children under valgrind. Counts vary by a few
+//! in a thousand. Another compiler, libc or processor can change them by more, because libraries
+//! choose their vector instructions by the processor.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,7 +41,7 @@ pub(crate) struct Options {
 struct Run {
     name: &'static str,
     size: Size,
-    /// How many snapshots wait in the spool.
+    /// The number of snapshots in the spool.
     snapshots: usize,
     more: ExtraOptions<'static>,
 }
@@ -58,7 +56,7 @@ const RUNS: [Run; 3] = [
     },
     // The cost of its rows.
     Run { name: "mid", size: MID, snapshots: 2, more: ExtraOptions { process: "", graphite: "" } },
-    // All that is off by default.
+    // The cost of all options that are off by default.
     Run {
         name: "everything",
         size: TINY,
@@ -75,20 +73,20 @@ const RUNS: [Run; 3] = [
     },
 ];
 
-/// Reports on itself come by the clock, and valgrind is slow.
+/// No report of the program on itself, because these come by the clock and valgrind is slow.
 const NO_REPORTS: &str = "liveness-check-interval = 3600\n";
-/// Who is counted. What the disk children and the parent do depends on the moment.
+/// The roles that are counted. The work of the disk children and the parent depends on the moment.
 const ROLES: [&str; 2] = ["fold", "send"];
-/// By how much a count may be larger than is written down.
+/// The percentage by which a count may be larger than the recorded count.
 const TOLERANCE_PERCENT: u64 = 10;
-/// For the end of all children, which write their counts then.
+/// How long all children may take to end, because they write their counts then.
 const END: Duration = Duration::from_secs(120);
 const RENEW: &str = "cargo xtask instructions --renew";
 const SPAWN: &str = include_str!("instructions/spawn.c");
 
 type Counts = BTreeMap<String, u64>;
 
-/// Builds, counts, compares or writes down.
+/// Builds, counts, then compares or records the counts.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     crate::test::provide("valgrind");
     let valgrind = find_program("valgrind").ok_or("valgrind is missing (package valgrind)")?;
@@ -117,7 +115,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     verdict
 }
 
-/// Builds the library that the program is given under valgrind.
+/// Builds the library that starts the children under valgrind.
 fn compile(stage: &Stage) -> Result<PathBuf, Failure> {
     let (source, library) = (stage.path.join("spawn.c"), stage.path.join("spawn.so"));
     fs::write(&source, SPAWN).map_err(|error| format!("{}: {error}", source.display()))?;
@@ -187,8 +185,9 @@ fn count(
     }
 }
 
-/// Ends the children by SIGTERM while the parent is stopped, which otherwise gives them a second:
-/// too little for callgrind to write its counts. The parent then hears of its own SIGTERM first.
+/// Ends the children by SIGTERM while the parent is stopped. The parent would otherwise give them a
+/// second, which is too little for callgrind to write its counts. The parent sees its own SIGTERM
+/// first when it goes on.
 fn end_children(process: &Process, stage: &Stage, counted: &Path) -> Result<(), Failure> {
     let parent = process.pid();
     let log = fs::read_to_string(stage.log())
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn recorded_counts_are_read_again() {
         assert_eq!(read(&written(&counts(7, 8))).unwrap(), counts(7, 8));
         read("{}").unwrap_err();
         read("no json").unwrap_err();

@@ -1,9 +1,9 @@
-//! `cargo xtask`: what a newcomer and the CI call, so that README and `.ci/run` name one command
-//! each.
+//! `cargo xtask`: the tasks that a newcomer and the CI run, so that README and `.ci/run` name one
+//! command each.
 //!
 //! clap reads the command line: each task declares its options in a struct, from which the usage
-//! and the messages about a wrong command line come too. All tasks leave the machine as it was, but
-//! for packages that `test`, `fresh` and `instructions` install.
+//! and the messages about a wrong command line come too. All tasks leave the machine as it was,
+//! except for packages that `test`, `fresh` and `instructions` install.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// What clap says to a command line.
+    /// Parses a command line with clap.
     fn parse(line: &str) -> Result<Task, String> {
         let words = line.split_whitespace().skip(1);
         match CommandLine::try_parse_from(words) {
@@ -218,7 +218,7 @@ mod tests {
 
     /// `cargo test` knows more options than we do.
     #[test]
-    fn whatever_is_meant_for_cargo_test_is_taken() {
+    fn every_argument_of_cargo_test_is_accepted() {
         for line in ["--test e2e", "-p spool -- --nocapture", "-- --test-threads 1", "name"] {
             let task = parse(&format!("cargo xtask test {line}"));
             assert!(matches!(task, Ok(Task::Test(_))), "{line}: {task:?}");
@@ -242,7 +242,7 @@ mod tests {
         let mut found = 0;
         for page in pages() {
             for line in fs::read_to_string(&page).unwrap().lines() {
-                // Commands are alone on an indented line, but for a remark.
+                // A command has an indented line of its own, which may end with a remark.
                 let line = line.split("  #").next().unwrap();
                 if line.starts_with("    ") && line.trim_start().starts_with("cargo xtask") {
                     parse(line).unwrap_or_else(|message| panic!("{}: {message}", page.display()));

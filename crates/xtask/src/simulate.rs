@@ -1,8 +1,8 @@
 //! `cargo xtask simulate`: the simulator of haproxystats-process on many seeds.
 //!
-//! The simulator is a test of `crates/processor` that takes its seeds from the environment. It has
-//! the profile that is ready sooner: a development build does 150 seeds a second, but a release
-//! of the tests has to be built first, for minutes.
+//! The simulator is a test of `crates/processor` that takes its seeds from the environment. The
+//! task chooses the profile that is done sooner: a development build runs 150 seeds a second, and a
+//! release of the tests takes minutes to build.
 
 use clap::value_parser;
 
@@ -29,9 +29,9 @@ pub(crate) struct Options {
     from: u64,
 }
 
-/// Of seeds in a run, and the largest first seed, so that no sum overflows.
+/// Bound for the seeds of a run and for the first seed, so that no sum overflows.
 const SEEDS_MAX: u64 = 1_000_000_000_000;
-/// From so many seeds on a release build saves more than its building costs.
+/// From this many seeds on, a release build saves more time than building it takes.
 const RELEASE_SEEDS: u64 = 20_000;
 
 /// Runs the tests of the simulator with these seeds.
@@ -40,7 +40,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let range = format!("{from} to {}", from + seeds - 1);
     println!("xtask: {seeds} seeds, {range}");
     let mut command = cargo();
-    // Of the workspace, though one crate has it: with the features that its tests are built with.
+    // With --workspace, though one crate has the test, so that it has the features of the other
+    // tests.
     command.args(["test", "--workspace", "--locked", "--test", "simulate"]);
     if seeds >= RELEASE_SEEDS {
         command.arg("--release");

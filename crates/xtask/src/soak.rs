@@ -64,9 +64,9 @@ pub(crate) struct Options {
 }
 
 const MINUTES_MAX: f64 = 10_000.0;
-/// Between two lines of progress.
+/// The time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// For a healthy receiver of a calm soak.
+/// The largest delay at a healthy receiver of a calm soak.
 const DELAY_MAX: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the remaining snapshots may take to arrive; a soak of a day leaves seconds of work.
@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut faults = Faults::new(seed, options.calm);
     let mut courier = Courier::start(scene.directories());
     let run = soak(options, &interrupted, &scene, &programs, &source, &mut faults, &mut courier);
-    // Also after a failure, so that the files do not change any more.
+    // Also after a failure, so that the files no longer change.
     let doubles = courier.finish();
     let Evidence { starts, files, healthy } = run?;
     let doubles = doubles?;
@@ -110,14 +110,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
     println!("Comparing with a run without faults ...");
     let expected = expect(&scene, &programs)?;
-    let held = snapshots(&scene.folder.path.join("failed"));
+    let failed = snapshots(&scene.folder.path.join("failed"));
     println!("\n{} faults: {}", faults.total(), faults.summary());
     println!("starts of process {}, of pull {}", starts.0, starts.1);
     let mut is_exact = true;
     for (name, received) in files {
-        let verdict = verdict::compare(&expected, &received, &held)?;
+        let verdict = verdict::compare(&expected, &received, &failed)?;
         println!("\nreceiver {name}");
-        report(&verdict, courier.published(), doubles, held.len());
+        report(&verdict, courier.published(), doubles, failed.len());
         if verdict.delivered == 0 {
             return Err(format!("nothing was delivered to {name}"));
         }
@@ -171,7 +171,7 @@ impl Scene {
         }
     }
 
-    /// How many snapshots and stored batches wait.
+    /// The number of waiting snapshots and of stored batches.
     fn waiting(&self) -> (usize, usize) {
         (visible(&self.folder.incoming()), stored(&self.outbox()))
     }
@@ -232,17 +232,17 @@ impl Scene {
     }
 }
 
-/// What is judged after a soak.
+/// The evidence for the verdict after a soak.
 struct Evidence {
-    /// How often process and pull were started.
+    /// The number of starts of process and of pull.
     starts: (u32, u32),
-    /// What each receiver got.
+    /// The lines of each receiver.
     files: Vec<(String, PathBuf)>,
-    /// When each snapshot came to the receivers that are good all the time.
+    /// The time of each snapshot at the receivers that are good all the time.
     healthy: Vec<(String, BTreeMap<u64, Instant>)>,
 }
 
-/// The small disks, where they are asked for.
+/// The small disks that the options ask for.
 struct Disks {
     outbox: Option<SmallDisk>,
     local_store: Option<LocalStore>,
@@ -320,12 +320,12 @@ fn soak(
     faults.clear(&mut targets)?;
     targets.pull.terminate()?;
     courier.finish()?;
-    let mut taken = Ok(());
+    let mut result = Ok(());
     let drained = wait_until(DRAIN, || {
-        taken = disks.take();
-        taken.is_err() || scene.waiting() == (0, 0)
+        result = disks.take();
+        result.is_err() || scene.waiting() == (0, 0)
     });
-    taken?;
+    result?;
     progress(begin.elapsed(), scene, faults, courier, &targets.receivers, &disks);
     targets.process.terminate()?;
     let mut files = targets.receivers.files();
@@ -370,7 +370,7 @@ fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
     let config = scene.config("undisturbed.conf", &copies, &base, &receivers, false)?;
     let mut process = Program::start(&scene.folder, programs, "haproxystats-process", &config)?;
     let mut outcome = Ok(());
-    // Without a limit in all, because a slow machine may need long; only progress has a limit.
+    // Only progress has a limit, because a slow machine may need long for the whole.
     let mut left = usize::MAX;
     while outcome.is_ok() && left > 0 {
         let before = left;
@@ -390,7 +390,7 @@ fn expect(scene: &Scene, programs: &Path) -> Result<PathBuf, Failure> {
     Ok(file)
 }
 
-fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
+fn report(verdict: &Verdict, snapshots: u64, doubles: u64, failed: usize) {
     for example in &verdict.examples {
         println!("{example}");
     }
@@ -398,7 +398,7 @@ fn report(verdict: &Verdict, snapshots: u64, doubles: u64, held: usize) {
         ("published", verdict.published, format!("lines of {snapshots} snapshots")),
         ("delivered", verdict.delivered, "lines, each at least once".to_owned()),
         ("repeated", verdict.repeated, "lines that came once more".to_owned()),
-        ("held", verdict.held, format!("lines of {held} snapshots in failed/")),
+        ("failed", verdict.failed, format!("lines of {failed} snapshots in failed/")),
         ("own", verdict.own, "lines about the programs themselves".to_owned()),
         ("doubled", doubles, "snapshots made twice for one second, not published".to_owned()),
         ("lost", verdict.lost, "lines".to_owned()),

@@ -34,7 +34,7 @@ pub(crate) fn run(
         Ok((command.spawn()?, pipe))
     };
     let (mut child, mut pipe) = start().map_err(|error| format!("{name}: {error}"))?;
-    // It holds our own copies of the pipe's other end.
+    // The command has our own copies of the pipe's other end.
     drop(command);
     let mut show = |piece: &[u8]| {
         let mut terminal = io::stdout().lock();
@@ -86,7 +86,7 @@ fn readable(pipe: &PipeReader, timeout: Duration) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// What a shell script writes, as `pass_on` shows it, and its exit status.
+    /// The output of a shell script as the reader sees it, and its exit status.
     fn shown(script: &str) -> (String, Option<i32>) {
         let (mut pipe, writer) = io::pipe().unwrap();
         let mut command = Command::new("sh");
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!((text.len(), code), (1_000_000, Some(0)));
     }
 
-    /// The process left behind holds the pipe open until the test ends it.
+    /// The process that is left behind keeps the pipe open until the test ends it.
     #[test]
     fn a_process_that_is_left_behind_does_not_hold_the_run() {
         let (text, code) = shown("sleep 600 & echo $!");

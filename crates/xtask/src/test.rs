@@ -1,5 +1,5 @@
-//! `cargo xtask test`: every test of the workspace, with real servers and tools where they can be
-//! had.
+//! `cargo xtask test`: every test of the workspace, with real servers and tools if they can be
+//! installed.
 //!
 //! A test whose server or tool is missing passes and notes `skipped: …` in the file that
 //! `HAPROXYSTATS_SKIPPED` names. When all of them are installed and root runs the tests,
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
 
     let notes = std::env::temp_dir().join(format!("haproxystats-skipped-{}", std::process::id()));
-    // Some tests need root, whatever is installed.
+    // Some tests need root as well.
     let all_there = missing.is_empty() && missing_tools.is_empty();
     let command = tests(arguments, &notes, all_there && rustix::process::geteuid().is_root());
     results.begin();
@@ -134,7 +134,7 @@ pub(crate) fn provide(name: &str) {
     }
 }
 
-/// Those of the programs and tools of the tests that are installed.
+/// The programs and tools of the tests that are installed.
 pub(crate) fn installed() -> Vec<&'static str> {
     let programs = PROGRAMS.iter().map(|(program, _)| *program);
     programs.chain(tools::names()).filter(|name| find_program(name).is_some()).collect()
@@ -202,11 +202,11 @@ fn apt_get(arguments: &[&str]) -> bool {
     }
 }
 
-/// Nothing is printed where nothing was skipped: cargo's own last line stays the last.
+/// Prints nothing if no test was skipped, so that cargo's own last line stays the last.
 fn report_skipped(notes: &Path) {
     if let Ok(text) = std::fs::read_to_string(notes) {
         println!("\nxtask: {} skipped:\n{text}", text.lines().count());
-        // The note file lies in the temporary folder; one that stays does no harm.
+        // A note file that stays in the temporary folder does no harm.
         let _ = std::fs::remove_file(notes);
     }
 }
@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// The calls of apt-get, of which those succeed that `succeeds` takes.
+    /// The calls of apt-get; `succeeds` decides which calls succeed.
     fn calls(packages: &[&str], succeeds: &dyn Fn(&[String]) -> bool) -> Vec<String> {
         let mut calls = Vec::new();
         install_by(packages, &mut |arguments| {

@@ -1,8 +1,8 @@
 //! The role of `contrib/ansible-playbook`, tried with the real tools: the play runs against this
-//! machine, below a folder of the test's, with a systemctl that only keeps a record.
+//! machine, below the test's folder, with a systemctl that only records its calls.
 //!
-//! What it writes is read by our own programs. User, package and owner are for the real root alone
-//! and are not tried here.
+//! Our own programs read the files that it writes. User, package and owner need the real root and
+//! are not tried here.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -20,14 +20,14 @@ use tempfile::TempDir;
 use super::options::{GROUPS, Value, expected, loaded, names_in, other_values};
 use crate::support::{Outcome, PROCESS, PULL, Program, installed, run};
 
-/// Only a hang gets here: a play is some fifty programs one after the other, each in Python.
+/// Only a hang takes so long: a play runs some fifty programs one after the other, each in Python.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The commented part of the defaults with its comment signs taken off: YAML with every option.
+/// The commented part of the defaults without its comment signs: YAML with every option.
 fn every_option() -> String {
     let path = project("contrib/ansible-playbook/roles/haproxystats/defaults/main.yml");
     let text = fs::read_to_string(path).unwrap();
@@ -57,7 +57,8 @@ fn the_defaults_of_the_role_name_every_option_and_no_other() {
     assert_eq!(named, known);
 }
 
-/// The playbook, where the test may break it; a root to lay out; a record of systemctl's calls.
+/// A copy of the playbook that the test may break, a root to fill, and a record of systemctl's
+/// calls.
 struct Play {
     folder: TempDir,
 }
@@ -71,7 +72,7 @@ impl Play {
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         play.write("inventory", "[haproxy]\nlocalhost ansible_connection=local\n");
         play.write("ansible.cfg", "");
-        // A line in place of each program: a debug build is large.
+        // A script in place of each program, because a debug build is large.
         for (name, program) in [("pull", PULL), ("process", PROCESS)] {
             let text = format!("#!/bin/sh\nexec '{program}' \"$@\"\n");
             play.write(&format!("programs/haproxystats-{name}"), &text);
@@ -111,7 +112,7 @@ impl Play {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// What systemctl was asked to do since the last look.
+    /// The calls of systemctl since the last time.
     fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
         self.write("calls", "");
@@ -124,10 +125,10 @@ impl Play {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let settings = self.path("ansible.cfg");
-        // For the machine's own part of a play ansible asks the system for the home, not HOME.
+        // For local tasks ansible takes the home folder from the system and not from HOME.
         let temporary = self.path("tmp");
         let environment: [(&str, &OsStr); 10] = [
-            // A third of the processes: a play is slow enough.
+            // Pipelining saves two of three processes, because a play is slow.
             ("ANSIBLE_PIPELINING", "1".as_ref()),
             ("PATH", &path),
             ("ANSIBLE_HOME", self.folder.path().as_os_str()),
@@ -139,7 +140,7 @@ impl Play {
             ("NO_COLOR", "1".as_ref()),
             ("LC_ALL", "C.UTF-8".as_ref()),
         ];
-        // ansible-lint passes over, silently, what is not below the folder that it stands in.
+        // ansible-lint silently ignores files that are not below its working folder.
         let folder = self.path("playbook");
         let inside = ["-c", "cd \"$0\" && exec \"$@\"", folder.to_str().unwrap(), program];
         let all = inside.iter().chain(arguments).chain(&["main-playbook.yml"]);
@@ -155,7 +156,7 @@ impl Play {
         Outcome { code, stdout: program.output(), stderr: program.log() }
     }
 
-    /// Plays the whole role below the root; a later file of variables goes over an earlier one.
+    /// Plays the whole role below the root; a later file of variables overrides an earlier one.
     fn play(&self, program: &str, variables: &[&str]) -> Outcome {
         let usual = json!({
             "ansible_become": false,
@@ -176,7 +177,7 @@ impl Play {
     }
 }
 
-/// Expects a play that went through, and says how much it changed.
+/// Expects a successful play, and returns the number of changes.
 fn changed(outcome: &Outcome) -> u32 {
     assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
     let (_, recap) = outcome.stdout.split_once("PLAY RECAP").unwrap();
@@ -184,8 +185,8 @@ fn changed(outcome: &Outcome) -> u32 {
     rest.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Every option and every kind of group, as variables. Written as text, since the order of groups
-/// counts, and a map would bring them into another.
+/// Every option and every kind of group, as variables. They are written as text, because the order
+/// of groups counts and a map would change it.
 fn whole_configuration(values: &[(&KnownOption, Value)]) -> String {
     let mut text = "haproxystats_config:\n".to_owned();
     let mut section = "";
@@ -262,13 +263,13 @@ fn ansible_brings_every_value_to_the_programs_and_then_changes_nothing() {
     assert_eq!(play.calls(), [""; 0]);
 }
 
-/// Units and drop-ins together, as systemd reads them; one wrong word more, and it refuses.
+/// systemd accepts the units with the drop-ins, and refuses a drop-in with one wrong word.
 fn judge_units(play: &Play, analyze: &str) {
     for program in ["haproxystats-pull", "haproxystats-process"] {
         let name = format!("root/etc/systemd/system/{program}.service");
         let unit = play.path(&name);
         let text = fs::read_to_string(&unit).unwrap();
-        // The programs are in the root and not on this machine.
+        // The programs are below the test's root and not installed on this machine.
         let there = format!("ExecStart={}/", play.path("root").display());
         fs::write(&unit, text.replace("ExecStart=/", &there)).unwrap();
         let drop_in = format!("{name}.d/ansible.conf");
@@ -318,17 +319,18 @@ haproxystats_config_host:
     assert!(!play.path("root/usr/bin/haproxystats-pull").exists(), "pull was not asked for");
     play.calls();
 
-    // A value out of range, and a name that the program would only warn of.
-    for (option, said) in [("port: 70000", "out of range"), ("prot: 2003", "did you mean port?")] {
+    // A value out of range, and a name for which the program would only warn.
+    for (option, message) in [("port: 70000", "out of range"), ("prot: 2003", "did you mean port?")]
+    {
         let bad = good.replace("port: 2004", option);
         let outcome = play.play(&ansible, &[&bad]);
         assert_eq!(outcome.code, Some(2), "{}{}", outcome.stdout, outcome.stderr);
-        assert!(outcome.stdout.contains(said), "{}", outcome.stdout);
+        assert!(outcome.stdout.contains(message), "{}", outcome.stdout);
         assert_eq!(play.read("root/etc/haproxystats.conf"), text);
         assert_eq!(play.calls(), [""; 0]);
     }
 
-    // Every option as the defaults show it: what has a default keeps it.
+    // Every option as the defaults of the role show it: an option with a default keeps it.
     let every = format!("{}haproxystats_config_host: {{}}\n", every_option());
     assert_ne!(changed(&play.play(&ansible, &[good, &every])), 0);
     let loaded = loaded(&play.path("root/etc/haproxystats.conf"));

@@ -1,6 +1,6 @@
-//! The image of `contrib/docker`, tried with the real tools as far as that goes without an engine:
-//! hadolint and docker-compose read the files, what is copied is there, the commands are in the
-//! base's packages, and the entry point runs both programs with nothing but those.
+//! The image of `contrib/docker`, tried with the real tools as far as possible without an engine:
+//! hadolint and docker-compose read the files, the copied files exist, the commands are in the
+//! base's packages, and the entry point runs both programs with only these commands.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -35,7 +35,7 @@ fn instructions() -> Vec<String> {
     joined.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Those of the last stage: the image itself.
+/// The instructions of the last stage, which is the image.
 fn last_stage() -> Vec<String> {
     let all = instructions();
     let begin = all.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
@@ -66,7 +66,7 @@ fn the_stages_fit_each_other_and_the_project() {
     assert!(read(DOCKERFILE).contains(&tag), "the Dockerfile does not name the version: {tag}");
 }
 
-/// What the builder sees: the paths that the ignore file lets through.
+/// The paths that the ignore file lets the builder see.
 fn let_through() -> Vec<String> {
     let text = read(IGNORE);
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -75,7 +75,7 @@ fn let_through() -> Vec<String> {
 }
 
 #[test]
-fn what_the_image_copies_is_there_and_let_through() {
+fn the_builder_gets_every_file_that_the_image_copies() {
     let through = let_through();
     let mut copied = 0;
     for line in last_stage() {
@@ -157,8 +157,8 @@ fn compose_takes_its_file_and_the_programs_take_theirs() {
     assert_ne!(run(&compose, &["-f", broken.to_str().unwrap(), "config"]).code, Some(0));
 }
 
-/// A folder with the commands of Debian's required packages, which every image of Debian has, and
-/// no other; `None`, said aloud, on another system.
+/// A folder with only the commands of Debian's required packages, which every image of Debian has;
+/// `None`, with a note, on another system.
 fn commands_of_the_base(scene: &Scene) -> Option<PathBuf> {
     let [query] = installed("commands of the image", ["dpkg-query"])?;
     let format = "-f=${Package} ${Priority} ${Essential}\n";
@@ -199,13 +199,13 @@ fn the_commands_that_make_the_image_are_in_its_base() {
     assert!(!base.join("curl").exists(), "the base has only what is required");
 }
 
-/// A program that others run under. Where a test fails they are ended with it, since a parent that
-/// is killed leaves them behind.
+/// A program with child processes. If a test fails they are killed too, because a parent that is
+/// killed leaves them behind.
 pub(super) struct Household(pub(super) Program);
 
 impl Drop for Household {
     fn drop(&mut self) {
-        // The pid of one that has ended may be somebody else's by now.
+        // The pid of a program that has ended may be that of another process by now.
         if !self.0.runs() {
             return;
         }
@@ -217,7 +217,7 @@ impl Drop for Household {
     }
 }
 
-/// The children of a process that is none of ours.
+/// The children of a process that the test did not start.
 pub(super) fn children(parent: i32) -> Vec<i32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -229,15 +229,15 @@ pub(super) fn children(parent: i32) -> Vec<i32> {
     pids.filter(of_it).collect()
 }
 
-/// The workers of a haproxystats-process: the children that bear its own command line.
+/// The workers of a haproxystats-process: the children with its own command line.
 pub(super) fn workers(parent: i32) -> Vec<i32> {
     let command_line = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let own = command_line(parent);
     children(parent).into_iter().filter(|&pid| command_line(pid) == own).collect()
 }
 
-/// The image's world: its commands, both programs and the check on PATH, and a configuration that
-/// needs neither HAProxy nor Graphite.
+/// The environment of the image: its commands, both programs and the check on PATH, and a
+/// configuration that needs neither HAProxy nor Graphite.
 struct Image {
     scene: Scene,
     path: String,
@@ -280,7 +280,7 @@ impl Image {
         Outcome { code, stdout: container.0.output(), stderr: container.0.log() }
     }
 
-    /// Both programs, ready: the pids of pull and process.
+    /// Starts both programs and waits until they are ready; returns the pids of pull and process.
     fn start_all(&self) -> (Household, [i32; 2]) {
         let container = self.start(&["all", "-f", &self.config]);
         wait_until("a cycle of pull and a watching process", || {
@@ -291,13 +291,13 @@ impl Image {
             let of_it = |pid: &i32| command(*pid).starts_with(name);
             container.0.children().into_iter().find(of_it).expect(name)
         });
-        // It is ready for signals once it has a worker.
+        // process is ready for signals once it has a worker.
         wait_until("a worker", || !children(pids[1]).is_empty());
         (container, pids)
     }
 }
 
-/// The command line of a process, its words with blanks between.
+/// The command line of a process, with blanks between the words.
 fn command(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
@@ -314,9 +314,9 @@ fn the_entry_point_ends_both_programs_in_order() {
 }
 
 #[test]
-fn one_program_that_ends_ends_the_container() {
+fn the_end_of_one_program_ends_the_container() {
     let Some(image) = Image::new() else { return };
-    // Killed, and ended in order though nobody asked the container.
+    // A program is killed or ends in order, without a signal to the container.
     for (victim, signal, code) in [
         (0, Signal::KILL, 128 + 9),
         (1, Signal::KILL, 128 + 9),
@@ -339,13 +339,13 @@ fn the_entry_point_runs_one_program_or_any_command() {
     }
     assert_eq!(image.run(&["echo", "any", "command"]).stdout, "any command\n");
 
-    // In place of the script: signals come straight to the program.
+    // The program replaces the script, so signals reach the program directly.
     let mut pull = image.start(&["pull", "-f", &image.config]);
     wait_until("a cycle", || pull.0.log().contains("no snapshot"));
     assert!(command(pull.0.pid()).starts_with("haproxystats-pull "), "{}", command(pull.0.pid()));
     pull.0.end_with(Signal::TERM);
 
-    // Both refuse a bad configuration; the container does not stay up over it.
+    // Both programs refuse a bad configuration, and the container ends.
     let bad = image.scene.write("bad.conf", "[pull]\nworkers = none\n");
     let outcome = image.run(&["all", "-f", bad.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);

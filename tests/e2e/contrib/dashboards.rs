@@ -1,9 +1,9 @@
 //! The dashboards of `contrib/grafana` and `contrib/graphite`, tried with the real tools.
 //!
-//! A dashboard that asks for what is not there shows an empty panel, and nobody knows whether
-//! nothing happened or nothing is measured. So each target is held against the lines that the
-//! programs send, and then asked of a real graphite-web over data of a real HAProxy. There is no
-//! Grafana here: its variables are resolved as it does, by the same questions to Graphite.
+//! A dashboard that asks for a missing path shows an empty panel, which looks as if nothing had
+//! happened. So each target is compared with the lines that the programs send, and then queried
+//! from a real graphite-web over data of a real HAProxy. The tests use no Grafana: they resolve its
+//! variables by the same queries to Graphite.
 
 mod boards;
 mod graphite_web;
@@ -28,10 +28,10 @@ use crate::support::{data, free_ports, installed, run, wait_until};
 use boards::{NAMES, Target, contrib, grafana_targets, graphite_targets, strangers, substitute};
 use graphite_web::{GraphiteWeb, escaped};
 
-/// For a longer run that ends with a new `docs/overview.png`: its seconds.
+/// The seconds of a longer run that ends with a new `docs/overview.png`.
 const UPDATE_PICTURE: &str = "UPDATE_PICTURE";
 
-/// Without any server, from recorded dumps.
+/// The test uses recorded dumps and no server.
 #[test]
 fn every_path_is_one_that_we_emit() {
     let emitted = emitted("");
@@ -41,7 +41,7 @@ fn every_path_is_one_that_we_emit() {
     assert!(targets.len() > 150, "only {} targets", targets.len());
     assert_eq!(strangers(&targets, &emitted), []);
 
-    // Nothing that we say of ourselves is without a panel.
+    // Each of our own metrics has a panel.
     let shown = grafana_targets("haproxystats").into_iter();
     let shown: BTreeSet<String> =
         shown.flat_map(|target| boards::paths(&target.text)).map(|path| last_part(&path)).collect();
@@ -49,14 +49,14 @@ fn every_path_is_one_that_we_emit() {
     let ours: BTreeSet<String> = ours.map(|path| last_part(path)).collect();
     assert_eq!(shown, ours);
 
-    // The same check finds a name that is wrong by one letter.
+    // The check finds a name that is wrong by one letter.
     let victim = targets.iter_mut().find(|target| target.text.contains(".req_tot")).unwrap();
     victim.text = victim.text.replace(".req_tot", ".req_tots");
     let broken = victim.clone();
     assert_eq!(strangers(&targets, &emitted), [broken]);
 }
 
-/// For `prefix-hostname = false` the page has a command, which is run as it stands there.
+/// The page has a command for `prefix-hostname = false`, which is run as it is written.
 #[test]
 fn without_the_host_the_command_of_the_page_is_enough() {
     let emitted = emitted("prefix-hostname = false\n");
@@ -72,13 +72,13 @@ fn without_the_host_the_command_of_the_page_is_enough() {
         let targets: Vec<Target> =
             boards::targets_of(name, &board).into_iter().map(everywhere).collect();
         assert_eq!(strangers(&targets, &emitted), []);
-        // Without the command none of them is right.
+        // Without the command no target is right.
         let untouched: Vec<Target> = grafana_targets(name).into_iter().map(everywhere).collect();
         assert_eq!(strangers(&untouched, &emitted), untouched);
     }
 }
 
-/// The paths of one snapshot of four processes, and of what the program says of itself.
+/// The paths of one snapshot of four processes, and of the program's own metrics.
 fn emitted(option: &str) -> BTreeSet<String> {
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
     let config = scene.config(sink.port, 1, "");
@@ -91,10 +91,11 @@ fn emitted(option: &str) -> BTreeSet<String> {
         let lines = sink.lines();
         lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     };
-    let told = |paths: &BTreeSet<String>, end: &str| paths.iter().any(|path| path.ends_with(end));
+    let has_path =
+        |paths: &BTreeSet<String>, end: &str| paths.iter().any(|path| path.ends_with(end));
     wait_until("a snapshot's lines, and the program's own", || {
         let paths = paths();
-        told(&paths, ".TotalWallClockTime") && told(&paths, ".LocalStoreFailures")
+        has_path(&paths, ".TotalWallClockTime") && has_path(&paths, ".LocalStoreFailures")
     });
     process.finish();
     paths()
@@ -104,14 +105,14 @@ fn last_part(path: &str) -> String {
     path.rsplit('.').next().unwrap().to_owned()
 }
 
-/// A target over all that there is.
+/// A target with a wildcard for each variable.
 fn everywhere(target: Target) -> Target {
     let names = ["$namespace", "$host", "$frontend", "$backend", "$server", "FRONTEND", "BACKEND"];
     let values = names.map(|name| (name, "*".to_owned()));
     Target { text: substitute(&target.text, &values), ..target }
 }
 
-/// Files of four processes of HAProxy 2.2, and the one that pull leaves beside them.
+/// Files of four processes of HAProxy 2.2, and the file of pull 0.1.0 about the cycle.
 fn publish_dump(scene: &Scene) {
     let staged = scene.path().join("staged");
     fs::create_dir(&staged).unwrap();
@@ -153,9 +154,9 @@ fn every_target_finds_points_in_a_real_graphite() {
     let targets: Vec<Target> =
         NAMES.iter().flat_map(|name| grafana_targets(name)).map(chosen).collect();
     assert_points(&web, &haproxy, &targets);
-    assert_kept_as_told(&carbon);
+    assert_storage_methods(&carbon);
 
-    // The check finds a path that is not there, and a function that Graphite does not have.
+    // The check finds a missing path, and a function that Graphite lacks.
     let good = &targets[0].text;
     for (right, wrong) in [(".req_tot", ".req_tots"), ("perSecond", "perMinute")] {
         assert!(good.contains(right) && web.points(good).is_ok(), "{good}");
@@ -165,7 +166,7 @@ fn every_target_finds_points_in_a_real_graphite() {
     assert_a_loss_shows_after_its_gap(&web, &carbon);
 
     haproxy.reload();
-    // A sum over four processes, of which one began anew: it falls, unless others grow meanwhile.
+    // The sum over four processes falls when one of them begins anew, unless the others grow.
     wait_until("a counter that falls", || {
         let change = "derivative(sumSeries(loadbalancers.*.haproxy.frontend.*.stot))";
         web.points(change).is_ok_and(|points| points.iter().any(|point| *point < 0.0))
@@ -178,7 +179,7 @@ fn every_target_finds_points_in_a_real_graphite() {
     process.finish();
 }
 
-/// As an operator would write it, with the default namespace and this machine's name.
+/// A configuration as an operator writes it, with the default namespace and this machine's name.
 fn configuration(scene: &Scene, haproxy: &HaProxy, port: u16) -> PathBuf {
     let text = format!(
         "[paths]\nbase-dir = {}\n\
@@ -193,7 +194,8 @@ fn configuration(scene: &Scene, haproxy: &HaProxy, port: u16) -> PathBuf {
     scene.write("haproxystats.conf", &text)
 }
 
-/// What Grafana would offer for each variable is what HAProxy has; then one value of each, or all.
+/// Checks that Grafana would offer the names of HAProxy for each variable; returns one value of
+/// each, or all values.
 fn ask_for_variables(web: &GraphiteWeb) -> Vec<(&'static str, String)> {
     let host = rustix::system::uname().nodename().to_str().unwrap().replace('.', "_");
     let offered = [
@@ -228,7 +230,7 @@ fn ask_for_variables(web: &GraphiteWeb) -> Vec<(&'static str, String)> {
     values
 }
 
-/// A variable's values, asked for and cut as Grafana does.
+/// A variable's values, queried and cut as Grafana does.
 fn options(web: &GraphiteWeb, variable: &Value, values: &[(&str, String)]) -> BTreeSet<String> {
     let query = substitute(variable["query"].as_str().unwrap(), values);
     let expanded = query.strip_prefix("expand(").and_then(|rest| rest.strip_suffix(')'));
@@ -254,7 +256,7 @@ fn options(web: &GraphiteWeb, variable: &Value, values: &[(&str, String)]) -> BT
     names.iter().filter_map(cut).collect()
 }
 
-/// Every target has a point sooner or later, and none is below 0.
+/// Every target gets a point, and no point is below 0.
 fn assert_points(web: &GraphiteWeb, haproxy: &HaProxy, targets: &[Target]) {
     let mut without = targets.to_vec();
     let mut passes = 0;
@@ -275,8 +277,8 @@ fn assert_points(web: &GraphiteWeb, haproxy: &HaProxy, targets: &[Target]) {
     });
 }
 
-/// A counter of ours that was told before a gap and again after it, as it is when cycles fail:
-/// what happened in between is in the graph.
+/// One of our counters has values before and after a gap, as when cycles fail: the graph shows the
+/// growth during the gap.
 fn assert_a_loss_shows_after_its_gap(web: &GraphiteWeb, carbon: &Carbon) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut stream = TcpStream::connect(("127.0.0.1", carbon.port)).unwrap();
@@ -294,7 +296,7 @@ fn assert_a_loss_shows_after_its_gap(web: &GraphiteWeb, carbon: &Carbon) {
         wait_until(&format!("a loss of 3 in {text}"), || {
             web.points(&text).is_ok_and(|points| points.iter().sum::<f64>() == 3.0)
         });
-        // It is the kept value that shows it.
+        // Without the kept value the graph does not show it.
         let plain = text.replace("keepLastValue", "absolute");
         assert!(
             web.points(&plain).is_ok_and(|points| points.iter().sum::<f64>() == 0.0),
@@ -303,8 +305,8 @@ fn assert_a_loss_shows_after_its_gap(web: &GraphiteWeb, carbon: &Carbon) {
     }
 }
 
-/// Whisper files bear the method and the factor of the storage files.
-fn assert_kept_as_told(carbon: &Carbon) {
+/// Whisper files have the method and the factor of the storage files.
+fn assert_storage_methods(carbon: &Carbon) {
     let host = rustix::system::uname().nodename().to_str().unwrap().replace('.', "_");
     let home = carbon.storage.join("loadbalancers").join(host).join("haproxy");
     let (average, last, max, min) = (1, 3, 4, 5);
@@ -321,7 +323,7 @@ fn assert_kept_as_told(carbon: &Carbon) {
     }
 }
 
-/// graphite-web takes its dashboards, gives them back, and knows their graphs; the targets in them.
+/// Saves our dashboards in graphite-web and loads them and their graphs; returns their targets.
 fn save_in_graphite_web(web: &GraphiteWeb) -> Vec<Target> {
     let words = [("FRONTEND", "www".to_owned()), ("BACKEND", "app".to_owned())];
     for name in NAMES {
@@ -346,7 +348,7 @@ fn save_in_graphite_web(web: &GraphiteWeb) -> Vec<Target> {
     targets.map(|target| Target { text: substitute(&target.text, &words), ..target }).collect()
 }
 
-/// `contrib/graphite/picture.py` makes one picture of the overview, and says when it cannot.
+/// `contrib/graphite/picture.py` makes one picture of the overview, and reports an error.
 fn take_picture(scene: &Scene, web: &GraphiteWeb, haproxy: &HaProxy) {
     let address = format!("http://127.0.0.1:{}", web.port);
     let script = contrib("graphite/picture.py").display().to_string();
@@ -374,14 +376,14 @@ fn take_picture(scene: &Scene, web: &GraphiteWeb, haproxy: &HaProxy) {
     assert!(failed.code == Some(1) && failed.stderr.contains("refused"), "{}", failed.stderr);
 }
 
-/// Traffic in waves, for something to look at.
+/// Sends traffic in waves, so that the picture has curves.
 fn vary_traffic(haproxy: &HaProxy, time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
         let wave = (start.elapsed().as_secs_f64() / 20.0).sin();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "4 to 32")]
         haproxy.traffic((18.0 + 14.0 * wave) as usize);
-        // So that the waves are those of the rate, and not of how fast this machine is.
+        // Pauses, so that the waves show the rate and not the speed of this machine.
         thread::sleep(Duration::from_millis(50));
     }
 }

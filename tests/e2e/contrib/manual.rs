@@ -1,6 +1,5 @@
-//! The pages of the manual in `contrib/man`, tried with mandoc and groff, and held against the
-//! programs: every option both ways. And the version, which is the workspace's in every file that
-//! names it.
+//! The pages of the manual in `contrib/man`, tried with mandoc and groff, and compared with the
+//! programs: every option both ways. Also the version, which is the workspace's in every file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,8 +20,8 @@ fn page(name: &str) -> String {
     read(&format!("contrib/man/{name}"))
 }
 
-/// The tools are asked for warnings and above: mandoc's remarks on style differ from place to
-/// place.
+/// Warnings and errors of the tools, without mandoc's remarks on style, which differ between
+/// versions.
 fn complaints(mandoc: &str, groff: &str, path: &Path) -> String {
     let path = path.to_str().unwrap();
     let mandoc = run(mandoc, &["-T", "lint", "-W", "warning", path]);
@@ -118,9 +117,9 @@ fn the_pages_of_the_programs_have_every_option_and_no_other() {
     }
 }
 
-/// `[workspace.package] version` is the one place; whoever raises it is told here what to follow.
+/// `[workspace.package] version` is the source; this test names the files that must follow it.
 #[test]
-fn one_version_everywhere() {
+fn every_file_names_the_version_of_the_workspace() {
     for name in PAGES {
         assert!(page(name).contains(&format!("\n.Os haproxystats {VERSION}\n")), "{name}");
     }

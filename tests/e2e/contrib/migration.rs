@@ -1,8 +1,8 @@
-//! The way from the Python programs, as docs/migrating.md goes it: an old file is understood, with
-//! a word about what was never read, and the recipe that compares two runs finds no difference
+//! The steps of docs/migrating.md from the Python programs: an old file is understood, with
+//! warnings about options without effect, and the recipe that compares two runs finds no difference
 //! from the original's recorded lines.
 //!
-//! The recipe is taken from the page and run by `sh`; only its two folders are the test's.
+//! `sh` runs the recipe of the page; only its two folders are replaced.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::{Outcome, PROCESS, PULL, data, run, wait_until};
 
 const PAGE: &str = "docs/migrating.md";
 const SNAPSHOT: &str = "1700000000";
-/// What is said about the old file, each behind its name.
+/// The warnings about the old file, after the name of the file.
 const EXPECTED: [&str; 6] = [
     "4: [DEFAULT] retries: no effect: every section has a default of its own; serves references \
      such as ${DEFAULT:retries}; leave it out",
@@ -48,7 +48,7 @@ fn an_old_configuration_is_understood_and_its_old_spellings_are_told() {
     assert_eq!(quoted, EXPECTED);
 }
 
-/// Our lines for a case of the original's, in `local-store` below the scene.
+/// Writes our lines for a case of the original to `local-store` below the scene.
 fn ours(scene: &Scene, case: &Path) {
     let text = fs::read_to_string(case.join("conf.ini")).unwrap();
     let text = text.replace("@DIR@", scene.path().to_str().unwrap()).replace("@PORT@", "9");

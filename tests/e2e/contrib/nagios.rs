@@ -1,8 +1,8 @@
 //! The checks of `contrib/nagios`, tried with the real tools: by sh and shellcheck, and as a nagios
 //! server runs them, against the running programs.
 //!
-//! Whatever happens, a check says one line and ends with a status from 0 to 3. Those that ask
-//! systemd are given a systemctl of the test's own here; `systemd.rs` gives them the real one.
+//! In every case a check prints one line and ends with a status from 0 to 3. Checks that ask
+//! systemd get the test's own systemctl here; `systemd.rs` uses the real one.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -27,7 +27,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/nagios")
 }
 
-/// Runs a check of `folder` with this PATH through `wrapper`; returned are its status and its line.
+/// Runs a check of `folder` with this PATH through `wrapper`; returns its status and its line.
 fn check_in(
     folder: &Path,
     path: &OsStr,
@@ -70,11 +70,11 @@ fn check(name: &str, arguments: &[&str]) -> (i32, String) {
 }
 
 #[track_caller]
-fn assert_says(said: (i32, String), code: i32, parts: &[&str]) {
+fn assert_result(result: (i32, String), code: i32, parts: &[&str]) {
     for part in parts {
-        assert!(said.1.contains(part), "{part:?} is not in {:?}", said.1);
+        assert!(result.1.contains(part), "{part:?} is not in {:?}", result.1);
     }
-    assert_eq!(said.0, code, "{}", said.1);
+    assert_eq!(result.0, code, "{}", result.1);
 }
 
 fn spool_of(scene: &Scene, dst_dir: &str) -> String {
@@ -97,8 +97,8 @@ fn the_checks_are_sound_for_shells_and_shellcheck() {
             [(&sh, vec!["-n", path]), (&dash, vec!["-n", path]), (&shellcheck, vec![path])]
         {
             let outcome = run(tool, &arguments);
-            let said = outcome.stdout + &outcome.stderr;
-            assert_eq!((outcome.code, said.as_str()), (Some(0), ""), "{tool} {name}");
+            let output = outcome.stdout + &outcome.stderr;
+            assert_eq!((outcome.code, output.as_str()), (Some(0), ""), "{tool} {name}");
             accepted += 1;
         }
     }
@@ -118,7 +118,7 @@ fn the_queue_is_judged_by_its_thresholds_and_by_what_runs() {
     let file = spool_of(&scene, "${paths:base-dir}/incoming");
     let all: Vec<u64> = (FIRST..FIRST + 4).collect();
     all.iter().for_each(|&timestamp| scene.publish(timestamp));
-    // None of these counts: a snapshot that is going away, a directory without a number as its
+    // These do not count: a snapshot that is being removed, a directory without a number as its
     // name, a number beyond 64 bits, a file, a link.
     let too_long = "1".repeat(21);
     for name in [".1700000009.removed", "lost+found", "17x", "+17", "1.7", &too_long] {
@@ -129,22 +129,22 @@ fn the_queue_is_judged_by_its_thresholds_and_by_what_runs() {
     symlink(scene.path(), scene.incoming().join("1700000007")).unwrap();
 
     let of = |ok: &str, warning: &str| check(QUEUE_SIZE, &["-f", &file, "-o", ok, "-w", warning]);
-    assert_says(of("4", "4"), 0, &["4 snapshots wait", "|queue_size=4;4;4;0;"]);
-    assert_says(of("3", "4"), 1, &["|queue_size=4;3;4;0;"]);
-    assert_says(of("2", "3"), 2, &["|queue_size=4;2;3;0;"]);
-    assert_says(check(QUEUE_SIZE, &["-f", &file]), 0, &["|queue_size=4;60;120;0;"]);
-    // As the Python program's users have written it down.
+    assert_result(of("4", "4"), 0, &["4 snapshots wait", "|queue_size=4;4;4;0;"]);
+    assert_result(of("3", "4"), 1, &["|queue_size=4;3;4;0;"]);
+    assert_result(of("2", "3"), 2, &["|queue_size=4;2;3;0;"]);
+    assert_result(check(QUEUE_SIZE, &["-f", &file]), 0, &["|queue_size=4;60;120;0;"]);
+    // The spellings in the configurations of the Python program's users.
     let file_is = format!("--file={file}");
-    let said = check(QUEUE_SIZE, &[&file_is, "--ok", "1", "--warning=9"]);
-    assert_says(said, 1, &["OK up to 1, WARNING up to 9"]);
-    assert_says(check(QUEUE_SIZE, &[&format!("-f{file}"), "-o1", "-w2"]), 2, &[]);
+    let result = check(QUEUE_SIZE, &[&file_is, "--ok", "1", "--warning=9"]);
+    assert_result(result, 1, &["OK up to 1, WARNING up to 9"]);
+    assert_result(check(QUEUE_SIZE, &[&format!("-f{file}"), "-o1", "-w2"]), 2, &[]);
 
     let process = scene.process(&scene.config(sink.port, 1, ""));
     wait_until("an empty queue", || check(QUEUE_SIZE, &["-f", &file]).1.contains("queue_size=0;"));
     process.finish();
 }
 
-/// References, a second file, a doubled dollar, blanks: as haproxystats-pull has them.
+/// References, a second file, a doubled dollar and blanks, as haproxystats-pull reads them.
 #[test]
 fn the_queue_is_where_the_configuration_says() {
     let scene = Scene::new();
@@ -153,24 +153,24 @@ fn the_queue_is_where_the_configuration_says() {
     let spool = scene.path().join("else where/$5|x");
     fs::create_dir_all(spool.join("1700000000")).unwrap();
     let place = format!("{}/else where/$5/x", scene.path().display());
-    assert_says(check(QUEUE_SIZE, &["-f", &file]), 0, &[&place, "|queue_size=1;60;120;0;"]);
+    assert_result(check(QUEUE_SIZE, &["-f", &file]), 0, &[&place, "|queue_size=1;60;120;0;"]);
 
     let dir = more.parent().unwrap().to_str().unwrap();
-    let said = check(QUEUE_SIZE, &["-f", &file, "-d", dir]);
-    assert_says(said, 3, &["/nowhere/else where/$5/x is not there"]);
+    let result = check(QUEUE_SIZE, &["-f", &file, "-d", dir]);
+    assert_result(result, 3, &["/nowhere/else where/$5/x is not there"]);
 }
 
 #[test]
-fn what_cannot_be_known_of_the_queue_is_unknown() {
+fn a_queue_that_cannot_be_read_is_unknown() {
     let scene = Scene::without_spool();
     let file = spool_of(&scene, "${paths:base-dir}/incoming");
-    assert_says(check(QUEUE_SIZE, &["-f", &file]), 3, &["incoming is not there"]);
+    assert_result(check(QUEUE_SIZE, &["-f", &file]), 3, &["incoming is not there"]);
     fs::write(scene.incoming(), "").unwrap();
-    assert_says(check(QUEUE_SIZE, &["-f", &file]), 3, &["is no directory"]);
+    assert_result(check(QUEUE_SIZE, &["-f", &file]), 3, &["is no directory"]);
 
     let wrong = scene.write("wrong.conf", "[pull]\nworkers = many|some\n[graphite]\nport = 0\n");
-    let said = check(QUEUE_SIZE, &["-f", wrong.to_str().unwrap()]);
-    assert_says(said, 3, &["bad configuration", "wrong.conf:2", "many/some"]);
+    let result = check(QUEUE_SIZE, &["-f", wrong.to_str().unwrap()]);
+    assert_result(result, 3, &["bad configuration", "wrong.conf:2", "many/some"]);
     let refused: [&[&str]; 7] = [
         &["-o", "x"],
         &["-o", ""],
@@ -187,19 +187,19 @@ fn what_cannot_be_known_of_the_queue_is_unknown() {
         check_is_unknown(name, &["--what"]);
     }
 
-    // As on a machine where haproxystats is not installed, or not where nagios looks.
+    // haproxystats is not installed, or not in the PATH of nagios.
     let bare = tools_alone(&scene);
-    let said = check_in(&folder(), bare.as_os_str(), &[], QUEUE_SIZE, &["-f", &file]);
-    assert_says(said, 3, &["haproxystats-pull is not in PATH"]);
-    let said = check_in(&folder(), bare.as_os_str(), &[], NUMBER_OF_PROCS, &[]);
-    assert_says(said, 3, &["haproxystats-process is not in PATH"]);
-    let said = check_in(&folder(), bare.as_os_str(), &[], PULL_UNIT, &[]);
-    assert_says(said, 3, &["systemctl is not in PATH"]);
+    let result = check_in(&folder(), bare.as_os_str(), &[], QUEUE_SIZE, &["-f", &file]);
+    assert_result(result, 3, &["haproxystats-pull is not in PATH"]);
+    let result = check_in(&folder(), bare.as_os_str(), &[], NUMBER_OF_PROCS, &[]);
+    assert_result(result, 3, &["haproxystats-process is not in PATH"]);
+    let result = check_in(&folder(), bare.as_os_str(), &[], PULL_UNIT, &[]);
+    assert_result(result, 3, &["systemctl is not in PATH"]);
 }
 
 #[track_caller]
 fn check_is_unknown(name: &str, arguments: &[&str]) {
-    assert_says(check(name, arguments), 3, &[]);
+    assert_result(check(name, arguments), 3, &[]);
 }
 
 /// A folder with the few tools that a check may use, and nothing else.
@@ -213,7 +213,7 @@ fn tools_alone(scene: &Scene) -> PathBuf {
     folder
 }
 
-/// Copies of the checks and of a program where somebody else may run them.
+/// Copies of the checks and of a program in a folder where any user may run them.
 fn open_to_all(scene: &Scene, program: &str) -> PathBuf {
     fs::set_permissions(scene.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let bin = scene.path().join("bin");
@@ -222,12 +222,12 @@ fn open_to_all(scene: &Scene, program: &str) -> PathBuf {
         fs::copy(folder().join(name), bin.join(name)).unwrap();
     }
     let copy = bin.join(Path::new(program).file_name().unwrap());
-    // A debug build is large; another file system, such as a tmpfs, takes a copy.
+    // A link, because a debug build is large; another file system, such as a tmpfs, needs a copy.
     fs::hard_link(program, &copy).or_else(|_| fs::copy(program, &copy).map(|_| ())).unwrap();
     bin
 }
 
-/// The words that run a command as nobody, where that is needed to be somebody else.
+/// The words that run a command as the user nobody; none if the test does not run as root.
 fn as_nobody(test: &str) -> Option<Vec<String>> {
     if !geteuid().is_root() {
         return Some(Vec::new());
@@ -244,17 +244,17 @@ fn a_spool_that_may_not_be_read_is_unknown() {
     let scene = Scene::new();
     let file = spool_of(&scene, "${paths:base-dir}/incoming");
     let bin = open_to_all(&scene, PULL);
-    let said = |mode| {
+    let result = |mode| {
         fs::set_permissions(scene.incoming(), fs::Permissions::from_mode(mode)).unwrap();
         check_in(&bin, &path_with(&bin), &nobody, QUEUE_SIZE, &["-f", &file])
     };
-    assert_says(said(0o755), 0, &["|queue_size=0;60;120;0;"]);
-    assert_says(said(0o000), 3, &["may not list"]);
+    assert_result(result(0o755), 0, &["|queue_size=0;60;120;0;"]);
+    assert_result(result(0o000), 3, &["may not list"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
-    assert_says(said(0o755), 3, &["bad configuration", "Permission denied"]);
+    assert_result(result(0o755), 3, &["bad configuration", "Permission denied"]);
 }
 
-/// The parent and two workers, counted from `/proc` by whoever asks.
+/// The parent and two workers, counted in `/proc`.
 #[test]
 fn the_processes_are_the_parent_and_its_workers() {
     let (scene, other) = (Scene::new(), Scene::new());
@@ -262,52 +262,52 @@ fn the_processes_are_the_parent_and_its_workers() {
     let config = scene.config(sink.port, 2, "");
     let file = config.to_str().unwrap();
     let of = |file: &str| check(NUMBER_OF_PROCS, &["-f", file]);
-    assert_says(of(file), 2, &["no haproxystats-process runs", "|processes=0;;3:3;0;"]);
+    assert_result(of(file), 2, &["no haproxystats-process runs", "|processes=0;;3:3;0;"]);
 
     let mut process = scene.process(&config);
-    // Another one with a configuration of its own is not our business.
+    // A second haproxystats-process with another configuration does not count.
     let other_config = other.config(sink.port, 1, "");
     let other_process = other.process(&other_config);
     wait_until("all of both", || of(file).0 == 0 && of(other_config.to_str().unwrap()).0 == 0);
-    assert_says(of(file), 0, &["all 2 workers live|processes=3;;3:3;0;"]);
-    let said = check(NUMBER_OF_PROCS, &["-v", "--file", file]);
+    assert_result(of(file), 0, &["all 2 workers live|processes=3;;3:3;0;"]);
+    let result = check(NUMBER_OF_PROCS, &["-v", "--file", file]);
     let workers = process.workers();
     for pid in workers.iter().chain([&process.pid()]) {
-        assert!(said.1.contains(&format!(" {pid}")), "{pid} is not in {}", said.1);
+        assert!(result.1.contains(&format!(" {pid}")), "{pid} is not in {}", result.1);
     }
     other_process.finish();
 
     send(workers[0], Signal::STOP);
     let stopped = format!("stopped by a signal: pid {}|processes=2;;3:3;0;", workers[0]);
     wait_until("the stopped worker to be seen", || of(file).1.contains(&stopped));
-    assert_says(of(file), 2, &[]);
+    assert_result(of(file), 2, &[]);
     send(workers[0], Signal::CONT);
     wait_until("the worker to be back", || of(file).0 == 0);
 
-    // While the parent is stopped nobody replaces a worker that died.
+    // A stopped parent replaces no worker.
     process.signal(Signal::STOP);
     send(workers[1], Signal::KILL);
     wait_until("the worker's death", || !lives(workers[1]));
     let parent = format!("stopped by a signal: pid {}|processes=1;;3:3;0;", process.pid());
     wait_until("the dead worker to be seen", || of(file).1.contains(&parent));
-    assert_says(of(file), 2, &[]);
+    assert_result(of(file), 2, &[]);
     process.signal(Signal::CONT);
     wait_until("the replaced worker", || of(file).0 == 0);
     assert!(!process.workers().contains(&workers[1]));
 
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("workers = 2", "workers = 4")).unwrap();
-    assert_says(of(file), 2, &["2 of 4 workers live|processes=3;;5:5;0;"]);
+    assert_result(of(file), 2, &["2 of 4 workers live|processes=3;;5:5;0;"]);
     fs::write(&config, text.replace("workers = 2", "workers = none")).unwrap();
-    assert_says(of(file), 3, &["bad configuration", "none"]);
+    assert_result(of(file), 3, &["bad configuration", "none"]);
     fs::write(&config, text).unwrap();
     process.end_with(Signal::TERM);
-    assert_says(of(file), 2, &["no haproxystats-process runs"]);
+    assert_result(of(file), 2, &["no haproxystats-process runs"]);
 }
 
-/// A nagios user reads neither `/proc/PID/exe` nor the environment of others.
+/// The user nagios may read neither `/proc/PID/exe` nor the environment of other users.
 #[test]
-fn somebody_else_may_count_the_processes() {
+fn another_user_may_count_the_processes() {
     let Some(nobody) = as_nobody("counting as somebody else") else { return };
     let nobody: Vec<&str> = nobody.iter().map(String::as_str).collect();
     let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
@@ -317,11 +317,11 @@ fn somebody_else_may_count_the_processes() {
     let process = scene.process(&config);
     let of = || check_in(&bin, &path_with(&bin), &nobody, NUMBER_OF_PROCS, &arguments);
     wait_until("both workers", || of().0 == 0);
-    assert_says(of(), 0, &["all 2 workers live|processes=3;;3:3;0;"]);
+    assert_result(of(), 0, &["all 2 workers live|processes=3;;3:3;0;"]);
     process.finish();
 }
 
-/// What a systemctl answers, and what is made of it.
+/// The answers of systemctl, and the states that the checks report.
 #[test]
 fn units_are_judged_by_what_systemd_says_of_them() {
     let scene = Scene::new();
@@ -364,12 +364,12 @@ fn units_are_judged_by_what_systemd_says_of_them() {
             (PROCESS_UNIT, "haproxystats-process.service"),
             (PULL_UNIT, "haproxystats-pull.service"),
         ] {
-            assert_says(check_in(&folder(), &path, &[], name, &[]), code, &[part, unit]);
+            assert_result(check_in(&folder(), &path, &[], name, &[]), code, &[part, unit]);
             let asked = fs::read_to_string(scene.path().join("asked")).unwrap();
             assert!(asked.trim_end().ends_with(&format!(" -- {unit}")), "{asked}");
         }
     }
     answer("Failed to connect to bus: No such file or directory\nand more", 1);
-    let said = check_in(&folder(), &path, &[], PULL_UNIT, &["-u", "mine.service"]);
-    assert_says(said, 3, &["mine.service", "Failed to connect to bus"]);
+    let result = check_in(&folder(), &path, &[], PULL_UNIT, &["-u", "mine.service"]);
+    assert_result(result, 3, &["mine.service", "Failed to connect to bus"]);
 }

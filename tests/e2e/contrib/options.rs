@@ -1,5 +1,5 @@
-//! A value other than the default for every option that the programs know, and what they say they
-//! have read: whoever writes configurations must get each value through unharmed.
+//! A value other than the default for every option, and the values that the programs print: a tool
+//! that writes configurations must pass each value unchanged.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,14 +17,14 @@ pub(crate) enum Value {
     List(Vec<&'static str>),
 }
 
-/// Section and option, and its value as the programs print it, blanks drawn together.
+/// The value of each section and option as the programs print it, with single blanks.
 pub(crate) type Values = BTreeMap<(String, String), String>;
 
-/// Groups in an order that is not the alphabet's, with characters that an INI file, a template or a
-/// shell might take for its own. A dollar is written once, as in the expression.
+/// Groups that are not in the order of the alphabet, with characters that an INI file, a template
+/// or a shell might interpret. A dollar is written once, as in the expression.
 pub(crate) const GROUPS: [(&str, &str); 2] = [("web", "^(www|shop)$"), ("api", r"a#b; \d{2}='x'$")];
 
-/// Every option with a value that is not its default; paths lie in `folder`.
+/// Every option with a value that is not its default; paths are in `folder`.
 pub(crate) fn other_values(folder: &Path) -> Vec<(&'static KnownOption, Value)> {
     config::known_options().iter().map(|option| (option, other_value(option, folder))).collect()
 }
@@ -48,7 +48,7 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Pause => Value::Number("0.25".to_owned()),
         Kind::Limit => Value::Number("40.5".to_owned()),
         Kind::Factor => Value::Number("1.25".to_owned()),
-        // The first is a folder that a tool may make; no other is looked at by anyone.
+        // A tool may make this folder; no tool touches the others.
         Kind::Path if option.name == "base-dir" => text(folder.join("base").to_str().unwrap()),
         Kind::Path => text(&format!("/srv/{}/{}", option.section, option.name)),
         Kind::Servers => Value::List(vec!["tcp://[::1]:5555", "unix:///run/a b/admin.sock"]),
@@ -58,7 +58,7 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
     }
 }
 
-/// What the programs must print for these values, groups included.
+/// The output that the programs must print for these values, including groups.
 pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Values {
     let mut loaded: Values = values
         .iter()
@@ -81,7 +81,7 @@ pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Values {
     loaded
 }
 
-/// What both programs take from a file. They warn of options without effect and of nothing else.
+/// The values that both programs read from a file. They may warn only of options without effect.
 pub(crate) fn loaded(file: &Path) -> Values {
     let mut loaded = Values::new();
     for program in [PULL, PROCESS] {

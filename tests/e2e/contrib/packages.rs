@@ -1,8 +1,8 @@
-//! The Debian package and the RPM, tried with the real tools: built, judged by lintian, unpacked,
-//! run, and installed into a root of their own; then upgraded, removed and purged there.
+//! The Debian package and the RPM, tried with the real tools: built, checked by lintian, unpacked,
+//! run, and installed into a separate root; then upgraded, removed and purged there.
 //!
-//! The programs of this test's own build stand in for release builds, which would take minutes.
-//! What the packages hold besides (man pages, versions) is judged in `manual.rs`.
+//! The programs of this test's own build replace release builds, which would take minutes.
+//! `manual.rs` checks the man pages and the versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -17,10 +17,10 @@ use crate::support::{PROCESS, PULL, installed, skip};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Where the two packages differ.
+/// The differences between the two packages.
 struct Layout {
     plugins: &'static str,
-    /// Pages of the manual are compressed.
+    /// Whether pages of the manual are compressed.
     compressed: bool,
     only_here: &'static [&'static str],
 }
@@ -45,26 +45,26 @@ const RPM: Layout = Layout {
     ],
 };
 
-/// A tool's whole output. They take seconds, minutes on a loaded machine, but never hang for ever.
+/// Runs a tool and returns its output. A tool takes seconds, or minutes on a loaded machine.
 fn run(folder: &Path, environment: &[(&str, &OsStr)], words: &[&str]) -> Output {
     let mut command = Command::new("timeout");
     command.arg("600").args(words).current_dir(folder).envs(environment.iter().copied());
     command.output().unwrap()
 }
 
-/// What a tool prints when it is content; it must be.
+/// Runs a tool that must succeed, and returns its output.
 fn must(folder: &Path, words: &[&str]) -> String {
-    told(&run(folder, &[], words), words)
+    stdout_of(&run(folder, &[], words), words)
 }
 
-fn told(output: &Output, words: &[&str]) -> String {
+fn stdout_of(output: &Output, words: &[&str]) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{words:?}: {}\n{stdout}\n{stderr}", output.status);
     stdout
 }
 
-/// Runs cargo's command for a package on this build's programs; gives the file that it makes.
+/// Runs cargo's command for a package on this build's programs, and returns the package.
 fn build(scene: &Scene, words: &[&str]) -> PathBuf {
     let target = scene.path().join("target");
     fs::create_dir_all(target.join("release")).unwrap();
@@ -76,14 +76,14 @@ fn build(scene: &Scene, words: &[&str]) -> PathBuf {
     fs::create_dir(&out).unwrap();
     let words = [&[env!("CARGO")], words, &["--output", out.to_str().unwrap()]].concat();
     let output = run(Path::new(ROOT), &[("CARGO_TARGET_DIR", target.as_os_str())], &words);
-    told(&output, &words);
+    stdout_of(&output, &words);
     let mut made = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
     let package = made.next().expect("a package");
     assert_eq!(made.next(), None, "one file was to be made");
     package
 }
 
-/// The names in a folder of the project, those that end as given.
+/// The names in a folder of the project with this ending.
 fn names(folder: &str, ending: &str) -> Vec<String> {
     let entries = fs::read_dir(Path::new(ROOT).join(folder)).unwrap();
     let names = entries.map(|entry| entry.unwrap());
@@ -92,7 +92,7 @@ fn names(folder: &str, ending: &str) -> Vec<String> {
     names.filter(|name| name.ends_with(ending)).collect()
 }
 
-/// Every file that a package must hold, and whether it is a program.
+/// Every file that a package must have, and whether it is a program.
 fn expected(layout: &Layout) -> BTreeMap<String, bool> {
     let suffix = if layout.compressed { ".gz" } else { "" };
     let mut files = BTreeMap::new();
@@ -125,7 +125,7 @@ fn expected(layout: &Layout) -> BTreeMap<String, bool> {
     for example in names("examples", ".conf") {
         add(format!("usr/share/doc/haproxystats/examples/{example}"), false);
     }
-    // What the pages lead to, where an operator needs it without the project at hand.
+    // Files to which the pages lead, because an operator does not have the project.
     add("usr/share/doc/haproxystats/CONTRIBUTING.md".to_owned(), false);
     for picture in [names("docs", ".png"), names("docs", ".svg")].concat() {
         add(format!("usr/share/doc/haproxystats/docs/{picture}"), false);
@@ -147,7 +147,7 @@ fn expected(layout: &Layout) -> BTreeMap<String, bool> {
     files
 }
 
-/// The regular files below a folder, and whether each is a program; no other mode may be.
+/// The regular files below a folder, and whether each is a program; other modes are faults.
 fn files_below(folder: &Path) -> BTreeMap<String, bool> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
@@ -168,8 +168,8 @@ fn files_below(folder: &Path) -> BTreeMap<String, bool> {
     found
 }
 
-/// What an operator meets after unpacking: programs that run, a configuration that they take, units
-/// whose commands are there.
+/// The unpacked files can be used: the programs run, they accept the configuration, and the
+/// commands of the units exist.
 fn assert_usable(unpacked: &Path) {
     let config = unpacked.join("etc/haproxystats.conf");
     let config = config.to_str().unwrap();
@@ -178,7 +178,7 @@ fn assert_usable(unpacked: &Path) {
         let program = program.to_str().unwrap();
         assert_eq!(must(unpacked, &[program, "-v"]), format!("haproxystats {VERSION}\n"));
         let output = run(unpacked, &[], &[program, "-P", "-f", config]);
-        told(&output, &[program, "-P"]);
+        stdout_of(&output, &[program, "-P"]);
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "warnings on {config}");
 
         let unit = unpacked.join(format!("usr/lib/systemd/system/{name}.service"));
@@ -188,7 +188,7 @@ fn assert_usable(unpacked: &Path) {
     }
 }
 
-/// systemd itself, with the package as its root: it refuses a unit whose program is missing.
+/// systemd accepts the units with the package as its root, and refuses a unit without its program.
 fn assert_units_verify(unpacked: &Path) {
     let root = format!("--root={}", unpacked.display());
     for name in ["haproxystats-pull", "haproxystats-process"] {
@@ -242,7 +242,7 @@ fn the_debian_package_holds_what_it_should_and_installs() {
 
     let judge = ["lintian", "--no-cfg", "--allow-root", "--fail-on", "error,warning"];
     must(scene.path(), &[&judge[..], &[deb]].concat());
-    // From here on the tree is only packed again, and what the programs hold would only cost time.
+    // From here on the tree is only packed again, and the real programs would only cost time.
     for name in ["haproxystats-pull", "haproxystats-process"] {
         fs::write(unpacked.join("usr/bin").join(name), "").unwrap();
     }
@@ -250,7 +250,7 @@ fn the_debian_package_holds_what_it_should_and_installs() {
     install_deb(&scene, &unpacked, deb);
 }
 
-/// lintian would refuse this package if it held a fault.
+/// lintian finds a fault in a broken package.
 fn assert_lintian_sees_faults(scene: &Scene, unpacked: &Path, judge: &[&str]) {
     let broken = scene.path().join("broken");
     let (from, to) = (unpacked.to_str().unwrap(), broken.to_str().unwrap());
@@ -263,7 +263,7 @@ fn assert_lintian_sees_faults(scene: &Scene, unpacked: &Path, judge: &[&str]) {
     assert!(!output.status.success() && text.contains("file-in-usr-local"), "{text}");
 }
 
-/// Packs a tree again, quickly.
+/// Packs a tree without compression.
 fn pack(scene: &Scene, tree: &Path, name: &str) -> String {
     let deb = scene.path().join(name).to_str().unwrap().to_owned();
     let tree = tree.to_str().unwrap();
@@ -271,8 +271,8 @@ fn pack(scene: &Scene, tree: &Path, name: &str) -> String {
     deb
 }
 
-/// dpkg installs into a root of its own and runs the package's scripts with it (DPKG_ROOT). What
-/// they say to a systemd must not reach the machine's: commands that do nothing stand in on PATH.
+/// dpkg installs into a separate root and runs the package's scripts with it (DPKG_ROOT). Their
+/// calls must not reach the machine's systemd, so commands on PATH that do nothing replace it.
 fn install_deb(scene: &Scene, unpacked: &Path, deb: &str) {
     if !rustix::process::geteuid().is_root() {
         return skip("Debian package: dpkg --root needs root");
@@ -288,7 +288,7 @@ fn install_deb(scene: &Scene, unpacked: &Path, deb: &str) {
     let before = std::env::var("PATH").unwrap();
     let path = format!("{}:{before}", notes.with_file_name("bin").display());
     let dpkg = |words: &[&str]| {
-        // Of the packages that it needs only the tools count, and those are the machine's.
+        // The scripts need only the tools of the packages, which the machine has.
         let forced = [
             "--force-script-chrootless",
             "--force-depends",
@@ -296,7 +296,7 @@ fn install_deb(scene: &Scene, unpacked: &Path, deb: &str) {
             "--force-unsafe-io",
         ];
         let words = [&["dpkg", &option, &log], &forced[..], words].concat();
-        told(&run(scene.path(), &[("PATH", path.as_ref())], &words), &words)
+        stdout_of(&run(scene.path(), &[("PATH", path.as_ref())], &words), &words)
     };
 
     dpkg(&["-i", deb]);
@@ -305,7 +305,7 @@ fn install_deb(scene: &Scene, unpacked: &Path, deb: &str) {
     let enabled = root.join("etc/systemd/system/multi-user.target.wants");
     assert!(!enabled.exists(), "a unit was enabled unasked");
 
-    // An upgrade brings another configuration; what the operator wrote stays.
+    // An upgrade brings another configuration, but the operator's file stays.
     let config = root.join("etc/haproxystats.conf");
     let own = "[pull]\nsocket-dir = /srv/sockets\n";
     fs::write(&config, own).unwrap();
@@ -334,7 +334,7 @@ fn the_rpm_holds_what_it_should_and_installs() {
         return;
     }
     let scene = Scene::new();
-    // What it asks of the system is found out with ldd, which every Linux has.
+    // The tool finds the needed libraries with ldd, which every Linux has.
     let words = ["generate-rpm", "--payload-compress", "gzip", "--auto-req", "builtin"];
     let package = build(&scene, &words);
     let rpm = package.to_str().unwrap();
@@ -362,8 +362,8 @@ fn the_rpm_holds_what_it_should_and_installs() {
     install_rpm(&scene, rpm);
 }
 
-/// rpm installs into a root of its own, verifies every file there, and keeps a changed
-/// configuration when it removes them. The root has no shell, so the scripts are tried apart.
+/// rpm installs into a separate root, verifies every file there, and keeps a changed configuration
+/// when it removes them. The root has no shell, so another test tries the scripts.
 fn install_rpm(scene: &Scene, rpm: &str) {
     if !rustix::process::geteuid().is_root() {
         return skip("RPM: rpm --root needs root");
@@ -372,7 +372,7 @@ fn install_rpm(scene: &Scene, rpm: &str) {
     fs::create_dir(&root).unwrap();
     let rooted = ["rpm", "--root", root.to_str().unwrap()];
     must(scene.path(), &[&rooted[..], &["--initdb"]].concat());
-    // Debian's rpm asks for this word before it installs anything.
+    // Debian's rpm requires this option before it installs a package.
     let debian =
         if Path::new("/etc/debian_version").exists() { &["--force-debian"][..] } else { &[] };
     must(scene.path(), &[&rooted[..], debian, &["--nodeps", "--noscripts", "-i", rpm]].concat());
@@ -393,7 +393,7 @@ fn files_of(folder: &Path) -> Vec<String> {
     files.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-/// Puts commands into a folder `bin` that only note their words; gives the file of the notes,
+/// Puts commands that only note their words into a folder `bin`, and returns the file of the notes
 /// beside that folder.
 fn stand_ins(scene: &Scene, place: &str, tools: &[&str]) -> PathBuf {
     let notes = scene.write(&format!("{place}/notes"), "");
@@ -405,7 +405,7 @@ fn stand_ins(scene: &Scene, place: &str, tools: &[&str]) -> PathBuf {
     notes
 }
 
-/// Of the Debian package, one script is ours; the rest is cargo-deb's.
+/// One script of the Debian package is ours; the others are cargo-deb's.
 #[test]
 fn shellcheck_takes_the_scripts() {
     let Some([shellcheck]) = installed("scripts of packages", ["shellcheck"]) else { return };
@@ -417,14 +417,14 @@ fn shellcheck_takes_the_scripts() {
     }
 }
 
-/// What a script calls with these words, among the commands that stand in. Whether systemd runs on
-/// the machine of the test must not matter: its folder is the test's, too.
+/// The calls of a script with these words. The folder of systemd is replaced, because the result
+/// must not depend on whether systemd runs on this machine.
 fn calls_of(scene: &Scene, notes: &Path, script: &str, words: &[&str]) -> String {
     let script = script.replace("/run/systemd/system", scene.path().to_str().unwrap());
     fs::write(notes, "").unwrap();
     let path = format!("{}:/usr/bin:/bin", notes.with_file_name("bin").display());
     let words = [&["sh", "-e", "-c", &script, "script"], words].concat();
-    told(&run(scene.path(), &[("PATH", path.as_ref())], &words), &words[4..]);
+    stdout_of(&run(scene.path(), &[("PATH", path.as_ref())], &words), &words[4..]);
     fs::read_to_string(notes).unwrap()
 }
 
@@ -435,9 +435,9 @@ fn assert_nothing_unasked(scene: &Scene, control: &Path) {
     let calls = |name: &str, words: &[&str]| {
         let script = fs::read_to_string(control.join(name)).unwrap();
         let calls = calls_of(scene, &notes, &script, words);
-        let told = calls.lines().filter(|line| !line.starts_with("deb-systemd-helper "));
-        // What it says of units that are enabled is asked of the real one, in `install_deb`.
-        told.map(|line| format!("{line}\n")).collect::<String>()
+        let others = calls.lines().filter(|line| !line.starts_with("deb-systemd-helper "));
+        // `install_deb` checks with the real helper that no unit is enabled.
+        others.map(|line| format!("{line}\n")).collect::<String>()
     };
     let both = "haproxystats-process.service haproxystats-pull.service";
     let made = "systemd-sysusers haproxystats.conf\nsystemd-tmpfiles --create haproxystats.conf\n\

@@ -1,10 +1,10 @@
-//! What stands in the pages' code blocks, for tests that run it as it stands there.
+//! The code blocks of the pages, for tests that run them as they are written.
 
 use std::fs;
 use std::path::Path;
 
-/// The code below a heading of a page and its sub-headings, without the indent. A line of `step: …`
-/// stands for each of those, as a comment of the shell's.
+/// The code below a heading of a page and its sub-headings, without the indent. A comment of the
+/// shell, `# step: …`, stands for each sub-heading.
 pub(super) fn code(page: &str, heading: &str) -> String {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
     let level = heading.chars().take_while(|c| *c == '#').count();

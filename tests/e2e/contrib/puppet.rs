@@ -1,8 +1,8 @@
-//! The module of `contrib/puppet`, tried with the real tools: puppet itself applies it, to a folder
-//! of the test's, with commands in place of a service manager.
+//! The module of `contrib/puppet`, tried with the real tools: puppet itself applies it to a folder
+//! of the test, with commands in place of a service manager.
 //!
-//! What it writes is read by our own programs. A parameter that is missing, too much or of the
-//! wrong range is found by holding the class against the programs' own table.
+//! Our own programs read the files that it writes. The class is compared with the programs' own
+//! table, which shows missing parameters, superfluous parameters and wrong ranges.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::options::{GROUPS, Value, expected, loaded, names_in, other_values};
 use crate::support::{Outcome, PROCESS, PULL, Program, installed, run};
 
-/// Parameters that are no options of the configuration file.
+/// Parameters that are not options of the configuration file.
 const OWN: [&str; 26] = [
     "programs",
     "install",
@@ -59,7 +59,7 @@ fn parameter(option: &KnownOption) -> String {
     format!("{}_{}", option.section.to_lowercase(), option.name).replace('-', "_")
 }
 
-/// The type that says the same as our own table.
+/// The Puppet type of a kind in our own table.
 fn type_of(kind: Kind) -> String {
     match kind {
         Kind::Word(words) if words.contains(&"debug") => "Haproxystats::Loglevel".to_owned(),
@@ -107,7 +107,7 @@ fn the_module_has_the_version_of_the_programs() {
     assert!(text.contains(&version), "{text}");
 }
 
-/// The files of the module whose names end so.
+/// The files of the module with this ending.
 fn files(ending: &str) -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["manifests", "types", "functions", "templates"] {
@@ -122,7 +122,7 @@ fn files(ending: &str) -> Vec<String> {
     found
 }
 
-/// Puppet with folders of its own, and the module where its users put it.
+/// Puppet with its own folders, and the module in the folder of modules.
 struct Puppet {
     folder: TempDir,
     program: String,
@@ -138,7 +138,7 @@ impl Puppet {
         let copy = puppet.path("modules").join("haproxystats");
         let outcome = run("cp", &["-r", module().to_str().unwrap(), copy.to_str().unwrap()]);
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-        // As README says, with a line in place of each program: a debug build is large.
+        // As README says, with a script in place of each program, because a debug build is large.
         let given = copy.join("files");
         fs::create_dir(&given).unwrap();
         for (name, program) in [("haproxystats-pull", PULL), ("haproxystats-process", PROCESS)] {
@@ -153,7 +153,7 @@ impl Puppet {
         self.folder.path().join(name)
     }
 
-    /// Runs `puppet` with the arguments; nothing of it reaches the machine's own folders.
+    /// Runs `puppet` with the arguments, away from the machine's own folders.
     fn run(&self, arguments: &[&str]) -> Outcome {
         let folder = self.path("puppet");
         let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -169,7 +169,7 @@ impl Puppet {
         Outcome { code, stdout: program.output(), stderr: program.log() }
     }
 
-    /// Applies a manifest; 0 means that all was as it should be, 2 that something was changed.
+    /// Applies a manifest; status 0 means that nothing had to change, 2 that something was changed.
     fn apply(&self, manifest: &str, more: &[&str]) -> Outcome {
         let file = self.path("site.pp");
         fs::write(&file, manifest).unwrap();
@@ -179,7 +179,7 @@ impl Puppet {
         self.run(&[&usual[..], &files[..], more].concat())
     }
 
-    /// The class, laid out in the test's folder and owned by whoever runs the test.
+    /// The class for the test's folder, owned by the user of the test.
     fn manifest(&self, parameters: &str) -> String {
         let [user, group] = ["-un", "-gn"].map(|flag| run("id", &[flag]).stdout.trim().to_owned());
         let folder = self.folder.path().display();
@@ -304,7 +304,7 @@ fn puppet_restarts_what_has_changed_and_keeps_a_bad_file_out() {
     let unit = puppet.read("units/haproxystats-process.service.d/puppet.conf");
     assert!(!unit.contains("ReadWritePaths") && !unit.contains("TimeoutStopSec"), "{unit}");
 
-    // Both services are restarted by the file, once each.
+    // The new file restarts both services, once each.
     fs::remove_file(puppet.path("services")).unwrap();
     let base = puppet.path("base");
     let options = format!(
@@ -322,18 +322,18 @@ fn puppet_restarts_what_has_changed_and_keeps_a_bad_file_out() {
     }
     judge_units(&puppet, &analyze);
 
-    // The type takes it, the program does not; what was there stays, and nothing is restarted.
+    // The type accepts this value but the program does not: the old file stays, without a restart.
     let before = puppet.read("haproxystats.conf");
     let options = "process_server_metrics => ['nosuch'],";
     let outcome = puppet.apply(&puppet.manifest(options), &[]);
     assert!(matches!(outcome.code, Some(4 | 6)), "{:?} {}", outcome.code, outcome.stdout);
-    let said = format!("{}{}", outcome.stdout, outcome.stderr);
-    assert!(said.contains("\"nosuch\"") || said.contains("nosuch"), "{said}");
+    let output = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(output.contains("nosuch"), "{output}");
     assert_eq!(puppet.read("haproxystats.conf"), before);
     assert_eq!(puppet.read("services"), "restart\nrestart\n");
 }
 
-/// Units and drop-ins together, as systemd reads them; one wrong word more, and it refuses.
+/// systemd accepts the units with the drop-ins, and refuses a broken drop-in.
 fn judge_units(puppet: &Puppet, analyze: &str) {
     for program in ["haproxystats-pull", "haproxystats-process"] {
         let unit = puppet.path("units").join(format!("{program}.service"));
@@ -349,7 +349,7 @@ fn judge_units(puppet: &Puppet, analyze: &str) {
     }
 }
 
-/// The whole default, with package, user and services, against this machine; nothing is done.
+/// Plans the default, with package, user and services, against this machine without changing it.
 #[test]
 fn puppet_plans_the_default_and_a_machine_that_only_pulls() {
     let Some([puppet]) = installed("plans of the puppet module", ["puppet"]) else { return };
@@ -368,7 +368,7 @@ fn puppet_plans_the_default_and_a_machine_that_only_pulls() {
     assert!(!outcome.stdout.contains("haproxystats-process"), "{}", outcome.stdout);
 }
 
-/// One run: puppet takes seconds to start.
+/// All checks are in one run, because puppet takes seconds to start.
 #[test]
 fn functions_and_types_of_the_module_judge_as_they_say() {
     let Some([puppet]) = installed("types of the puppet module", ["puppet"]) else { return };
@@ -426,7 +426,7 @@ fn functions_and_types_of_the_module_judge_as_they_say() {
     let outcome = puppet.apply(&manifest, &[]);
     assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
 
-    // `fail` is what all of the above rests on, and a class has a check of its own.
+    // All checks above rely on `fail`, which the class uses too.
     let outcome = puppet.apply("class { 'haproxystats': config_file => '/a b' }\n", &["--noop"]);
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.stderr.contains("/a b is no absolute path"), "{}", outcome.stderr);

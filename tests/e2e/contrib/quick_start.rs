@@ -1,8 +1,8 @@
-//! docs/quick-start.md in a folder, from its first command to its last, as `sh` reads them:
-//! HAProxy, Graphite, both programs, the graph, Graphite away and back, the end.
+//! docs/quick-start.md in a folder, from the first command to the last, run by `sh`: HAProxy,
+//! Graphite, both programs, the graph, Graphite down and up again, the end.
 //!
-//! The page has fixed ports and release builds, the test free ones and its own; nothing is
-//! installed and no request waits for the next. All else is run as it is written.
+//! The page has fixed ports and release builds; the test has free ports and its own build, installs
+//! nothing, and sends requests without a pause. Everything else is run as it is written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ const PAGE: &str = "docs/quick-start.md";
 const INSTALLS: &str = "apt-get install haproxy graphite-carbon graphite-web curl\n";
 const PROGRAMS: &str = "PATH=$PWD/target/release:$PATH\n";
 
-/// What the page started and a failed test would leave behind: all of it has a file with its pid
-/// below the one folder that the page makes.
+/// The processes that the page starts and a failed test would leave behind. Each has a file with
+/// its pid below the folder that the page makes.
 struct Leftovers(PathBuf);
 
 impl Drop for Leftovers {
@@ -31,7 +31,7 @@ impl Drop for Leftovers {
             }
             let pid = fs::read_to_string(&path).unwrap_or_default().trim().parse::<i32>();
             let Ok(pid) = pid else { continue };
-            // The pid of one that has ended may be somebody else's by now.
+            // The pid of a process that has ended may be that of another process by now.
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             if String::from_utf8_lossy(&environment).contains(self.0.to_str().unwrap()) {
                 send(pid, Signal::KILL);
@@ -49,7 +49,7 @@ fn script() -> String {
         .replace(INSTALLS, "")
         .replace(PROGRAMS, &format!("PATH={programs}:$PATH\n"))
         .replace("sleep 0.3", ":")
-        // What was printed last may lack its newline.
+        // The last output may lack its newline.
         .replace("# step: ", "echo; echo step: ");
     let ports: [u16; 7] = free_ports();
     let names = ["WWW=8080", "SHOP=8081", "ORIGIN=8082", "CARBON=12003", "PICKLE=12004"];
@@ -76,7 +76,7 @@ fn every_command_of_the_quick_start_works() {
     let words = ["-eu", script.to_str().unwrap()].map(AsRef::as_ref);
     let environment = [("TMPDIR", made.as_os_str())];
     let mut shell = Program::start("sh", &words, &environment, scene.path(), "quick-start");
-    // Each step has the deadline for itself.
+    // Each step has the whole deadline.
     let text = fs::read_to_string(&script).unwrap();
     let steps: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("echo; echo ")).collect();

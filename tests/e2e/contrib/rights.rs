@@ -1,5 +1,5 @@
-//! The rights that docs/security.md says are enough: a real HAProxy with a socket of `level user`
-//! gives a whole snapshot, and refuses what would change anything.
+//! The rights of docs/security.md are enough: a real HAProxy with a socket of `level user` gives a
+//! whole snapshot, and refuses commands that change its state.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use crate::support::{Program, free_ports, installed, wait_until};
 
 const PAGE: &str = "docs/security.md";
 
-/// What a stats socket answers to one command; `None` while nobody listens.
+/// The answer of a stats socket to one command; `None` while no process listens.
 fn ask(socket: &Path, command: &str) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.write_all(format!("{command}\n").as_bytes()).ok()?;
@@ -22,7 +22,7 @@ fn ask(socket: &Path, command: &str) -> Option<String> {
     Some(answer)
 }
 
-/// The commands in backticks of the page's row whose answer is so.
+/// The commands in backticks in the page's rows with this answer.
 fn commands(page: &str, answer: &str) -> Vec<String> {
     let rows = page.lines().filter(|line| line.starts_with("| `") && line.ends_with(answer));
     let cells = rows.filter_map(|row| row.split(" | ").next());
@@ -72,7 +72,7 @@ fn level_user_is_enough_and_refuses_what_changes_something() {
     let refused = commands(&page, "| `Permission denied` |");
     assert!(refused.len() > 8, "{refused:?}");
     for command in refused {
-        // An object for those that need one, or HAProxy would find fault with that first.
+        // Commands that need an object get one, because HAProxy would complain about that first.
         let command = match command.as_str() {
             "disable server" => "disable server app/app1".to_owned(),
             "set server" => "set server app/app1 weight 1".to_owned(),
@@ -82,7 +82,7 @@ fn level_user_is_enough_and_refuses_what_changes_something() {
         };
         let answer = ask(&user, &command).unwrap();
         assert!(answer.contains("Permission denied"), "{command}: {answer}");
-        // The same words on a higher level: it was the level that refused, not the command.
+        // A higher level accepts the command, so the level was the reason.
         let answer = ask(&admin, &command).unwrap();
         assert!(!answer.contains("Permission denied"), "{command}: {answer}");
     }

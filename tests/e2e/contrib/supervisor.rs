@@ -1,9 +1,9 @@
 //! The configuration of `contrib/supervisor`, tried with the real supervisord: it starts both
-//! programs, keeps their logs, brings back one that is killed, gives up over a bad configuration,
-//! and ends both in order.
+//! programs, stores their logs, restarts a killed program, gives up after a bad configuration, and
+//! ends both in order.
 //!
-//! Only places are changed for a test: where the programs, their configuration and the logs are,
-//! and the user, who is the test's own.
+//! A test changes only the paths of the programs, their configuration and the logs, and the user,
+//! which is the user of the test.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +24,7 @@ fn shipped() -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// supervisord in the foreground, and how to talk to it.
+/// supervisord in the foreground, and its control socket.
 struct Supervisor {
     /// Dropped before the folder that its log is in.
     daemon: Household,
@@ -34,7 +34,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// `changed` gets the shipped file once its places are the test's, and may change it further.
+    /// `changed` gets the shipped file with the test's paths, and may change it further.
     fn start(test: &str, options: &str, changed: impl Fn(String) -> String) -> Option<Self> {
         let [daemon, control] = installed(test, ["supervisord", "supervisorctl"])?;
         let scene = Scene::new();
@@ -51,7 +51,7 @@ impl Supervisor {
         );
         let programs = Path::new(PULL).parent().unwrap();
         assert_eq!(Some(programs), Path::new(PROCESS).parent());
-        // Only who is root may change the user, and that user need not be on this machine.
+        // Only root may change the user, and the shipped user may be missing on this machine.
         let mine = shipped()
             .replace("/usr/bin", programs.to_str().unwrap())
             .replace("/etc/haproxystats.conf", &format!("{folder}/haproxystats.conf"))
@@ -74,18 +74,18 @@ impl Supervisor {
         Some(Self { scene, daemon, control, settings })
     }
 
-    fn tell(&self, words: &[&str]) -> Outcome {
+    fn control(&self, words: &[&str]) -> Outcome {
         run(&self.control, &[&["-c", &self.settings], words].concat())
     }
 
     fn wait_for(&self, program: &str, state: &str) {
         wait_until(&format!("{program} {state}"), || {
-            self.tell(&["status", program]).stdout.split_whitespace().nth(1) == Some(state)
+            self.control(&["status", program]).stdout.split_whitespace().nth(1) == Some(state)
         });
     }
 
     fn pid(&self, program: &str) -> i32 {
-        self.tell(&["pid", program]).stdout.trim().parse().unwrap()
+        self.control(&["pid", program]).stdout.trim().parse().unwrap()
     }
 
     fn log(&self, program: &str) -> String {
@@ -106,7 +106,7 @@ fn supervisord_starts_stops_logs_and_brings_back() {
         assert!(supervisor.log(program).contains(&format!("{program} starts")));
     }
 
-    // What they make is the user's and its group's, as under systemd.
+    // Only the user and its group can use their files, as under systemd.
     for program in PROGRAMS {
         let status = format!("/proc/{}/status", supervisor.pid(program));
         let status = fs::read_to_string(status).unwrap();
@@ -122,34 +122,34 @@ fn supervisord_starts_stops_logs_and_brings_back() {
         let ours = workers(old);
         send(old, Signal::KILL);
         wait_until("another one", || {
-            let status = supervisor.tell(&["status", program]).stdout;
+            let status = supervisor.control(&["status", program]).stdout;
             status.contains("RUNNING") && supervisor.pid(program) != old
         });
         wait_until("the end of its workers", || !ours.iter().copied().any(lives));
     }
 
-    // Stopped in order, by the parent's hand: nobody had to be killed, and none is begun again.
+    // supervisord stops the parent, which ends its workers: no process is killed or restarted.
     let process = supervisor.pid(PROGRAMS[1]);
     wait_until("its workers", || workers(process).len() == 2);
     let ours = workers(process);
-    let stopped = supervisor.tell(&["stop", "all"]);
+    let stopped = supervisor.control(&["stop", "all"]);
     assert_eq!(stopped.code, Some(0), "{}", stopped.stdout);
     for program in PROGRAMS {
         supervisor.wait_for(program, "STOPPED");
     }
     assert!(![&[process], &ours[..]].concat().into_iter().any(lives));
-    let told = fs::read_to_string(supervisor.scene.path().join("supervisord.log")).unwrap();
+    let log = fs::read_to_string(supervisor.scene.path().join("supervisord.log")).unwrap();
     for program in PROGRAMS {
-        assert!(told.contains(&format!("stopped: {program} (exit status 0)")), "{told}");
+        assert!(log.contains(&format!("stopped: {program} (exit status 0)")), "{log}");
     }
-    assert_eq!(supervisor.tell(&["start", "all"]).code, Some(0));
+    assert_eq!(supervisor.control(&["start", "all"]).code, Some(0));
     for program in PROGRAMS {
         supervisor.wait_for(program, "RUNNING");
     }
     supervisor.finish();
 }
 
-/// What the shipped file says about containers, done.
+/// The change for containers that the shipped file describes.
 #[test]
 fn in_a_container_the_logs_are_supervisords_standard_error() {
     let changed = |text: String| {
@@ -184,7 +184,7 @@ fn a_bad_configuration_is_given_up_soon() {
     supervisor.finish();
 }
 
-/// supervisord itself: that user is looked up, so a typing error in the line would be told.
+/// supervisord looks up the user, so it reports a typing error in that line.
 #[test]
 fn the_user_of_the_file_is_asked_for() {
     if !rustix::process::geteuid().is_root() {
@@ -197,7 +197,7 @@ fn the_user_of_the_file_is_asked_for() {
     let path = scene.write("supervisord.conf", &text);
     let outcome = run(&daemon, &["-c", path.to_str().unwrap()]);
     assert_ne!(outcome.code, Some(0));
-    let told = outcome.stdout + &outcome.stderr;
-    assert!(told.contains("no-such-user-here"), "{told}");
+    let output = outcome.stdout + &outcome.stderr;
+    assert!(output.contains("no-such-user-here"), "{output}");
     assert_eq!(shipped().matches("\nuser=haproxystats\n").count(), PROGRAMS.len());
 }

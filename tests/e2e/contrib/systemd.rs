@@ -1,8 +1,8 @@
 //! The units of `contrib/systemd`, tried with the real tools: systemd-analyze, systemd-sysusers,
 //! systemd-tmpfiles, and a systemd that is booted for the test.
 //!
-//! Each tool is also given something broken, which it must refuse; what units and programs promise
-//! each other (paths, limits, users) is read from both sides.
+//! Each tool also gets a broken file, which it must refuse. Paths, limits and users must be the
+//! same in the units and in the programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -26,7 +26,7 @@ const PROCESS_UNIT: &str = "haproxystats-process.service";
 const UNITS: [&str; 2] = [PULL_UNIT, PROCESS_UNIT];
 const DROP_IN: &str = "haproxystats-process.service.d/cpu-affinity.conf";
 
-/// What `systemd-analyze security` may say at most; MEDIUM begins at 5.
+/// The largest exposure that `systemd-analyze security` may report; MEDIUM begins at 5.
 const EXPOSURE_MAX: f64 = 2.5;
 
 fn contrib(name: &str) -> PathBuf {
@@ -37,7 +37,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(contrib(name)).unwrap()
 }
 
-/// The values of a unit's options; a later line adds to an earlier one of the same name.
+/// The values of a unit's options; a later line adds to an earlier line of the same name.
 fn options(unit: &str) -> BTreeMap<String, Vec<String>> {
     let mut options: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in read(unit).lines().filter(|line| !line.starts_with('#')) {
@@ -60,7 +60,7 @@ fn seconds(unit: &str, name: &str) -> f64 {
     value.strip_suffix('s').and_then(|number| number.parse().ok()).unwrap()
 }
 
-/// What a program says of its defaults.
+/// The default of an option, as a program prints it.
 fn default_of(program: &str, section: &str, option: &str) -> String {
     let printed = run(program, &["-p"]).stdout;
     let section = printed.split(&format!("[{section}]\n")).nth(1).unwrap().split("\n\n").next();
@@ -68,7 +68,7 @@ fn default_of(program: &str, section: &str, option: &str) -> String {
     section.unwrap().lines().find_map(|line| line.strip_prefix(&prefix)).unwrap().to_owned()
 }
 
-/// A root of its own with programs in place, for a tool that looks whether they can be executed.
+/// A root with the programs, for a tool that checks whether they can be executed.
 fn installed_root(scene: &Scene) -> PathBuf {
     for program in [PULL, PROCESS] {
         let name = Path::new(program).file_name().unwrap().to_str().unwrap();
@@ -104,8 +104,8 @@ fn systemd_analyze_accepts_the_units_and_the_drop_in() {
     put(DROP_IN, &read(DROP_IN));
     for unit in UNITS {
         let outcome = verify(unit);
-        let said = outcome.stdout + &outcome.stderr;
-        assert_eq!((outcome.code, said.as_str()), (Some(0), ""), "{unit}");
+        let output = outcome.stdout + &outcome.stderr;
+        assert_eq!((outcome.code, output.as_str()), (Some(0), ""), "{unit}");
     }
 
     put(DROP_IN, &read(DROP_IN).replace("CPUAffinity=", "CPUAffinity=x"));
@@ -122,8 +122,8 @@ fn systemd_analyze_accepts_the_units_and_the_drop_in() {
 }
 
 /// The line `→ Overall exposure level for x.service: 1.5 OK`.
-fn exposure(said: &str) -> f64 {
-    let line = said.lines().find(|line| line.contains("Overall exposure level")).unwrap();
+fn exposure(report: &str) -> f64 {
+    let line = report.lines().find(|line| line.contains("Overall exposure level")).unwrap();
     line.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
 }
 
@@ -141,7 +141,7 @@ fn the_units_are_rated_safe() {
     for unit in UNITS {
         let rated = rate(unit, &read(unit));
         assert!(rated < EXPOSURE_MAX, "{unit} is rated {rated}");
-        // The rating hangs on what the unit says.
+        // The rating depends on the options of the unit.
         let text = read(unit);
         let kept = |line: &&str| !line.starts_with("SystemCallFilter") && !line.contains("Protect");
         let open: Vec<&str> = text.lines().filter(kept).collect();
@@ -150,7 +150,7 @@ fn the_units_are_rated_safe() {
     }
 }
 
-/// Directories, users, the watchdog, the end: what one side says the other one does.
+/// Directories, users, the watchdog and the time of the end agree in the units and the programs.
 #[test]
 fn units_and_programs_agree() {
     let base = default_of(PROCESS, "paths", "base-dir");
@@ -174,10 +174,10 @@ fn units_and_programs_agree() {
         assert_eq!(option(unit, "ExecStart"), start);
         assert!(run(program, &["-h"]).stdout.contains("default: /etc/haproxystats.conf"));
         assert!(read("haproxystats.sysusers").contains(&format!("\nu {} ", option(unit, "User"))));
-        // The main thread says every half of it that it lives; less would strike a busy machine.
+        // The main thread notifies at half of this time; less would fail on a busy machine.
         assert!(seconds(unit, "WatchdogSec") >= 30.0);
         // Status 1 is a bad configuration.
-        // Asked with -P: one that is not refused must not run on the machine's own directories.
+        // With -P, because a program that accepts the file must not run on this machine.
         let asked = run(program, &["-P", "-f", broken.to_str().unwrap()]);
         let refused = asked.code.unwrap().to_string();
         assert_eq!(option(unit, "RestartPreventExitStatus"), refused);
@@ -224,7 +224,7 @@ fn user_group_and_directory_are_made() {
     assert_eq!(entry("group", "haproxystats")[2], user[3]);
     entry("group", "haproxy");
 
-    // What an earlier run as root has left.
+    // A directory that an earlier run as root has left.
     let state = root.join("var/lib/haproxystats");
     fs::create_dir_all(state.join("incoming")).unwrap();
     let file = contrib("haproxystats.tmpfiles");
@@ -253,7 +253,7 @@ fn system_calls(analyze: &str, set: &str) -> BTreeSet<String> {
     calls
 }
 
-/// What a unit allows: its first filter without its second one.
+/// The system calls that a unit allows: its first filter without its second filter.
 fn allowed(analyze: &str, unit: &str) -> BTreeSet<String> {
     let filters = options(unit).remove("SystemCallFilter").unwrap();
     let [with, without] = &filters[..] else { panic!("{unit} has the filters {filters:?}") };
@@ -278,7 +278,7 @@ impl Drop for Strace {
     }
 }
 
-/// Where a call is refused with EPERM a program may go on, worse than before: so look at them all.
+/// Checks all system calls, because a program may go on after EPERM without a function.
 #[test]
 fn every_system_call_is_within_the_filter() {
     let tools = ["systemd-analyze", "strace", "haproxy"];
@@ -312,7 +312,7 @@ fn every_system_call_is_within_the_filter() {
         let used: BTreeSet<String> = table
             .lines()
             .map(str::trim)
-            // A thread that ends late may be named before the table.
+            // strace may name a thread that ends late before the table.
             .skip_while(|line| *line != "syscall")
             .skip(2)
             .take_while(|line| !line.starts_with('-'))
@@ -343,7 +343,7 @@ backend app
   server app1 127.0.0.1:1
 ";
 
-/// Both programs under a systemd that really runs: their sandbox, their restarts, their end.
+/// Both programs under a running systemd: their sandbox, their restarts, their end.
 #[test]
 fn systemd_runs_the_units() {
     let sink = Sink::start(Manner::Whole);
@@ -357,14 +357,14 @@ fn systemd_runs_the_units() {
     for unit in UNITS {
         machine.wait_for(unit, "SubState", "running");
     }
-    // The group haproxy opens the socket, the resolver and the network work, the disk is ours.
+    // The group haproxy may open the socket; the resolver, the network and the disk work.
     wait_until("metrics of HAProxy", || sink.lines().iter().any(|l| l.contains(".frontend.www.")));
     for unit in UNITS {
         assert_confined(&machine, unit);
         assert_eq!(machine.show(unit, "NRestarts"), "0", "{}", machine.log(unit));
     }
     the_checks_see_it(&machine);
-    what_fails_is_restarted(&machine);
+    failed_units_are_restarted(&machine);
     the_end_is_clean(&machine);
     a_bad_configuration_is_not_tried_again(&machine);
 }
@@ -387,7 +387,7 @@ fn assert_confined(machine: &Machine, unit: &str) {
     let groups = field("Groups");
     let has_haproxy = groups.split(' ').any(|group| group == haproxy);
     assert_eq!(has_haproxy, unit == PULL_UNIT, "{unit}: {groups}, haproxy is {haproxy}");
-    // As it sees the machine: nothing can be written but its own directory.
+    // In the unit's view of the machine only its own directory can be written.
     let touch = |file: &str| machine.run(&["touch", &format!("/proc/{pid}/root{file}")]);
     for file in ["/etc/x", "/usr/bin/x", "/var/lib/x"] {
         assert!(touch(file).stderr.contains("Read-only file system"), "{unit}: {file}");
@@ -411,13 +411,13 @@ fn the_checks_see_it(machine: &Machine) {
     says("check_haproxystats_pull", 0, "is active (running)");
 }
 
-/// One that is killed, with all its workers, and one that hangs.
-fn what_fails_is_restarted(machine: &Machine) {
+/// A program that is killed with all its workers, and a program that hangs, are restarted.
+fn failed_units_are_restarted(machine: &Machine) {
     machine.systemctl(&["kill", "--kill-whom=all", "--signal=KILL", PROCESS_UNIT]);
     machine.wait_for(PROCESS_UNIT, "NRestarts", "1");
     machine.wait_for(PROCESS_UNIT, "SubState", "running");
 
-    // Only the time is made shorter.
+    // Only the times are shorter.
     let text = "[Service]\nWatchdogSec=2s\nTimeoutAbortSec=100ms\n";
     let file = format!("/run/units/{PULL_UNIT}.d/watchdog.conf");
     machine.run(&["sh", "-c", &format!("printf '{text}' >{file}")]);

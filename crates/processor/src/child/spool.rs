@@ -13,7 +13,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use daemon::{Clock, remedy};
 use model::Timestamp;
-use spool::failed::Unfit;
+use spool::failed::DirectoryError;
 use spool::reader::{self, Removal};
 use spool::watch::Watch;
 use tracing::warn;
@@ -70,10 +70,10 @@ impl SpoolChild {
         match spool::failed::prepare(&src_dir, &failed_dir) {
             Ok(()) => {}
             // A full disk must not keep the spool from being emptied.
-            Err(error @ Unfit::Unusable { .. }) => {
+            Err(error @ DirectoryError::Unusable { .. }) => {
                 warn!("{error}; until then snapshots that cannot be processed stay in src-dir");
             }
-            Err(error @ Unfit::OtherFileSystem { .. }) => {
+            Err(error @ DirectoryError::OtherFileSystem { .. }) => {
                 return Err(UnfitSpool { reason: error.to_string(), is_configuration: true });
             }
         }
@@ -117,7 +117,7 @@ impl SpoolChild {
 
     fn give_up(&self, snapshot: &Timestamp, reason: &str) -> Reply {
         let (name, limit) = (snapshot.as_str(), self.failed_limit);
-        match spool::failed::hold(&self.src_dir, name, &self.failed_dir, reason, limit) {
+        match spool::failed::move_aside(&self.src_dir, name, &self.failed_dir, reason, limit) {
             Ok(removed) => Reply::GivenUp { removed: removed as u64 },
             // Somebody took it away meanwhile.
             Err(_) if is_missing(&self.src_dir.join(name)) => Reply::GivenUp { removed: 0 },

@@ -53,7 +53,7 @@ fn a_name_and_an_ipv6_address_are_endpoints_too() {
     on_one_thread(async {
         let bench = Workbench::new();
         let v4 = Fake::tcp("127.0.0.1:0", Script::Good).await.unwrap();
-        // `localhost` may lead to ::1 first, where nobody listens.
+        // `localhost` may lead to ::1 first, where no program listens.
         let mut servers = vec![Address::Tcp { host: "localhost".into(), port: v4.port }];
         let v6 = Fake::tcp("[::1]:0", Script::Good).await;
         match &v6 {
@@ -108,7 +108,7 @@ fn a_clock_that_stands_still_overwrites_nothing() {
     });
 }
 
-/// The reader has taken the first of them, so both bear the name of the same second.
+/// The reader has removed the first snapshot, so both have the name of the same second.
 #[test]
 fn two_snapshots_of_one_second_have_serials_of_their_own() {
     on_one_thread(async {
@@ -163,7 +163,7 @@ fn a_clock_that_is_set_costs_no_cycle_and_no_snapshot() {
     });
 }
 
-/// `[u8]` has no replace of its own.
+/// `[u8]` has no `replace`.
 trait Replace {
     fn replace(&self, from: &[u8; 3], to: &[u8; 3]) -> Vec<u8>;
 }
@@ -268,7 +268,7 @@ fn more_endpoints_than_buffers_are_no_trouble() {
     });
 }
 
-/// There are more of them than buffers, each sends enough to be waited for, and none ends.
+/// There are more of these endpoints than buffers. Each sends enough to be waited for, without end.
 #[test]
 fn endpoints_that_talk_without_end_keep_no_buffer_from_the_others() {
     on_one_thread(async {

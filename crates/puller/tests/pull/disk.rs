@@ -10,9 +10,9 @@ use config::Pull;
 
 use crate::fake::{Fake, INFO, Script};
 use crate::on_one_thread;
-use crate::workbench::{SECOND, Workbench, names};
+use crate::workbench::{SECOND, Workbench, names, snapshots_in};
 
-/// A file system of a few pages in memory, gone with the test.
+/// A file system of a few pages in memory, unmounted with the test.
 struct SmallDisk {
     at: PathBuf,
 }
@@ -43,7 +43,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // At once for us, and for the kernel when the last file is closed.
+        // Lazy, because a file of it may still be open.
         let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
     }
 }
@@ -78,10 +78,10 @@ async fn survives(options: &str, take_room: impl FnOnce(&Path), give_room: impl 
     let full: Vec<_> = lines.iter().filter(|line| line.contains("No space left")).collect();
     assert!(full.len() <= 2, "once for the endpoint, once for the snapshot: {full:?}");
     assert!(full.iter().all(|line| line.contains("; make room on")), "{full:?}");
-    assert_eq!(names(&disk.dst()), [""; 0], "{}", bench.log());
+    assert_eq!(snapshots_in(&disk.dst()), [""; 0], "{}", bench.log());
 
     give_room(&disk.at);
-    bench.until(|| names(&disk.dst()).len() == 1, "a snapshot").await;
+    bench.until(|| snapshots_in(&disk.dst()).len() == 1, "a snapshot").await;
     bench.stop(program).await;
     assert_eq!(names(&disk.tmp()), [""; 0]);
     let snapshot = disk.dst().join(SECOND.to_string());
@@ -128,7 +128,7 @@ fn a_leftover_that_cannot_be_removed_is_logged_once_and_tried_again_until_it_is_
         let leftover = bench.tmp().join("1600000000");
         fs::create_dir_all(&leftover).unwrap();
         fs::write(leftover.join(spool::manifest::FILE_NAME), "").unwrap();
-        // Not even root can remove the place of a mount.
+        // Not even root can remove the directory of a mount.
         let Some(_disk) = SmallDisk::mount(leftover.join("busy"), "size=64k") else { return };
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         let program = bench.start(bench.config());
@@ -157,7 +157,7 @@ fn an_unfinished_snapshot_that_cannot_be_removed_is_logged_once_and_goes_later()
         let name = SECOND.to_string();
         let staged = bench.tmp().join(&name);
         let Some(_disk) = SmallDisk::mount(staged.join("busy"), "size=64k") else { return };
-        // The cycle at hand fails, and those after it.
+        // This cycle fails, and so do the cycles after it.
         fake.set(Script::Close);
         bench.until_logged("an unfinished snapshot stays in tmp-dst-dir").await;
         bench.until_cycles(35).await;

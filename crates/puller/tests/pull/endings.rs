@@ -74,7 +74,7 @@ fn it_ends_while_it_tries_to_connect() {
 fn it_ends_while_a_connection_is_not_answered() {
     on_one_thread(async {
         let bench = Workbench::new();
-        // Nobody accepts, and when the backlog is full the system no longer answers.
+        // No program accepts, so the system no longer answers once the backlog is full.
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
@@ -132,7 +132,7 @@ async fn refused(bench: &Workbench, config: Pull) -> String {
 }
 
 #[test]
-fn a_second_one_on_the_same_directories_is_refused_and_disturbs_nobody() {
+fn a_second_pull_on_the_same_directories_is_refused_and_does_not_disturb_the_first() {
     on_one_thread(async {
         let bench = Workbench::new();
         let stalled = Fake::unix(&bench.socket("a"), Script::Stall(INFO.into()));

@@ -1,5 +1,4 @@
-//! A HAProxy of a few lines: it reads a line and does what its script says, which can be changed
-//! while it runs.
+//! A fake HAProxy: it reads a line and follows its script, which can be changed while it runs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,14 +16,14 @@ pub(crate) const INFO: &str =
 pub(crate) const STAT: &str = "# pxname,svname,qcur,\nweb,FRONTEND,,\nweb,BACKEND,0,\n\n";
 const TOGETHER: &str = "show info;show stat\n";
 
-/// What a connection gets once its line has come.
+/// What the fake sends once a line has come.
 #[derive(Clone, Debug)]
 pub(crate) enum Script {
-    /// What HAProxy answers.
+    /// The answers of HAProxy.
     Good,
-    /// The same, in pieces of so many bytes.
+    /// The answers of HAProxy, in pieces of that many bytes.
     Pieces(usize),
-    /// What HAProxy answers, if there is one command only; else these bytes.
+    /// The answer of HAProxy to a single command; these bytes to two commands.
     OneCommand(&'static str),
     /// These bytes, then the end.
     Send(Vec<u8>),
@@ -36,7 +35,7 @@ pub(crate) enum Script {
     Endless(&'static str, &'static str),
     /// The first bytes, then 8 KiB each millisecond.
     Drip(&'static str),
-    /// The end, before a line was read.
+    /// The end, before the line is read.
     Close,
 }
 
@@ -44,7 +43,7 @@ pub(crate) struct Fake {
     script: Arc<Mutex<Script>>,
     asked: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
-    /// Where it listens, if on TCP.
+    /// 0 for a UNIX socket.
     pub(crate) port: u16,
 }
 
@@ -90,7 +89,7 @@ impl Fake {
         *self.script.lock().unwrap() = script;
     }
 
-    /// How many lines came.
+    /// The number of lines that came.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }

@@ -48,7 +48,7 @@ fn an_endpoint_that_keeps_us_waiting_is_left_at_pull_timeout() {
         fails(Script::Stall(vec![]), &format!("{late}0 bytes {remedy}"), limited).await;
         let half = good()[..INFO.len() + 30].to_vec();
         fails(Script::Stall(half), &format!("{late}{} bytes", INFO.len() + 30), limited).await;
-        // Whole, but only the end of the connection would show it.
+        // Whole, but only the end of the connection would show that.
         fails(Script::Stall(good()), &format!("{late}{} bytes", good().len()), limited).await;
     });
 }

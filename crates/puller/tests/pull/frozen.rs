@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use crate::fake::{Fake, INFO, Script};
-use crate::workbench::{Workbench, names};
+use crate::workbench::{Workbench, names, snapshots_in};
 
 /// A file system on a file, which can be frozen.
 struct Disk {
@@ -24,18 +24,18 @@ impl Disk {
         let (image, at) = (root.join("image"), root.join("disk"));
         fs::create_dir(&at).unwrap();
         fs::File::create(&image).unwrap().set_len(20 << 20).unwrap();
-        let made = run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), &image]);
-        let mounted =
-            made.and_then(|()| run("mount", &["-o".as_ref(), "loop".as_ref(), &image, &at]));
-        if let Err(refused) = mounted {
-            eprintln!("SKIPPED: a file system cannot be mounted here: {refused}");
+        let mkfs = run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), &image]);
+        let mount =
+            mkfs.and_then(|()| run("mount", &["-o".as_ref(), "loop".as_ref(), &image, &at]));
+        if let Err(error) = mount {
+            eprintln!("SKIPPED: a file system cannot be mounted here: {error}");
             return None;
         }
         let disk = Self { at };
-        let frozen = run("fsfreeze", &["-f".as_ref(), &disk.at]);
-        let thawed = run("fsfreeze", &["-u".as_ref(), &disk.at]);
-        if let Err(refused) = frozen.and(thawed) {
-            eprintln!("SKIPPED: a file system cannot be frozen here: {refused}");
+        let freeze = run("fsfreeze", &["-f".as_ref(), &disk.at]);
+        let thaw = run("fsfreeze", &["-u".as_ref(), &disk.at]);
+        if let Err(error) = freeze.and(thaw) {
+            eprintln!("SKIPPED: a file system cannot be frozen here: {error}");
             return None;
         }
         Some(disk)
@@ -60,7 +60,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Thaw first: one that is unmounted while it is frozen can never be thawed.
+        // Thaw first: a file system that is unmounted while it is frozen can never be thawed.
         let _ = run("fsfreeze", &["-u".as_ref(), &self.at]);
         let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
     }
@@ -109,15 +109,15 @@ fn a_disk_that_hangs_is_logged_once_and_all_goes_on_when_it_answers_again() {
     on_one_thread(async |bench, disk| {
         let _fake = Fake::unix(&bench.socket("a"), Script::Good);
         let program = bench.start(config(bench, disk));
-        bench.until(|| !names(&disk.dst()).is_empty(), "a snapshot").await;
+        bench.until(|| !snapshots_in(&disk.dst()).is_empty(), "a snapshot").await;
         disk.freeze();
         bench.until_logged("the disk has not answered for 3 s: still trying to").await;
         assert!(bench.log().contains("look at the disk or file server"), "{}", bench.log());
         assert!(bench.log().contains(disk.at.to_str().unwrap()), "{}", bench.log());
-        let published = names(&disk.dst()).len();
+        let published = snapshots_in(&disk.dst()).len();
         disk.thaw();
         bench.until_logged("the disk answers again").await;
-        bench.until(|| names(&disk.dst()).len() > published + 2, "snapshots").await;
+        bench.until(|| snapshots_in(&disk.dst()).len() > published + 2, "snapshots").await;
         bench.stop(program).await;
         assert_eq!(names(&disk.tmp()), [""; 0], "{}", bench.log());
         assert_eq!(bench.count("the disk has not answered"), 1, "{}", bench.log());
@@ -133,7 +133,7 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
         on_one_thread(async |bench, disk| {
             let fake = Fake::unix(&bench.socket("a"), Script::Good);
             let program = bench.start(config(bench, disk));
-            bench.until(|| !names(&disk.dst()).is_empty(), "a snapshot").await;
+            bench.until(|| !snapshots_in(&disk.dst()).is_empty(), "a snapshot").await;
             if !half.is_empty() {
                 // A staged directory that the end cannot remove.
                 fake.set(Script::Stall(half.to_vec()));
@@ -141,7 +141,7 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
             }
             disk.freeze();
             bench.until_logged("the disk has not answered").await;
-            // This very thread waits for the end, so it hangs if pull's thread does.
+            // The test runs on the thread of pull, so it hangs if that thread hangs.
             bench.end(program).await;
             assert!(
                 bench.log().contains("the disk has not answered at the end"),

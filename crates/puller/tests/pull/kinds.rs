@@ -13,13 +13,13 @@ use crate::workbench::{SECOND, Workbench};
 
 const MASTER: &str = "Unknown command, but maybe one of the following ones is a better match:\n  \
                       show proc : show processes status\n\n";
-/// What HAProxy 1.9 to 2.3 says.
+/// The answer of HAProxy 1.9 to 2.3.
 const OLD_MASTER: &str = "Unknown command. Please enter one of the following commands only :\n  \
                           help           : this message\n  show proc      : show processes \
                           status\n\n";
 const HTTP: &str = "HTTP/1.1 400 Bad request\r\nConnection: close\r\n\r\n";
 
-/// Scripts of sockets that are no stats sockets, and why the log says so.
+/// Scripts of sockets that are no stats sockets, and the reason in the log.
 fn others() -> [(Script, &'static str); 7] {
     [
         // The master's connection stays open.
@@ -120,7 +120,7 @@ fn servers_are_never_left_out() {
     });
 }
 
-/// To leave it out would show a HAProxy in trouble as a silent drop of all sums.
+/// Leaving it out would show a HAProxy in trouble as a silent drop of all sums.
 #[test]
 fn a_stats_socket_that_closes_without_an_answer_later_is_a_failed_endpoint() {
     on_one_thread(async {

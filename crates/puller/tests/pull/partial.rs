@@ -1,5 +1,5 @@
-//! `allow-partial`: an endpoint that answered is published with both files; one that did not is
-//! left out with both, and counted.
+//! `allow-partial`: an endpoint that answered is published with both files; an endpoint that failed
+//! is left out with both files, and counted.
 
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -16,13 +16,13 @@ fn partial(bench: &Workbench) -> Pull {
     Pull { allow_partial: true, ..bench.config() }
 }
 
-/// One of two endpoints fails by this script; the first snapshot holds the other.
+/// One of two endpoints fails with this script; the first snapshot holds the other endpoint.
 async fn leaves_out(script: Script, change: impl FnOnce(&mut Pull)) {
     let bench = Workbench::new();
     let faulty = Fake::unix(&bench.socket("faulty"), script.clone());
     let _sound = Fake::unix(&bench.socket("sound"), Script::Good);
     let mut config = partial(&bench);
-    // A socket that is only in socket-dir could be left out as one of another kind.
+    // A socket that is only in socket-dir could be left out as a socket of another kind.
     config.servers = vec![Address::Unix(bench.socket("faulty"))];
     change(&mut config);
     let program = bench.start(config);
@@ -70,7 +70,7 @@ fn complete_answers_are_published_at_pull_timeout() {
         let limited = |config: &mut Pull| config.pull_timeout = Some(LIMIT);
         leaves_out(Script::Stall(vec![]), limited).await;
         leaves_out(Script::Stall(good()[..INFO.len() + 30].to_vec()), limited).await;
-        // Whole, but only the end of the connection would show it.
+        // Whole, but only the end of the connection would show that.
         leaves_out(Script::Stall(good()), limited).await;
     });
 }

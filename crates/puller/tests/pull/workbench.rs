@@ -1,9 +1,8 @@
-//! The surroundings of a test: directories of its own, a log that can be read, and a program that
-//! the test starts and ends.
+//! The workbench of a test: its directories, its log, and the program that it starts and ends.
 
 use std::cell::Cell;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Address, LogLevel, Pull, Retries};
@@ -19,13 +18,12 @@ use tokio::task::JoinHandle;
 /// Long enough for the slowest machine; no test takes longer because of it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The clock of these tests stands still at this second until one sets it.
+/// The clock of a test stands still at this second until the test sets it.
 pub(crate) const SECOND: u64 = 1_700_000_000;
 
 thread_local! {
-    /// What the clock of this test says; each test has its thread.
+    /// The time of this test's clock; each test has its thread.
     static WALL: Cell<u64> = const { Cell::new(SECOND) };
-    /// The last serial.
     static SERIAL: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -69,8 +67,8 @@ impl Workbench {
         self.root.path().join("incoming.tmp")
     }
 
-    /// The configuration: the sockets of `sockets`, short cycles, and no limit that is reached by
-    /// chance.
+    /// A configuration with the sockets of `sockets`, short cycles, and limits that only a fault
+    /// reaches.
     pub(crate) fn config(&self) -> Pull {
         Pull {
             host_name: None,
@@ -108,7 +106,7 @@ impl Workbench {
         manifest::read(&self.dst().join(second.to_string())).unwrap().unwrap()
     }
 
-    /// What a snapshot says about the work of pull.
+    /// The numbers of the cycle in a snapshot's manifest.
     pub(crate) fn cycle(&self, second: u64) -> Cycle {
         self.manifest(second).cycle
     }
@@ -130,12 +128,12 @@ impl Workbench {
         }
     }
 
-    /// The names of what is published, oldest first.
+    /// The names of the published snapshots, oldest first.
     pub(crate) fn snapshots(&self) -> Vec<String> {
-        names(&self.dst())
+        snapshots_in(&self.dst())
     }
 
-    /// What one file of a snapshot holds.
+    /// The text of one file of a snapshot.
     pub(crate) fn file(&self, second: u64, name: &str) -> String {
         fs::read_to_string(self.dst().join(second.to_string()).join(name)).unwrap()
     }
@@ -151,12 +149,12 @@ impl Workbench {
         shown.map(str::to_owned).collect()
     }
 
-    /// How often such a line says this.
+    /// The number of such lines that contain a text.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.lines().iter().filter(|line| line.contains(text)).count()
     }
 
-    /// Waits until so many cycles have ended from now on.
+    /// Waits until that many cycles have ended from now on.
     pub(crate) async fn until_cycles(&self, count: usize) {
         let ended = || self.log().matches("a cycle has ended").count();
         let before = ended();
@@ -167,7 +165,7 @@ impl Workbench {
         self.until(|| self.snapshots().len() >= count, &format!("{count} snapshots")).await;
     }
 
-    /// Waits until a snapshot of this second stands in the spool.
+    /// Waits until a snapshot of this second is in the spool.
     pub(crate) async fn until_snapshot(&self, second: u64) {
         let path = self.dst().join(second.to_string());
         self.until(|| path.exists(), &format!("snapshot {second}")).await;
@@ -177,7 +175,7 @@ impl Workbench {
         self.until(|| self.log().contains(text), text).await;
     }
 
-    /// Waits for a condition; shows the log when it does not come.
+    /// Waits for a condition; shows the log if the deadline passes first.
     pub(crate) async fn until(&self, condition: impl Fn() -> bool, what: &str) {
         let waiting = async {
             while !condition() {
@@ -201,6 +199,13 @@ impl Workbench {
         self.end(program).await;
         assert_eq!(names(&self.tmp()), [""; 0], "{}", self.log());
     }
+}
+
+/// The names of the snapshots in a directory, without the hidden probe that a start moves into it.
+pub(crate) fn snapshots_in(dst: &Path) -> Vec<String> {
+    let mut names = names(dst);
+    names.retain(|name| !name.starts_with('.'));
+    names
 }
 
 /// A machine whose clock a test sets, and whose random numbers are 1, 2, 3.

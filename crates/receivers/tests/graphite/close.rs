@@ -7,7 +7,7 @@ use haproxystats_receivers::{Error, Graphite};
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use proptest::{collection, prop_assert_eq};
 use testbed::graphite::Step::{
-    AwaitHalfClose, AwaitUnread, HalfClose, Hold, Read, ReadToEnd, Reset, Say, SayOneByOne,
+    AwaitHalfClose, AwaitUnread, HalfClose, KeepOpen, Read, ReadToEnd, Reply, ReplyOneByOne, Reset,
 };
 use testbed::graphite::{Step, Transcripts};
 
@@ -33,7 +33,7 @@ fn a_batch_counts_once_it_was_read_to_its_end_each_on_its_own_connection() {
 /// The limit of the wait for a close is a time, and no number of reads.
 #[test]
 fn a_receiver_that_talks_byte_by_byte_before_it_closes_has_its_time() {
-    let receiver = receiver([&[ReadToEnd, SayOneByOne(2000)]]);
+    let receiver = receiver([&[ReadToEnd, ReplyOneByOne(2000)]]);
     deliver(&mut graphite(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap();
     assert_eq!(transcripts(receiver), [whole(&batch(SMALL_BYTES))]);
 }
@@ -116,7 +116,7 @@ fn a_cut_of_a_batch_that_is_still_being_written_is_told_with_what_was_sent() {
 #[test]
 fn a_receiver_that_closes_its_side_first_is_told_with_the_remedy() {
     // What it says lies before its close and must not hide it.
-    for early in [&[Read(1), HalfClose, ReadToEnd] as &[Step], &[Say(9), HalfClose, ReadToEnd]] {
+    for early in [&[Read(1), HalfClose, ReadToEnd] as &[Step], &[Reply(9), HalfClose, ReadToEnd]] {
         let receiver = receiver([early]);
         let error = deliver(&mut graphite(&receiver, CLOSE), &batch(LARGE_BYTES)).unwrap_err();
         assert!(matches!(error, Error::ClosedEarly { .. }), "{early:?}: {error}");
@@ -132,7 +132,7 @@ fn a_receiver_that_closes_without_our_end_has_nothing() {
     type Cut<'a> = (&'a [Step], fn(&Error) -> bool);
     let cuts: [Cut<'_>; 3] = [
         (
-            &[AwaitHalfClose, HalfClose, Hold],
+            &[AwaitHalfClose, HalfClose, KeepOpen],
             |error| matches!(error, Error::Unacknowledged { bytes, .. } if *bytes > 0),
         ),
         (&[AwaitHalfClose, HalfClose, Reset], |_| true),
@@ -159,7 +159,7 @@ fn a_receiver_that_closes_with_bytes_unread_has_nothing() {
 
 #[test]
 fn a_receiver_that_never_reads_costs_the_write_timeout() {
-    let receiver = receiver([&[Hold]]);
+    let receiver = receiver([&[KeepOpen]]);
     let error = deliver(&mut impatient(&receiver, CLOSE), &batch(LARGE_BYTES)).unwrap_err();
     assert!(
         matches!(error, Error::Stalled { sent, total, .. } if sent < LARGE && total == Some(LARGE)),
@@ -171,7 +171,7 @@ fn a_receiver_that_never_reads_costs_the_write_timeout() {
 
 #[test]
 fn a_receiver_that_takes_all_and_never_closes_is_told_with_the_remedy() {
-    let receiver = receiver([&[ReadToEnd, Hold]]);
+    let receiver = receiver([&[ReadToEnd, KeepOpen]]);
     let error = deliver(&mut impatient(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap_err();
     assert!(matches!(error, Error::Unconfirmed { remedy: "tcp", .. }), "{error}");
     assert!(error.to_string().contains("confirm = tcp"), "{error}");
@@ -181,9 +181,9 @@ fn a_receiver_that_takes_all_and_never_closes_is_told_with_the_remedy() {
 #[test]
 fn a_receiver_may_say_something_but_not_without_end() {
     let receiver = receiver([
-        &[Say(9), ReadToEnd, Say(60_000)],
-        &[ReadToEnd, Say(70_000)],
-        &[Say(70_000), ReadToEnd],
+        &[Reply(9), ReadToEnd, Reply(60_000)],
+        &[ReadToEnd, Reply(70_000)],
+        &[Reply(70_000), ReadToEnd],
     ]);
     let mut graphite = graphite(&receiver, CLOSE);
     deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap();
@@ -199,7 +199,7 @@ fn step(bytes: usize) -> impl Strategy<Value = Step> {
     prop_oneof![
         (0..=bytes).prop_map(Read),
         (1..=bytes.min(1000)).prop_map(AwaitUnread),
-        (1..9000_usize).prop_map(Say),
+        (1..9000_usize).prop_map(Reply),
         Just(ReadToEnd),
     ]
 }

@@ -3,7 +3,7 @@
 use config::Confirm;
 use haproxystats_receivers::Error;
 use testbed::graphite::Step;
-use testbed::graphite::Step::{AwaitWritten, HalfClose, Hold, Read, ReadToEnd, Reset, Say};
+use testbed::graphite::Step::{AwaitWritten, HalfClose, KeepOpen, Read, ReadToEnd, Reply, Reset};
 
 use crate::{
     LARGE_BYTES, MIDDLING_BYTES, SMALL_BYTES, batch, deliver, graphite, impatient, receiver,
@@ -29,7 +29,7 @@ fn batches_share_a_connection_that_nobody_closes() {
 
 #[test]
 fn a_receiver_that_talks_keeps_its_connection() {
-    let receiver = receiver([&[Read(1), Say(9), ReadToEnd]]);
+    let receiver = receiver([&[Read(1), Reply(9), ReadToEnd]]);
     let mut graphite = graphite(&receiver, Confirm::Tcp);
     for lines in &three() {
         deliver(&mut graphite, lines).unwrap();
@@ -42,7 +42,8 @@ fn a_receiver_that_talks_keeps_its_connection() {
 fn a_batch_after_a_close_goes_on_a_new_connection() {
     for confirm in [Confirm::Tcp, Confirm::None] {
         // What it says before it closes must not hide that.
-        for first in [&[Read(SMALL_BYTES), HalfClose] as &[Step], &[Read(60), Say(9), HalfClose]] {
+        for first in [&[Read(SMALL_BYTES), HalfClose] as &[Step], &[Read(60), Reply(9), HalfClose]]
+        {
             let receiver = receiver([first, &[ReadToEnd]]);
             let mut graphite = graphite(&receiver, confirm);
             deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap();
@@ -98,7 +99,7 @@ fn a_reset_is_no_acknowledgement() {
 fn a_receiver_that_never_reads_has_nothing() {
     // The first fills both kernels; the second may fit in ours, and is never acknowledged.
     for bytes in [LARGE_BYTES, MIDDLING_BYTES] {
-        let receiver = receiver([&[Hold]]);
+        let receiver = receiver([&[KeepOpen]]);
         let error = deliver(&mut impatient(&receiver, Confirm::Tcp), &batch(bytes)).unwrap_err();
         assert!(
             matches!(error, Error::Stalled { .. } | Error::Unconfirmed { remedy: "none", .. }),

@@ -1,9 +1,9 @@
-//! What to ask a stats socket: it takes a line of commands, answers each, an empty line after each
-//! answer, and closes.
+//! The dialogue with a stats socket, which takes a line of commands, sends an answer and an empty
+//! line for each command, and closes.
 //!
-//! Both commands go on one connection. A socket that takes one command only gets two connections.
-//! The answers are kept as they were sent, each with its empty line, as the Python program keeps
-//! them. The module `answers` says where one ends.
+//! Both commands go on one connection. A socket that takes only one command gets two connections.
+//! The answers are stored as they were sent, each with its empty line, as the Python program stores
+//! them. The module `answers` finds the end of an answer.
 
 use crate::Pipelining;
 use answers::Answers;
@@ -17,7 +17,7 @@ mod list;
 /// The endings of the two files of an endpoint.
 pub(crate) const SUFFIXES: [&str; 2] = [Command::Info.suffix(), Command::Stat.suffix()];
 
-/// A command, and with it the answer to it and the file that holds this.
+/// A command, which also names its answer and the file of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// `show info`
@@ -29,14 +29,14 @@ pub enum Command {
 /// The requests of a stats socket and their answers, as they come.
 #[derive(Debug)]
 pub struct Dialogue {
-    /// Those that were not sent yet.
+    /// The requests that were not sent yet.
     requests: &'static [Request],
     answer_limit: u64,
-    /// Those of the connection at hand.
+    /// The answers on the current connection.
     answers: Answers,
 }
 
-/// What is sent on one connection.
+/// The request of one connection.
 #[derive(Debug, Clone, Copy)]
 struct Request {
     line: &'static [u8],
@@ -94,7 +94,7 @@ impl Dialogue {
         mut write: impl FnMut(&str, &[u8], bool) -> Result<(), E>,
     ) -> Result<(), E> {
         self.answers
-            .take(bytes, |command, bytes, is_whole| write(command.suffix(), bytes, is_whole))
+            .receive(bytes, |command, bytes, is_whole| write(command.suffix(), bytes, is_whole))
     }
 
     pub(crate) fn end_of_connection(&mut self) -> Result<(), Fault> {

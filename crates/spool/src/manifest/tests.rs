@@ -1,4 +1,4 @@
-//! The form of a manifest, and every way in which one can be wrong.
+//! The form of a manifest, and every way in which a manifest can be wrong.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -99,7 +99,7 @@ fn a_newer_manifest_says_what_to_upgrade() {
 }
 
 #[test]
-fn what_is_no_manifest_is_refused() {
+fn text_that_is_no_manifest_is_refused() {
     let with = |field: &str, value: &str| {
         let mut json: serde_json::Value = serde_json::from_str(TEXT).unwrap();
         json[field] = serde_json::from_str(value).unwrap();
@@ -134,7 +134,7 @@ fn what_is_no_manifest_is_refused() {
 }
 
 #[test]
-fn nothing_but_a_regular_file_is_opened_and_none_of_any_size() {
+fn only_regular_files_within_the_bound_are_opened() {
     let snapshot = tempfile::tempdir().unwrap();
     let path = snapshot.path().join(FILE_NAME);
     let refused = |why: &str| {
@@ -142,7 +142,7 @@ fn nothing_but_a_regular_file_is_opened_and_none_of_any_size() {
             assert!(matches!(error, Some(Error::Unusable { .. })), "{why}: {error:?}");
         }
     };
-    // To open it would block until somebody writes.
+    // Opening a pipe would block until another process writes to it.
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
     refused("pipe");
     fs::remove_file(&path).unwrap();
@@ -185,7 +185,7 @@ fn a_manifest_comes_before_the_file_of_version_0_1_0() {
 /// The largest snapshot that pull makes: its manifest must be readable.
 #[test]
 fn the_largest_manifest_is_below_the_bound() {
-    // A path of a UNIX socket has 108 bytes at most; the log writes one as six characters.
+    // The path of a UNIX socket has at most 108 bytes; an escaped byte takes six characters.
     let endpoint = "\\u{1b}".repeat(108);
     let file = || AnswerFile {
         name: "x".repeat(255),
@@ -198,7 +198,7 @@ fn the_largest_manifest_is_below_the_bound() {
 }
 
 proptest! {
-    /// What pull writes is what process reads, whatever stands in the texts.
+    /// process reads the same manifest that pull wrote, with any text in it.
     #[test]
     fn a_manifest_reads_back(
         origin in "[^/\\p{Cc}]{1,60}",

@@ -9,7 +9,7 @@ use crate::reader;
 /// The watch cannot be set up.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The system refuses to watch it.
+    /// The system refuses to watch the spool.
     #[error(
         "cannot watch {path:?}: {source}; if the limit of inotify is reached, raise \
          fs.inotify.max_user_watches and fs.inotify.max_user_instances"
@@ -17,10 +17,10 @@ pub enum Error {
     Watch {
         /// The spool.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: notify::Error,
     },
-    /// It cannot be made or listed.
+    /// The spool cannot be made, locked or listed.
     #[error(transparent)]
     Spool(#[from] reader::Error),
 }

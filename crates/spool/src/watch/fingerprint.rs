@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::reader::ENTRIES_MAX;
 
-/// Two fingerprints are equal as long as nothing has changed.
+/// Two fingerprints of a directory are equal as long as nothing in it has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     entries: usize,
@@ -16,8 +16,8 @@ pub(super) struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a directory as it is now. Entries beyond those that a snapshot may have
-    /// are not read, because it is refused anyway.
+    /// The fingerprint of a directory as it is now. It reads no more entries than a snapshot may
+    /// have, because a larger directory is refused anyway.
     pub(super) fn of(directory: &Path) -> Self {
         let mut fingerprint = Self { entries: 0, hashes: 0 };
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_file_another_size_and_another_name_change_it() {
+    fn a_new_file_another_size_and_another_name_change_the_fingerprint() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let mut seen = vec![Fingerprint::of(directory.path())];

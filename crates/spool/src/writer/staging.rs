@@ -13,8 +13,8 @@ use crate::manifest::{self, Manifest};
 
 use super::{Error, io_error, names_from, remove_directory, rename_without_replacing};
 
-/// A snapshot that is being filled. If it is dropped, it is abandoned and leaves nothing. The drop
-/// and every method work on the disk, so they can block.
+/// A snapshot that is being filled. Dropping it removes its directory. The drop and every method
+/// work on the disk, so they can block.
 #[derive(Debug)]
 pub struct Staging {
     dst: PathBuf,
@@ -28,14 +28,13 @@ pub struct Staging {
 /// A snapshot that was published.
 #[derive(Debug)]
 pub struct PublishedSnapshot {
-    /// Its directory.
+    /// The directory.
     pub path: PathBuf,
-    /// The seconds in its name.
+    /// The second in the name.
     pub seconds: u64,
-    /// The seconds at which its cycle began. Others than in the name if a snapshot of that second
-    /// was there already.
+    /// The second at which the cycle began. It differs from the name if that name was taken.
     pub wanted: u64,
-    /// The error if the disk refused to sync its directory, so that a power cut could undo it.
+    /// The error if the directory cannot be synced, so that a power cut could undo the rename.
     pub unsynced: Option<Error>,
 }
 
@@ -47,14 +46,13 @@ pub struct StagedFiles {
     sync: bool,
 }
 
-/// What the writers of a snapshot share.
+/// The state that the writers of a snapshot share.
 #[derive(Debug, Default)]
 struct State {
     /// Files that were begun and not closed.
     unfinished: BTreeSet<OsString>,
-    /// Files that were removed again.
     removed: BTreeSet<OsString>,
-    /// No file can be begun any more.
+    /// Whether `create` refuses new files.
     is_sealed: bool,
 }
 
@@ -90,7 +88,7 @@ impl Staging {
     ///
     /// # Errors
     ///
-    /// A file is not closed, or the system refuses; then the snapshot is abandoned.
+    /// A file is not closed, or the system refuses. Either abandons the snapshot.
     pub fn publish(mut self) -> Result<PublishedSnapshot, Error> {
         {
             let mut state = lock(&self.files.state);
@@ -109,7 +107,8 @@ impl Staging {
         let mut published =
             PublishedSnapshot { path, seconds, wanted: self.seconds, unsynced: None };
         if self.files.sync {
-            // An error here must not fail it: a reader may have taken it already.
+            // An error here must not fail the publication, because a reader may have the snapshot
+            // already.
             let synced = sync_directory(&self.dst).and_then(|()| sync_directory(&self.tmp));
             published.unsynced = synced.err();
         }
@@ -159,8 +158,8 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            // Not a warning, which would come in every cycle whose snapshot cannot be published.
-            // Pull tries to remove it again and logs the directories that stay.
+            // Not a warning, because it would come in every cycle whose snapshot cannot be
+            // published. Pull tries to remove it again and logs the directories that stay.
             debug!(%error, "not abandoned");
         }
     }
@@ -171,7 +170,7 @@ impl StagedFiles {
     ///
     /// # Errors
     ///
-    /// It cannot be created, or it was removed, or the snapshot is published or abandoned.
+    /// The file cannot be created, it was removed, or the snapshot is published or abandoned.
     pub fn create(&self, name: &OsStr) -> Result<StagedFile, Error> {
         let path = self.dir.join(name);
         let mut state = lock(&self.state);
@@ -199,8 +198,8 @@ impl StagedFiles {
         file.close()
     }
 
-    /// Removes a file from the snapshot, closed or not; nothing happens if it was never begun. A
-    /// writer that still has it open writes to a deleted file, and it cannot be begun anew.
+    /// Removes a file from the snapshot, closed or not; a missing file is no error. A writer that
+    /// still has it open writes to a deleted file, and the file cannot be begun anew.
     ///
     /// # Errors
     ///
@@ -249,7 +248,7 @@ fn sync_directory(dir: &Path) -> Result<(), Error> {
     daemon::file::sync_directory(dir).map_err(|source| io_error("sync", dir, source))
 }
 
-/// The sets stay usable after a panic: each change is one call.
+/// The sets stay usable after a panic, because each change is one call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -144,7 +144,7 @@ fn a_file_that_is_removed_is_in_no_snapshot() {
 }
 
 #[test]
-fn no_file_comes_too_late() {
+fn a_removed_published_or_abandoned_file_is_not_created() {
     let dirs = Dirs::new();
     let late = |files: &StagedFiles, name: &str| {
         matches!(files.create(OsStr::new(name)), Err(Error::TooLate { .. }))
@@ -220,7 +220,7 @@ fn a_snapshot_of_the_same_second_is_not_replaced() {
 }
 
 #[test]
-fn leftovers_of_our_kind_are_cleaned_and_nothing_else() {
+fn our_leftovers_are_removed_and_nothing_else() {
     let dirs = Dirs::new();
     let mut spool = dirs.open();
     let leftover = spool.stage(1_600_000_000).unwrap();
@@ -286,7 +286,7 @@ fn a_directory_with_the_marker_of_version_0_1_0_is_removed() {
     assert_eq!(names(&dirs.tmp()), [""; 0]);
 }
 
-/// A kill can come before the marker is there, and after it is gone.
+/// A kill can come before the marker is made, and after it is removed.
 #[test]
 fn an_empty_directory_with_a_hidden_name_of_ours_is_removed() {
     let dirs = Dirs::new();
@@ -340,7 +340,7 @@ fn a_removal_that_is_cut_short_leaves_the_marker() {
     assert!(has_marker(&staged));
 }
 
-/// A warning would come in every cycle.
+/// A warning here would come in every cycle.
 #[test]
 fn a_dropped_staging_that_cannot_be_removed_is_found_by_cleaning_and_gives_no_warning() {
     let dirs = Dirs::new();

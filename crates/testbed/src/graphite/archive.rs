@@ -1,4 +1,4 @@
-//! What a receiver keeps of what it reads.
+//! Archives for the bytes that a receiver reads.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -6,64 +6,64 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A line longer than this is no metric. Without a bound a sender that never says a newline would
+/// A line longer than this is no metric. Without a bound a sender that never sends a newline would
 /// fill the memory.
 const LINE_MAX_BYTES: usize = 64 * 1024;
 
-/// Why a connection is over.
+/// Why a connection has ended.
 #[derive(Debug)]
 pub enum Cause {
     /// The sender closed its side, and the receiver read up to that.
     SenderClosed,
-    /// The receiver was through with its script before, or went down.
+    /// The script of the receiver ended before that, or the receiver went down.
     ScriptOver,
-    /// The connection broke, or the archive could not keep what was read.
+    /// The connection broke, or the archive could not keep the bytes.
     Error(io::Error),
 }
 
-/// Keeps what is read. A page holds the state of one connection.
+/// Keeps the bytes that are read. A page holds the state of one connection.
 pub trait Archive: Send + Sync + 'static {
     /// The state of one connection.
     type Page: Send;
 
-    /// A connection was accepted: called in the order of acceptance.
+    /// Begins a page; called for each connection, in the order of acceptance.
     fn open(&self) -> Self::Page;
 
-    /// So much was read. An error ends the connection.
+    /// Keeps bytes that were read. An error ends the connection.
     fn keep(&self, page: &mut Self::Page, bytes: &[u8]) -> io::Result<()>;
 
-    /// The connection is closed.
+    /// Ends a page; called when the connection is closed.
     fn close(&self, page: Self::Page, cause: Cause);
 }
 
-/// What came on one connection.
+/// The bytes of one connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transcript {
-    /// All that was read.
+    /// All bytes that were read.
     pub bytes: Vec<u8>,
-    /// Whether the sender's end was seen.
+    /// Whether the sender has closed its side.
     pub ended: bool,
 }
 
-/// Keeps every byte in memory: for tests.
+/// Keeps every byte in memory, for tests.
 #[derive(Debug, Default)]
 pub struct Transcripts(Mutex<Vec<Transcript>>);
 
 impl Transcripts {
-    /// What came on each connection so far, in the order of acceptance.
+    /// The transcripts so far, in the order of acceptance.
     #[must_use]
     pub fn all(&self) -> Vec<Transcript> {
         lock(&self.0).clone()
     }
 
-    /// How many bytes each connection brought.
+    /// The number of bytes of each connection.
     #[must_use]
     pub fn sizes(&self) -> Vec<usize> {
         lock(&self.0).iter().map(|transcript| transcript.bytes.len()).collect()
     }
 
-    /// The lines that came whole, connection by connection. A piece at the end of a connection that
-    /// no newline closed is left out, since a receiver must not take it.
+    /// The whole lines, connection by connection. A piece without a newline at the end of a
+    /// connection is left out, because a receiver must not take it.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let transcripts = lock(&self.0);
@@ -72,7 +72,7 @@ impl Transcripts {
     }
 }
 
-/// Panics where the bytes are no UTF-8: our programs send nothing else.
+/// Panics if the bytes are not UTF-8, because our programs send nothing else.
 fn whole_lines(bytes: &[u8]) -> &str {
     let end = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
     match std::str::from_utf8(&bytes[..end]) {
@@ -100,10 +100,10 @@ impl Archive for Transcripts {
     }
 }
 
-/// Writes the lines that came whole to a file, so that memory stays small however long it goes on.
+/// Writes whole lines to a file, so that memory stays small in a run of any length.
 ///
-/// A line counts once its newline is read, whatever becomes of the connection afterwards; a piece
-/// without one is dropped, as carbon does.
+/// A line counts once its newline is read, even if the connection breaks afterwards. A piece
+/// without a newline is dropped, as carbon does.
 #[derive(Debug)]
 pub struct LineFile {
     file: Mutex<BufWriter<File>>,
@@ -111,26 +111,26 @@ pub struct LineFile {
 }
 
 impl LineFile {
-    /// Makes the file anew.
+    /// Creates or empties the file.
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = Mutex::new(BufWriter::new(File::create(path)?));
         Ok(Self { file, lines: AtomicU64::new(0) })
     }
 
-    /// Lines so far.
+    /// The number of lines so far.
     #[must_use]
     pub fn lines(&self) -> u64 {
         self.lines.load(Ordering::Relaxed)
     }
 
-    /// Sees that the file is complete.
+    /// Completes the file.
     pub fn flush(&self) -> io::Result<()> {
         lock(&self.file).flush()
     }
 }
 
 impl Archive for LineFile {
-    /// The begin of a line whose end has not come.
+    /// The beginning of a line whose end has not come.
     type Page = Vec<u8>;
 
     fn open(&self) -> Vec<u8> {
@@ -153,7 +153,7 @@ impl Archive for LineFile {
     fn close(&self, _page: Vec<u8>, _cause: Cause) {}
 }
 
-/// A thread that panicked has left nothing half-done in these.
+/// The state stays usable after a panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

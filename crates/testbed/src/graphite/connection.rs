@@ -1,4 +1,4 @@
-//! One connection of a receiver, which is given a script.
+//! One connection of a receiver, on which a script is played.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,9 +10,9 @@ use super::kernel::{FIN_WAIT1, both_ends, reset_on_close};
 use super::script::Step;
 use super::switch::Switch;
 
-/// No look at the kernel takes so long unless something is wrong; the script goes on then.
+/// The limit of a look at the kernel, after which the script goes on.
 const LOOK_MAX: Duration = Duration::from_secs(30);
-/// As much as our programs write at once.
+/// Bytes that our programs write at once.
 const BUFFER: usize = 1 << 18;
 
 /// A connection while its script is played.
@@ -21,10 +21,10 @@ pub(super) struct Connection<'a, A: Archive> {
     pub(super) archive: &'a A,
     pub(super) page: &'a mut A::Page,
     pub(super) switch: &'a Switch,
-    /// How often the receiver had gone down when this connection was accepted.
+    /// The number of times that the receiver had gone down when it accepted this connection.
     pub(super) downs: usize,
     buffer: Vec<u8>,
-    /// Set once the sender's end or an error was seen.
+    /// Set at the sender's end or at an error.
     over: Option<Cause>,
 }
 
@@ -40,7 +40,7 @@ impl<'a, A: Archive> Connection<'a, A> {
         Self { stream, archive, page, switch, downs, buffer, over: None }
     }
 
-    /// Does what the script says.
+    /// Plays the script.
     pub(super) fn play(mut self, script: &[Step]) -> Cause {
         for step in script {
             let goes_on = self.step(*step).unwrap_or_else(|error| {
@@ -48,7 +48,7 @@ impl<'a, A: Archive> Connection<'a, A> {
                 false
             });
             if self.is_down() {
-                // A read that was woken looks like the sender's end.
+                // A read that the end of the receiver wakes looks like the sender's end.
                 return Cause::ScriptOver;
             }
             if !goes_on {
@@ -75,7 +75,7 @@ impl<'a, A: Archive> Connection<'a, A> {
             }
             Step::AwaitUnread(bytes) => {
                 let mut unread = vec![0; bytes];
-                // A sender that gives up sends no more, which the next step shows.
+                // A sender that gives up sends no more bytes, which the next step shows.
                 self.look_while(|stream| {
                     stream.peek(&mut unread).is_ok_and(|count| count > 0 && count < bytes)
                 });
@@ -87,9 +87,9 @@ impl<'a, A: Archive> Connection<'a, A> {
             Step::AwaitHalfClose => self.look_while(|stream| {
                 both_ends(stream).is_some_and(|[_, theirs]| theirs.state != FIN_WAIT1)
             }),
-            // The sender may have given up; then there is nobody to talk to.
-            Step::Say(bytes) => drop(self.stream.write_all(&vec![b'?'; bytes])),
-            Step::SayOneByOne(bytes) => {
+            // The sender may have given up and closed the connection.
+            Step::Reply(bytes) => drop(self.stream.write_all(&vec![b'?'; bytes])),
+            Step::ReplyOneByOne(bytes) => {
                 self.stream.set_nodelay(true)?;
                 for _ in 0..bytes {
                     self.stream.write_all(b"?")?;
@@ -108,12 +108,12 @@ impl<'a, A: Archive> Connection<'a, A> {
             }
             Step::Reset => reset_on_close(self.stream)?,
             Step::Wait(time) => self.switch.pause(time, self.downs),
-            Step::Hold => self.switch.hold(self.downs),
+            Step::KeepOpen => self.switch.wait_for_end(self.downs),
         }
         Ok(true)
     }
 
-    /// Reads up to so many bytes; false if the connection ended before.
+    /// Reads that many bytes; false if the connection ended before.
     fn read(&mut self, bytes: usize) -> io::Result<bool> {
         let mut left = bytes;
         while left > 0 {
@@ -125,7 +125,7 @@ impl<'a, A: Archive> Connection<'a, A> {
                 }
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // A sender that gives up with bytes unread of what we said ends with a reset.
+                // A sender that gives up without reading our bytes ends with a reset.
                 Err(error) => {
                     self.over = Some(Cause::Error(error));
                     return Ok(false);
@@ -137,7 +137,7 @@ impl<'a, A: Archive> Connection<'a, A> {
         Ok(true)
     }
 
-    /// Looks as long as the condition holds.
+    /// Waits while the condition holds.
     fn look_while(&self, mut condition: impl FnMut(&TcpStream) -> bool) {
         let begin = Instant::now();
         while condition(self.stream) && begin.elapsed() < LOOK_MAX && !self.is_down() {

@@ -1,4 +1,4 @@
-//! What the kernel knows of a connection whose both ends are on this machine.
+//! The kernel's state of a connection with both ends on this machine.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-/// The state of a side that has closed and has not heard that it was heard.
+/// The state of a side that has closed and whose FIN is not acknowledged.
 pub(super) const FIN_WAIT1: u8 = 4;
 
 /// One end of a connection.
@@ -18,7 +18,7 @@ pub(super) struct Socket {
     pub(super) unread: u64,
 }
 
-/// Our end and the sender's; `None` where one of them is gone, or speaks IPv6.
+/// Our end and the sender's end; `None` if one of them has ended or uses IPv6.
 pub(super) fn both_ends(stream: &TcpStream) -> Option<[Socket; 2]> {
     let ours = stream.local_addr().ok()?.port();
     let theirs = stream.peer_addr().ok()?.port();
@@ -44,7 +44,7 @@ fn socket(table: &str, local: u16, remote: u16) -> Option<Socket> {
     None
 }
 
-/// The close to come says RST.
+/// Makes the later close send RST.
 pub(super) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     Ok(set_socket_linger(stream, Some(Duration::ZERO))?)
 }

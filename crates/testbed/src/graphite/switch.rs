@@ -1,4 +1,4 @@
-//! Whether a receiver is up, goes on, or finishes: what its threads wait for.
+//! The state of a receiver that its threads wait for: up, down or finishing.
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::archive::lock;
 
-/// Shared by all threads of a receiver.
+/// The state, shared by all threads of a receiver.
 #[derive(Debug, Default)]
 pub(super) struct Switch {
     state: Mutex<State>,
@@ -15,11 +15,11 @@ pub(super) struct Switch {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// How often the receiver went down: what began before goes then.
+    /// The number of times that the receiver went down, which ends all earlier connections.
     pub(super) downs: usize,
-    /// No connection is accepted any more, and none is held.
+    /// No connection is accepted any more, and no script waits.
     pub(super) finishes: bool,
-    /// Where the connection comes from that only wakes the accepting thread.
+    /// The address of the connection that only wakes the accepting thread.
     pub(super) waker: Option<SocketAddr>,
     pub(super) accepted: usize,
     /// The numbers of the connections that are open.
@@ -43,21 +43,21 @@ impl Switch {
     }
 
     /// Waits until the receiver goes down or finishes.
-    pub(super) fn hold(&self, downs: usize) {
-        let holds = |state: &mut State| state.downs == downs && !state.finishes;
-        drop(self.changed.wait_while(self.lock(), holds).unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn wait_for_end(&self, downs: usize) {
+        let goes_on = |state: &mut State| state.downs == downs && !state.finishes;
+        drop(self.changed.wait_while(self.lock(), goes_on).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The same, for so long at most.
+    /// Waits until the receiver goes down or finishes, for this time at most.
     pub(super) fn pause(&self, time: Duration, downs: usize) {
         self.wait(time, |state| state.downs > downs || state.finishes);
     }
 
-    /// Whether the state became so in time.
-    pub(super) fn wait(&self, limit: Duration, is_so: impl Fn(&State) -> bool) -> bool {
-        let waits = |state: &mut State| !is_so(state);
-        let waited = self.changed.wait_timeout_while(self.lock(), limit, waits);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        is_so(&state)
+    /// Waits for a condition of the state; false if it does not hold within the limit.
+    pub(super) fn wait(&self, limit: Duration, holds: impl Fn(&State) -> bool) -> bool {
+        let does_not_hold = |state: &mut State| !holds(state);
+        let result = self.changed.wait_timeout_while(self.lock(), limit, does_not_hold);
+        let (state, _) = result.unwrap_or_else(PoisonError::into_inner);
+        holds(&state)
     }
 }

@@ -1,4 +1,4 @@
-//! The receiver held against a sender of a few lines.
+//! The receiver with a small sender.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ fn receiver(manner: Manner) -> Receiver<Transcripts> {
     Receiver::start(Transcripts::default(), manner).unwrap()
 }
 
-/// Sends a batch and waits for the close; whether that came without a reset.
+/// Sends a batch and waits for the close; fails on a reset.
 fn deliver(receiver: &Receiver<impl Archive>, bytes: &[u8]) -> io::Result<usize> {
     let mut stream = TcpStream::connect(receiver.address())?;
     stream.write_all(bytes)?;
@@ -49,7 +49,7 @@ fn a_cut_climbs_byte_by_byte() {
 }
 
 #[test]
-fn what_is_down_refuses_and_comes_up_on_its_port_with_what_it_had() {
+fn a_receiver_that_is_down_refuses_and_comes_up_on_its_port_with_its_archive() {
     let mut receiver = receiver(Manner::NeverClose);
     let mut open = TcpStream::connect(receiver.address()).unwrap();
     open.write_all(b"a 1 1\n").unwrap();
@@ -67,20 +67,20 @@ fn what_is_down_refuses_and_comes_up_on_its_port_with_what_it_had() {
 }
 
 #[test]
-fn who_reads_slowly_reads_all_in_the_end() {
+fn a_slow_receiver_reads_all_in_the_end() {
     let receiver = receiver(Manner::Trickle(Duration::from_secs(600)));
     let mut stream = TcpStream::connect(receiver.address()).unwrap();
     stream.write_all(b"a 1 1\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert!(wait_until(LIMIT, || receiver.archive().sizes() == [1]));
-    // To finish ends the pauses.
+    // Finishing ends the pauses.
     assert_eq!(receiver.finish().unwrap().lines(), ["a 1 1"]);
 }
 
 #[test]
-fn scripts_are_played_in_their_order_and_then_nobody_is_served() {
+fn scripts_are_played_in_their_order_and_then_connections_are_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let scripts: [&[Step]; 2] = [&[Step::ReadToEnd, Step::Say(2)], &[Step::Hold]];
+    let scripts: [&[Step]; 2] = [&[Step::ReadToEnd, Step::Reply(2)], &[Step::KeepOpen]];
     let receiver = Receiver::play(listener, Transcripts::default(), scripts).unwrap();
     assert_eq!(deliver(&receiver, b"a").unwrap(), 1);
     let mut second = TcpStream::connect(receiver.address()).unwrap();

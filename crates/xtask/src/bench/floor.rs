@@ -1,9 +1,9 @@
-//! The floor: the least that any program needs to read these files and to send so many bytes.
+//! The floor: the least cost of any program that reads these files and sends that many bytes.
 //!
-//! A process of its own, so that its CPU is counted as that of the programs is. It opens and reads
-//! each file once through one buffer, looks at every byte once, and sends over a connection for
-//! each snapshot, whose close it awaits: delivery is confirmed so, and it costs as much again as
-//! one connection that lasts. It knows nothing of rows, sums or names, and deletes nothing.
+//! The floor is a separate process, so that its CPU is counted like the CPU of the programs. It
+//! opens and reads each file once through one buffer, looks at every byte once, and sends each
+//! snapshot over a new connection, whose close it awaits: this confirms the delivery, and costs
+//! twice as much as one lasting connection. It knows no rows, sums or names, and deletes nothing.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -18,11 +18,11 @@ use crate::Failure;
 pub(crate) struct Options {
     /// The directory of a snapshot
     directory: PathBuf,
-    /// How often it is read
+    /// How often the directory is read
     snapshots: u64,
-    /// How many bytes are sent for each
+    /// How many bytes are sent for each snapshot
     bytes: u64,
-    /// Where to
+    /// The port of the receiver
     port: u16,
 }
 
@@ -58,8 +58,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many lines end in these bytes. Lanes of one byte each, emptied before they can run over, are
-/// what the compiler makes vector instructions of.
+/// The number of lines that end in these bytes. The compiler makes vector instructions of lanes of
+/// one byte each, which are emptied before they can overflow.
 pub(crate) fn newlines(bytes: &[u8]) -> u64 {
     const LANES: usize = 64;
     const TURNS: usize = u8::MAX as usize;

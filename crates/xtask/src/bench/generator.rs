@@ -11,14 +11,14 @@ use fastrand::Rng;
 
 use crate::Failure;
 
-/// How large a snapshot is.
+/// The size of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) name: &'static str,
     pub(crate) processes: usize,
     pub(crate) frontends: usize,
     pub(crate) backends: usize,
-    /// In each backend.
+    /// Servers in each backend.
     pub(crate) servers: usize,
 }
 
@@ -29,7 +29,7 @@ pub(crate) const MID: Size =
 pub(crate) const LARGE: Size =
     Size { name: "large", processes: 8, frontends: 500, backends: 1000, servers: 20 };
 
-/// Which columns a dump has.
+/// The columns of a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Columns {
     /// The 83 of HAProxy 1.8.
@@ -48,7 +48,8 @@ impl Columns {
         }
     }
 
-    /// 1.8 and 2.2 begin with the same columns; of 1.8 itself there is no dump.
+    /// The dump of 2.2 serves for 1.8, because no dump of 1.8 exists and both begin with the same
+    /// columns.
     fn recorded(self) -> (&'static str, &'static str, usize) {
         macro_rules! dump {
             ($name:literal) => {
@@ -69,13 +70,13 @@ impl Columns {
 }
 
 const SEED: u64 = 20_261_120;
-/// One server in so many is idle in a process: nothing balanced to it, times of 0.
+/// One server in this many is idle in a process: it gets no traffic and has times of 0.
 const IDLE_ONE_IN: u32 = 10;
-/// One server in so many has a check's answer with a comma in it, which HAProxy quotes.
+/// One server in this many has a check's answer with a comma, which HAProxy quotes.
 const QUOTED_ONE_IN: u32 = 8;
 const QUOTED_CHECK: &str = "\"HTTP status check returned code <200>, cached\"";
 
-/// Writes a snapshot's files into a directory and tells how many bytes they have.
+/// Writes a snapshot's files into a directory and returns their size in bytes.
 pub(crate) fn write(size: Size, columns: Columns, directory: &Path) -> Result<u64, Failure> {
     let put = |name: String, text: &str| {
         let path = directory.join(name);
@@ -92,10 +93,10 @@ pub(crate) fn write(size: Size, columns: Columns, directory: &Path) -> Result<u6
     Ok(bytes)
 }
 
-/// How a column's numbers are made.
+/// The rule by which the numbers of a column are made.
 #[derive(Debug, Clone, Copy)]
 enum Nature {
-    /// As it was recorded: a word, a weight, a mark, nothing at all.
+    /// The recorded cell: a word, a weight, a mark, or an empty cell.
     Kept(&'static str),
     /// Grows with each connection.
     Count,
@@ -116,7 +117,7 @@ enum Nature {
     LastCheck(&'static str),
 }
 
-/// What stands in the rows of one kind.
+/// The natures of the cells of one kind of row.
 type Row = Vec<Nature>;
 
 struct Generator {
@@ -128,7 +129,7 @@ struct Generator {
     backend: Row,
 }
 
-/// Where a row belongs.
+/// The proxy and server of a row.
 struct Place<'a> {
     proxy: &'a str,
     server: &'a str,
@@ -222,7 +223,7 @@ impl Generator {
     fn row(&mut self, row: &[Nature], place: &Place<'_>, text: &mut String) {
         let random = &mut self.random;
         let idle = place.server_number > 0 && random.u32(0..IDLE_ONE_IN) == 0;
-        // From a few connections to some ten million, each order of magnitude as likely.
+        // From a few connections to some ten million; each order of magnitude is equally likely.
         let connections = if idle { 0.0 } else { 10_f64.powf(1.5 + 5.5 * random.f64()) };
         for nature in row {
             let number = match nature {
@@ -268,7 +269,7 @@ impl Generator {
     }
 }
 
-/// What a recorded cell of that column stands for.
+/// The nature of a recorded cell of that column.
 fn nature((name, cell): (&&str, &'static str)) -> Nature {
     match *name {
         "# pxname" => Nature::Proxy,
@@ -318,7 +319,7 @@ mod tests {
         assert_ne!(stat(Columns::V26, 7), stat(Columns::V26, 8));
     }
 
-    /// How many cells a line has, with the commas inside quotes left out.
+    /// The number of cells in a line; commas inside quotes do not count.
     fn cells(line: &str) -> usize {
         let mut quoted = false;
         let ends = line.chars().filter(|&letter| {

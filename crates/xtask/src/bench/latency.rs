@@ -25,7 +25,7 @@ const STARTS: usize = 20;
 const INTERVAL: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A second receiver, where nobody listens.
+/// A second receiver, on a port on which no program listens.
 const SECOND_DOWN: ExtraOptions<'_> =
     ExtraOptions { process: "", graphite: "\n[graphite:second]\nserver = 127.0.0.1\nport = 1\n" };
 
@@ -117,7 +117,7 @@ fn start(program: &Program, stage: &Stage) -> Result<Start, Failure> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let socket = UnixDatagram::bind(&path).map_err(failed)?;
     socket.set_read_timeout(Some(LIMIT)).map_err(failed)?;
-    // The time of the word must be taken when it comes, while we wait for the snapshot.
+    // The time of the notification must be taken when it comes, while this thread waits.
     let listener = thread::spawn(move || {
         let mut word = [0; 4096];
         while let Ok(count) = socket.recv(&mut word) {

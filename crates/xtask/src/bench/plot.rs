@@ -53,7 +53,7 @@ fn draw(path: &Path, points: &[Point]) -> Result<(), Box<dyn std::error::Error>>
     if let Some(law) = law(points, LARGE) {
         let line = [first, last].map(|servers| (servers, law.at(servers)));
         let inside = line.into_iter().map(|(x, y)| (x, y.clamp(least / ROOM, most * ROOM)));
-        // Where the law would leave the picture it is not drawn.
+        // The law is not drawn outside the picture.
         if line.iter().all(|(_, y)| (least / ROOM..most * ROOM).contains(y)) {
             chart
                 .draw_series(LineSeries::new(inside, OURS.mix(0.4)))?
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_seen_is_in_the_picture() {
+    fn the_picture_has_every_point_and_series() {
         let path = std::env::temp_dir().join(format!("xtask-plot-{}.svg", std::process::id()));
         let points = [10, 1000, 10_000, 100_000].map(|servers| {
             Point::for_test(servers, 0.007 * servers as f64, 0.001 * servers as f64)

@@ -22,7 +22,7 @@ pub(crate) static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::de
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(2);
-/// For the end of a program that was told to end.
+/// How long a program may take to end after its signal.
 const END: Duration = Duration::from_secs(90);
 
 /// A process that runs.
@@ -46,7 +46,7 @@ impl Process {
         Self::spawn(command, name, log)
     }
 
-    /// The same, with the command's own input, output and process group.
+    /// Starts it with the command's own input, output and process group.
     pub(crate) fn spawn(command: &mut Command, name: String, log: &Path) -> Result<Self, Failure> {
         let started = Instant::now();
         let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
@@ -57,7 +57,7 @@ impl Process {
         self.child.id()
     }
 
-    /// A failure with the end of the log if it has ended by itself, or if we are to end.
+    /// Fails with the end of the log if the process has ended by itself, and after Ctrl-C.
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         interrupted()?;
         match collect(self.pid()) {
@@ -127,7 +127,7 @@ pub(crate) fn interrupted() -> Result<(), Failure> {
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself; the wait shows that.
+        // The process may have ended by itself, which the wait shows.
         let _ = kill_process(pid, signal);
     }
 }
@@ -144,13 +144,13 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
     pids
 }
 
-/// What a process of haproxystats-process does.
+/// The role of a process of haproxystats-process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// A fold child, or a worker of another program.
     Fold,
     Send,
-    /// The outbox or the spool.
+    /// A child for the outbox or the spool.
     Disk,
     Parent,
 }
@@ -167,7 +167,7 @@ impl Role {
         }
     }
 
-    /// By the name of a child: a fold child has the one of the program.
+    /// The role by the name of a child; a fold child has the name of the program.
     pub(crate) fn of_child(name: &str) -> Self {
         match name.strip_prefix("haproxystats-") {
             Some(name) if name.starts_with("send-") => Self::Send,
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_well_is_told_with_its_log() {
+    fn a_failed_process_is_reported_with_its_log() {
         let log = std::env::temp_dir().join(format!("xtask-process-{}.log", std::process::id()));
         let mut command = Command::new("sh");
         command.args(["-c", "echo the reason; exit 4"]);

@@ -81,9 +81,9 @@ pub(crate) fn run(programs: &Path, stage: &Stage, quick: bool) -> Result<(Table,
     Ok((table, figures.into()))
 }
 
-/// Of one cycle.
+/// The cost of one cycle.
 struct Cost {
-    /// Of so many it is the mean.
+    /// The number of cycles of which this is the mean.
     cycles: f64,
     haproxy_ms: f64,
     pull_ms: f64,
@@ -129,12 +129,12 @@ fn measure(
 struct Snapshots {
     dir: PathBuf,
     seen: BTreeSet<OsString>,
-    /// How many of them are not removed.
+    /// The number of snapshots that are not removed.
     kept: usize,
 }
 
 impl Snapshots {
-    /// The number of snapshots so far; removes those that are too many.
+    /// The number of snapshots so far; removes the snapshots beyond `kept`.
     fn count(&mut self) -> usize {
         let found: BTreeSet<_> = fs::read_dir(&self.dir)
             .into_iter()
@@ -154,7 +154,7 @@ impl Snapshots {
     }
 }
 
-/// No checks and no traffic: what HAProxy spends, it spends on pull.
+/// Without checks and traffic, so that HAProxy works only for pull.
 fn configuration(stage: &Stage, socket: &Path) -> String {
     let mut text = format!(
         "global\n    maxconn 100\n    stats socket {socket} mode 600 level user\n\

@@ -1,9 +1,8 @@
 //! The bench's Graphite: reads everything, keeps nothing, and closes when the sender has ended, as
-//! `confirm = close` wants it.
+//! `confirm = close` requires.
 //!
-//! Each connection becomes one arrival when it is read to its end. What a program says about itself
-//! has the time of day; snapshots of the bench have earlier timestamps, so the two can be told
-//! apart.
+//! Each connection becomes one arrival when it is read to its end. Metrics of a program about
+//! itself have the time of day; snapshots of the bench have earlier timestamps.
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -14,7 +13,7 @@ use testbed::graphite::{self, Archive, Cause, Manner};
 use super::floor::newlines;
 use crate::Failure;
 
-/// A connection that is over.
+/// A connection that has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     /// The timestamp of its last line.
@@ -43,18 +42,18 @@ impl Receiver {
         Ok(Self { port: server.port(), arrivals, server })
     }
 
-    /// What has not been taken from `arrivals` yet, once all senders have ended.
+    /// The arrivals that were not received from `arrivals` yet, once all senders have ended.
     pub(crate) fn finish(self) -> Result<Vec<Arrival>, Failure> {
         self.server.finish().map_err(|error| format!("the receiver: {error}"))?;
         Ok(self.arrivals.try_iter().collect())
     }
 }
 
-/// Counts what is read and hands on each connection that is over.
+/// Counts what is read and hands on each connection that has ended.
 struct Counter(Sender<Arrival>);
 
 impl Archive for Counter {
-    /// With the last bytes that were read.
+    /// The arrival so far, and the last bytes that were read.
     type Page = (Arrival, Vec<u8>);
 
     fn open(&self) -> Self::Page {
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_has_no_stamp() {
+    fn text_that_is_no_line_has_no_timestamp() {
         assert_eq!(stamp(b"a.b 1 1600000000"), None);
         assert_eq!(stamp(b"xxxx\n"), None);
         assert_eq!(stamp(b""), None);

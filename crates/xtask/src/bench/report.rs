@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 
-/// A Markdown table with words below it.
+/// A Markdown table with notes below it.
 pub(crate) struct Table {
     columns: usize,
     text: String,
@@ -91,7 +91,7 @@ pub(crate) fn machine() -> String {
     )
 }
 
-/// Three figures that say something, whatever the size.
+/// A number with three significant digits.
 pub(crate) fn milliseconds(value: f64) -> String {
     match value.abs() {
         small if small < 1.0 => format!("{value:.3}"),
@@ -111,7 +111,7 @@ pub(crate) fn bytes(value: f64) -> String {
     }
 }
 
-/// From kB as the kernel counts them.
+/// A size in MB, from the kB of the kernel.
 pub(crate) fn memory(kilobytes: u64) -> String {
     format!("{:.1} MB", kilobytes as f64 * 1024.0 / 1e6)
 }

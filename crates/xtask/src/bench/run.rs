@@ -31,12 +31,12 @@ pub(crate) struct Outcome {
     pub(crate) calls: Option<u64>,
 }
 
-/// What the processes of one role have used.
+/// The memory and CPU of the processes of one role.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
-    /// The most memory of the largest of them, in kB.
+    /// The most memory of the largest process, in kB.
     pub(crate) memory: u64,
-    /// Their CPU in milliseconds, without that of children that have ended.
+    /// The CPU in milliseconds, without children that have ended.
     pub(crate) cpu: f64,
 }
 
@@ -46,9 +46,9 @@ impl Outcome {
     }
 }
 
-/// A program from which nothing arrives for so long stands still.
+/// A program from which nothing arrives for this time has stalled.
 const STALL: Duration = Duration::from_secs(300);
-/// When nothing arrives, a look is taken at the spool.
+/// The interval at which the spool is listed while nothing arrives.
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Program {
@@ -67,7 +67,7 @@ impl Program {
         command
     }
 
-    /// Has it empty a spool of so many snapshots.
+    /// Has the program empty a spool of that many snapshots.
     pub(crate) fn run(
         &self,
         stage: &Stage,
@@ -106,7 +106,7 @@ impl Program {
         })
     }
 
-    /// All system calls of such a run, the workers' with them, by strace.
+    /// All system calls of such a run, including those of the workers, counted by strace.
     fn trace(&self, strace: &Path, stage: &Stage, snapshots: usize) -> Result<u64, Failure> {
         stage.fill(snapshots)?;
         let receiver = Receiver::start()?;
@@ -128,7 +128,7 @@ impl Program {
         total_calls(&text).ok_or_else(|| format!("strace's table has no total:\n{text}"))
     }
 
-    /// System calls for each further snapshot, and who counted them.
+    /// System calls for each further snapshot, and the tool that counted them.
     pub(crate) fn calls(
         &self,
         stage: &Stage,
@@ -162,7 +162,7 @@ pub(crate) fn run_floor(stage: &Stage, snapshots: usize, bytes: u64) -> Result<C
     Process::start(&mut command, &stage.log())?.finish(STALL)
 }
 
-/// Waits until the spool is empty; gives what arrived meanwhile. A program that keeps its
+/// Waits until the spool is empty, and returns the arrivals meanwhile. A program that keeps its
 /// connections has no arrival yet.
 pub(crate) fn drain(
     stage: &Stage,
@@ -223,8 +223,8 @@ mod tests {
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["-m", "haproxystats", "-f", "/c"]);
     }
 
-    /// A stand-in without a worker: takes each snapshot away and sends one line for it, over a
-    /// connection of its own or, as the Python program does, over one that lasts.
+    /// A stand-in without a worker: removes each snapshot and sends one line for it, over a new
+    /// connection or, as the Python program does, over one lasting connection.
     const STAND_IN: &str = r#"
         set -eu
         connect() { exec 3<>"/dev/tcp/127.0.0.1/$(sed -n 's/^port = //p' "$config")"; }

@@ -31,9 +31,9 @@ const SERVERS: [usize; 9] = [10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_0
 const PROCESSES: usize = 4;
 const SERVERS_PER_BACKEND: usize = 10;
 const BACKENDS_PER_FRONTEND: usize = 2;
-/// From so many servers on the fixed cost of a snapshot is small beside the cost of its rows.
+/// From this many servers on, the fixed cost of a snapshot is small beside the cost of its rows.
 pub(crate) const LARGE: usize = 1000;
-/// A long run has about so many servers in all its snapshots, within these bounds.
+/// A long run has about this many servers in all its snapshots, within these bounds.
 const SERVERS_OF_A_RUN: usize = 400_000;
 const SNAPSHOTS_MIN: usize = 4;
 const SNAPSHOTS_MAX: usize = 1000;
@@ -99,7 +99,7 @@ fn measure(
     Ok(Point { servers, cost, floor, input, metrics, worker })
 }
 
-/// How cost grows from so many servers on.
+/// The growth of the cost from that many servers on.
 pub(crate) fn law(points: &[Point], from: usize) -> Option<PowerLaw> {
     let large = points.iter().filter(|point| point.servers >= from);
     let pairs: Vec<(f64, f64)> = large.map(|point| (point.servers as f64, point.cost)).collect();

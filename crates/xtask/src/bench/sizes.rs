@@ -1,4 +1,4 @@
-//! The main table: what a snapshot of each size costs, beside the floor of the same run.
+//! The main table: the cost of a snapshot of each size, beside the floor of the same run.
 //!
 //! Programs take turns (program, original, floor, and again), so that a machine that is busy for a
 //! while is busy for all of them; ratios are made within a turn, and their median counts.
@@ -16,7 +16,7 @@ use super::statistics::{median, slope};
 use super::usage::Cpu;
 use crate::Failure;
 
-/// What `--size` takes.
+/// The values of `--size`.
 pub(super) const NAMES: [&str; 3] = [TINY.name, MID.name, LARGE.name];
 
 /// The sizes, each with the lengths of a short and a long run.
@@ -25,7 +25,7 @@ const SIZES: [(Size, usize, usize); 3] = [(TINY, 100, 1600), (MID, 10, 110), (LA
 /// The floor is cheap, so a longer run is needed for a figure that does not vary.
 pub(crate) const FLOOR_TIMES: usize = 4;
 
-/// What is measured.
+/// The measurements to make.
 pub(crate) struct Plan<'a> {
     pub(crate) program: &'a Program,
     pub(crate) original: Option<&'a Program>,
@@ -35,14 +35,14 @@ pub(crate) struct Plan<'a> {
     pub(crate) quick: bool,
 }
 
-/// What one more snapshot costs one program.
+/// The cost of one more snapshot for one program.
 #[derive(Debug, Default)]
 struct Series {
     user: Vec<f64>,
     system: Vec<f64>,
     cpu: Vec<f64>,
     wall: Vec<f64>,
-    /// By role: the CPU of each turn, and the most memory in kB.
+    /// The CPU of each turn by role, and the most memory in kB.
     cpu_of: [Vec<f64>; Role::ALL.len()],
     memory: [u64; Role::ALL.len()],
 }
@@ -69,7 +69,7 @@ impl Series {
         self.cpu.push(of(Cpu::total));
     }
 
-    /// The median over the turns of this one's CPU divided by the other's.
+    /// The median over the turns of this program's CPU divided by the other program's.
     fn ratio_to(&self, other: &Self) -> f64 {
         let ratios: Vec<f64> =
             self.cpu.iter().zip(&other.cpu).map(|(own, base)| own / base).collect();
@@ -90,7 +90,7 @@ impl Series {
         Role::ALL.into_iter().map(|role| (role.name().to_owned(), figure(role))).collect()
     }
 
-    /// The memory of a role, with a word if it is more than it is meant to be.
+    /// The memory of a role, with a note if it is above [`MEMORY_BAR`].
     fn memory_of(&self, role: Role) -> String {
         let kilobytes = self.memory[role as usize];
         match role {
@@ -116,7 +116,7 @@ struct Row {
     calls: Option<(f64, &'static str)>,
 }
 
-/// Measures all that is asked for, with one worker and with two.
+/// Measures the plan with one worker and with two.
 pub(crate) fn run(plan: &Plan<'_>, stage: &Stage) -> Result<(Table, Value), Failure> {
     let mut rows = Vec::new();
     for (size, short, long) in SIZES {
@@ -281,7 +281,7 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// How many times as fast this row is as the same with one worker.
+/// The speed of this row divided by the speed of the same row with one worker.
 fn faster(rows: &[Row], row: &Row) -> Option<f64> {
     let same = |one: &&Row| one.size == row.size && one.columns == row.columns && one.workers == 1;
     let alone = rows.iter().find(same).filter(|_| row.workers > 1)?;

@@ -1,5 +1,5 @@
-//! Where the programs under measurement run: a folder with one snapshot of the size in question, a
-//! spool that is filled with hard links to it, and a configuration.
+//! The folder of the programs under measurement: one snapshot of the size in question, a spool that
+//! is filled with hard links to it, and a configuration.
 //!
 //! Hard links need no space and no reading, and each run finds the same files in the page cache.
 //! The programs delete them as they delete real snapshots.
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::generator::{self, Columns, Size};
 use crate::Failure;
 
-/// The first snapshot's name; far enough in the past that nothing else bears such a stamp.
+/// The first snapshot's name, so far in the past that nothing else has such a timestamp.
 pub(crate) const FIRST: u64 = 1_600_000_000;
 
 /// Lines for the configuration beyond the defaults.
@@ -47,13 +47,13 @@ impl Stage {
         self.path.join("program.log")
     }
 
-    /// Makes the snapshot that all others are links to; gives its size in bytes.
+    /// Makes the snapshot to which all others are links, and returns its size in bytes.
     pub(crate) fn generate(&self, size: Size, columns: Columns) -> Result<u64, Failure> {
         clear(&self.template())?;
         generator::write(size, columns, &self.template())
     }
 
-    /// Fills the spool with so many snapshots and nothing else.
+    /// Fills the spool with that many snapshots and nothing else.
     pub(crate) fn fill(&self, snapshots: usize) -> Result<(), Failure> {
         clear(&self.incoming())?;
         (FIRST..).take(snapshots).try_for_each(|stamp| self.link(&self.incoming(), stamp))
@@ -71,7 +71,7 @@ impl Stage {
         Ok(())
     }
 
-    /// How many snapshots are in the spool.
+    /// The number of snapshots in the spool.
     pub(crate) fn waiting(&self) -> usize {
         fs::read_dir(self.incoming()).map_or(0, Iterator::count)
     }
@@ -83,7 +83,7 @@ impl Stage {
         port: u16,
         more: ExtraOptions<'_>,
     ) -> Result<PathBuf, Failure> {
-        // This run would deliver what an earlier one left there.
+        // This run would deliver the batches that an earlier run left there.
         clear(&self.path.join("outbox"))?;
         let path = self.path.join("haproxystats.conf");
         let text = format!(
@@ -118,7 +118,7 @@ impl Drop for Stage {
     }
 }
 
-/// An empty directory, whatever was there.
+/// Makes an empty directory, and removes an earlier one.
 pub(crate) fn clear(directory: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -1,7 +1,8 @@
 //! The arithmetic of a measurement: slopes, medians, and how cost grows with size.
 //!
-//! A slope between a short and a long run leaves out what both pay alike: starting, reading the
-//! configuration, ending. The median of several slopes leaves out what a busy machine did to one.
+//! A slope between a short and a long run leaves out the costs of both: starting, reading the
+//! configuration, ending. The median of several slopes leaves out a slope that a busy machine
+//! spoiled.
 
 /// The middle of the values; between the two in the middle where their number is even.
 pub(super) fn median(values: &[f64]) -> f64 {
@@ -23,12 +24,12 @@ pub(super) fn quantile(values: &[f64], quantile: f64) -> f64 {
     sorted.get(place).copied().unwrap_or(f64::NAN)
 }
 
-/// What one more snapshot costs.
+/// The cost of one more snapshot.
 pub(super) fn slope(short: (usize, f64), long: (usize, f64)) -> f64 {
     (long.1 - short.1) / (long.0 as f64 - short.0 as f64)
 }
 
-/// `cost = factor * size ^ exponent`, and how much of what is seen that explains.
+/// `cost = factor * size ^ exponent`, and the share of the variance that it explains.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PowerLaw {
     pub(super) factor: f64,
@@ -42,8 +43,8 @@ impl PowerLaw {
     }
 }
 
-/// Least squares through the logarithms, so that each size weighs the same; `None` where no line
-/// can be drawn.
+/// Least squares through the logarithms, so that each size weighs the same; `None` if the points
+/// give no line.
 pub(super) fn power_law(points: &[(f64, f64)]) -> Option<PowerLaw> {
     if points.len() < 2 || points.iter().any(|&(size, cost)| size <= 0.0 || cost <= 0.0) {
         return None;
@@ -62,7 +63,7 @@ pub(super) fn power_law(points: &[(f64, f64)]) -> Option<PowerLaw> {
         return None;
     }
     let exponent = xy / xx;
-    // Costs that are all the same are explained wholly by a level line.
+    // A level line explains equal costs wholly.
     let r_squared = if yy > 0.0 { xy * xy / (xx * yy) } else { 1.0 };
     Some(PowerLaw { factor: (mean_y - exponent * mean_x).exp(), exponent, r_squared })
 }

@@ -1,4 +1,4 @@
-//! What a process and the children that it has waited for have used: one system call that neither
+//! The CPU of a process and of the children that it has waited for, by one system call that neither
 //! the standard library nor rustix has.
 //!
 //! `/proc` counts in ticks of 10 ms and forgets processes that have ended; `wait4` has microseconds
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_children_used_is_counted_and_the_status_is_told() {
+    fn the_cpu_of_children_is_counted_and_the_status_returned() {
         let idle = end_of("exit 3");
         assert!(!idle.well);
         // The work is done by a child of the shell.
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_child_of_ours_is_an_error() {
+    fn a_process_that_is_no_child_is_an_error() {
         collect(1).unwrap_err();
     }
 }

@@ -1,4 +1,4 @@
-//! A dashboard in Grafana's classic JSON model, the one in which dashboards are shared.
+//! A dashboard in Grafana's classic JSON model, in which dashboards are shared.
 //!
 //! The data source is a variable, so that a file can be provisioned as it is. Namespaces and hosts
 //! are queried with `expand`, because only that tells our hosts from other nodes of a namespace.
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::{Board, Chart, Panel, Subject, Threshold, Unit, resolve};
 
-/// The version of the model, that of Grafana 13; a newer one migrates it by itself.
+/// The version of the model in Grafana 13; a newer Grafana migrates it by itself.
 const SCHEMA: u32 = 42;
 
-/// The width of Grafana's grid, and of what stands on it.
+/// The width of Grafana's grid, and of the panels on it.
 const GRID: u32 = 24;
 const FIGURE: (u32, u32) = (4, 4);
 const GRAPH: (u32, u32) = (8, 8);
@@ -94,7 +94,7 @@ fn query(name: &str, label: &str, query: &str, regex: &str) -> Value {
         "datasource": datasource(),
         "query": query,
         "regex": regex,
-        // With each change of the time range: proxies come and go.
+        // With each change of the time range, because proxies come and go.
         "refresh": 2,
         "sort": 1,
         "hide": 0,
@@ -103,7 +103,7 @@ fn query(name: &str, label: &str, query: &str, regex: &str) -> Value {
     })
 }
 
-/// The same variable with many values at once, and at first with all.
+/// The variable with many values at once, and at first with all values.
 fn several(mut variable: Value) -> Value {
     variable["multi"] = json!(true);
     variable["includeAll"] = json!(true);
@@ -116,7 +116,8 @@ fn datasource() -> Value {
     json!({"type": "graphite", "uid": "${datasource}"})
 }
 
-/// From left to right, line by line. Figures come first, so that a line holds one size only.
+/// Places panels from left to right, line by line. Figures come first, so that the panels of a line
+/// have one size.
 fn panels(panels: &[Panel]) -> Vec<Value> {
     let (mut x, mut y, mut line) = (0, 0, 0);
     let mut placed = Vec::new();

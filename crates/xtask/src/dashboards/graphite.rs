@@ -1,4 +1,4 @@
-//! A dashboard as graphite-web keeps it: what its page sends to `/dashboard/save/<name>`.
+//! A dashboard in the form of graphite-web, which its page sends to `/dashboard/save/<name>`.
 //!
 //! It has no variables. The paths are those of the default namespace with all its hosts, so that
 //! the overview works as it is; `FRONTEND` and `BACKEND` are words for `sed`.
@@ -14,7 +14,7 @@ const PATHS: [&str; 4] = [
     "loadbalancers.*.haproxy.backend.BACKEND.server.*",
 ];
 
-/// Three in a line of a common screen.
+/// The width of a graph: three fit in a line of a common screen.
 const WIDTH: u32 = 440;
 const HEIGHT: u32 = 260;
 

@@ -1,12 +1,12 @@
-//! haproxystats itself: whether anything is late, held or lost.
+//! haproxystats itself: whether a snapshot is late, held or lost.
 //!
-//! The series of our own counters have gaps: while Graphite is away nothing comes, and a cycle that
-//! fails leaves no snapshot. A plain derivative would not show a loss during the gap, so the last
+//! The series of our own counters have gaps: nothing comes while Graphite is down, and a failed
+//! cycle leaves no snapshot. A plain derivative would not show a loss during the gap, so the last
 //! value is kept across it.
 
 use super::{Chart, Panel, Threshold, Unit};
 
-/// By how much a counter of ours has grown, over all hosts and over gaps.
+/// The growth of one of our counters, over all hosts and over gaps.
 macro_rules! growth {
     ($metric:literal, $label:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! What has reached the Graphite receiver, read from the file that it writes.
+//! The lines that have reached the Graphite receiver, read from the file that it writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -10,7 +10,7 @@ use crate::Failure;
 /// The newest values of one frontend or backend by metric.
 pub(super) type Values = BTreeMap<String, f64>;
 
-/// All that came so far.
+/// The lines so far.
 pub(super) struct Arrivals {
     file: File,
     /// The begin of a line whose end is not written yet.
@@ -26,7 +26,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Makes the file where the receiver has not made it yet.
+    /// Opens the file, and makes it if the receiver has not made it yet.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let file = OpenOptions::new()
             .create(true)
@@ -46,7 +46,7 @@ impl Arrivals {
         })
     }
 
-    /// Takes what was written since the last call.
+    /// Reads the lines that were written since the last call.
     pub(super) fn read_on(&mut self) -> Result<(), Failure> {
         let mut bytes = std::mem::take(&mut self.pending);
         self.file

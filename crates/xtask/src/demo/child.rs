@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Child {
     name: String,
     inner: std::process::Child,
-    /// Where its output goes.
+    /// The file of its output.
     pub(crate) log: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! Where the demo's statistics come from: four HAProxy processes with a little traffic, or recorded
+//! The source of the demo's statistics: four HAProxy processes with a little traffic, or recorded
 //! dumps.
 //!
 //! HAProxy has no `nbproc` since 2.5, so one configuration is started four times: the frontends
@@ -22,7 +22,7 @@ use crate::{Failure, root};
 
 const PROCESSES: usize = 4;
 
-/// What pull asks: programs with stats sockets in the demo's folder.
+/// The programs that pull asks, with stats sockets in the demo's folder.
 pub(crate) struct Source {
     /// A sentence for the terminal.
     pub(crate) description: String,
@@ -92,8 +92,8 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     fn start(www: u16, shop: u16) -> Self {
-        // Mostly good requests; some for pages that are missing, broken, forbidden, or whose
-        // backend has no server.
+        // Mostly good requests; some for pages that are missing, broken or forbidden, or that a
+        // backend without a server should serve.
         let requests = [
             (www, "/"),
             (www, "/api/items"),

@@ -33,10 +33,10 @@ const BACKEND_COLUMNS: [Column; 7] = [
 /// The window of metrics per second. A batch arrives at once, about one a second.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// Between two tables where nothing can be redrawn.
+/// The pause between two tables if the output is not a terminal.
 const PLAIN_PAUSE: Duration = Duration::from_secs(5);
 
-/// What was drawn, and when.
+/// The table on the terminal, and when it was drawn.
 pub(super) struct Screen {
     terminal: bool,
     drawn_lines: usize,
@@ -45,14 +45,14 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// For our standard output.
+    /// A screen on standard output.
     pub(super) fn new() -> Self {
         let terminal = std::io::stdout().is_terminal();
         let next = if terminal { Duration::ZERO } else { PLAIN_PAUSE };
         Self { terminal, drawn_lines: 0, next, history: VecDeque::new() }
     }
 
-    /// Draws when it is time to; to be called often.
+    /// Draws if it is due; must be called often.
     pub(super) fn show(&mut self, elapsed: Duration, arrivals: &Arrivals) {
         self.history.push_back((elapsed, arrivals.lines));
         while self.history.len() > 2 && elapsed - self.history[0].0 > RATE_WINDOW {

@@ -13,8 +13,8 @@ const KEPT: [&str; 5] =
     ["CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRY_", "CARGO_REGISTRIES_", "CARGO_SOURCE_"];
 /// Beginnings of variables that a new user's shell does not have.
 const REMOVED: [&str; 3] = ["CARGO", "HAPROXYSTATS_", "PROPTEST_"];
-/// The same by their whole names. A compiler cache would use earlier builds, and rustup has to
-/// choose the toolchain by the clone's own file.
+/// Whole names of such variables. A compiler cache would use earlier builds, and rustup must choose
+/// the toolchain by the clone's own file.
 const REMOVED_NAMES: [&str; 5] = [
     "PIP_CACHE_DIR",
     "RUSTC_WORKSPACE_WRAPPER",
@@ -108,7 +108,7 @@ mod tests {
         Environment::new(Path::new("/scratch"), names.iter().map(OsString::from))
     }
 
-    /// What a command gets beside our own environment; `None` where a variable is taken away.
+    /// The changes to our own environment for a command; `None` removes a variable.
     fn changes(environment: &Environment) -> BTreeMap<String, Option<String>> {
         let text = |text: &OsStr| text.to_string_lossy().into_owned();
         let mut command = Command::new("sh");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_downloaded_and_built_goes_into_the_scratch_folder() {
+    fn downloads_and_builds_go_into_the_scratch_folder() {
         let set = changes(&environment(&["CARGO_HOME", "CARGO_TARGET_DIR", "PATH", "HOME"]));
         let expected = [
             ("APT_CONFIG", "/scratch/apt/apt.conf"),

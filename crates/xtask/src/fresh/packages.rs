@@ -1,10 +1,10 @@
-//! The Debian packages that the tests need, on a machine that has none of them.
+//! The Debian packages that the tests need, on a machine without them.
 //!
 //! apt simulates their installation with lists that it has just fetched, and with an empty list of
 //! installed packages: a name that this release does not have fails, and so does a conflict. The
 //! machine of a developer has the packages already and would hide both.
 
-/// How the table names it.
+/// The name in the table.
 pub(super) const NAME: &str = "apt-get --simulate";
 
 /// The line for the shell.
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_counts_as_installed_and_nothing_is_installed() {
+    fn no_package_counts_as_installed_and_none_is_installed() {
         let line = line(&["haproxy", "rpm"]);
         assert!(line.starts_with("apt-get -q update && "), "{line}");
         assert!(line.contains(" --simulate -o Dir::State::status=/dev/null install "), "{line}");

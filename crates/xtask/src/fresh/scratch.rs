@@ -1,5 +1,5 @@
-//! The scratch folder: made where a whole build fits, filled with empty folders, and
-//! removed when all went well.
+//! The scratch folder: made where a whole build fits, filled with empty folders, and removed after
+//! a success.
 //!
 //! The settings of the user's cargo home are linked, not copied, so that no credentials remain in a
 //! folder that is kept.
@@ -74,7 +74,7 @@ impl Scratch {
     }
 }
 
-/// An error with the remedy if so many bytes are not enough.
+/// Fails with the remedy if that many bytes are not enough.
 fn enough(free: u64) -> Result<(), Failure> {
     if free >= SPACE_NEEDED_GIB * GIB {
         return Ok(());
@@ -91,7 +91,7 @@ fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(own)
 }
 
-/// Links the settings of one cargo home into another, and tells which there were.
+/// Links the settings of one cargo home into another, and returns the linked files.
 fn link_settings(from: &Path, to: &Path) -> io::Result<Vec<PathBuf>> {
     let there = SETTINGS.into_iter().map(|name| from.join(name)).filter(|path| path.is_file());
     let there: Vec<PathBuf> = there.collect();

@@ -1,9 +1,9 @@
 //! The courier between pull and process: copies each snapshot before it publishes it, so that the
 //! soak knows what must have arrived.
 //!
-//! pull publishes into a directory of its own by a rename, and the courier publishes into the spool
-//! by a rename too. A pull that was killed and started again can make a second snapshot for one
-//! second. The courier throws it away, because process would have two snapshots of one name.
+//! pull publishes into another directory by a rename, and the courier publishes into the spool by a
+//! rename too. A pull that was killed and started again can make a second snapshot for one second.
+//! The courier throws it away, because process would get two snapshots of one name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,15 +20,15 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The three directories.
 pub(super) struct Directories {
-    /// Where pull publishes.
+    /// The directory into which pull publishes.
     pub(super) pulled: PathBuf,
-    /// Where process reads.
+    /// The spool of process.
     pub(super) incoming: PathBuf,
-    /// Where the copies go.
+    /// The directory of the copies.
     pub(super) copies: PathBuf,
 }
 
-/// When each snapshot was published.
+/// The time at which each snapshot was published.
 type Published = Arc<Mutex<BTreeMap<u64, Instant>>>;
 
 /// A thread that carries snapshots until it is finished.
@@ -64,7 +64,7 @@ impl Courier {
         self.times().len() as u64
     }
 
-    /// When each of them was published.
+    /// The time at which each of these snapshots was published.
     pub(super) fn times(&self) -> BTreeMap<u64, Instant> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -78,7 +78,7 @@ impl Courier {
         }
     }
 
-    /// Carries the remaining snapshots; gives the number of second ones that were thrown away.
+    /// Carries the remaining snapshots, and returns the number of doubles, which were thrown away.
     pub(super) fn finish(&mut self) -> Result<u64, Failure> {
         self.over.store(true, Ordering::Relaxed);
         let Some(thread) = self.thread.take() else { return Ok(0) };
@@ -89,7 +89,7 @@ impl Courier {
     }
 }
 
-/// Carries the snapshots that are there; gives the number of doubles.
+/// Carries the snapshots in `pulled`, and returns the number of doubles.
 fn carry(
     directories: &Directories,
     seen: &mut BTreeSet<u64>,

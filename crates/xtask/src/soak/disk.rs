@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::courier::snapshots;
 use crate::Failure;
 
-/// When in each period a disk is full, in seconds.
+/// The seconds of a period; a disk is full in a part of each period.
 const PERIOD: u64 = 60;
 const FULL: std::ops::Range<u64> = 20..40;
 const FILLER: &str = ".filler";
@@ -37,18 +37,18 @@ impl SmallDisk {
         Ok(Self { path: path.to_owned(), bytes, is_full: false })
     }
 
-    /// To be called often: fills it, or frees it.
+    /// Fills or frees the disk when it is due; must be called often.
     pub(super) fn follow(&mut self, elapsed: Duration) -> Result<(), Failure> {
         self.make_full(FULL.contains(&(elapsed.as_secs() % PERIOD)))
     }
 
-    /// Fills it for as long as it is not freed, or frees it.
+    /// Fills the disk or frees it.
     pub(super) fn make_full(&mut self, is_full: bool) -> Result<(), Failure> {
         let filler = self.path.join(FILLER);
         let done = match (self.is_full, is_full) {
             (false, false) => Ok(()),
             (true, false) => fs::remove_file(&filler),
-            // Also while it is full: something may have been removed.
+            // Also while it is full, because a file may have been removed.
             (_, true) => fill(&filler, self.bytes),
         };
         done.map_err(|error| format!("{}: {error}", filler.display()))?;
@@ -59,7 +59,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a child that is ending may still have a file open.
+        // Lazily, because a child that is ending may still have a file open.
         let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
 }
@@ -73,7 +73,7 @@ fn fill(filler: &Path, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// What local-store has written on its disk so far.
+/// The lines that local-store has written on its disk so far.
 pub(super) struct LocalStore {
     disk: SmallDisk,
     received: PathBuf,
@@ -92,7 +92,7 @@ impl LocalStore {
         Ok(Self { disk, received, lines, count: 0 })
     }
 
-    /// To be called often: takes what was written, and fills or frees the disk.
+    /// Takes the new files, and fills or frees the disk when it is due; must be called often.
     pub(super) fn follow(&mut self, elapsed: Duration) -> Result<(), Failure> {
         self.take()?;
         self.disk.follow(elapsed)
@@ -109,7 +109,7 @@ impl LocalStore {
             let directory = self.disk.path.join(snapshot.to_string());
             let file = directory.join("stats");
             let moved = match fs::read(&file) {
-                // It is being written, or is left from a child that was killed.
+                // A child is writing it, or a killed child has left it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => Err(error),
                 Ok(bytes) => {
@@ -118,18 +118,18 @@ impl LocalStore {
                 }
             };
             moved.map_err(|error| format!("{}: {error}", file.display()))?;
-            // It may be in use again.
+            // The directory may be in use again.
             let _ = fs::remove_dir(&directory);
         }
         Ok(())
     }
 
-    /// How many lines were taken.
+    /// The number of lines that were taken.
     pub(super) const fn lines(&self) -> u64 {
         self.count
     }
 
-    /// Takes the rest, once the program has ended; gives the file with all.
+    /// Takes the rest once the program has ended, and returns the file with all lines.
     pub(super) fn finish(mut self) -> Result<PathBuf, Failure> {
         self.take()?;
         Ok(self.received.clone())

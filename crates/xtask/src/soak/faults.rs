@@ -15,12 +15,13 @@ use super::programs::{Program, send};
 use super::receivers::Receivers;
 use crate::Failure;
 
-/// A pause between two faults, in milliseconds.
+/// The pause between two faults, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 100..2_500;
-/// Batches of the demo's HAProxy have some 2^15 bytes: cuts fall anywhere in them and behind them.
+/// Batches of the demo's HAProxy have some 2^15 bytes, so cuts fall anywhere in a batch and after
+/// it.
 const CUT_BITS: u32 = 16;
 
-/// The faults; one that is listed twice comes twice as often.
+/// The faults; a fault that is listed twice comes twice as often.
 const FAULTS: [Fault; 19] = [
     Fault::KillChild,
     Fault::KillChild,
@@ -43,7 +44,7 @@ const FAULTS: [Fault; 19] = [
     Fault::Down,
 ];
 
-/// What can go wrong.
+/// A fault that the soak injects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     KillChild,
@@ -63,7 +64,7 @@ enum Fault {
     Down,
 }
 
-/// What ends a fault.
+/// The action that ends a fault.
 #[derive(Debug, Clone, Copy)]
 enum Recovery {
     Continue(Pid),
@@ -73,7 +74,7 @@ enum Recovery {
     ComeUp(usize),
 }
 
-/// What the faults hit.
+/// The programs and receivers that the faults hit.
 pub(super) struct Targets<'a> {
     pub(super) process: Program<'a>,
     pub(super) pull: Program<'a>,
@@ -87,7 +88,7 @@ pub(super) struct Faults {
     next: Instant,
     recoveries: Vec<(Instant, Recovery)>,
     counts: BTreeMap<Fault, u32>,
-    /// None comes.
+    /// Whether no fault comes.
     is_calm: bool,
 }
 
@@ -97,7 +98,7 @@ impl Faults {
         Self { random, next, recoveries: Vec::new(), counts: BTreeMap::new(), is_calm }
     }
 
-    /// To be called often: does what is due.
+    /// Begins and ends the faults that are due; must be called often.
     pub(super) fn step(&mut self, targets: &mut Targets<'_>) -> Result<(), Failure> {
         let now = Instant::now();
         for (_, recovery) in self.recoveries.extract_if(.., |(time, _)| *time <= now) {
@@ -121,12 +122,12 @@ impl Faults {
         targets.process.start_again()
     }
 
-    /// How many faults there were so far.
+    /// The number of faults so far.
     pub(super) fn total(&self) -> u32 {
         self.counts.values().sum()
     }
 
-    /// How often each fault came.
+    /// The number of times that each fault came.
     pub(super) fn summary(&self) -> String {
         let counts = self.counts.iter().map(|(fault, count)| format!("{fault:?} {count}"));
         counts.collect::<Vec<_>>().join(", ")
@@ -200,8 +201,8 @@ impl Faults {
     fn cut(&mut self, ending: Ending, targets: &Targets<'_>) -> bool {
         let Some(number) = self.random.choice(targets.receivers.exposed()) else { return false };
         for _ in 0..self.random.u32(1..=4) {
-            // Each order of magnitude is as likely: a cut in the first line matters as much as one
-            // in the last.
+            // Each order of magnitude has the same chance, because a cut in the first line matters
+            // as much as a cut in the last line.
             let bits = self.random.u32(0..=CUT_BITS);
             let manner = Manner::Cut(self.random.usize(0..1 << bits), ending);
             targets.receivers.spoil(number, manner);

@@ -1,5 +1,4 @@
-//! pull and process under test: started, killed, ended and started again, each time with a log of
-//! its own.
+//! pull and process under test: started, killed, ended and started again, each time with a new log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +11,11 @@ use crate::Failure;
 use crate::demo::Folder;
 use crate::demo::child::Child;
 
-/// For a clean end, which takes at most a snapshot plus the limits of the configuration. A program
-/// that needs longer hangs.
+/// How long a clean end may take: it needs at most a snapshot plus the limits of the configuration.
+/// A program that needs longer hangs.
 const END: Duration = Duration::from_secs(30);
 
-/// One of the two programs, which runs or not.
+/// One of the two programs, running or not.
 pub(super) struct Program<'a> {
     folder: &'a Folder,
     name: &'static str,
@@ -50,25 +49,25 @@ impl<'a> Program<'a> {
         Ok(())
     }
 
-    /// An error if it has ended by itself.
+    /// Fails if the program has ended by itself.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         self.child.as_mut().map_or(Ok(()), Child::check)
     }
 
-    /// SIGKILL. False if it does not run.
+    /// Sends SIGKILL; false if the program does not run.
     pub(super) fn kill(&mut self) -> Result<bool, Failure> {
         let Some(mut child) = self.child.take() else { return Ok(false) };
         child.signal(Signal::KILL);
         child.wait(END).map(|_| true).ok_or_else(|| format!("{} outlives SIGKILL", self.name))
     }
 
-    /// SIGTERM, and the clean end that must follow. False if it does not run.
+    /// Sends SIGTERM and expects a clean end; false if the program does not run.
     pub(super) fn terminate(&mut self) -> Result<bool, Failure> {
         let Some(mut child) = self.child.take() else { return Ok(false) };
         // Its first line says that it listens for signals.
-        wait_until(END, || child.check().is_err() || said_hello(&child.log));
+        wait_until(END, || child.check().is_err() || has_logged_start(&child.log));
         child.check()?;
-        // A stopped process would not end before it goes on.
+        // A stopped process would not end until it is continued.
         self.children_of(&child).into_iter().for_each(|pid| send(pid, Signal::CONT));
         child.signal(Signal::CONT);
         child.signal(Signal::TERM);
@@ -105,7 +104,7 @@ impl<'a> Program<'a> {
     }
 }
 
-fn said_hello(log: &Path) -> bool {
+fn has_logged_start(log: &Path) -> bool {
     fs::read_to_string(log).is_ok_and(|text| text.contains(" starts"))
 }
 

@@ -1,5 +1,4 @@
-//! The soak's receivers: each has a port and a schedule of its own, and writes every whole line to
-//! a file.
+//! The soak's receivers: each has its own port and schedule, and writes every whole line to a file.
 //!
 //! A schedule is a list of phases that begins anew after the last one. The random faults of the
 //! soak reach a receiver only in the phase `faults`. The files are also the evidence when a line is
@@ -16,15 +15,15 @@ use testbed::graphite::{Archive, Cause, LineFile, Manner, Receiver};
 use super::verdict;
 use crate::Failure;
 
-/// So many names are told apart at a glance; the program itself has no limit.
+/// Receivers of a soak at most, so that the output stays readable; the program has no limit.
 const RECEIVERS_MAX: usize = 8;
 /// Connections of one receiver that can be spoiled in advance. A receiver that is never good would
 /// only fill the outbox.
 const SPOILED_MAX: usize = 4;
-/// Between two bytes of a slow receiver.
+/// The pause between two bytes of a slow receiver.
 const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a receiver does for some time.
+/// The behaviour of a receiver during a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Conduct {
     /// Good, but the random faults reset, close and stall connections, and take it down.
@@ -53,10 +52,10 @@ struct Phase {
     lasts: Option<Duration>,
 }
 
-/// What one receiver does over time.
+/// The phases of one receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Schedule {
-    /// The receiver's name: `graphite`, or the one in the section `[graphite:name]`.
+    /// The receiver's name: `graphite`, or the name in the section `[graphite:name]`.
     name: String,
     phases: Vec<Phase>,
 }
@@ -93,7 +92,7 @@ impl Phase {
     }
 }
 
-/// A file of lines that knows when the last line of each snapshot came.
+/// A file of lines with the time of the last line of each snapshot.
 struct TimedFile {
     lines: LineFile,
     times: Mutex<BTreeMap<u64, Instant>>,
@@ -115,8 +114,8 @@ impl Archive for TimedFile {
     fn keep(&self, page: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
         let begun = page.clone();
         self.lines.keep(page, bytes)?;
-        // The last line of a snapshot that is whole now; it can have begun in an earlier piece, and
-        // lines about the program can be behind it.
+        // The last whole line of a snapshot. It can have begun in an earlier piece, and lines about
+        // the program can follow it.
         let text = [begun.as_slice(), bytes].concat();
         let whole = &text[..text.len() - page.len()];
         let line = |line: &[u8]| verdict::snapshot_of(std::str::from_utf8(line).ok()?);
@@ -135,10 +134,10 @@ impl Archive for TimedFile {
 /// A receiver at work.
 struct Station {
     schedule: Schedule,
-    /// Which phase of the schedule, and when it began.
+    /// The index of the phase, and when it began.
     phase: usize,
     since: Duration,
-    /// The schedule is over: good from now on.
+    /// Whether the schedule is over; the receiver is good from then on.
     over: bool,
     received: PathBuf,
     server: Receiver<TimedFile>,
@@ -148,8 +147,7 @@ struct Station {
 pub(super) struct Receivers(Vec<Station>);
 
 impl Receivers {
-    /// Begins to listen on free ports. Lines go to files in the folder, whose names begin with
-    /// `file`.
+    /// Listens on free ports. Lines go to files in the folder, whose names begin with `file`.
     pub(super) fn start(
         schedules: &[Schedule],
         folder: &Path,
@@ -182,7 +180,7 @@ impl Receivers {
         Ok(Self(stations))
     }
 
-    /// One receiver that is good all the time.
+    /// Starts one receiver that is good all the time.
     pub(super) fn start_good(folder: &Path, file: &str) -> Result<Self, Failure> {
         let phases = vec![Phase { conduct: Conduct::Good, lasts: None }];
         Self::start(&[Schedule { name: "graphite".to_owned(), phases }], folder, file)
@@ -197,7 +195,7 @@ impl Receivers {
         self.0.iter().map(|station| (section(station), station.server.port())).collect()
     }
 
-    /// The name of each receiver, and the file with what it got.
+    /// The name of each receiver, and the file of its lines.
     pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
         let file = |station: &Station| (station.schedule.name.clone(), station.received.clone());
         self.0.iter().map(file).collect()
@@ -208,7 +206,7 @@ impl Receivers {
         self.0.iter().map(|station| station.server.archive().lines.lines()).collect()
     }
 
-    /// When the last line of each snapshot came to those that are good all the time.
+    /// The time of each snapshot's last line at the receivers that are good all the time.
     pub(super) fn healthy(&self) -> Vec<(String, BTreeMap<u64, Instant>)> {
         let mut healthy = Vec::new();
         for Station { schedule, server, .. } in &self.0 {
@@ -220,7 +218,7 @@ impl Receivers {
         healthy
     }
 
-    /// To be called often: begins the phases that are due.
+    /// Begins the phases that are due; must be called often.
     pub(super) fn follow_schedules(&mut self, elapsed: Duration) -> Result<(), Failure> {
         for station in &mut self.0 {
             let lasts = station.schedule.phases[station.phase].lasts;
@@ -233,29 +231,29 @@ impl Receivers {
         Ok(())
     }
 
-    /// The numbers of those that random faults reach now.
+    /// The numbers of the receivers that random faults reach now.
     pub(super) fn exposed(&self) -> Vec<usize> {
         let exposed = |number: &usize| self.0[*number].conduct() == Conduct::Faults;
         (0..self.0.len()).filter(exposed).collect()
     }
 
-    /// Spoils a connection to come, unless enough of them are spoiled already.
+    /// Spoils a later connection, unless enough connections are spoiled already.
     pub(super) fn spoil(&self, number: usize, manner: Manner) {
         self.0[number].server.spoil(manner, SPOILED_MAX);
     }
 
-    /// Refuses connections and resets those there are.
+    /// Refuses connections and resets the open ones.
     pub(super) fn go_down(&mut self, number: usize) {
         self.0[number].server.go_down();
     }
 
-    /// Listens again, unless its schedule has it down.
+    /// Listens again, unless the schedule keeps the receiver down.
     pub(super) fn come_up(&mut self, number: usize) -> Result<(), Failure> {
         let station = &mut self.0[number];
         if station.conduct() == Conduct::Down { Ok(()) } else { station.come_up() }
     }
 
-    /// All are good from now on.
+    /// Makes all receivers good from now on.
     pub(super) fn be_good(&mut self) -> Result<(), Failure> {
         for station in &mut self.0 {
             station.over = true;
@@ -264,7 +262,7 @@ impl Receivers {
         Ok(())
     }
 
-    /// Ends them, once all senders have ended, and sees that the files are complete.
+    /// Ends the receivers once all senders have ended, and completes the files.
     pub(super) fn finish(self) -> Result<(), Failure> {
         for Station { schedule, received, server, .. } in self.0 {
             let lines = server.finish().map_err(|error| format!("{}: {error}", schedule.name))?;

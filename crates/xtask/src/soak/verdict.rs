@@ -1,7 +1,7 @@
 //! The comparison at the end of a soak: expected lines with received lines.
 //!
-//! A line is kept as a hash of 64 bits, so that memory stays small: 16 bytes a line. Two of a
-//! million lines share a hash with a chance of one in 30 million. Lines of the programs about
+//! A line is stored as a hash of 64 bits, so that memory stays small: 16 bytes a line. The chance
+//! that two of a million lines share a hash is one in 30 million. Lines of the programs about
 //! themselves differ from run to run, so only their form is checked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,17 +16,17 @@ use crate::Failure;
 /// Lines of each kind that are shown; the files hold all.
 const EXAMPLES: usize = 5;
 
-/// How many lines of each kind there are.
+/// The number of lines of each kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// Lines that the published snapshots give.
     pub(super) published: u64,
-    /// Of these, lines that came.
+    /// Published lines that came.
     pub(super) delivered: u64,
-    /// Lines that came once more.
+    /// Lines that came again.
     pub(super) repeated: u64,
-    /// Lines of snapshots that stand in `failed/`, and did not come.
-    pub(super) held: u64,
+    /// Lines that did not come because their snapshots are in `failed/`.
+    pub(super) failed: u64,
     /// Lines that should have come and did not.
     pub(super) lost: u64,
     /// Lines that no snapshot gives.
@@ -37,11 +37,11 @@ pub(super) struct Verdict {
     pub(super) examples: Vec<String>,
 }
 
-/// Compares two files of lines; `held` are the snapshots in `failed/`.
+/// Compares two files of lines; `failed` are the snapshots in `failed/`.
 pub(super) fn compare(
     expected: &Path,
     received: &Path,
-    held: &BTreeSet<u64>,
+    failed: &BTreeSet<u64>,
 ) -> Result<Verdict, Failure> {
     let mut verdict = Verdict::default();
     let mut arrived: HashMap<u64, bool> = HashMap::new();
@@ -67,8 +67,8 @@ pub(super) fn compare(
         if arrived.get(&hash(line)) != Some(&false) {
             return;
         }
-        if timestamp(line).is_some_and(|timestamp| held.contains(&timestamp)) {
-            verdict.held += 1;
+        if timestamp(line).is_some_and(|timestamp| failed.contains(&timestamp)) {
+            verdict.failed += 1;
         } else {
             verdict.lost += 1;
             example(&mut verdict.examples, "lost", verdict.lost, line);
@@ -82,7 +82,7 @@ fn each_line(path: &Path, mut take: impl FnMut(&str)) -> Result<(), Failure> {
     let mut reader = BufReader::new(File::open(path).map_err(with_path)?);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(with_path)? > 0 {
-        // A line that is no UTF-8 is foreign in any case.
+        // A line that is not UTF-8 is foreign in any case.
         take(String::from_utf8_lossy(&line).trim_end_matches('\n'));
         line.clear();
     }
@@ -101,13 +101,13 @@ fn hash(line: &str) -> u64 {
     hasher.finish()
 }
 
-/// The snapshot that a line is of; none for a line about the programs themselves.
+/// The snapshot of a line; `None` for a line about the programs themselves.
 pub(super) fn snapshot_of(line: &str) -> Option<u64> {
     if is_own(line) { None } else { timestamp(line) }
 }
 
-/// How long the slowest snapshot needed from its publishing to a receiver; one that did not come
-/// within a soak has no time.
+/// The longest time that a snapshot needed to reach a receiver. A snapshot that did not come has
+/// no time.
 pub(super) fn slowest(
     published: &BTreeMap<u64, Instant>,
     arrived: &BTreeMap<u64, Instant>,
@@ -137,13 +137,13 @@ fn timestamp(line: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn verdict(expected: &str, received: &str, held: &[u64]) -> Verdict {
+    fn verdict(expected: &str, received: &str, failed: &[u64]) -> Verdict {
         let folder = std::env::temp_dir();
         let name = |kind: &str| format!("soak-{kind}-{}-{:x}", std::process::id(), hash(received));
         let paths = [folder.join(name("expected")), folder.join(name("received"))];
         std::fs::write(&paths[0], expected).unwrap();
         std::fs::write(&paths[1], received).unwrap();
-        let verdict = compare(&paths[0], &paths[1], &held.iter().copied().collect()).unwrap();
+        let verdict = compare(&paths[0], &paths[1], &failed.iter().copied().collect()).unwrap();
         paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
         verdict
     }
@@ -165,7 +165,7 @@ mod tests {
             published: 4,
             delivered: 1,
             repeated: 1,
-            held: 1,
+            failed: 1,
             lost: 2,
             foreign: 2,
             own: 1,

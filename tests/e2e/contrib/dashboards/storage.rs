@@ -1,5 +1,5 @@
-//! The files that tell carbon how to keep our metrics: read by carbon itself, and held against the
-//! catalogue of HAProxy's fields.
+//! The files that tell carbon how to store our metrics: read by carbon itself, and compared with
+//! the catalogue of HAProxy's fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,7 @@ for path in sys.stdin.read().split():
     print(path, *next(schema for schema in schemas if schema.matches(path)).archives)
 ";
 
-/// With a point for each second, so that a test need not last long, and for half an hour alone.
+/// The schemas with a point for each second of half an hour, so that a test is short.
 pub(super) fn schemas_for_every_second() -> String {
     let shipped = fs::read_to_string(contrib("graphite/storage-schemas.conf")).unwrap();
     let retentions = shipped.lines().find(|line| line.starts_with("retentions = ")).unwrap();
@@ -51,7 +51,7 @@ fn carbon_takes_the_schemas_and_refuses_them_broken() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("storage-schemas.conf");
     let text = fs::read_to_string(&shipped).unwrap();
-    // Sixty seconds are no multiple of seven, which it tells and does not count.
+    // Sixty seconds are no multiple of seven: the tool reports that but does not fail.
     for (retention, code) in [("7s:", 0), ("10 apples:", 1)] {
         fs::write(&broken, text.replace("10s:", retention)).unwrap();
         let refused = run(&validate, &[broken.to_str().unwrap()]);
@@ -87,13 +87,13 @@ fn carbon_keeps_each_metric_by_its_nature() {
     let wrong = expected.iter().filter(|(path, kept)| answer.get(*path) != Some(kept));
     assert_eq!(wrong.collect::<Vec<_>>(), []);
 
-    // A name that is lost from a pattern is missed.
+    // The test notices a name that is missing from a pattern.
     let broken = aggregation().replace("[qcrt]time|", "");
     let answer = ask_carbon(&carbon_cache, &broken, expected.keys());
     assert!(expected.iter().any(|(path, kept)| answer.get(path) != Some(kept)));
 }
 
-/// What ought to be chosen for every metric that there can be.
+/// The method that carbon must choose, for every possible metric.
 fn expected() -> BTreeMap<String, String> {
     let mut expected = BTreeMap::new();
     let mut add = |path: String, method: &str| {
@@ -106,7 +106,7 @@ fn expected() -> BTreeMap<String, String> {
             Nature::Maximum => "max",
             Nature::Other => continue,
         };
-        // Proxies may bear the names of metrics.
+        // Proxies may have the names of metrics.
         for place in ["frontend.rate", "g.smax.backend.scur", "backend.act.server.weight"] {
             add(format!("loadbalancers.lb1.haproxy.{place}.{name}"), method);
         }
@@ -140,7 +140,7 @@ fn expected() -> BTreeMap<String, String> {
     expected
 }
 
-/// Counters, limits and what only begins anew at a reload are named; the rest goes up and down.
+/// Counters, limits and values that begin anew at a reload are named; other values go up and down.
 fn daemon_method(name: &str) -> &'static str {
     let maxima = ["MaxConnRate", "MaxSessRate", "MaxSslRate"];
     let limits = ["Hard_maxconn", "Maxconn", "Maxpipes", "Maxsock", "Memmax_MB", "Ulimit-n"];
@@ -160,7 +160,7 @@ fn daemon_method(name: &str) -> &'static str {
     }
 }
 
-/// For each path its xFilesFactor and method, by carbon's own reader.
+/// The xFilesFactor and the method of each path, by carbon's own reader.
 fn ask_carbon<'a>(
     carbon_cache: &str,
     aggregation: &str,
@@ -168,7 +168,7 @@ fn ask_carbon<'a>(
 ) -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("storage-aggregation.conf"), aggregation).unwrap();
-    // The Python that runs carbon has its modules.
+    // The Python that runs carbon has carbon's modules.
     let script = fs::read_to_string(carbon_cache).unwrap();
     let python = script.lines().next().unwrap().trim_start_matches("#!").trim();
     let mut child = Command::new(python)

@@ -1,8 +1,7 @@
-//! A systemd that really runs, in namespaces of its own (`boot.sh`), and is told what to do by
-//! nsenter.
+//! A running systemd in its own namespaces (`boot.sh`), controlled by nsenter.
 //!
-//! It needs root, a cgroup2 hierarchy and the right to mount; where one is missing that is said and
-//! the test is skipped. Nothing of the machine changes, and all goes with the [`Machine`].
+//! It needs root, a cgroup2 hierarchy and the right to mount; without these the test is skipped
+//! with a note. The real machine does not change, and everything ends with the [`Machine`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +16,10 @@ use crate::support::{
     Outcome, PROCESS, PULL, Program, installed, run, skip, skip_for_the_machine, wait_until,
 };
 
-/// What `boot.sh` ends with where the machine does not allow it.
+/// The status of `boot.sh` if the machine does not allow it.
 const NOT_ALLOWED: i32 = 77;
 
-/// Units that all others depend on by default, and the goal: empty but for what they are told here.
+/// The units on which all others depend by default, and the target of the boot, with these lines.
 const TARGETS: [(&str, &str); 6] = [
     ("sysinit.target", ""),
     ("basic.target", ""),
@@ -34,7 +33,7 @@ const TARGETS: [(&str, &str); 6] = [
 ];
 
 pub(super) struct Machine {
-    /// Dropped first: with it ends everything in the machine.
+    /// Dropped first, because its end ends everything in the machine.
     running: Option<Program>,
     nsenter: String,
     init: i32,
@@ -93,7 +92,7 @@ impl Machine {
         run(&self.nsenter, &[&enter[..], words].concat())
     }
 
-    /// systemctl, which must succeed.
+    /// Runs systemctl, which must succeed.
     pub(super) fn systemctl(&self, words: &[&str]) {
         let outcome = self.run(&[&["systemctl"], words].concat());
         assert_eq!(outcome.code, Some(0), "systemctl {words:?}: {}", outcome.stderr);
@@ -111,7 +110,7 @@ impl Machine {
         wait_until(&what, || self.show(unit, property) == value);
     }
 
-    /// What a unit has written to standard error so far.
+    /// The standard error of a unit so far.
     pub(super) fn log(&self, unit: &str) -> String {
         self.run(&["cat", &format!("/run/{unit}.log")]).stdout
     }
@@ -125,7 +124,7 @@ impl Drop for Machine {
             }
         }
         self.running = None;
-        // The kernel takes its time to end a whole namespace; then the groups are empty.
+        // The kernel needs some time to end a whole namespace and to empty the groups.
         for _ in 0..1000 {
             remove_groups(&self.cgroup);
             if !self.cgroup.exists() {
@@ -137,14 +136,14 @@ impl Drop for Machine {
     }
 }
 
-/// A cgroup for the machine below our own one, so that it cannot touch any other.
+/// A cgroup for the machine below our own cgroup, so that it cannot touch another one.
 fn own_cgroup(folder: &Path) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let hierarchy = mounts.find(|words| words.get(2) == Some(&"cgroup2"))?[1].to_owned();
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let ours = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    // Temporary folders have names of their own.
+    // The name of a temporary folder is unique.
     let name = format!("haproxystats-test{}", folder.file_name()?.to_str()?);
     let cgroup = Path::new(&hierarchy).join(ours).join(name);
     fs::create_dir(&cgroup).ok()?;
@@ -157,11 +156,11 @@ fn remove_groups(group: &Path) {
             remove_groups(&entry.path());
         }
     }
-    // One that is in use stays; the caller looks.
+    // A group that is in use stays, which the caller checks.
     let _ = fs::remove_dir(group);
 }
 
-/// The files of the machine, as `boot.sh` wants them.
+/// The files of the machine, in the places of `boot.sh`.
 fn lay_out(folder: &Path, config: &str, haproxy: &str) {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
@@ -184,7 +183,8 @@ fn lay_out(folder: &Path, config: &str, haproxy: &str) {
     write("units/haproxy.service", haproxy);
     for unit in UNITS {
         fs::copy(contrib(unit), folder.join("units").join(unit)).unwrap();
-        // The rest is as shipped: there is no journal here, and nobody wants to wait.
+        // Only the log, because the machine has no journal, and the pause before a restart differ
+        // from the shipped unit.
         let text = format!("[Service]\nStandardError=append:/run/{unit}.log\nRestartSec=100ms\n");
         write(&format!("units/{unit}.d/test.conf"), &text);
     }

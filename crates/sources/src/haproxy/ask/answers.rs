@@ -1,62 +1,62 @@
-//! Where the answers of one connection begin and end.
+//! Finds the begin and the end of each answer on one connection.
 //!
-//! Only the closing empty line tells a whole answer from one that was cut at the end of a row. An
-//! empty line within an answer means nothing: `description "one\n\ntwo"` puts one into `show
-//! info`. So the first of two answers ends with the last empty line before the header of the
-//! second, which is looked for as the bytes come, because a read can end anywhere.
+//! Only the closing empty line tells a whole answer from an answer that was cut at the end of a
+//! row. An empty line within an answer means nothing: `description "one\n\ntwo"` puts one into
+//! `show info`. So the first of two answers ends with the last empty line before the header of the
+//! second. The header is matched byte by byte, because a read can end anywhere.
 
 use std::mem;
 
 use super::list::CommandList;
 use super::{Command, Fault};
 
-/// Bytes of an answer's beginning that are kept, to recognise it and to quote it.
+/// Bytes at the beginning of an answer that are kept to recognise and to quote it.
 pub(super) const HEAD_BYTES: usize = 160;
 
-/// Bytes of it that are quoted.
+/// Bytes of an answer in a quote.
 const QUOTED_BYTES: usize = 80;
 
-/// How every answer to `show stat` begins. haproxystats-process asks for it too, so that nothing is
-/// published that it would not read.
+/// The beginning of every answer to `show stat`. haproxystats-process expects it too, so an answer
+/// without it must not be published.
 pub(super) const HEADER: &[u8] = b"# pxname,svname,";
 
-/// How HAProxy refuses a command, behind the severity that `severity-output number` puts first.
+/// The refusals of HAProxy. `severity-output number` puts a severity before them.
 const REFUSALS: [&str; 2] = [UNKNOWN, "Permission denied"];
 
-/// How the master CLI of HAProxy 2.4 and later refuses both commands. A stats socket has both, and
-/// so never says this.
+/// The refusal of both commands by the master CLI of HAProxy 2.4 and later. A stats socket has both
+/// commands, so it never sends this.
 pub(super) const MASTER: &str =
     "Unknown command, but maybe one of the following ones is a better match:";
 
-/// How any HAProxy begins to refuse a command that it does not have. The master CLI of 1.9 to 2.3
-/// has nothing better to say, and lists its commands then.
+/// The beginning of the refusal of an unknown command by any HAProxy. The master CLI of 1.9 to 2.3
+/// sends this and a list of its commands.
 const UNKNOWN: &str = "Unknown command";
 
 /// The answers of one connection, as the bytes come.
 #[derive(Debug)]
 pub(super) struct Answers {
-    /// The command whose answer is at hand, then those to come.
+    /// The command of the current answer, then the commands of later answers.
     commands: &'static [Command],
     limit: u64,
     current: AnswerState,
-    /// How many bytes of [`HEADER`] have come that may begin the next answer. They were given to no
-    /// file yet, and need no buffer because they are known.
+    /// The number of bytes of [`HEADER`] that have come and may begin the next answer. They were
+    /// given to no file yet, and need no buffer because they are known.
     header_bytes: usize,
 }
 
-/// What is known of the answer at hand.
+/// The state of the current answer.
 #[derive(Debug)]
 struct AnswerState {
     bytes: u64,
-    /// How the answer begins, without empty lines before it.
+    /// The beginning of the answer, without empty lines before it.
     head: Vec<u8>,
-    /// How the text after the last empty line within it begins; empty if there is none.
+    /// The beginning of the text after the last empty line within the answer; may be empty.
     last_paragraph: Vec<u8>,
-    /// Whether the head was found to be of the right kind.
-    known: bool,
-    /// The list of commands, where the head was found to refuse an unknown one.
+    /// Whether the head was checked and is of the right kind.
+    is_checked: bool,
+    /// The list of commands, if the head refuses an unknown command.
     list: Option<CommandList>,
-    /// Whether the last byte ended a line, or none came.
+    /// Whether the next byte begins a line.
     line_start: bool,
     /// Whether the last byte ended an empty line.
     empty_line: bool,
@@ -68,24 +68,24 @@ impl Answers {
         Self { commands, limit, current: AnswerState::new(), header_bytes: 0 }
     }
 
-    /// Bytes that were given to the file of the answer at hand.
+    /// Bytes that were given to the file of the current answer.
     pub(super) const fn bytes(&self) -> u64 {
         self.current.bytes
     }
 
-    /// Gives bytes, and those that were kept back before, to the answers that they belong to: `to`
-    /// gets the command, bytes of its answer, possibly none, and whether the answer is whole with
-    /// them. The last answer is never whole by its bytes, only by the end of the connection.
-    pub(super) fn take<E: From<crate::Fault>>(
+    /// Divides bytes, and bytes that were kept back before, among the answers. `write` gets the
+    /// command, bytes of its answer, possibly none, and whether the answer is whole with them. The
+    /// last answer is never whole by its bytes, only by the end of the connection.
+    pub(super) fn receive<E: From<crate::Fault>>(
         &mut self,
         mut bytes: &[u8],
-        mut to: impl FnMut(Command, &[u8], bool) -> Result<(), E>,
+        mut write: impl FnMut(Command, &[u8], bool) -> Result<(), E>,
     ) -> Result<(), E> {
         while !bytes.is_empty() {
             let Some(&command) = self.commands.first() else { return Ok(()) };
             if self.commands.len() == 1 {
                 self.add(command, bytes).map_err(crate::Fault::from)?;
-                return to(command, bytes, false);
+                return write(command, bytes, false);
             }
             if self.current.empty_line {
                 let same = common(&HEADER[self.header_bytes..], bytes);
@@ -93,30 +93,30 @@ impl Answers {
                 bytes = &bytes[same..];
                 if self.header_bytes == HEADER.len() {
                     self.begin_next(command).map_err(crate::Fault::from)?;
-                    to(command, &[], true)?;
+                    write(command, &[], true)?;
                     self.add(Command::Stat, HEADER).map_err(crate::Fault::from)?;
-                    to(Command::Stat, HEADER, false)?;
+                    write(Command::Stat, HEADER, false)?;
                     continue;
                 }
                 if bytes.is_empty() {
                     return Ok(());
                 }
                 if self.header_bytes > 0 {
-                    // The header did not go on, so these bytes belong to the answer at hand.
-                    let held = &HEADER[..mem::take(&mut self.header_bytes)];
-                    self.add(command, held).map_err(crate::Fault::from)?;
-                    to(command, held, false)?;
+                    // These bytes are no header, so they belong to the current answer.
+                    let kept = &HEADER[..mem::take(&mut self.header_bytes)];
+                    self.add(command, kept).map_err(crate::Fault::from)?;
+                    write(command, kept, false)?;
                 }
             }
             let count = self.current.end_of_empty_line(bytes).unwrap_or(bytes.len());
             self.add(command, &bytes[..count]).map_err(crate::Fault::from)?;
-            to(command, &bytes[..count], false)?;
+            write(command, &bytes[..count], false)?;
             bytes = &bytes[count..];
         }
         Ok(())
     }
 
-    /// The connection has ended: whether everything came.
+    /// Checks at the end of the connection that every answer is whole.
     pub(super) fn end(&mut self) -> Result<(), Fault> {
         let Some(&command) = self.commands.first() else { return Ok(()) };
         if self.current.bytes == 0 && self.header_bytes == 0 {
@@ -125,7 +125,7 @@ impl Answers {
         if self.current.list.is_some() {
             return Err(self.current.refused(command, false));
         }
-        if !self.current.known {
+        if !self.current.is_checked {
             self.current.check(command)?;
         }
         if self.commands.len() > 1 {
@@ -137,7 +137,7 @@ impl Answers {
         Ok(())
     }
 
-    /// What is wrong where the second answer did not begin before the end.
+    /// The fault if the second answer has not begun before the end of the connection.
     fn without_header(&self, command: Command) -> Fault {
         if self.header_bytes > 0 {
             return Fault::Truncated { command: Command::Stat, bytes: self.header_bytes as u64 };
@@ -152,7 +152,7 @@ impl Answers {
         if rest.is_empty() {
             return Fault::Empty(Command::Stat);
         }
-        // A part of the first answer or the whole of the second.
+        // The rest is a part of the first answer or the whole second answer.
         Fault::Malformed { command: Command::Stat, quote: quote(rest) }
     }
 
@@ -162,12 +162,12 @@ impl Answers {
         if self.current.bytes > self.limit {
             return Err(Fault::TooLong { command, limit: self.limit });
         }
-        if self.current.known {
+        if self.current.is_checked {
             return Ok(());
         }
         if let Some(list) = &mut self.current.list {
-            let found = list.take(bytes);
-            return self.current.look_at_list(command, found);
+            let by_master = list.by_master(bytes);
+            return self.current.check_list(command, by_master);
         }
         if !self.current.head_is_enough() {
             return Ok(());
@@ -176,20 +176,20 @@ impl Answers {
             Err(Fault::Refused { command: Command::Info, by_master: false, .. })
                 if self.current.is_unknown() =>
             {
-                // The bytes before these are all in the head, which was too short to tell.
+                // All bytes before these are in the head, which was too short for the check.
                 let mut list = CommandList::new();
                 let (before, _) = self.current.head.split_at(head_bytes);
                 let bytes = if before.is_empty() { without_empty_lines(bytes) } else { bytes };
-                let found = list.take(before).or_else(|| list.take(bytes));
+                let by_master = list.by_master(before).or_else(|| list.by_master(bytes));
                 self.current.list = Some(list);
-                self.current.look_at_list(command, found)
+                self.current.check_list(command, by_master)
             }
-            checked => checked,
+            result => result,
         }
     }
 
     fn begin_next(&mut self, command: Command) -> Result<(), Fault> {
-        if !self.current.known {
+        if !self.current.is_checked {
             self.current.check(command)?;
         }
         (self.current, self.header_bytes) = (AnswerState::new(), 0);
@@ -204,23 +204,28 @@ impl AnswerState {
             bytes: 0,
             head: Vec::new(),
             last_paragraph: Vec::new(),
-            known: false,
+            is_checked: false,
             list: None,
             line_start: true,
             empty_line: false,
         }
     }
 
-    /// Where in `bytes` the first empty line ends.
+    /// The end of the first empty line in `bytes`.
     fn end_of_empty_line(&self, bytes: &[u8]) -> Option<usize> {
         let mut line_start = self.line_start;
-        bytes
-            .iter()
-            .position(|byte| mem::replace(&mut line_start, *byte == b'\n') && *byte == b'\n')
-            .map(|at| at + 1)
+        for (index, byte) in bytes.iter().enumerate() {
+            let is_end = *byte == b'\n';
+            if line_start && is_end {
+                return Some(index + 1);
+            }
+            line_start = is_end;
+        }
+        None
     }
 
-    /// Of an answer that others follow, no more than up to the end of an empty line at once.
+    /// Adds bytes of the answer. If an answer follows, they must not go beyond the end of an empty
+    /// line.
     fn add(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
         self.bytes += bytes.len() as u64;
@@ -248,7 +253,7 @@ impl AnswerState {
         self.head.len() == HEAD_BYTES || self.head.contains(&b'\n')
     }
 
-    /// Whether the head refuses a command as one that is not there.
+    /// Whether the head refuses the command as unknown.
     fn is_unknown(&self) -> bool {
         without_severity(&String::from_utf8_lossy(&self.head)).starts_with(UNKNOWN)
     }
@@ -257,13 +262,16 @@ impl AnswerState {
         Fault::Refused { command, quote: quote(&self.head), by_master }
     }
 
-    /// The end of a refusal, where what its list shows is certain.
-    fn look_at_list(&self, command: Command, found: Option<bool>) -> Result<(), Fault> {
-        found.map_or(Ok(()), |by_master| Err(self.refused(command, by_master)))
+    /// Fails with the refusal once its list shows whether a master sent it.
+    fn check_list(&self, command: Command, by_master: Option<bool>) -> Result<(), Fault> {
+        match by_master {
+            Some(by_master) => Err(self.refused(command, by_master)),
+            None => Ok(()),
+        }
     }
 
-    /// Whether the head is of the kind of `command`. A refusal reads `Unknown command: …`, which
-    /// would pass as info.
+    /// Checks that the head is of the kind of `command`. The test for a refusal comes first,
+    /// because `Unknown command: …` would pass as info.
     fn check(&mut self, command: Command) -> Result<(), Fault> {
         if is_refusal(&self.head) {
             return Err(self.refused(command, is_of_master(&self.head)));
@@ -271,17 +279,17 @@ impl AnswerState {
         if !is_answer_to(command, &self.head) {
             return Err(Fault::Malformed { command, quote: quote(&self.head) });
         }
-        self.known = true;
+        self.is_checked = true;
         Ok(())
     }
 }
 
-/// How many bytes two texts have in common at their beginning.
+/// The number of bytes that two texts have in common at their beginning.
 fn common(left: &[u8], right: &[u8]) -> usize {
     left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }
 
-/// Whether an answer that begins so is one to this command.
+/// Whether an answer to this command can begin so.
 fn is_answer_to(command: Command, head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     match command {
@@ -295,7 +303,7 @@ fn is_answer_to(command: Command, head: &[u8]) -> bool {
     }
 }
 
-/// Adds to a beginning that is kept, up to its size.
+/// Adds bytes up to [`HEAD_BYTES`].
 fn append(head: &mut Vec<u8>, bytes: &[u8]) {
     let free = HEAD_BYTES - head.len();
     head.extend_from_slice(&bytes[..bytes.len().min(free)]);
@@ -306,7 +314,7 @@ fn is_refusal(head: &[u8]) -> bool {
     REFUSALS.iter().any(|refusal| without_severity(&head).starts_with(refusal))
 }
 
-/// Whether the master CLI of HAProxy 2.4 and later refuses so.
+/// Whether the refusal is that of the master CLI of HAProxy 2.4 and later.
 fn is_of_master(head: &[u8]) -> bool {
     without_severity(&String::from_utf8_lossy(head)).starts_with(MASTER)
 }
@@ -316,8 +324,8 @@ fn without_empty_lines(bytes: &[u8]) -> &[u8] {
     &bytes[empty_lines..]
 }
 
-/// Without the `[6]: ` that `severity-output number` puts before a message, or the word that
-/// `severity-output string` puts there.
+/// The text without the `[6]: ` that `severity-output number` puts before a message, or the word
+/// that `severity-output string` puts there.
 fn without_severity(text: &str) -> &str {
     let severity = text.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
     match severity {
@@ -326,7 +334,7 @@ fn without_severity(text: &str) -> &str {
     }
 }
 
-/// The first line of what somebody sent, safe to log.
+/// The first line, cut and escaped for the log.
 fn quote(bytes: &[u8]) -> String {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let shown = &line[..line.len().min(QUOTED_BYTES)];

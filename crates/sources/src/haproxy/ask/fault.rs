@@ -1,4 +1,4 @@
-//! Why the answers of a stats socket cannot be used, and what that says about the socket.
+//! Why the answers of a stats socket cannot be used, and what a fault shows about the socket.
 
 use super::Command;
 
@@ -19,9 +19,9 @@ pub enum Fault {
     Refused {
         /// The command.
         command: Command,
-        /// Its first line, escaped.
+        /// The first line, escaped.
         quote: String,
-        /// Whether the master CLI refuses so.
+        /// Whether it is the refusal of a master CLI.
         by_master: bool,
     },
     /// The bytes are no answer to the command.
@@ -45,7 +45,7 @@ pub enum Fault {
     Truncated {
         /// The command.
         command: Command,
-        /// How many came.
+        /// The number of bytes that came.
         bytes: u64,
     },
     /// More than `answer-limit`.
@@ -62,8 +62,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether asking one command at a time may help: the line was refused, or only its first
-    /// command was answered, or where the second answer begins cannot be told.
+    /// Whether asking one command at a time may help: the line was refused, only its first command
+    /// was answered, or the begin of the second answer was not found.
     pub(crate) fn suggests_single_requests(&self) -> bool {
         matches!(
             self,
@@ -104,8 +104,7 @@ impl Fault {
         }
     }
 
-    /// What is at the other end, where its answer to the first command shows that it is no stats
-    /// socket.
+    /// The kind of the socket, if its answer to the first command shows that it is no stats socket.
     pub(crate) fn other_kind(&self) -> Option<&'static str> {
         match self {
             Self::Refused { command: Command::Info, by_master: true, .. } => {
@@ -114,7 +113,7 @@ impl Fault {
             Self::Malformed { command: Command::Info, quote } if quote.starts_with("HTTP/") => {
                 Some("it answers in HTTP, as a socket for traffic does")
             }
-            // How HAProxy refuses a peer that does not begin as a peer does.
+            // HAProxy sends a status of three digits to a peer that breaks the protocol of peers.
             Self::Malformed { command: Command::Info, quote }
                 if quote.len() == 3 && quote.bytes().all(|byte| byte.is_ascii_digit()) =>
             {

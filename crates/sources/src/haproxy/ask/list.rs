@@ -2,22 +2,23 @@
 
 use std::mem;
 
-/// Bytes of a refusal in which a list of commands is looked at. The master CLI has about twenty, of
-/// less than 100 bytes each.
+/// Bytes of a refusal that are searched at most. The master CLI lists about twenty commands of less
+/// than 100 bytes each.
 pub(super) const LIST_BYTES: usize = 8 * 1024;
 
-/// A command that the master CLI alone lists.
+/// A command that only the master CLI lists.
 const OF_MASTER: &[u8] = b"show proc";
 
-/// Looks for [`OF_MASTER`] at the beginning of a line, behind blanks, as the bytes of a refusal
-/// come.
+/// Searches the bytes of a refusal, as they come, for [`OF_MASTER`] at the beginning of a line,
+/// after blanks.
 #[derive(Debug)]
 pub(super) struct CommandList {
-    /// How many more bytes are looked at.
+    /// The number of bytes that are still searched.
     left: usize,
-    /// How many bytes of [`OF_MASTER`] this line has begun with; `None` once it has another.
+    /// The number of bytes of [`OF_MASTER`] at the beginning of this line; `None` if the line
+    /// differs.
     same: Option<usize>,
-    /// Whether nothing of this line has come.
+    /// Whether the next byte begins a line.
     line_start: bool,
 }
 
@@ -26,8 +27,8 @@ impl CommandList {
         Self { left: LIST_BYTES, same: Some(0), line_start: true }
     }
 
-    /// Whether the master refuses; `None` until it is certain. An empty line ends every answer.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Option<bool> {
+    /// Whether a master CLI refuses; `None` until that is certain. An empty line ends the list.
+    pub(super) fn by_master(&mut self, bytes: &[u8]) -> Option<bool> {
         for byte in bytes {
             if self.left == 0 {
                 return Some(false);

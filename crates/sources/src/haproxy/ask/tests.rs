@@ -1,4 +1,4 @@
-//! Where answers begin and end, with every place at which a read can cut them.
+//! The begin and the end of answers, with every place at which a read can cut them.
 
 use super::answers::{HEAD_BYTES, HEADER, MASTER};
 use super::list::LIST_BYTES;
@@ -8,7 +8,7 @@ const INFO: &[u8] = b"Name: HAProxy\nVersion: 2.6.12\nUptime: 0d 0h00m05s\n\n";
 const STAT: &[u8] = b"# pxname,svname,\nweb,FRONTEND,\nweb,BACKEND,\n\n";
 const LIMIT: u64 = 1 << 20;
 
-/// What the files hold in the end, when the bytes come in these pieces.
+/// The contents of the files after the bytes have come in these pieces.
 fn take_all(
     commands: &'static [Command],
     limit: u64,
@@ -18,7 +18,7 @@ fn take_all(
     let mut files: Vec<(Command, Vec<u8>)> = Vec::new();
     let mut whole = Vec::new();
     for piece in pieces {
-        let taken = answers.take(piece, |command, bytes, is_whole| {
+        let result = answers.receive(piece, |command, bytes, is_whole| {
             match files.last_mut() {
                 Some((last, file)) if *last == command => file.extend_from_slice(bytes),
                 _ => files.push((command, bytes.to_vec())),
@@ -28,7 +28,7 @@ fn take_all(
             }
             Ok::<(), crate::Fault>(())
         });
-        taken.map_err(|crate::Fault::HAProxy(fault)| fault)?;
+        result.map_err(|crate::Fault::HAProxy(fault)| fault)?;
     }
     answers.end()?;
     assert_eq!(whole, commands[..commands.len() - 1], "each but the last is closed once");
@@ -55,7 +55,7 @@ fn the_boundary_is_found_wherever_two_reads_cut() {
 }
 
 #[test]
-fn single_bytes_are_as_good() {
+fn answers_may_come_in_single_bytes() {
     let sent = [INFO, STAT].concat();
     let pieces: Vec<&[u8]> = sent.chunks(1).collect();
     assert_eq!(both(&pieces).unwrap(), whole());
@@ -115,8 +115,8 @@ fn garbage_is_refused_by_its_first_line_and_quoted_without_its_bytes() {
 #[test]
 fn garbage_is_refused_before_its_end() {
     let mut answers = Answers::new(PIPELINED[0].commands, LIMIT);
-    let taken = answers.take(&[b'x'; HEAD_BYTES], |_, _, _| Ok::<(), crate::Fault>(()));
-    assert!(matches!(taken, Err(crate::Fault::HAProxy(Fault::Malformed { .. }))));
+    let result = answers.receive(&[b'x'; HEAD_BYTES], |_, _, _| Ok::<(), crate::Fault>(()));
+    assert!(matches!(result, Err(crate::Fault::HAProxy(Fault::Malformed { .. }))));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn names_in_any_encoding_are_taken_as_they_come() {
     assert_eq!(both(&[INFO, stat]).unwrap()[1].1, stat);
 }
 
-/// What HAProxy 2.6.12 sends for `description "one\n\ntwo: x\n# pxname,"`, and worse.
+/// The answer of HAProxy 2.6.12 with `description "one\n\ntwo: x\n# pxname,"`, with more lines.
 const DESCRIBED: &[u8] =
     b"Name: HAProxy\ndescription: \"one\n\n\n# pxname,x\n\ntwo: x\n# pxname,\"\nTainted: 0\n\n";
 
@@ -154,7 +154,7 @@ fn an_empty_line_in_the_description_is_part_of_the_info_wherever_two_reads_cut()
     }
 }
 
-/// HAProxy 2.1.4, and proxies.
+/// HAProxy 2.1.4 and proxies send them.
 #[test]
 fn more_empty_lines_between_the_answers_or_before_one_are_harmless() {
     for lines in 1..4 {
@@ -209,7 +209,7 @@ fn the_severity_before_a_refusal_hides_nothing() {
 }
 
 #[test]
-fn what_no_stats_socket_answers_is_known_by_its_first_line() {
+fn another_kind_of_socket_is_recognised_by_its_first_line() {
     let kind = |sent: &str| both(&[sent.as_bytes()]).unwrap_err().other_kind();
     let master = format!("{MASTER}\n  show proc\n\n");
     for (sent, words) in [
@@ -227,7 +227,7 @@ fn what_no_stats_socket_answers_is_known_by_its_first_line() {
     assert_eq!(of_stat.other_kind(), None);
 }
 
-/// What HAProxy 2.2 says as a master and as a worker, each shortened.
+/// The answers of HAProxy 2.2 as a master and as a worker, shortened.
 const OLD_MASTER: &str = "Unknown command. Please enter one of the following commands only :\n  \
      help           : this message\n  prompt         : toggle interactive mode with prompt\n  \
      @<relative pid> : send a command to the <relative pid> process\n  \
@@ -262,19 +262,19 @@ fn the_refusal_of_an_old_worker_stays_one_wherever_reads_cut() {
         assert!(matches!(fault, Fault::Refused { by_master: false, .. }), "{cut}: {fault:?}");
         assert!(fault.suggests_single_requests() && fault.other_kind().is_none(), "{cut}");
     }
-    // An empty line ends the refusal: what comes after it is something else.
+    // An empty line ends the refusal, so the text after it does not count.
     let two = format!("Unknown command\n\n{OLD_MASTER}");
     assert_eq!(both(&[two.as_bytes()]).unwrap_err().other_kind(), None);
 }
 
 #[test]
-fn a_refusal_without_end_is_looked_at_within_a_bound() {
+fn a_refusal_without_end_is_searched_within_a_bound() {
     let mut answers = Answers::new(PIPELINED[0].commands, LIMIT);
-    let mut take = |bytes: &[u8]| answers.take(bytes, |_, _, _| Ok::<(), crate::Fault>(()));
-    take(b"Unknown command\n").unwrap();
+    let mut receive = |bytes: &[u8]| answers.receive(bytes, |_, _, _| Ok::<(), crate::Fault>(()));
+    receive(b"Unknown command\n").unwrap();
     let line = [&[b'x'; 63][..], b"\n"].concat();
-    let taken = (0..LIST_BYTES / line.len()).map(|_| take(&line)).find(Result::is_err);
-    let crate::Fault::HAProxy(fault) = taken.unwrap().unwrap_err();
+    let failure = (0..LIST_BYTES / line.len()).map(|_| receive(&line)).find(Result::is_err);
+    let crate::Fault::HAProxy(fault) = failure.unwrap().unwrap_err();
     assert!(matches!(fault, Fault::Refused { by_master: false, .. }), "{fault:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The parser reads output that was recorded from cargo 1.95, and some that was made up.
+//! The parser on output of cargo 1.95, and on made-up output.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

@@ -178,7 +178,7 @@ pub enum Problem {
     Pattern(#[source] Box<fancy_regex::Error>),
     /// A section `[kind:name]` whose name cannot be used.
     #[error("{0}")]
-    Receiver(model::receiver_name::NoReceiverName),
+    Receiver(model::receiver_name::InvalidReceiverName),
     /// A receiver's section with the option of version 0.1.0.
     #[error(
         "this option is [process] outbox-dir now, and each receiver has a folder in that \

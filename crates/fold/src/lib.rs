@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use daemon::file::Fault;
-use model::catalog::{Choice, Fold, Kind};
+use model::catalog::{Choice, Fold, ProxyKind};
 use model::{Column, Names, Nature, Table, TableKind, clean};
 use thiserror::Error;
 
@@ -122,7 +122,7 @@ impl Tables {
     /// Ready for the first snapshot.
     #[must_use]
     pub fn new(config: config::Tables) -> Self {
-        let plan = |kind: Kind, selection: &config::Selection| {
+        let plan = |kind: ProxyKind, selection: &config::Selection| {
             kind.plan(match selection {
                 config::Selection::Default => Choice::Default,
                 config::Selection::All => Choice::All,
@@ -133,11 +133,11 @@ impl Tables {
             buffer: rows::Buffer::new(),
             codes: AllCodes::default(),
             rows_before: [0; 3],
-            frontend_plan: plan(Kind::Frontend, &config.frontend_metrics),
-            backend_plan: plan(Kind::Backend, &config.backend_metrics),
-            server_plan: plan(Kind::Server, &config.server_metrics),
+            frontend_plan: plan(ProxyKind::Frontend, &config.frontend_metrics),
+            backend_plan: plan(ProxyKind::Backend, &config.backend_metrics),
+            server_plan: plan(ProxyKind::Server, &config.server_metrics),
             aggregate_plan: if config.aggr_server_metrics {
-                Kind::Server.plan(Choice::Default)
+                ProxyKind::Server.plan(Choice::Default)
             } else {
                 Vec::new()
             },

@@ -4,7 +4,7 @@
 //! Each takes what the one before it made, so that a benchmark times that stage
 //! alone.
 
-use model::catalog::{Choice, Kind};
+use model::catalog::{Choice, ProxyKind};
 
 use crate::codes::{Codes, Key};
 use crate::fold::Frame;
@@ -47,11 +47,11 @@ impl Reader {
     /// One of them is no answer.
     #[must_use]
     pub fn read(&mut self, answers: &[&[u8]]) -> Read {
-        let rows = |kind: Kind| Rows::new(kind.plan(Choice::Default), 0);
+        let rows = |kind: ProxyKind| Rows::new(kind.plan(Choice::Default), 0);
         let mut rows = AllRows {
-            frontends: rows(Kind::Frontend),
-            backends: rows(Kind::Backend),
-            servers: rows(Kind::Server),
+            frontends: rows(ProxyKind::Frontend),
+            backends: rows(ProxyKind::Backend),
+            servers: rows(ProxyKind::Server),
         };
         self.codes.begin_snapshot();
         for mut answer in answers.iter().copied() {

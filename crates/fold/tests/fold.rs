@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use haproxystats_fold::{Damage, Input, Tables};
-use model::catalog::{Choice, Fold, Kind};
+use model::catalog::{Choice, Fold, ProxyKind};
 use model::{Table, TableKind, Value};
 
 use tempfile::TempDir;
@@ -355,8 +355,8 @@ fn servers_over_all_backends_are_summed_where_all_is_asked_too() {
 /// go over the same rows.
 #[test]
 fn plans_differ_only_between_sum_and_largest() {
-    let default = Kind::Server.plan(Choice::Default);
-    for (name, fold) in Kind::Server.plan(Choice::All) {
+    let default = ProxyKind::Server.plan(Choice::Default);
+    for (name, fold) in ProxyKind::Server.plan(Choice::All) {
         let other =
             default.iter().find(|(field, _)| *field == name).map_or(fold, |(_, fold)| *fold);
         let same_rows = [Fold::Sum, Fold::Largest];

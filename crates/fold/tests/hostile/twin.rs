@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Selection, Tables};
-use model::catalog::{Choice, Fold, Kind, Nature, nature};
+use model::catalog::{Choice, Fold, Nature, ProxyKind, nature};
 use model::{Table, TableKind, Value};
 
 /// What a metric must be.
@@ -26,7 +26,7 @@ const JOINED_LINES_MAX: usize = 16;
 struct Row {
     proxy: String,
     server: String,
-    kind: Kind,
+    kind: ProxyKind,
     cells: BTreeMap<String, Option<i128>>,
 }
 
@@ -38,9 +38,9 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
     }
     let mut metrics = BTreeMap::new();
     let plans = [
-        (Kind::Frontend, &config.frontend_metrics),
-        (Kind::Backend, &config.backend_metrics),
-        (Kind::Server, &config.server_metrics),
+        (ProxyKind::Frontend, &config.frontend_metrics),
+        (ProxyKind::Backend, &config.backend_metrics),
+        (ProxyKind::Server, &config.server_metrics),
     ];
     for (kind, selection) in plans {
         let plan = kind.plan(match selection {
@@ -49,13 +49,13 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
             Selection::Named(names) => Choice::Named(names),
         });
         let name = |row: &Row| match kind {
-            Kind::Frontend => format!("frontend {}", row.proxy),
-            Kind::Backend => format!("backend {}", row.proxy),
-            Kind::Server => format!("{}/{}", row.proxy, row.server),
+            ProxyKind::Frontend => format!("frontend {}", row.proxy),
+            ProxyKind::Backend => format!("backend {}", row.proxy),
+            ProxyKind::Server => format!("{}/{}", row.proxy, row.server),
         };
         fold(rows.iter().filter(|row| row.kind == kind), name, &plan, &mut metrics);
     }
-    let servers = || rows.iter().filter(|row| row.kind == Kind::Server);
+    let servers = || rows.iter().filter(|row| row.kind == ProxyKind::Server);
     let different: BTreeSet<_> = servers().map(|row| (&row.proxy, &row.server)).collect();
     for (proxy, _) in different {
         let path = format!("backend {proxy} TotalServers");
@@ -65,7 +65,7 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
         *count += 1;
     }
     if config.aggr_server_metrics {
-        let plan = Kind::Server.plan(Choice::Default);
+        let plan = ProxyKind::Server.plan(Choice::Default);
         fold(servers(), |row| format!("server {}", row.server), &plan, &mut metrics);
     }
     Some(metrics)
@@ -136,9 +136,9 @@ fn row(line: &[u8], header: &[&str]) -> Option<Row> {
         header.iter().position(|field| *field == name).and_then(|at| cells.get(at).copied())
     };
     let kind = match (named("type"), cells.get(1).copied()?) {
-        (Some(b"0"), _) | (None, b"FRONTEND") => Kind::Frontend,
-        (Some(b"1"), _) | (None, b"BACKEND") => Kind::Backend,
-        (Some(b"2"), _) | (None, _) => Kind::Server,
+        (Some(b"0"), _) | (None, b"FRONTEND") => ProxyKind::Frontend,
+        (Some(b"1"), _) | (None, b"BACKEND") => ProxyKind::Backend,
+        (Some(b"2"), _) | (None, _) => ProxyKind::Server,
         _ => return None,
     };
     let text = |at: usize| std::str::from_utf8(cells.get(at)?).ok().filter(|t| !t.is_empty());

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::clean;
 
 use crate::findings::Oddity;
@@ -37,11 +37,11 @@ pub(crate) fn names(path: Option<&PathBuf>, oddities: &mut Vec<Oddity>) -> HashS
     }
 }
 
-fn read(path: &Path) -> Result<String, Fault> {
+fn read(path: &Path) -> Result<String, ReadError> {
     let mut text = String::new();
     // The operator chose the path, which may be a link.
-    let mut file = file::open(path, LIMIT, Links::Followed)?;
-    file.read_to_string(&mut text).map_err(file::unreadable)?;
+    let mut file = file::open(path, LIMIT, Links::Follow)?;
+    file.read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -55,7 +55,7 @@ enum Data {
 
 /// Runs `work` on polars' own thread. From any other thread polars would hand each fold of a column
 /// to that thread and wait, which costs a small snapshot more time than its sums.
-pub fn on_its_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+pub fn on_polars_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     RAYON.install(work)
 }
 
@@ -105,7 +105,7 @@ impl Frame {
                 Ok(wide(field, value, fold, &groups))
             }
         });
-        let columns = on_its_thread(|| columns.collect::<Result<_, _>>())?;
+        let columns = on_polars_thread(|| columns.collect::<Result<_, _>>())?;
         Ok(Folded { codes: groups.codes, columns })
     }
 }

@@ -20,7 +20,7 @@ mod stat;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use daemon::file::Fault;
+use daemon::file::ReadError;
 use model::catalog::{Choice, Fold, ProxyKind};
 use model::{Column, Names, Nature, Table, TableKind, clean};
 use thiserror::Error;
@@ -30,7 +30,7 @@ use crate::fold::{Folded, Frame};
 use crate::stat::{AllCodes, AllRows, Rows};
 
 pub use crate::findings::{Damage, Oddity};
-pub use crate::fold::on_its_thread;
+pub use crate::fold::on_polars_thread;
 
 /// A snapshot could not be folded.
 #[derive(Debug, Error)]
@@ -167,10 +167,10 @@ impl Tables {
                     processes.push(answer.process);
                     oddities.extend(answer.oddities);
                 }
-                Err(Fault::Passing(source)) => {
+                Err(ReadError::Transient(source)) => {
                     return Err(Error::Unreadable { path: path.clone(), source });
                 }
-                Err(Fault::Damage(reason)) => {
+                Err(ReadError::Damage(reason)) => {
                     damaged(findings::OF_FILE, format!("left out: it {reason}"));
                 }
             }
@@ -242,8 +242,10 @@ impl Tables {
         let Some(path) = &input.stat else { return Ok(false) };
         let limit = self.config.file_limit;
         match stat::read(path, limit, &mut self.buffer, &mut self.codes, rows) {
-            Err(Fault::Passing(source)) => Err(Error::Unreadable { path: path.clone(), source }),
-            Err(Fault::Damage(reason)) => {
+            Err(ReadError::Transient(source)) => {
+                Err(Error::Unreadable { path: path.clone(), source })
+            }
+            Err(ReadError::Damage(reason)) => {
                 let (path, reason) = (path.clone(), format!("left out: it {reason}"));
                 found.damages.push(Damage { path, state: findings::OF_FILE, reason });
                 Ok(false)

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::catalog::{DAEMON_GAUGES, DAEMON_MEANS, DAEMON_SUMS};
 
 use crate::findings::Oddity;
@@ -76,12 +76,12 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads one answer.
-pub(crate) fn read(endpoint: &str, path: &Path, limit: u64) -> Result<Answer, Fault> {
+pub(crate) fn read(endpoint: &str, path: &Path, limit: u64) -> Result<Answer, ReadError> {
     let mut text = Vec::new();
     let asked = Limit { bytes: limit, name: "file-limit" };
     let limit = if limit < INFO_MAX.bytes { asked } else { INFO_MAX };
-    let mut file = file::open(path, limit, Links::Refused)?;
-    file.read_to_end(&mut text).map_err(file::unreadable)?;
+    let mut file = file::open(path, limit, Links::Refuse)?;
+    file.read_to_end(&mut text)?;
     Ok(parse(endpoint, &text)?)
 }
 

@@ -9,7 +9,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::catalog::{self, Fold, Nature};
 
 use crate::cells::{self, Cells};
@@ -287,9 +287,9 @@ pub(crate) fn read(
     buffer: &mut Buffer,
     codes: &mut AllCodes,
     rows: &mut AllRows,
-) -> Result<Outcome, Fault> {
+) -> Result<Outcome, ReadError> {
     let limit = Limit { bytes: limit, name: "file-limit" };
-    let mut file = file::open(path, limit, Links::Refused)?;
+    let mut file = file::open(path, limit, Links::Refuse)?;
     read_from(&mut file, buffer, codes, rows)
 }
 
@@ -299,7 +299,7 @@ pub(crate) fn read_from(
     buffer: &mut Buffer,
     codes: &mut AllCodes,
     rows: &mut AllRows,
-) -> Result<Outcome, Fault> {
+) -> Result<Outcome, ReadError> {
     let mut outcome = Outcome { room: rows.room(), ..Outcome::default() };
     let mut header: Option<Header> = None;
     let mut refused = None;
@@ -325,14 +325,14 @@ pub(crate) fn read_from(
         let header = header.as_ref().filter(|_| refused.is_none())?;
         Some(Wanted { looked_at: header.last + 1, cells: header.cells })
     });
-    let fault = match (refused, end) {
-        (Some(why), _) => Fault::Damage(why),
-        (None, Err(error)) => file::unreadable(error),
-        (None, Ok(())) if header.is_none() => Fault::Damage("is empty".to_owned()),
+    let error = match (refused, end) {
+        (Some(why), _) => ReadError::Damage(why),
+        (None, Err(error)) => ReadError::from(error),
+        (None, Ok(())) if header.is_none() => ReadError::Damage("is empty".to_owned()),
         (None, Ok(())) => return Ok(outcome),
     };
     before.restore(codes, rows);
-    Err(fault)
+    Err(error)
 }
 
 /// What a row speaks of.

@@ -29,7 +29,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::{SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -116,7 +116,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        fault: Fault,
+        fault: ReadError,
     },
     /// It is not of the format.
     #[error("{path:?} is no manifest: {source}")]
@@ -242,7 +242,7 @@ pub fn header(snapshot: &Path) -> Result<Header, Error> {
     let Some((path, text)) = text(snapshot)? else {
         let cycle = cycle::read(snapshot).map_err(|error| Error::Unusable {
             path: snapshot.join(cycle::FILE_NAME),
-            fault: file::unreadable(error),
+            fault: ReadError::from(error),
         })?;
         return Ok(Header { identity: None, cycle });
     };
@@ -258,9 +258,9 @@ fn text(snapshot: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
         return Ok(None);
     }
     let mut text = Vec::new();
-    let opened = file::open(&path, LIMIT, Links::Refused);
+    let opened = file::open(&path, LIMIT, Links::Refuse);
     let read = opened.and_then(|mut file| {
-        file.read_to_end(&mut text).map_err(file::unreadable)?;
+        file.read_to_end(&mut text).map_err(ReadError::from)?;
         Ok(())
     });
     match read {

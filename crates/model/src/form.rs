@@ -14,10 +14,10 @@
 //! have a value, and the values as an array. The whole numbers of a column take 1, 2, 4, 8 or 16
 //! bytes each, as many as the largest needs.
 //!
-//! **Checks.** A CRC (32 bits, as in gzip) covers every byte. A group is verified before it is used,
-//! so no byte of a damaged group leaves. The CRC covers the number of a group too, so that swapped
-//! groups are found. After the last group the file must end, and the groups must have as many
-//! values as the header says.
+//! **Checks.** A CRC (32 bits, as in gzip) covers every byte. A group is verified before it is
+//! used, so no byte of a damaged group leaves. The CRC covers the number of a group too, so that
+//! swapped groups are found. After the last group the file must end, and the groups must have as
+//! many values as the header says.
 //!
 //! **Bounds.** A group takes at most [`GROUP_MAX_BYTES`], also in memory. So a reader needs little
 //! memory for a batch of any size, and it refuses a file with forged lengths before it allocates.

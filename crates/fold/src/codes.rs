@@ -67,7 +67,7 @@ pub(crate) enum NameCells {
     /// The proxy alone.
     Proxy,
     /// The proxy and the server.
-    ProxyAndServer,
+    Both,
 }
 
 impl Codes {
@@ -139,7 +139,7 @@ impl Codes {
         let text = std::str::from_utf8(key).map_err(|_| NameError::Invalid)?;
         let (proxy, server) = split(text).ok_or(NameError::Invalid)?;
         let server = if cells == NameCells::Proxy { Cow::Borrowed("") } else { server };
-        if proxy.is_empty() || (server.is_empty() && cells == NameCells::ProxyAndServer) {
+        if proxy.is_empty() || (server.is_empty() && cells == NameCells::Both) {
             return Err(NameError::Invalid);
         }
         if self.entries.len() - self.at_begin.entries >= NAMES_MAX
@@ -189,7 +189,7 @@ mod tests {
     use super::{Codes, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, NameCells, NameError, split};
 
     fn server(codes: &mut Codes, key: &str) -> Result<u32, NameError> {
-        codes.code(key.as_bytes(), NameCells::ProxyAndServer)
+        codes.code(key.as_bytes(), NameCells::Both)
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn no_text_and_no_name_are_refused() {
         let mut codes = Codes::default();
-        assert_eq!(codes.code(b"a\xff,b", NameCells::ProxyAndServer), Err(NameError::Invalid));
+        assert_eq!(codes.code(b"a\xff,b", NameCells::Both), Err(NameError::Invalid));
         assert_eq!(server(&mut codes, ",b"), Err(NameError::Invalid));
         assert_eq!(server(&mut codes, "a,"), Err(NameError::Invalid));
         assert_eq!(server(&mut codes, &format!("a,{}", "b".repeat(200))), Ok(0));

@@ -13,6 +13,7 @@ use polars::prelude::{Column as Series, Int64Chunked, IntoColumn, PolarsError};
 use polars_arrow::bitmap::{Bitmap, MutableBitmap};
 use polars_core::runtime::RAYON;
 
+use crate::Error;
 use crate::cells::{Cells, Halves};
 use crate::stat::Rows;
 
@@ -26,7 +27,7 @@ pub(crate) struct CodedTable {
 /// Polars rejected our input, which is a bug of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("polars: {0}")]
-pub(crate) struct FoldError(#[from] PolarsError);
+struct FoldError(#[from] PolarsError);
 
 /// The cells of one kind of rows, which can be folded by more than one set of codes.
 #[derive(Debug)]
@@ -84,12 +85,14 @@ impl Frame {
         Self { fields, codes: rows.codes }
     }
 
-    /// Folds the fields of `plan` by `codes`, which has a code for each row.
+    /// Folds the fields of `plan` by `codes`, which has a code for each row. `what` names the rows
+    /// in an error.
     pub(crate) fn fold(
         &self,
         codes: &[u32],
         plan: &[(&'static str, Fold)],
-    ) -> Result<CodedTable, FoldError> {
+        what: &'static str,
+    ) -> Result<CodedTable, Error> {
         let groups = RowsByCode::new(codes);
         let fold_of = |field: &Field| plan.iter().find(|(name, _)| *name == field.name);
         let fields = self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1)));
@@ -103,7 +106,8 @@ impl Frame {
                 Ok(fold_wide(field, value, fold, &groups))
             }
         });
-        let columns = on_polars_thread(|| columns.collect::<Result<_, _>>())?;
+        let columns = on_polars_thread(|| columns.collect::<Result<_, FoldError>>())
+            .map_err(|error| Error::Fold { what, source: Box::new(error) })?;
         Ok(CodedTable { codes: groups.codes, columns })
     }
 }

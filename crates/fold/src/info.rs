@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 use model::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, daemon_nature};
 use model::{Column, Names, Nature, Table, TableKind, Value, clean};
 
-use crate::cells::Cells;
-use crate::fold::{FoldError, Frame};
+use crate::Error;
+use crate::fold::Frame;
 use crate::process::{IDLE, Process, keys};
 use crate::stat::Rows;
 
@@ -17,7 +17,7 @@ pub(crate) fn tables(
     mut processes: Vec<Process>,
     per_process: bool,
     percentages: bool,
-) -> Result<Vec<Table>, FoldError> {
+) -> Result<Vec<Table>, Error> {
     if processes.is_empty() {
         return Ok(Vec::new());
     }
@@ -25,7 +25,7 @@ pub(crate) fn tables(
     let rows = rows(&processes);
     let plan = rows.plan.clone();
     let frame = Frame::new(rows);
-    let mut columns = frame.fold(&frame.codes, &plan)?.columns;
+    let mut columns = frame.fold(&frame.codes, &plan, "the daemon")?.columns;
     columns.extend(cpu_statistics(&processes));
     if percentages {
         let totals = columns.clone();
@@ -70,20 +70,14 @@ fn rows(processes: &[Process]) -> Rows {
     for (column, (cells, seen)) in rows.columns.iter_mut().zip(&mut rows.seen).enumerate() {
         for process in processes {
             *seen |= process.values[column].is_some();
-            push(cells, process.values[column].flatten());
+            match process.values[column].flatten() {
+                Some(value) => _ = cells.push_wide(value),
+                None => cells.push_null(),
+            }
         }
     }
     rows.codes = vec![0; processes.len()];
     rows
-}
-
-fn push(cells: &mut Cells, value: Option<i128>) {
-    match value {
-        Some(value) => {
-            cells.push_wide(value);
-        }
-        None => cells.push_null(),
-    }
 }
 
 fn cpu_usage(process: &Process) -> Option<i128> {

@@ -18,7 +18,7 @@ pub mod stages;
 mod stat;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use daemon::file::ReadError;
 use model::catalog::{Choice, Fold, ProxyKind};
@@ -26,7 +26,7 @@ use model::{Column, Names, Nature, Table, TableKind, clean};
 use thiserror::Error;
 
 use crate::codes::Codes;
-use crate::fold::{CodedTable, FoldError, Frame};
+use crate::fold::{CodedTable, Frame};
 use crate::stat::{AllCodes, AllRows, Rows};
 
 pub use crate::findings::{Damage, Oddity};
@@ -153,24 +153,17 @@ impl Tables {
         let (mut damages, mut oddities) = (Vec::new(), Vec::new());
         for input in inputs {
             let Some(path) = &input.info else { continue };
-            let mut damaged = |state, reason| {
-                damages.push(Damage { path: path.clone(), state, reason });
-            };
             match process::read(&input.endpoint, path, self.config.file_limit) {
                 Ok(answer) => {
                     if !answer.bad.is_empty() {
-                        let bad = answer.bad.join(", ");
-                        damaged(findings::OF_LINES, format!("no number: {bad}"));
+                        let reason = format!("no number: {}", answer.bad.join(", "));
+                        let (path, state) = (path.clone(), findings::OF_LINES);
+                        damages.push(Damage { path, state, reason });
                     }
                     processes.push(answer.process);
                     oddities.extend(answer.oddities);
                 }
-                Err(ReadError::Transient(source)) => {
-                    return Err(Error::Unreadable { path: path.clone(), source });
-                }
-                Err(ReadError::Damage(reason)) => {
-                    damaged(findings::OF_FILE, format!("left out: it {reason}"));
-                }
+                Err(error) => damages.push(left_out(path, error)?),
             }
         }
         let usable = processes.len();
@@ -179,8 +172,7 @@ impl Tables {
         oddities.extend(family.oddities);
         let config = &self.config;
         let tables =
-            info::tables(processes, config.per_process_metrics, config.calculate_percentages)
-                .map_err(|error| fold_error("the daemon", error))?;
+            info::tables(processes, config.per_process_metrics, config.calculate_percentages)?;
         let (doubles, missing) = (family.doubles, family.missing);
         Ok(Daemon { tables, usable, damages, oddities, doubles, missing })
     }
@@ -241,12 +233,8 @@ impl Tables {
         let Some(path) = &input.stat else { return Ok(false) };
         let limit = self.config.file_limit;
         match stat::read(path, limit, &mut self.buffer, &mut self.codes, rows) {
-            Err(ReadError::Transient(source)) => {
-                Err(Error::Unreadable { path: path.clone(), source })
-            }
-            Err(ReadError::Damage(reason)) => {
-                let (path, reason) = (path.clone(), format!("left out: it {reason}"));
-                findings.damages.push(Damage { path, state: findings::OF_FILE, reason });
+            Err(error) => {
+                findings.damages.push(left_out(path, error)?);
                 Ok(false)
             }
             Ok(report) => {
@@ -265,7 +253,8 @@ impl Tables {
     pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_frontends;
         let rows = std::mem::take(&mut proxies.rows.frontends);
-        let folded = fold_once(rows, &self.frontend_plan, "frontends")?;
+        let frame = Frame::new(rows);
+        let folded = frame.fold(&frame.codes, &self.frontend_plan, "frontends")?;
         Ok(table(TableKind::Frontend, folded, &self.codes.frontends, excluded))
     }
 
@@ -277,7 +266,8 @@ impl Tables {
     pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.backends);
-        let folded = fold_once(rows, &self.backend_plan, "backends")?;
+        let frame = Frame::new(rows);
+        let folded = frame.fold(&frame.codes, &self.backend_plan, "backends")?;
         Ok(table(TableKind::Backend, folded, &self.codes.backends, excluded))
     }
 
@@ -295,9 +285,7 @@ impl Tables {
         if self.config.aggr_server_metrics {
             tables.push(self.over_all_backends(&frame)?);
         }
-        let plan = &self.server_plan;
-        let folded =
-            frame.fold(&frame.codes, plan).map_err(|error| fold_error("servers", error))?;
+        let folded = frame.fold(&frame.codes, &self.server_plan, "servers")?;
         drop(frame);
         let servers = table(TableKind::BackendServer, folded, &self.codes.servers, excluded);
         tables.push(server_counts(&servers.names));
@@ -309,23 +297,15 @@ impl Tables {
     fn over_all_backends(&self, frame: &Frame) -> Result<Table, Error> {
         let mut names = Vec::new();
         let mut by_name: HashMap<&str, u32> = HashMap::new();
-        let by_code: Vec<u32> = self
-            .codes
-            .servers
-            .names()
-            .iter()
-            .map(|(_, server)| {
-                *by_name.entry(server).or_insert_with(|| {
-                    names.push(server.as_str());
-                    names.len() as u32 - 1
-                })
-            })
-            .collect();
+        let mut by_code: Vec<u32> = Vec::new();
+        for (_, server) in self.codes.servers.names() {
+            by_code.push(*by_name.entry(server).or_insert_with(|| {
+                names.push(server.as_str());
+                names.len() as u32 - 1
+            }));
+        }
         let codes: Vec<u32> = frame.codes.iter().map(|&code| by_code[code as usize]).collect();
-        let plan = &self.aggregate_plan;
-        let folded = frame
-            .fold(&codes, plan)
-            .map_err(|error| fold_error("servers over all backends", error))?;
+        let folded = frame.fold(&codes, &self.aggregate_plan, "servers over all backends")?;
         let mut rows = Names::new(TableKind::Server);
         for &code in &folded.codes {
             rows.push(&[names[code as usize]]);
@@ -345,17 +325,16 @@ impl Tables {
     }
 }
 
-fn fold_error(what: &'static str, error: FoldError) -> Error {
-    Error::Fold { what, source: Box::new(error) }
-}
-
-fn fold_once(
-    rows: Rows,
-    plan: &[(&'static str, Fold)],
-    what: &'static str,
-) -> Result<CodedTable, Error> {
-    let frame = Frame::new(rows);
-    frame.fold(&frame.codes, plan).map_err(|error| fold_error(what, error))
+/// The damage of a file that is left out; an error if it may be readable later.
+fn left_out(path: &Path, error: ReadError) -> Result<Damage, Error> {
+    let path = path.to_owned();
+    match error {
+        ReadError::Transient(source) => Err(Error::Unreadable { path, source }),
+        ReadError::Damage(reason) => {
+            let reason = format!("left out: it {reason}");
+            Ok(Damage { path, state: findings::OF_FILE, reason })
+        }
+    }
 }
 
 /// The folded rows with their names, without the excluded proxies.

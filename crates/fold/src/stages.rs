@@ -71,7 +71,7 @@ pub fn codes(keys: &[Vec<u8>], rounds: usize) -> u32 {
     for _ in 0..rounds {
         codes.begin_file();
         for key in keys {
-            last = codes.code(key, NameCells::ProxyAndServer).unwrap_or_default();
+            last = codes.code(key, NameCells::Both).unwrap_or_default();
         }
     }
     last
@@ -86,7 +86,7 @@ pub fn codes(keys: &[Vec<u8>], rounds: usize) -> u32 {
 pub fn fold(Read(rows): Read) -> usize {
     let plan = rows.servers.plan.clone();
     let frame = Frame::new(rows.servers);
-    let folded = frame.fold(&frame.codes, &plan);
+    let folded = frame.fold(&frame.codes, &plan, "servers");
     assert!(folded.is_ok(), "{folded:?}");
     folded.map_or(0, |folded| folded.codes.len() * folded.columns.len())
 }

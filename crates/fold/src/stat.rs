@@ -421,15 +421,11 @@ impl Header {
         }
         let (svname_begin, svname_end) = bounds(row, 1);
         let svname = &row.text[svname_begin..svname_end];
-        let kind = self.kind.map(|cell| {
-            let (begin, end) = bounds(row, cell);
-            &row.text[begin..end]
-        });
+        let kind =
+            self.kind.map(|cell| bounds(row, cell)).map(|(begin, end)| &row.text[begin..end]);
         let key = &row.text[row.begin..svname_end];
         let (codes, rows, name_cells) = match RowKind::of(kind, svname) {
-            Ok(RowKind::Server) => {
-                (&mut codes.servers, &mut rows.servers, NameCells::ProxyAndServer)
-            }
+            Ok(RowKind::Server) => (&mut codes.servers, &mut rows.servers, NameCells::Both),
             Ok(RowKind::Frontend) => (&mut codes.frontends, &mut rows.frontends, NameCells::Proxy),
             Ok(RowKind::Backend) => (&mut codes.backends, &mut rows.backends, NameCells::Proxy),
             Ok(RowKind::Other) => {

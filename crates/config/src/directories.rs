@@ -54,7 +54,7 @@ pub enum Relation {
 
 impl fmt::Display for Overlap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Quoted: the target of a link may hold any character.
+        // Quoted, because the target of a link may have any character.
         let Self { dir, relation, other, other_dir } = self;
         write!(f, "resolves to {dir:?}, ")?;
         match relation {

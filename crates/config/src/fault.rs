@@ -208,7 +208,7 @@ pub struct Fault {
     pub section: Option<String>,
     /// The option.
     pub option: Option<String>,
-    /// What is wrong, and what to write.
+    /// The kind of fault, with its remedy.
     pub problem: Problem,
 }
 
@@ -268,7 +268,7 @@ pub struct Warning {
     pub section: Option<String>,
     /// The option.
     pub option: Option<String>,
-    /// What is probably wrong, and what to write.
+    /// The probable mistake, and what to write.
     pub message: String,
 }
 

@@ -93,7 +93,7 @@ pub(crate) struct Resolver<'d> {
     /// The values that are being resolved, outermost first.
     chain: Vec<Key>,
     faults: Vec<Fault>,
-    /// Options that a reference reads. Such an option belongs to the user and is no misspelling.
+    /// Options that a reference reads, which therefore are no misspellings.
     referenced: HashSet<Key>,
 }
 

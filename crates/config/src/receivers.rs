@@ -1,5 +1,5 @@
 //! The receivers: one section each, `[kind]` or `[kind:name]`, with the options of its kind and
-//! those that every receiver has.
+//! the common ones.
 //!
 //! The unnamed `[graphite]` is on unless `enabled` is false, even if the file lacks the section;
 //! any other receiver is on if the file has its section. A section inherits nothing from another

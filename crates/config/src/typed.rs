@@ -17,9 +17,9 @@ pub enum LogLevel {
     Debug,
     /// One line per cycle and per snapshot.
     Info,
-    /// What an operator should look at.
+    /// Faults that an operator should look at.
     Warning,
-    /// What failed.
+    /// Failures.
     Error,
     /// As `Error`, because a graver error ends the program.
     Critical,
@@ -160,7 +160,7 @@ pub struct Tables {
 /// The names in a line's path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
-    /// First part of every path; may hold dots.
+    /// First part of every path; may have dots.
     pub namespace: String,
     /// The part of the machine's name in the path.
     pub host: HostPart,

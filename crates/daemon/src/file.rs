@@ -32,7 +32,7 @@ pub struct Limit {
 pub enum Links {
     /// A link counts as its target: for paths that the operator chose.
     Follow,
-    /// A link is no file: for entries of a directory that others fill.
+    /// A link is refused: for entries of a directory that others fill.
     Refuse,
 }
 

@@ -42,7 +42,7 @@ pub trait Cursor {
 #[derive(Debug, Clone)]
 pub struct BatchCursor<'a> {
     tables: &'a [Table],
-    /// How many tables the cursor has gone to.
+    /// How many tables the cursor has visited.
     visited: usize,
 }
 

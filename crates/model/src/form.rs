@@ -71,15 +71,15 @@ pub enum Error {
     /// The bytes differ from those that were written.
     #[error("the batch is damaged in {place}: {what}")]
     Damaged {
-        /// Where.
+        /// The damaged part.
         place: Place,
-        /// What is wrong there.
+        /// The defect.
         what: &'static str,
     },
     /// The bytes end too early.
     #[error("the batch ends in {place}: it was cut")]
     Truncated {
-        /// Where.
+        /// The part that is cut.
         place: Place,
     },
     /// A newer program wrote it.
@@ -94,7 +94,7 @@ pub enum Error {
     /// The system refuses to read it.
     #[error("the batch cannot be read in {place}: {source}")]
     Io {
-        /// Where.
+        /// The part that was read.
         place: Place,
         /// The system's error.
         source: io::Error,
@@ -108,9 +108,9 @@ pub enum Place {
     Header,
     /// A row group, counted from 1.
     Group {
-        /// Which.
+        /// The number of the group.
         number: u32,
-        /// How many there are.
+        /// How many groups there are.
         of: u32,
     },
     /// After the last row group.

@@ -1,4 +1,4 @@
-//! Receivers: Graphite and local-store today, a folder or a file each for those to come.
+//! Receivers: Graphite and local-store. Each kind has a folder or a file.
 //!
 //! Encoding is pure ([`graphite::Encoder`]) and knows no connection. A transport delivers a batch
 //! whole or returns the reason. It never tries again by itself, because the parent decides when to.

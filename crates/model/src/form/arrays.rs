@@ -2,7 +2,7 @@
 
 use crate::{Integers, Texts};
 
-/// What is wrong with a group's body.
+/// A defect of a group's body.
 pub(super) type Defect = &'static str;
 
 pub(super) const TOO_SHORT: Defect = "it is shorter than it says";

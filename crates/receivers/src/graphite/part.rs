@@ -39,7 +39,7 @@ mod tests {
     }
 
     proptest! {
-        /// Names that begin alike stay apart, and none is too long for a file with `.wsp`.
+        /// Names with the same beginning stay different, and leave room for `.wsp`.
         #[test]
         fn long_names_stay_apart(a in "[a-c]{0,300}", b in "[a-c]{0,300}") {
             let prefix = "p".repeat(240);

@@ -16,11 +16,11 @@ use super::part::{PART_MAX_BYTES, shortened};
 /// A finding about names that an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The name as it stands in paths.
+    /// The name in its form in paths.
     pub subject: String,
     /// The kind of warning, without figures: equal for equal kinds.
     pub state: &'static str,
-    /// What was done with the name, and what the operator can do.
+    /// The effect on the name, and the remedy.
     pub text: String,
 }
 
@@ -206,7 +206,7 @@ pub(super) struct CleanNames {
 }
 
 impl CleanNames {
-    /// Replaces the names by those of a row.
+    /// Reads the names of a row.
     pub(super) fn read(&mut self, table: &Table, row: usize) {
         self.clean.resize(table.names.labels(), String::new());
         for (name, clean) in table.names.row(row).zip(&mut self.clean) {
@@ -235,7 +235,7 @@ impl CleanNames {
     }
 }
 
-/// The dots part the names, because a clean name has none.
+/// Dots separate the names, because a clean name has no dot.
 fn hash(kind: TableKind, names: &[String], joined: &mut Vec<u8>) -> u64 {
     joined.clear();
     joined.push(kind as u8);

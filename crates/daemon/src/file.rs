@@ -223,10 +223,16 @@ mod tests {
     #[test]
     fn an_error_of_the_system_is_damage_or_transient() {
         for errno in [Errno::MFILE, Errno::ACCESS, Errno::STALE] {
-            assert!(matches!(io::Error::from(errno).into(), ReadError::Transient(_)), "{errno:?}");
+            assert!(
+                matches!(ReadError::from(io::Error::from(errno)), ReadError::Transient(_)),
+                "{errno:?}"
+            );
         }
         for errno in [Errno::NOENT, Errno::IO, Errno::ISDIR] {
-            assert!(matches!(io::Error::from(errno).into(), ReadError::Damage(_)), "{errno:?}");
+            assert!(
+                matches!(ReadError::from(io::Error::from(errno)), ReadError::Damage(_)),
+                "{errno:?}"
+            );
         }
     }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::catalog::{
-    Choice, DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, Kind, names, nature,
+    Choice, DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, ProxyKind, names, nature,
 };
 
 const CONFIGURATION: &str = "docs/configuration.md";
@@ -136,7 +136,9 @@ fn the_catalogue_is_the_codes() {
 fn the_default_lists_are_the_codes() {
     let page = read(METRICS);
     let rows = rows(&page, "## Frontends, backends and servers");
-    for (column, kind) in [(3, Kind::Frontend), (4, Kind::Backend), (5, Kind::Server)] {
+    for (column, kind) in
+        [(3, ProxyKind::Frontend), (4, ProxyKind::Backend), (5, ProxyKind::Server)]
+    {
         let written: BTreeMap<&str, &str> = rows
             .iter()
             .map(|row| (bare(&row[0]), row[column].as_str()))

@@ -1,10 +1,11 @@
-//! The directories of both programs, compared pairwise: none may be another or lie in another.
+//! Compares the directories of both programs pairwise: two options must not name the same
+//! directory, and no directory may be inside another.
 //!
-//! Each directory has an owner that removes, moves or counts what it finds there. If two owners
-//! shared one, each would do so to the other's files: local-store's retention would delete
-//! snapshots, and lines in `src-dir` would be taken for a snapshot and removed.
-//! Paths are compared as resolved, so a link or `..` cannot hide an overlap. Two exceptions:
-//! `src-dir` and `dst-dir` may be one, and a directory may lie below a hidden name of theirs,
+//! Each directory has an owner that removes, moves or counts the files in it. Two owners of one
+//! directory would do that to each other's files: local-store's retention would delete snapshots,
+//! and lines in `src-dir` would be read as a snapshot and removed. Paths are resolved first, so
+//! that a link or `..` cannot hide an overlap. There are two exceptions:
+//! `src-dir` and `dst-dir` may be the same, and a directory may be below a hidden name in them,
 //! because their readers skip hidden names.
 
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use crate::interpolate::{Resolution, Resolver, place_of};
 use crate::reader::refuse;
 use crate::{local_store, receivers, values};
 
-/// Links that one path may have; Linux follows as many.
+/// Links of one path that are followed, as in Linux.
 const LINKS_MAX: usize = 40;
 
 /// Section and option.
@@ -27,33 +28,33 @@ type OptionName<'d> = (&'d str, &'static str);
 const DST_DIR: OptionName<'_> = ("pull", "dst-dir");
 const SRC_DIR: OptionName<'_> = ("process", "src-dir");
 
-/// Two directories that overlap and must not.
+/// Two directories that overlap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
-    /// The directory of the option that has the fault, resolved.
+    /// The directory of the faulty option, resolved.
     pub dir: PathBuf,
-    /// How it lies to the other directory.
+    /// The relation of `dir` to the other directory.
     pub relation: Relation,
-    /// The other option with its section; two where `src-dir` and `dst-dir` are one.
+    /// The other option with its section; two options if `src-dir` and `dst-dir` are the same.
     pub other: String,
     /// The other directory, resolved.
     pub other_dir: PathBuf,
 }
 
-/// How a directory lies to another one.
+/// The relation of a directory to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// It is the other one.
+    /// Both are the same.
     Same,
-    /// It lies in the other one.
+    /// It is inside the other directory.
     Inside,
-    /// The other one lies in it.
+    /// The other directory is inside it.
     Around,
 }
 
 impl fmt::Display for Overlap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Quoted: the target of a link may hold any character.
+        // Quoted, because the target of a link may have any character.
         let Self { dir, relation, other, other_dir } = self;
         write!(f, "resolves to {dir:?}, ")?;
         match relation {
@@ -75,32 +76,32 @@ impl fmt::Display for Overlap {
 /// A directory with the options that name it.
 #[derive(Debug)]
 struct Directory<'d> {
-    /// One option, or `dst-dir` and `src-dir` where they name the same directory.
+    /// One option, or `dst-dir` and `src-dir` if they name the same directory.
     options: Vec<OptionName<'d>>,
     path: PathBuf,
 }
 
 impl<'d> Directory<'d> {
-    /// Whether snapshots are read from it; their readers skip hidden names.
+    /// Whether snapshots are read from it, by readers that skip hidden names.
     fn is_spool(&self) -> bool {
         self.options.iter().any(|option| [DST_DIR, SRC_DIR].contains(option))
     }
 
-    /// How it overlaps with `other`, `None` if it may lie as it does.
+    /// The forbidden relation to `other`, if any.
     fn conflict(&self, other: &Directory<'_>) -> Option<Relation> {
         if self.path == other.path {
             Some(Relation::Same)
-        } else if other.shows(self) {
+        } else if other.exposes(self) {
             Some(Relation::Inside)
-        } else if self.shows(other) {
+        } else if self.exposes(other) {
             Some(Relation::Around)
         } else {
             None
         }
     }
 
-    /// Whether the owner of this directory meets `inner` in it.
-    fn shows(&self, inner: &Directory<'_>) -> bool {
+    /// Whether `inner` is inside this directory, where its owner finds it.
+    fn exposes(&self, inner: &Directory<'_>) -> bool {
         let Ok(below) = inner.path.strip_prefix(&self.path) else { return false };
         match below.components().next() {
             Some(Component::Normal(first)) if self.is_spool() => {
@@ -110,7 +111,7 @@ impl<'d> Directory<'d> {
         }
     }
 
-    /// The option that the file sets, if it sets one.
+    /// The first of the options that the file sets.
     fn written(&self, resolver: &Resolver<'_>) -> Option<OptionName<'d>> {
         let is_written = |(section, option): &OptionName<'_>| {
             place_of(resolver.document(), section, option).is_some()
@@ -124,8 +125,8 @@ impl<'d> Directory<'d> {
     }
 }
 
-/// Records a fault for each pair that overlaps. A directory whose own value has a fault is left
-/// out: that fault is recorded already.
+/// Records a fault for each pair that overlaps. A directory whose value has a fault is left out,
+/// because that fault is recorded already.
 pub(crate) fn check(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
     let directories = in_use(resolver);
     for (index, later) in directories.iter().enumerate() {
@@ -199,10 +200,10 @@ fn value<T, E>(
     }
 }
 
-/// The path without links, `.` and `..`, absolute where the working directory can be found.
+/// The path without links, `.` and `..`, absolute if the working directory is known.
 ///
-/// Links are followed one component at a time. `fs::canonicalize` would fail for a path that does
-/// not exist yet, and a link may be made before its target.
+/// Links are followed one component at a time, because `fs::canonicalize` fails for a path that
+/// does not exist yet, and a link may exist before its target.
 fn resolve(path: &Path) -> PathBuf {
     let mut resolved = match path.is_absolute() {
         true => PathBuf::new(),

@@ -75,7 +75,7 @@ impl Document {
             option: None,
             problem: Problem::ByteOrderMark,
         }));
-        // The lines that are not UTF-8 have their faults; the scan finds those of the others.
+        // The lines that are not UTF-8 have their faults; the scan finds the faults of all others.
         let scan = scan(&String::from_utf8_lossy(unmarked.unwrap_or(bytes)));
         faults.extend(scan.faults.into_iter().map(|fault| Fault {
             place: place(fault.line),
@@ -131,7 +131,7 @@ impl Section {
         Self { name, place, entries: Vec::new(), ranks: HashMap::new() }
     }
 
-    /// The options that stand in the section itself.
+    /// The options of the section itself, without inherited ones.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
@@ -151,12 +151,12 @@ impl Section {
     }
 }
 
-/// Some editors write it before the first character; ConfigParser reads it as one.
+/// Some editors write this mark at the start of a file; ConfigParser would read it as text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Numbers of the lines that are not UTF-8.
+/// The numbers of the lines that are not UTF-8.
 fn lines_not_utf8(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    // Lines end as in `scan`, so that both count the same.
+    // Lines end as in `scan`, so that the line numbers agree.
     let mut number = 1;
     let mut after_return = false;
     bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')).filter_map(move |line| {
@@ -288,15 +288,15 @@ mod tests {
     }
 
     proptest! {
-        /// Where a file holds nothing that the two read differently, scanner and rust-ini agree
-        /// with rust-ini alone.
+        /// For a file without the parts that they read differently, the scanner with rust-ini reads
+        /// the same as rust-ini alone.
         #[test]
         fn a_plain_file_is_read_as_rust_ini_reads_it(written in written()) {
             let mut text = String::new();
             for (name, options) in &written {
                 text.push_str(&format!("[{name}]\n"));
                 for (name, lines) in options {
-                    // A backslash before a delimiter or at the end of a line is what rust-ini reads
+                    // rust-ini reads a backslash before a delimiter or at a line's end
                     // differently.
                     let lines: Vec<_> = lines.iter().map(|line| line.replace('\\', "/")).collect();
                     let (name, value) = (name.replace('\\', "/"), lines.join("\n  "));
@@ -320,8 +320,8 @@ mod tests {
             assert_eq!(ours, theirs, "{text:?}");
         }
 
-        /// Whatever the layout (comments, empty lines around, indentation, delimiter, newline), the
-        /// same entries are read.
+        /// The same entries are read in any layout: comments, empty lines, indentation, delimiter
+        /// and newline.
         #[test]
         fn layout_means_nothing(
             written in written(),
@@ -346,14 +346,14 @@ mod tests {
             assert_eq!(entries(&document(&text)), expected(&written), "{text:?}");
         }
 
-        /// No bytes make it panic.
+        /// No bytes cause a panic.
         #[test]
         fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut document = Document::default();
             document.overlay(&Arc::from(Path::new("x.conf")), &bytes);
         }
 
-        /// As above, with the characters that mean something.
+        /// As above, with the characters that have a meaning in INI.
         #[test]
         fn any_text_is_read_without_disagreement(text in "[\\[\\]=:#; \t\r\n\\\\a$\"']{0,40}") {
             let mut document = Document::default();

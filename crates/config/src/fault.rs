@@ -1,6 +1,6 @@
 //! Faults and warnings: each names its file, line, section and option, and says what to write.
 //!
-//! Reading never ends at the first fault, so that an operator can repair all of them at once.
+//! The reader goes on after a fault, so that an operator can mend all faults at once.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,12 +15,12 @@ use crate::directories::Overlap;
 /// Characters of the file that a message quotes.
 const MAX_QUOTED_CHARS: usize = 80;
 
-/// A file, and a line of it where one can be named.
+/// A file, and the line in it if that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file (or folder) as the command line names it.
     pub file: Arc<Path>,
-    /// Counted from 1; `None` is the file as a whole.
+    /// Counted from 1; `None` for the file as a whole.
     pub line: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong.
+/// The kind of a fault, with its remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -56,7 +56,7 @@ pub enum Problem {
     /// Bytes that are not UTF-8.
     #[error("this line is not UTF-8; save the file as UTF-8")]
     NotUtf8,
-    /// A mark that only some editors write.
+    /// A byte order mark, which some editors write.
     #[error("the file begins with a byte order mark; save it as UTF-8 without one")]
     ByteOrderMark,
     /// Text above the first header.
@@ -65,7 +65,7 @@ pub enum Problem {
         /// The line.
         text: String,
     },
-    /// A header without its bracket, without a name, or with text behind it.
+    /// A header without its bracket, without a name, or with text after it.
     #[error("{text:?} is no section header; write the name in brackets and nothing after them")]
     Header {
         /// The line.
@@ -109,21 +109,21 @@ pub enum Problem {
         /// From the dollar on.
         value: String,
     },
-    /// `${` without a name or without its end.
+    /// `${` without a name or without `}`.
     #[error("{value:?} is no reference; write ${{option}} or ${{section:option}}")]
     Reference {
         /// From the dollar on.
         value: String,
     },
-    /// A reference to nothing.
+    /// A reference to an option that is not set.
     #[error("{reference} names nothing that is set{hint}")]
     UnknownReference {
         /// As it is written.
         reference: String,
-        /// What could be meant, or nothing.
+        /// A guess of the intended name, or empty.
         hint: String,
     },
-    /// A reference to a value of `[DEFAULT]` that only a section completes.
+    /// A reference to a value of `[DEFAULT]` that refers to options of other sections.
     #[error(
         "{reference} holds a reference that no option of [DEFAULT] answers; set that option there"
     )]
@@ -131,32 +131,32 @@ pub enum Problem {
         /// As it is written.
         reference: String,
     },
-    /// A value that needs itself.
+    /// A value that refers to itself.
     #[error("refers to itself: {path}")]
     Cycle {
-        /// The options on the way round.
+        /// The options of the cycle.
         path: String,
     },
     /// A chain of references that is too long.
     #[error("references are nested deeper than {limit}; write the value itself")]
     TooDeep {
-        /// References on the longest way.
+        /// References that a chain may have.
         limit: usize,
     },
-    /// A value that its references make too long.
+    /// A value that its references make too large.
     #[error("grows over {limit} bytes by its references; write fewer of them")]
     TooLarge {
         /// Bytes that a value may reach.
         limit: usize,
     },
-    /// A value that its option does not take.
+    /// A value that its option does not accept.
     #[error("{value:?} is {what}; write {right}")]
     Value {
         /// As it is written.
         value: String,
-        /// What it fails to be.
+        /// What is wrong with the value.
         what: &'static str,
-        /// What would be right.
+        /// What to write.
         right: String,
     },
     /// A metric that HAProxy does not know.
@@ -164,7 +164,7 @@ pub enum Problem {
     Metric {
         /// As it is written.
         name: String,
-        /// What could be meant, or nothing.
+        /// A guess of the intended name, or empty.
         hint: String,
     },
     /// An endpoint twice.
@@ -178,7 +178,7 @@ pub enum Problem {
     Pattern(#[source] Box<fancy_regex::Error>),
     /// A section `[kind:name]` whose name cannot be used.
     #[error("{0}")]
-    Receiver(model::receiver_name::NoReceiverName),
+    Receiver(model::receiver_name::InvalidReceiverName),
     /// A receiver's section with the option of version 0.1.0.
     #[error(
         "this option is [process] outbox-dir now, and each receiver has a folder in that \
@@ -188,13 +188,13 @@ pub enum Problem {
     /// An option that another one needs.
     #[error("is not set, is needed here and has no default; set it")]
     Unset,
-    /// A directory that is another option's, lies in it or contains it.
+    /// A directory that overlaps with that of another option.
     #[error("{0}")]
     Overlap(Overlap),
     /// Options that do not go together.
     #[error("{why}")]
     Conflict {
-        /// What contradicts, and the remedy.
+        /// The contradiction, and the remedy.
         why: String,
     },
 }
@@ -204,11 +204,11 @@ pub enum Problem {
 pub struct Fault {
     /// File and line.
     pub place: Place,
-    /// The section in whose text the fault stands.
+    /// The section that has the faulty text.
     pub section: Option<String>,
     /// The option.
     pub option: Option<String>,
-    /// What is wrong, and what to write.
+    /// The kind of fault, with its remedy.
     pub problem: Problem,
 }
 
@@ -220,7 +220,7 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {
-    // Our text has the problem's, so the chain goes on with the cause of the problem.
+    // Our text includes that of the problem, so the chain goes on with the problem's cause.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.problem)
     }
@@ -231,7 +231,7 @@ impl std::error::Error for Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Sorts by `files` and lines, and keeps one of equal faults: two sections may read the same
+    /// Sorts by `files` and lines, and removes equal faults, because two sections may read the same
     /// value of `[DEFAULT]`.
     pub(crate) fn sorted(mut faults: Vec<Fault>, files: &[Arc<Path>]) -> Self {
         let rank = |fault: &Fault| files.iter().position(|file| *file == fault.place.file);
@@ -241,7 +241,7 @@ impl Faults {
         Self(faults)
     }
 
-    /// One after the other.
+    /// The faults in order.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }
@@ -259,7 +259,7 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// A probable mistake that keeps no program from starting.
+/// A probable mistake with which the programs start nevertheless.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// File and line.
@@ -268,7 +268,7 @@ pub struct Warning {
     pub section: Option<String>,
     /// The option.
     pub option: Option<String>,
-    /// What is odd, and what to write.
+    /// The probable mistake, and what to write.
     pub message: String,
 }
 
@@ -293,7 +293,7 @@ fn write_where(
     }
 }
 
-/// The part of a text that a message quotes: enough to find it, short enough for a log.
+/// The beginning of a text, short enough for a message.
 pub(crate) fn clip(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),

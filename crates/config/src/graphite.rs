@@ -55,12 +55,12 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     GROUP_NAMESPACE_DOUBLE_WRITES.row,
 ];
 
-/// Reads what this kind adds.
+/// Reads the options of this kind.
 pub(crate) fn graphite(
     reader: &mut Reader<'_, '_>,
     context: &Context<'_>,
 ) -> Result<ReceiverKind, Rejection> {
-    // Kept, and not returned at once: the other options' faults belong to the same run.
+    // An error is returned only after the other options, so that one run reports their faults too.
     let naming = naming(reader, &context.groups);
     Ok(ReceiverKind::Graphite(Graphite {
         server: reader.value(&SERVER)?,
@@ -73,7 +73,7 @@ pub(crate) fn graphite(
     }))
 }
 
-/// Reads how a line's path begins and where groups stand in it.
+/// Reads the options that determine a line's path.
 pub(crate) fn naming(
     reader: &mut Reader<'_, '_>,
     groups: &GroupSections<'_>,
@@ -93,7 +93,7 @@ fn groups_of(
 ) -> Result<Option<Groups>, Rejection> {
     let switched_on = reader.value(&GROUPS)?;
     let namespace = reader.optional(&GROUP_NAMESPACE);
-    // Checked even where nothing needs it.
+    // Checked even if it has no effect.
     reader.optional(&GROUP_NAMESPACE_DOUBLE_WRITES);
     if !switched_on {
         return Ok(None);

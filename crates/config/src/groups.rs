@@ -12,7 +12,7 @@ use crate::values;
 
 /// The sections of groups, read.
 pub(crate) struct GroupSections<'d> {
-    /// The first of them that the file has.
+    /// The first section that the file has.
     pub(crate) first: Option<&'d Section>,
     /// In the order of [`GROUP_SECTIONS`].
     pub(crate) rules: Result<[Vec<GroupRule>; 3], Rejection>,
@@ -22,7 +22,7 @@ pub(crate) struct GroupSections<'d> {
 pub(crate) fn read<'d>(resolver: &mut Resolver<'d>) -> GroupSections<'d> {
     let document = resolver.document();
     let first = GROUP_SECTIONS.iter().find_map(|name| document.section(name));
-    // All three are read before a fault in one ends it.
+    // All three are read, so that one run reports the faults of all.
     let rules = match GROUP_SECTIONS.map(|name| rules(resolver, name)) {
         [Ok(frontend), Ok(backend), Ok(server)] => Ok([frontend, backend, server]),
         _ => Err(Rejection),
@@ -30,7 +30,7 @@ pub(crate) fn read<'d>(resolver: &mut Resolver<'d>) -> GroupSections<'d> {
     GroupSections { first, rules }
 }
 
-/// The rules that the section itself has: an option of `[DEFAULT]` that it inherits is no group.
+/// The rules of the section itself; an inherited option of `[DEFAULT]` is no group.
 fn rules(resolver: &mut Resolver<'_>, section: &str) -> Result<Vec<GroupRule>, Rejection> {
     let Some(written) = resolver.document().section(section) else { return Ok(Vec::new()) };
     let mut rules = Ok(Vec::new());
@@ -41,7 +41,7 @@ fn rules(resolver: &mut Resolver<'_>, section: &str) -> Result<Vec<GroupRule>, R
         };
         let mut problems = Vec::new();
         problems.extend(values::group_name(&entry.option).err().unwrap_or_default());
-        // The patterns are Python's, where look-around is in use; hence fancy-regex and not regex.
+        // The patterns are Python's. They need fancy-regex, because regex has no look-around.
         problems.extend(Regex::new(&text).err().map(|error| Problem::Pattern(Box::new(error))));
         if let Ok(rules) = &mut rules {
             rules.push(GroupRule { name: entry.option.clone(), pattern: text.to_string() });

@@ -1,11 +1,11 @@
 //! References: `${option}`, `${section:option}` and `$$`, as Python's ExtendedInterpolation reads
-//! them, except that a section's name may hold colons: the last colon ends it, since no option's
-//! name has one. So `${graphite:second:server}` is `server` of `[graphite:second]`.
+//! them, except that a section's name may have colons. The last colon ends the section's name,
+//! because no option's name has one: `${graphite:second:server}` is `server` of
+//! `[graphite:second]`.
 //!
-//! A value of `[DEFAULT]` is completed by the section that asks for it. Every value is resolved
-//! once, so a cycle, a long chain and a value that multiplies itself all end, each with its fault.
-//! A value that refers to a faulty one has no fault of its own: the operator sees one line for one
-//! mistake.
+//! References in a value of `[DEFAULT]` are resolved in the section that reads the value. Every
+//! value is resolved once, so a cycle, a long chain and a value that multiplies itself all end with
+//! a fault. Only the mistake itself is a fault, and not the values that refer to it.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::fault::{Fault, Place, Problem, clip};
 use crate::nearest::nearest;
 use crate::options;
 
-/// References that may lead to each other. ConfigParser allows 10.
+/// References in a chain. ConfigParser allows 10.
 const MAX_DEPTH: usize = 64;
 /// Bytes that a value may reach by its references.
 const MAX_VALUE_BYTES: usize = 65_536;
@@ -23,10 +23,10 @@ const MAX_VALUE_BYTES: usize = 65_536;
 /// A section and an option in it.
 type Key = (String, String);
 
-/// Where the value of an option is defined.
+/// The definition of an option's value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Definition<'d> {
-    /// In the file, in that section.
+    /// In a section of the file.
     Written { section: &'d str, entry: &'d Entry },
     /// In the table of defaults.
     BuiltIn(&'static str),
@@ -46,10 +46,9 @@ pub(crate) fn find<'d>(
     };
     let built_in =
         |name| options::find(name, option).and_then(|known| known.default).map(Definition::BuiltIn);
-    written(section)
-        .or_else(|| built_in(section))
-        .or_else(|| written(DEFAULT).filter(|_| options::inherits(section, option)))
-        .or_else(|| built_in(DEFAULT))
+    let own = written(section).or_else(|| built_in(section));
+    let inherited = if options::inherits(section, option) { written(DEFAULT) } else { None };
+    own.or(inherited).or_else(|| built_in(DEFAULT))
 }
 
 /// Whether a reference may name the section.
@@ -57,16 +56,16 @@ fn is_section(document: &Document, name: &str) -> bool {
     document.section(name).is_some() || options::known_sections().contains(&name)
 }
 
-/// What a value is once its references are replaced.
+/// The result of replacing a value's references.
 #[derive(Debug, Clone)]
 pub(crate) enum Resolution {
-    /// Nothing sets it.
+    /// The option is not set.
     Unset,
-    /// The value, or one that it refers to, has a fault that is recorded.
+    /// The value, or another one that it refers to, has a recorded fault.
     Failed,
-    /// The value stands in `[DEFAULT]` and refers to options that only other sections have.
+    /// The value is in `[DEFAULT]` and refers to options that only other sections have.
     Incomplete,
-    /// Every reference is replaced; the longest chain of them has `depth` links.
+    /// All references are replaced; their longest chain has `depth` links.
     Value { text: Rc<str>, depth: usize },
 }
 
@@ -78,7 +77,7 @@ enum Obstacle {
     TooDeep,
 }
 
-/// The value at the start of the chain is nested too deep; the others of the chain may be right.
+/// The first value of the chain is nested too deep; the other values may be right.
 struct TooDeep;
 
 impl From<TooDeep> for Obstacle {
@@ -94,7 +93,7 @@ pub(crate) struct Resolver<'d> {
     /// The values that are being resolved, outermost first.
     chain: Vec<Key>,
     faults: Vec<Fault>,
-    /// Options that a reference reads. Such an option is the user's own and no misspelling.
+    /// Options that a reference reads, which therefore are no misspellings.
     referenced: HashSet<Key>,
 }
 
@@ -113,8 +112,7 @@ impl<'d> Resolver<'d> {
         self.document
     }
 
-    /// Resolves every value that the files hold, so that a value which nothing reads is checked
-    /// too.
+    /// Resolves every value of the files, so that unread values are checked too.
     pub(crate) fn resolve_all(&mut self) {
         for section in self.document.sections() {
             for entry in section.entries() {
@@ -123,7 +121,7 @@ impl<'d> Resolver<'d> {
         }
     }
 
-    /// The value that a section has for an option, with blanks and comments removed as in a file.
+    /// The value of an option in a section, with blanks and comments removed as in a file.
     pub(crate) fn value(&mut self, section: &str, option: &str) -> Resolution {
         match self.resolve(section, option) {
             Resolution::Value { text, depth } => {
@@ -159,8 +157,8 @@ impl<'d> Resolver<'d> {
         })
     }
 
-    /// Resolves one link of a chain. A link that makes the chain too deep is not remembered,
-    /// because by itself it may be right.
+    /// Resolves one link of a chain. A link that makes the chain too deep is not stored, because
+    /// the link itself may be right.
     fn resolve_link(&mut self, section: &str, option: &str) -> Result<Resolution, TooDeep> {
         let Some(found) = find(self.document, section, option) else {
             return Ok(Resolution::Unset);
@@ -196,8 +194,8 @@ impl<'d> Resolver<'d> {
         Ok(resolution)
     }
 
-    /// Records what is wrong with a value. A default refers to `base-dir` only, so a fault of a
-    /// default is a fault of `base-dir` in the file.
+    /// Records a fault of a value. A default refers to `base-dir` only, so its fault is a fault of
+    /// `base-dir` in the file.
     fn fail(&mut self, found: Definition<'d>, problem: Problem) {
         let (section, option) = options::BASE_DIR;
         let blamed = match found {
@@ -213,7 +211,7 @@ impl<'d> Resolver<'d> {
         });
     }
 
-    /// Replaces the references of a value that `section` asks for.
+    /// Replaces the references of a value that `section` reads.
     fn expand(&mut self, section: &str, value: &str) -> Result<(String, usize), Obstacle> {
         let mut text = String::new();
         let mut depth = 0;
@@ -229,9 +227,9 @@ impl<'d> Resolver<'d> {
             let Some(inner) = rest.strip_prefix("${") else {
                 return Err(Obstacle::Problem(Problem::LoneDollar { value: clip(rest) }));
             };
-            let Some((reference, after)) = inner.split_once('}').filter(|(r, _)| !r.is_empty())
-            else {
-                return Err(Obstacle::Problem(Problem::Reference { value: clip(rest) }));
+            let (reference, after) = match inner.split_once('}') {
+                Some((reference, after)) if !reference.is_empty() => (reference, after),
+                _ => return Err(Obstacle::Problem(Problem::Reference { value: clip(rest) })),
             };
             let (part, part_depth) = self.follow(section, reference)?;
             text.push_str(&part);
@@ -248,11 +246,11 @@ impl<'d> Resolver<'d> {
         Ok((text, depth))
     }
 
-    /// The value behind what stands between `${` and `}`.
-    fn follow(&mut self, asking: &str, reference: &str) -> Result<(Rc<str>, usize), Obstacle> {
+    /// The value of the reference between `${` and `}`, read by the section `reader`.
+    fn follow(&mut self, reader: &str, reference: &str) -> Result<(Rc<str>, usize), Obstacle> {
         let problem = |problem| Err(Obstacle::Problem(problem));
         let unqualified = !reference.contains(':');
-        let (section, option) = reference.rsplit_once(':').unwrap_or((asking, reference));
+        let (section, option) = reference.rsplit_once(':').unwrap_or((reader, reference));
         let option = option.to_lowercase();
         if !is_section(self.document, section) {
             return problem(self.unknown(section, &option, reference));
@@ -272,11 +270,13 @@ impl<'d> Resolver<'d> {
         match self.resolve_link(section, &option)? {
             Resolution::Value { text, depth } => Ok((text, depth)),
             Resolution::Failed => Err(Obstacle::Failed),
-            Resolution::Incomplete if asking == DEFAULT => Err(Obstacle::Incomplete),
+            Resolution::Incomplete if reader == DEFAULT => Err(Obstacle::Incomplete),
             Resolution::Incomplete => {
                 problem(Problem::Incomplete { reference: format!("${{{reference}}}") })
             }
-            Resolution::Unset if asking == DEFAULT && unqualified && self.elsewhere(&option) => {
+            Resolution::Unset
+                if reader == DEFAULT && unqualified && self.is_set_elsewhere(&option) =>
+            {
                 Err(Obstacle::Incomplete)
             }
             Resolution::Unset => problem(self.unknown(section, &option, reference)),
@@ -284,7 +284,7 @@ impl<'d> Resolver<'d> {
     }
 
     /// Whether some section has the option that `[DEFAULT]` lacks.
-    fn elsewhere(&self, option: &str) -> bool {
+    fn is_set_elsewhere(&self, option: &str) -> bool {
         let has_default = |known: &&options::KnownOption| known.default.is_some();
         self.document.sections().any(|section| section.entry(option).is_some())
             || options::known_options().iter().filter(has_default).any(|known| known.name == option)
@@ -319,8 +319,8 @@ impl<'d> Resolver<'d> {
     }
 }
 
-/// A resolved value in the shape that a value of a file has: no blanks around its lines, no empty
-/// lines around the whole, no line that would be a comment. So a printed value reads back the same.
+/// A resolved value in the form of a file's value: no blanks around its lines, no empty lines
+/// before or after, no line that would be a comment. So a printed value reads back the same.
 fn tidy(text: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for line in text.lines().map(str::trim).skip_while(|line| line.is_empty()) {
@@ -331,7 +331,7 @@ fn tidy(text: &str) -> String {
     kept.join("\n").trim_end().to_owned()
 }
 
-/// The section and the place in which a value is written; `None` for one of the table.
+/// The section and the place in which a value is written; `None` for a built-in value.
 pub(crate) fn place_of<'d>(
     document: &'d Document,
     section: &str,

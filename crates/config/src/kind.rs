@@ -1,7 +1,6 @@
-//! What an option takes: the words for it in the documentation's tables, and the parser that holds
-//! a value to them, side by side.
+//! The kinds of values: the words for each in the documentation's tables, and its parser.
 //!
-//! An option names one of the forms below, so its table row and its parser cannot differ.
+//! An option has one of the forms below, so its table row and its parser cannot differ.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,18 +9,18 @@ use std::time::Duration;
 use crate::typed::{Address, Confirm, LogLevel, PartialInput, Retries, Selection};
 use crate::values::{self, Problems};
 
-/// Whole numbers that an option takes.
+/// The range of whole numbers that an option accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The smallest.
     pub least: u64,
     /// The largest.
     pub most: u64,
-    /// What is counted, where the number needs a unit.
+    /// The unit, if the number needs one.
     pub unit: Option<&'static str>,
 }
 
-/// What an option takes, for the tables.
+/// The values that an option accepts, for the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One of these words, in upper or lower case.
@@ -127,7 +126,7 @@ pub(crate) const PREFIX: Form<String> = Form { kind: Kind::Prefix, parse: values
 pub(crate) const WORKERS: Form<usize> = whole::<1, 512, _>(None);
 pub(crate) const PORT: Form<u16> = whole::<1, 65_535, _>(None);
 pub(crate) const BYTES: Form<u64> = whole::<1, { u64::MAX }, _>(Some("bytes"));
-/// Bytes that are held in memory.
+/// Bytes in memory.
 pub(crate) const BUFFER_BYTES: Form<u64> = whole::<1, { 1 << 30 }, _>(Some("bytes"));
 pub(crate) const METRIC_COUNT: Form<u64> = whole::<1, { u64::MAX }, _>(Some("metrics"));
 pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metrics per second"));
@@ -135,7 +134,7 @@ pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some
 /// Whole seconds; as many as a duration may have.
 pub(crate) const PERIOD: Form<Duration> = whole_seconds::<1, 1_000_000_000>();
 
-/// A whole number within bounds that its type holds too.
+/// A whole number within bounds that also fits its type.
 const fn whole<const LEAST: u64, const MOST: u64, T: TryFrom<u64>>(
     unit: Option<&'static str>,
 ) -> Form<T> {

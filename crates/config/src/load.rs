@@ -1,4 +1,4 @@
-//! Reads the files into what the programs run on, and reports every fault of every file in one run.
+//! Reads the files into the typed configuration, and reports all faults of all files in one run.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,13 +14,13 @@ use crate::pull::pull;
 use crate::typed::{Process, Pull};
 use crate::{directories, shared, unknown};
 
-/// The file that is read where `-f` names none. It alone may be absent: then the defaults hold.
+/// The file that is read without `-f`. Only this file may be absent: then the defaults hold.
 pub const DEFAULT_FILE: &str = "/etc/haproxystats.conf";
 
 /// Bytes that a file may have; without a bound, `-f /dev/zero` would fill the memory.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// The program that asks.
+/// The program whose configuration is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// haproxystats-pull.
@@ -29,7 +29,7 @@ pub enum Program {
     Process,
 }
 
-/// What the command line names.
+/// The files that the command line names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     /// `-f`, or [`DEFAULT_FILE`].
@@ -41,9 +41,9 @@ pub struct Sources {
 /// A configuration without a fault.
 #[derive(Debug)]
 pub struct Config {
-    /// What haproxystats-pull runs on.
+    /// The configuration of haproxystats-pull.
     pub pull: Pull,
-    /// What haproxystats-process runs on.
+    /// The configuration of haproxystats-process.
     pub process: Process,
     /// The text of the files.
     pub document: Document,
@@ -51,8 +51,8 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
-/// Reads and checks the whole configuration for either program, so that a fault is found before the
-/// other one starts.
+/// Reads and checks the configuration of both programs, so that the first one to start finds the
+/// faults of the other.
 ///
 /// ```
 /// use std::path::PathBuf;
@@ -79,7 +79,7 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     load_beside(sources, Path::new(DEFAULT_FILE))
 }
 
-/// Loads with `default_file` as the one that may be absent.
+/// Loads; only `default_file` may be absent.
 fn load_beside(sources: &Sources, default_file: &Path) -> Result<Config, Faults> {
     let main: Arc<Path> = Arc::from(sources.file.as_path());
     let mut files = vec![Arc::clone(&main)];
@@ -99,12 +99,8 @@ fn load_beside(sources: &Sources, default_file: &Path) -> Result<Config, Faults>
             // would start programs that ask no HAProxy, or send to the wrong Graphite.
             Err(Problem::Absent) if index == 0 && **file == *default_file => {
                 let message = "no such file; the defaults are in force".to_owned();
-                warnings.push(Warning {
-                    place: place_of(file),
-                    section: None,
-                    option: None,
-                    message,
-                });
+                let place = whole_file(file);
+                warnings.push(Warning { place, section: None, option: None, message });
             }
             Err(problem) => faults.push(fault_of(file, problem)),
         }
@@ -140,8 +136,8 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// The `*.conf` files of a folder in name order. Hidden ones are left out, because editors make
-/// them, and because a shell's `*.conf` leaves them out.
+/// The `*.conf` files of a folder in name order. Hidden files are left out, because editors make
+/// them, and because a shell's `*.conf` leaves them out too.
 fn list(dir: &Path) -> io::Result<Vec<Arc<Path>>> {
     let mut names: Vec<OsString> = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -157,12 +153,12 @@ fn list(dir: &Path) -> io::Result<Vec<Arc<Path>>> {
     Ok(files)
 }
 
-fn place_of(file: &Arc<Path>) -> Place {
+fn whole_file(file: &Arc<Path>) -> Place {
     Place { file: Arc::clone(file), line: None }
 }
 
 fn fault_of(file: &Arc<Path>, problem: Problem) -> Fault {
-    Fault { place: place_of(file), section: None, option: None, problem }
+    Fault { place: whole_file(file), section: None, option: None, problem }
 }
 
 #[cfg(test)]
@@ -186,8 +182,8 @@ mod tests {
         let fault = format!("{name}: no such file; write it, or name another one with -f");
         assert_eq!(warnings_or_faults(&sources, Path::new(DEFAULT_FILE)), Err(fault));
 
-        // The files of a folder hold beside the absent default file, and a dangling link in it is a
-        // fault.
+        // The files of a folder are read without the default file too, and a dangling link in the
+        // folder is a fault.
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/a.conf"), "[pull]\nworkers = 3\n").unwrap();
         let sources = Sources { dir: Some(dir.path().join("d")), ..sources };

@@ -22,7 +22,7 @@ const RETENTION: Opt<Duration> =
 
 pub(crate) const OPTIONS: &[KnownOption] = &[DIR.row, RETENTION.row];
 
-/// Reads what this kind adds.
+/// Reads the options of this kind.
 pub(crate) fn local_store(
     reader: &mut Reader<'_, '_>,
     context: &Context<'_>,

@@ -1,12 +1,12 @@
-//! Guesses which known name a misspelled one stands for.
+//! Guesses the known name that a misspelled one stands for.
 
 /// The known name nearest to a written one, unless all are far away.
 pub(crate) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // With more than a third of its letters wrong, a name is another word and not a misspelling.
-    // Case is not counted.
+    // A name with more than a third of its letters wrong is another word and not a misspelling.
+    // Case is ignored.
     let written = written.to_lowercase();
     let mistakes_max = written.chars().count() / 3;
     known

@@ -1,10 +1,10 @@
-//! The one table of what can be set: section, option, what it takes, its default and what it means.
+//! The table of all options: section, name, kind of values, default and meaning.
 //!
 //! Each section's file declares its options as constants of type [`Opt`], lists them and reads them
 //! into the typed configuration. The parser, `-p`, `-P`, the warnings about unknown names, the
 //! documentation, the manual page and the example with every option are all derived from those
-//! constants or held against them by a test. A default here counts before what the file sets in
-//! `[DEFAULT]`; that is why `[DEFAULT] retries = 9` changes nothing in `[pull]`.
+//! constants or compared with them by a test. A default of the table precedes a value of the file's
+//! `[DEFAULT]`, so `[DEFAULT] retries = 9` changes nothing in `[pull]`.
 
 use std::sync::LazyLock;
 
@@ -20,31 +20,30 @@ pub struct KnownOption {
     pub section: &'static str,
     /// Its name, in lower case.
     pub name: &'static str,
-    /// What it takes.
+    /// The values that it accepts.
     pub kind: Kind,
-    /// What holds where the file says nothing, `${paths:base-dir}` in it being that option's value;
-    /// `None` is unset.
+    /// The value if the file sets none; can refer to `${paths:base-dir}`. `None` for unset.
     pub default: Option<&'static str>,
-    /// What it means, in a line. Begins with [`NO_EFFECT`] where no program obeys it.
+    /// Its meaning, in one line. Begins with [`NO_EFFECT`] if no program obeys the option.
     pub meaning: &'static str,
 }
 
 impl KnownOption {
-    /// Whether a program obeys it. An option without effect is read and checked, because the files
-    /// of the Python programs have it.
+    /// Whether a program obeys it. An option without effect is read and checked, because files for
+    /// the Python programs have it.
     #[must_use]
     pub fn has_effect(&self) -> bool {
         !self.meaning.starts_with(NO_EFFECT)
     }
 }
 
-/// How the meaning of an option without effect begins.
+/// The beginning of the meaning of an option without effect.
 pub const NO_EFFECT: &str = "no effect: ";
 
 /// Sections in which every option is a group: `NAME = REGEX`.
 pub const GROUP_SECTIONS: [&str; 3] = ["frontend-groups", "backend-groups", "server-groups"];
 
-/// The one option that a default may refer to.
+/// The only option that a default may refer to.
 pub(crate) const BASE_DIR: (&str, &str) = (shared::PATHS, shared::BASE_DIR.row.name);
 
 /// An option with the type of its value.
@@ -90,14 +89,13 @@ static TABLE: LazyLock<Vec<KnownOption>> = LazyLock::new(|| {
     table
 });
 
-/// Every option that we know, section by section.
+/// All known options, section by section.
 #[must_use]
 pub fn known_options() -> &'static [KnownOption] {
     &TABLE
 }
 
-/// The sections that the table or the groups know, each once, in the order in which they are
-/// printed.
+/// The known sections, each once, in the order in which they are printed.
 pub(crate) fn known_sections() -> Vec<&'static str> {
     let mut sections: Vec<_> = TABLE.iter().map(|known| known.section).collect();
     sections.dedup();
@@ -105,8 +103,8 @@ pub(crate) fn known_sections() -> Vec<&'static str> {
     sections
 }
 
-/// The section of the table whose options hold in a section of a file: the same one, or for
-/// `[kind:name]` that of the kind.
+/// The section of the table that belongs to a section of a file: the same one, or the kind's for
+/// `[kind:name]`.
 pub(crate) fn table_section(section: &str) -> Option<&'static str> {
     let known = |name: &str| TABLE.iter().map(|row| row.section).find(|known| *known == name);
     known(section).or_else(|| receivers::kind_of(section).map(|kind| kind.section))
@@ -124,8 +122,8 @@ pub(crate) fn default_of(section: &str, option: &str) -> Option<&'static str> {
     of(section).or_else(|| of(DEFAULT))
 }
 
-/// Whether a section without a value of its own takes the one of `[DEFAULT]`. A receiver's
-/// `queue-size` does not: it drops metrics, and a value in `[DEFAULT]` may be meant for `[pull]`.
+/// Whether a section that does not set the option inherits it from `[DEFAULT]`. A receiver does not
+/// inherit `queue-size`, because that drops metrics, and the value may be meant for `[pull]`.
 pub(crate) fn inherits(section: &str, option: &str) -> bool {
     option != receivers::QUEUE_SIZE.row.name || receivers::kind_of(section).is_none()
 }

@@ -1,9 +1,9 @@
 //! `-p` and `-P`: the defaults, and the values in force, as a configuration file.
 //!
-//! The output reads back as the same values: references are replaced, a `$` is doubled, further
-//! lines of a value are indented. An option that is unset is not printed. Options are sorted, but
-//! groups are not, because their order decides; an option that a section of groups inherits is no
-//! group and not printed. Receivers stand in file order. A comment marks an option without effect.
+//! The output reads back as the same values: references are replaced, a `$` is doubled, and further
+//! lines of a value are indented. Unset options are not printed. Options are sorted, but groups are
+//! not, because their order decides; an option that a section of groups inherits is no group and
+//! not printed. Receivers are in file order. A comment marks an option without effect.
 
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ pub fn print_defaults(program: Program) -> String {
     out
 }
 
-/// The values in force that concern a program (`-P`). A receiver's or a groups' section that the
+/// The values in force that concern a program (`-P`). A section of a receiver or of groups that the
 /// files lack is off and not printed.
 #[must_use]
 pub fn print_in_force(document: &Document, program: Program) -> String {
@@ -47,7 +47,7 @@ pub fn print_in_force(document: &Document, program: Program) -> String {
     out
 }
 
-/// The shared sections and those of the programs, the receivers, the groups, the user's own.
+/// The sections to print, in order: shared, of the programs, of receivers, of groups, of the user.
 fn sections_in_force(document: &Document) -> Vec<&str> {
     let is_group = |name: &&str| GROUP_SECTIONS.contains(name);
     let known = options::known_sections();
@@ -61,7 +61,7 @@ fn sections_in_force(document: &Document) -> Vec<&str> {
     sections
 }
 
-/// pull prints DEFAULT and its own section, process all but `[pull]`, as the Python programs do.
+/// As the Python programs do, pull prints `[DEFAULT]` and `[pull]`, and process all but `[pull]`.
 fn concerns(program: Program, section: &str) -> bool {
     match program {
         Program::Pull => matches!(section, DEFAULT | "pull"),
@@ -80,7 +80,7 @@ fn options_in_force(resolver: &mut Resolver<'_>, section: &str) -> Options {
     let names = names.chain(unwritten.map(|known| known.name));
     let mut options = Vec::new();
     for name in names {
-        // A value of [DEFAULT] that refers to options of other sections has no value here. It is
+        // A value of [DEFAULT] that refers to options of other sections is incomplete here. It is
         // printed in the sections that read it.
         if let Resolution::Value { text, .. } = resolver.value(section, name) {
             options.push((name.to_owned(), escape(&text)));
@@ -96,7 +96,9 @@ fn print_section(out: &mut String, section: &str, options: &[(String, String)]) 
     // Writing to a string cannot fail, so there is no error to pass on.
     let _ = writeln!(out, "[{section}]");
     for (name, value) in options {
-        if let Some(known) = options::find(section, name).filter(|known| !known.has_effect()) {
+        if let Some(known) = options::find(section, name)
+            && !known.has_effect()
+        {
             let _ = writeln!(out, "# {}", known.meaning);
         }
         let _ = writeln!(out, "{name} = {}", value.replace('\n', "\n\t"));

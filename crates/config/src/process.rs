@@ -106,10 +106,10 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     OUTBOX_DIR.row,
 ];
 
-/// Reads all that haproxystats-process runs on.
+/// Reads the section and the receivers.
 pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Process, Rejection> {
     let outbox_dir = Reader::new(resolver, SECTION, file).value(&OUTBOX_DIR)?;
-    // Kept, and not returned at once: the faults of this section belong to the same run.
+    // An error is returned only after this section, so that one run reports its faults too.
     let receivers = receivers::read(resolver, file);
     let mut reader = Reader::new(resolver, SECTION, file);
     let loglevel = reader.value(&LOGLEVEL)?;

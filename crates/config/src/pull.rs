@@ -92,7 +92,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
 /// Reads the section.
 pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull, Rejection> {
     let mut reader = Reader::new(resolver, SECTION, file);
-    // Nothing obeys it, but a bad value is a fault all the same.
+    // The option has no effect, but a bad value is a fault nevertheless.
     reader.optional(&BUFFER_LIMIT);
     let pull_timeout = reader.value(&PULL_TIMEOUT)?;
     Ok(Pull {

@@ -1,5 +1,5 @@
-//! Reads one section's options into types. A fault is recorded with its place and reading goes on,
-//! so that one run reports every fault.
+//! Reads the options of one section into types. A fault is recorded with its place, and the reader
+//! goes on, so that one run reports all faults.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::fault::{Fault, Place, Problem};
 use crate::interpolate::{Resolution, Resolver, place_of};
 use crate::options::{self, Opt};
 
-/// A value that cannot be had; the resolver has recorded the fault.
+/// A value is missing or faulty; the resolver has the fault.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rejection;
 
@@ -16,7 +16,7 @@ pub(crate) struct Rejection;
 pub(crate) struct Reader<'r, 'd> {
     resolver: &'r mut Resolver<'d>,
     section: &'r str,
-    /// Named by a fault whose value stands in no file.
+    /// The place of a fault whose value is in no file.
     file: &'r Arc<Path>,
 }
 
@@ -33,8 +33,8 @@ impl<'r, 'd> Reader<'r, 'd> {
         self.section
     }
 
-    /// The value of an option that must have one. Where it has a fault, the built-in default takes
-    /// its place: the fault refuses the whole configuration anyway, and reading can go on.
+    /// The value of an option that must have one. The built-in default replaces a faulty value, so
+    /// that the reader can go on; the fault rejects the whole configuration in any case.
     pub(crate) fn value<T>(&mut self, option: &Opt<T>) -> Result<T, Rejection> {
         if !self.is_set(option) {
             return Err(self.refuse(option, Problem::Unset));
@@ -46,7 +46,7 @@ impl<'r, 'd> Reader<'r, 'd> {
         (option.parse)(default).map_err(|_| Rejection)
     }
 
-    /// The value of an option; `None` where nothing sets it and where it has a fault.
+    /// The value of an option; `None` if it is not set or has a fault.
     pub(crate) fn optional<T>(&mut self, option: &Opt<T>) -> Option<T> {
         let name = option.row.name;
         assert!(options::find(self.section, name).is_some(), "no table has the option {name}");
@@ -64,25 +64,25 @@ impl<'r, 'd> Reader<'r, 'd> {
         }
     }
 
-    /// Whether the option has a value, with a fault or without.
+    /// Whether the option has a value, faulty or not.
     pub(crate) fn is_set<T>(&mut self, option: &Opt<T>) -> bool {
         let value = self.resolver.value(self.section, option.row.name);
         matches!(value, Resolution::Value { .. } | Resolution::Failed)
     }
 
-    /// Records a fault of another place than an option's.
+    /// Records a fault with a place other than an option.
     pub(crate) fn record(&mut self, fault: Fault) {
         self.resolver.record(fault);
     }
 
-    /// Records what is wrong with an option, where its value stands.
+    /// Records a fault of an option at the place of its value.
     pub(crate) fn refuse<T>(&mut self, option: &Opt<T>, problem: Problem) -> Rejection {
         refuse(self.resolver, self.section, option.row.name, self.file, problem)
     }
 }
 
-/// Records what is wrong with an option, where its value stands; else at its section's header; else
-/// with the file.
+/// Records a fault of an option at the place of its value, else at its section's header, else for
+/// the file.
 pub(crate) fn refuse(
     resolver: &mut Resolver<'_>,
     section: &str,

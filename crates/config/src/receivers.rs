@@ -1,8 +1,8 @@
 //! The receivers: one section each, `[kind]` or `[kind:name]`, with the options of its kind and
-//! those that every receiver has.
+//! the common ones.
 //!
-//! The unnamed `[graphite]` is on unless it says otherwise, even where the file lacks the section;
-//! any other receiver is on where its section stands. A section inherits nothing from another
+//! The unnamed `[graphite]` is on unless `enabled` is false, even if the file lacks the section;
+//! any other receiver is on if the file has its section. A section inherits nothing from another
 //! section of its kind, only the built-in defaults.
 
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::reader::{Reader, Rejection};
 use crate::typed::{Circuit, Naming, Outbox, Receiver, ReceiverKind, Retries};
 use crate::{graphite, local_store};
 
-/// Receivers of a file: each costs a process and a folder in the outbox.
+/// Receivers of a file; each costs a process and a folder in the outbox.
 const RECEIVERS_MAX: usize = 16;
 
 pub(crate) const ENABLED: Opt<bool> =
@@ -66,7 +66,7 @@ const REPLAY_RATE: Opt<u64> = Opt::new(
     "metrics per second that leave the outbox once the receiver is back; 0 is no limit",
 );
 
-/// What every kind of receiver has.
+/// The options of every kind of receiver.
 pub(crate) const COMMON_OPTIONS: &[KnownOption] = &[
     ENABLED.row,
     RETRIES.row,
@@ -82,51 +82,47 @@ pub(crate) const COMMON_OPTIONS: &[KnownOption] = &[
 /// An option that receivers had in version 0.1.0.
 const OUTBOX_DIR: &str = "outbox-dir";
 
-/// A kind of receiver.
-pub(crate) struct KindOfReceiver {
-    /// Its section, where it has no name.
+/// The options of a kind of receiver, and their reader.
+pub(crate) struct KindSchema {
+    /// The section of the unnamed receiver.
     pub(crate) section: &'static str,
-    /// What it has beside [`COMMON_OPTIONS`].
+    /// The options in addition to [`COMMON_OPTIONS`].
     pub(crate) options: &'static [KnownOption],
     read: fn(&mut Reader<'_, '_>, &Context<'_>) -> Result<ReceiverKind, Rejection>,
 }
 
-pub(crate) const KINDS: [KindOfReceiver; 2] = [
-    KindOfReceiver {
-        section: graphite::SECTION,
-        options: graphite::OPTIONS,
-        read: graphite::graphite,
-    },
-    KindOfReceiver {
+pub(crate) const KINDS: [KindSchema; 2] = [
+    KindSchema { section: graphite::SECTION, options: graphite::OPTIONS, read: graphite::graphite },
+    KindSchema {
         section: local_store::SECTION,
         options: local_store::OPTIONS,
         read: local_store::local_store,
     },
 ];
 
-/// What receivers read beside their own section.
+/// The values that receivers read from other sections.
 pub(crate) struct Context<'d> {
     pub(crate) groups: GroupSections<'d>,
-    /// The names that the unnamed Graphite gives, on or off; only a local-store needs them. Where
-    /// they are rejected, so is the section `[graphite]`, for it is always read, too.
+    /// The naming of the unnamed Graphite, on or off, which a local-store has too. If it is
+    /// rejected, so is the section `[graphite]`, which is always read.
     pub(crate) naming: Result<Naming, Rejection>,
 }
 
-/// The kind whose options hold in a section, `None` where it is no receiver's.
-pub(crate) fn kind_of(section: &str) -> Option<&'static KindOfReceiver> {
+/// The kind of a receiver's section; `None` for any other section.
+pub(crate) fn kind_of(section: &str) -> Option<&'static KindSchema> {
     let (kind, _) = section.split_once(':').unwrap_or((section, ""));
     KINDS.iter().find(|known| known.section == kind)
 }
 
-/// The sections of receivers, on or off: the unnamed Graphite's first, the others in file order.
+/// The sections of receivers, on or off: first the unnamed Graphite's, then all others in file
+/// order.
 pub(crate) fn sections(document: &Document) -> Vec<&str> {
     let written = document.sections().map(|section| section.name.as_str());
     let others = written.filter(|name| *name != graphite::SECTION && kind_of(name).is_some());
     std::iter::once(graphite::SECTION).chain(others).collect()
 }
 
-/// Reads the receivers that are on. Those that are off are read too, since a fault is one all the
-/// same.
+/// Reads the receivers that are on. Receivers that are off are read too, to report their faults.
 pub(crate) fn read(
     resolver: &mut Resolver<'_>,
     file: &Arc<Path>,
@@ -135,7 +131,7 @@ pub(crate) fn read(
     let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
     let naming = graphite::naming(unnamed, &groups);
     let context = Context { groups, naming };
-    let mut on = Vec::new();
+    let mut receivers = Vec::new();
     let mut rejection = None;
     for (index, section) in sections(resolver.document()).into_iter().enumerate() {
         if index == RECEIVERS_MAX {
@@ -144,7 +140,7 @@ pub(crate) fn read(
             break;
         }
         match receiver(resolver, section, file, &context) {
-            Ok(Some(receiver)) => on.push(receiver),
+            Ok(Some(receiver)) => receivers.push(receiver),
             Ok(None) => {}
             Err(error) => rejection = Some(error),
         }
@@ -152,17 +148,17 @@ pub(crate) fn read(
     if let Some(rejection) = rejection {
         return Err(rejection);
     }
-    if on.is_empty() {
+    if receivers.is_empty() {
         let why = "false, and no other receiver is on: nothing would be sent anywhere; write \
                    true, or add another receiver such as the section [local-store]"
             .to_owned();
         let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
         return Err(unnamed.refuse(&ENABLED, Problem::Conflict { why }));
     }
-    Ok(on)
+    Ok(receivers)
 }
 
-/// Reads one section; `None` where the receiver is off.
+/// Reads one section; `None` if the receiver is off.
 fn receiver(
     resolver: &mut Resolver<'_>,
     section: &str,
@@ -200,7 +196,7 @@ fn receiver(
     Ok(enabled.then_some(receiver))
 }
 
-/// Records what is wrong with a section as a whole.
+/// Records a fault of a section as a whole.
 fn refuse_section(resolver: &mut Resolver<'_>, section: &str, problem: Problem) -> Rejection {
     if let Some(header) = resolver.document().section(section) {
         resolver.record(Fault {

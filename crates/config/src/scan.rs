@@ -1,8 +1,9 @@
-//! Splits a file into sections and options as Python's ConfigParser does: which line opens a
-//! section, which an option, which continues a value.
+//! Splits a file into sections and options as Python's ConfigParser does: each line opens a
+//! section, opens an option, or continues a value.
 //!
-//! It refuses the lines that ConfigParser refuses. It passes the others on in a plain form that
-//! rust-ini cannot read differently: without comments, indented options and redundant blanks.
+//! The scan refuses the lines that ConfigParser refuses. It passes all other lines on in a plain
+//! form that rust-ini cannot read differently: without comments, indented options and redundant
+//! blanks.
 
 use std::collections::HashMap;
 
@@ -17,13 +18,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The options for rust-ini, without the header: a text of one section needs none.
+    /// The options for rust-ini, without the header, which a single section does not need.
     pub(crate) fn plain_text(&self) -> String {
         self.options.iter().map(|option| option.plain_text.as_str()).collect()
     }
 }
 
-/// An option, its value still unread.
+/// An option with the plain text of its value.
 #[derive(Debug)]
 pub(crate) struct ScannedOption {
     /// As it is written.
@@ -56,25 +57,25 @@ pub(crate) struct Scan {
 pub(crate) fn scan(text: &str) -> Scan {
     let mut scanner = Scanner::default();
     for (index, line) in lines(text).enumerate() {
-        scanner.take(index + 1, line);
+        scanner.read_line(index + 1, line);
     }
     scanner.scan
 }
 
-/// Lines as Python's universal newlines part them: `\n`, `\r\n` and a lone `\r`.
+/// Lines end as with Python's universal newlines: with `\n`, `\r\n` or a lone `\r`.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// The line that a deeper indented one continues.
+/// The line that a deeper indented line continues.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Predecessor {
-    /// A header, or the beginning of the file: neither can be continued.
+    /// A header, or the beginning of the file, which cannot be continued.
     #[default]
     Header,
     /// The last option of the last block.
     Option,
-    /// A line with a fault: its continuation gets no second one.
+    /// A faulty line, whose continuation is no second fault.
     Faulty,
 }
 
@@ -88,18 +89,18 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn take(&mut self, number: usize, line: &str) {
+    fn read_line(&mut self, number: usize, line: &str) {
         let text = line.trim();
         if text.starts_with(['#', ';']) {
             return;
         }
         if text.is_empty() {
-            self.proceed("");
+            self.continue_value("");
             return;
         }
         let indent = line.chars().take_while(|c| c.is_whitespace()).count();
         if self.predecessor != Predecessor::Header && indent > self.indent {
-            self.proceed(text);
+            self.continue_value(text);
             return;
         }
         self.indent = indent;
@@ -110,8 +111,8 @@ impl Scanner {
         }
     }
 
-    /// One more line of the open option's value.
-    fn proceed(&mut self, text: &str) {
+    /// Appends a line to the value of the last option.
+    fn continue_value(&mut self, text: &str) {
         if self.predecessor != Predecessor::Option {
             return;
         }
@@ -135,7 +136,7 @@ impl Scanner {
             self.refuse(number, None, Problem::Header { text: clip(text) });
             return;
         };
-        // ConfigParser lets [DEFAULT] come twice, as long as no option does.
+        // ConfigParser accepts a second [DEFAULT], but no option twice.
         let first = match self.sections.get(name) {
             Some(first) if name != "DEFAULT" => Some(*first),
             _ => None,

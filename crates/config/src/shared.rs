@@ -51,8 +51,8 @@ pub(crate) const DEFAULT_OPTIONS: &[KnownOption] =
     &[LOGLEVEL.row, RETRIES_UNREAD.row, TIMEOUT_UNREAD.row, INTERVAL_UNREAD.row];
 pub(crate) const PATHS_OPTIONS: &[KnownOption] = &[BASE_DIR.row];
 
-/// Checks the values, which no program reads by themselves: a bad one is a fault here too, because
-/// a reference or a later version may read it.
+/// Checks the values, although no program reads them directly, because a reference or a later
+/// version may read them.
 pub(crate) fn check(resolver: &mut Resolver<'_>, file: &Arc<Path>) {
     let mut reader = Reader::new(resolver, DEFAULT, file);
     reader.optional(&LOGLEVEL);

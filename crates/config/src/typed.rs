@@ -1,8 +1,8 @@
-//! What the two programs run on: every value typed, in range and complete, so that nothing below
-//! reads a string again.
+//! The configuration of the two programs: every value typed, in range and complete, so that no
+//! other crate parses a string again.
 //!
-//! The values serialize, because a worker process gets its part from the parent and never reads the
-//! file itself: a file that is edited under a running parent cannot give two workers two opinions.
+//! The values serialize, because a child gets its part from the parent and never reads the file
+//! itself. So two children have the same configuration even if the file was edited in between.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,24 +17,24 @@ pub enum LogLevel {
     Debug,
     /// One line per cycle and per snapshot.
     Info,
-    /// What an operator should look at.
+    /// Faults that an operator should look at.
     Warning,
-    /// What failed.
+    /// Failures.
     Error,
-    /// As `Error`: we know nothing graver that does not end the program.
+    /// As `Error`, because a graver error ends the program.
     Critical,
 }
 
 /// How often a failed attempt is made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retries {
-    /// That many times after the first attempt.
+    /// This number of times after the first attempt.
     Times(u32),
     /// Without end (`-1` in the file).
     Forever,
 }
 
-/// One stats socket, as `servers` names it.
+/// The address of a stats socket in `servers`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Address {
     /// `unix:///path`.
@@ -48,7 +48,7 @@ pub enum Address {
     },
 }
 
-/// What haproxystats-pull runs on.
+/// The configuration of haproxystats-pull.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pull {
     /// How much is logged.
@@ -85,7 +85,7 @@ pub struct Pull {
     pub allow_partial: bool,
 }
 
-/// What becomes of a snapshot of which some files are damaged.
+/// The treatment of a snapshot with some damaged files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartialInput {
     /// The other files are folded, and the damaged ones are counted.
@@ -94,47 +94,47 @@ pub enum PartialInput {
     Refuse,
 }
 
-/// Which metrics of one kind of proxy are asked for.
+/// The metrics of one kind of proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Selection {
-    /// The list that docs/metrics.md gives.
+    /// The list in docs/metrics.md.
     Default,
     /// Every numeric column that can be folded (`all`).
     All,
-    /// These in place of the default sums, each once, in the file's order, each known to
+    /// These in place of the default sums: each once, in the file's order, all known to
     /// `model::catalog`.
     Named(Vec<String>),
 }
 
-/// What haproxystats-process runs on.
+/// The configuration of haproxystats-process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// How much is logged.
     pub loglevel: LogLevel,
     /// The directory that is watched (`incoming`).
     pub src_dir: PathBuf,
-    /// Worker processes, at least 1.
+    /// Fold children, at least 1.
     pub workers: usize,
     /// Time between two reports on itself, each with another try at snapshots that could not be
     /// read, moved or removed.
     pub liveness_check_interval: Duration,
-    /// A worker without progress for so long counts as hung.
+    /// A fold child without progress for this time counts as hung.
     pub job_timeout: Duration,
-    /// What becomes of a snapshot of which some files are damaged.
+    /// The treatment of a snapshot with some damaged files.
     pub partial_input: PartialInput,
-    /// Where snapshots go that cannot be processed, on the file system of `src_dir`.
+    /// The directory of snapshots that cannot be processed, on the file system of `src_dir`.
     pub failed_dir: PathBuf,
-    /// Snapshots kept there, at least 1; the oldest go.
+    /// Snapshots kept in `failed_dir`, at least 1; the oldest are removed.
     pub failed_limit: usize,
-    /// What is folded.
+    /// The tables to fold.
     pub tables: Tables,
-    /// Where batches wait for their receivers, in a folder for each; [`ReceiverName`] is its name.
+    /// The outboxes: a folder for each receiver, with its [`ReceiverName`].
     pub outbox_dir: PathBuf,
     /// At least one: the unnamed Graphite first, the others in file order.
     pub receivers: Vec<Receiver>,
 }
 
-/// What of a snapshot is read and how it is folded.
+/// The tables to fold of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tables {
     /// Metrics of frontends.
@@ -149,7 +149,7 @@ pub struct Tables {
     pub exclude_frontends: Option<PathBuf>,
     /// A file of backend names to leave out, read again for each snapshot.
     pub exclude_backends: Option<PathBuf>,
-    /// Whether each process gets lines of its own.
+    /// Whether each HAProxy process has a row.
     pub per_process_metrics: bool,
     /// Whether the four percentages are calculated.
     pub calculate_percentages: bool,
@@ -157,18 +157,18 @@ pub struct Tables {
     pub file_limit: u64,
 }
 
-/// How a line's path begins and where groups stand in it.
+/// The names in a line's path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
-    /// First part of every path; may hold dots.
+    /// First part of every path; may have dots.
     pub namespace: String,
-    /// What of this machine's name is in the path.
+    /// The part of the machine's name in the path.
     pub host: HostPart,
-    /// Groups, where `group-namespace` is set.
+    /// The groups, if `group-namespace` is set.
     pub groups: Option<Groups>,
 }
 
-/// What of this machine's name is in a path.
+/// The part of the machine's name in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostPart {
     /// Nothing (`prefix-hostname = false`).
@@ -203,34 +203,34 @@ pub struct GroupRule {
     pub pattern: String,
 }
 
-/// When Graphite counts as having a batch.
+/// When a batch counts as delivered to Graphite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confirm {
-    /// It has read the batch to its end and closed (half-close, then the peer's close).
+    /// Graphite has read the batch to its end and closed, after our half-close.
     Close,
-    /// Its TCP has acknowledged every byte.
+    /// Graphite's TCP has acknowledged every byte.
     Tcp,
-    /// Our kernel has taken every byte, on one lasting connection, as the original.
+    /// Our kernel has taken every byte, on one lasting connection, as in the Python program.
     None,
 }
 
-/// What one receiver runs on.
+/// The configuration of one receiver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receiver {
     /// Its section's name.
     pub name: ReceiverName,
-    /// When it is tried again.
+    /// When a delivery is tried again.
     pub circuit: Circuit,
-    /// What waits for it on disk.
+    /// The bounds of its outbox.
     pub outbox: Outbox,
-    /// Its kind, with the settings that only this kind has.
+    /// Its kind, with the options of that kind.
     pub kind: ReceiverKind,
 }
 
-/// When a receiver that failed is tried again.
+/// When a failed receiver is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Circuit {
-    /// Quick tries after a failed one before `delay` is waited.
+    /// Quick tries after a failed one, before the pause of `delay`.
     pub retries: Retries,
     /// First pause between tries.
     pub interval: Duration,
@@ -240,16 +240,16 @@ pub struct Circuit {
     pub delay: Duration,
 }
 
-/// The bounds of the batches that wait for a receiver on disk.
+/// The bounds of a receiver's outbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbox {
-    /// Bytes that may wait, at least 1; over it the oldest batches go.
+    /// Bytes on disk, at least 1; beyond them the oldest batches are dropped.
     pub size_bytes: u64,
-    /// Metrics that may wait, at least 1, where the receiver's own section has `queue-size`.
+    /// Metrics on disk, at least 1, if the receiver's section has `queue-size`.
     pub metrics: Option<u64>,
-    /// Metrics per second that leave it; 0 is no limit.
+    /// Metrics per second that leave the outbox; 0 is no limit.
     pub replay_rate: u64,
-    /// Whether a batch is synced to the disk before its snapshot goes.
+    /// Whether a batch is synced to the disk before its snapshot is released.
     pub sync: bool,
 }
 
@@ -262,7 +262,7 @@ pub enum ReceiverKind {
     LocalStore(LocalStore),
 }
 
-/// What a Graphite needs beside what every receiver has.
+/// The options that only a Graphite has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Graphite {
     /// A name or an address.
@@ -271,23 +271,23 @@ pub struct Graphite {
     pub port: u16,
     /// Limit of one attempt to connect.
     pub connect_timeout: Duration,
-    /// No byte accepted for so long means a dead peer.
+    /// A peer that accepts no byte for this time is given up.
     pub write_timeout: Duration,
     /// When a batch counts as delivered.
     pub confirm: Confirm,
-    /// Limit of the wait for that.
+    /// Limit of the wait for the confirmation.
     pub confirm_timeout: Duration,
-    /// What its lines are called.
+    /// The names in its lines' paths.
     pub naming: Naming,
 }
 
-/// What a local-store needs beside what every receiver has.
+/// The options that only a local-store has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalStore {
-    /// `<dir>/<timestamp>/stats` is written.
+    /// The directory of the files `<timestamp>/stats`.
     pub dir: PathBuf,
-    /// Age after which our own directories go; `None` keeps all.
+    /// Age after which our own directories are removed; `None` keeps all.
     pub retention: Option<Duration>,
-    /// The unnamed Graphite's: a file holds the lines that Graphite gets.
+    /// The naming of the unnamed Graphite, because a file has the lines that Graphite gets.
     pub naming: Naming,
 }

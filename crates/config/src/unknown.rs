@@ -1,23 +1,23 @@
-//! Warnings about options and sections that nothing reads. They are no faults, because a file may
-//! define options of its own for `${}`, but most are mistakes. A known option without effect gets a
-//! warning too, unless a reference reads it.
+//! Warnings about unread options and sections. They are no faults, because a file may define
+//! options for `${}`, but most of them are mistakes. A known option without effect gets a warning
+//! too, unless a reference reads it.
 
-use crate::document::{DEFAULT, Document, Entry, Section};
+use crate::document::{DEFAULT, Document, Section};
 use crate::fault::Warning;
 use crate::interpolate::Resolver;
 use crate::nearest::nearest;
 use crate::options::{self, GROUP_SECTIONS, KnownOption};
 use crate::receivers;
 
-/// Section, name, and the right name: mistakes in the examples of the Python program, which never
-/// read these options.
+/// Mistakes in the examples of the Python program, which never read these options: section, wrong
+/// name and right name.
 const MISTAKES: [(&str, &str, &str); 2] = [
     ("graphite", "prefix_hostname", "prefix-hostname"),
     ("graphite", "timeout", "connect-timeout"),
 ];
 
-/// Warns of every section and option that we don't know and no reference reads. Call it after all
-/// values are resolved.
+/// Warns of every unknown section and option that no reference reads. All values must be resolved
+/// before.
 pub(crate) fn warnings(document: &Document, resolver: &Resolver<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for section in document.sections() {
@@ -32,9 +32,11 @@ pub(crate) fn warnings(document: &Document, resolver: &Resolver<'_>) -> Vec<Warn
         }
         for entry in section.entries() {
             if !resolver.is_referenced(&section.name, Some(&entry.option))
-                && let Some(message) = unread(&section.name, &entry.option)
+                && let Some(message) = reason_unread(&section.name, &entry.option)
             {
-                warnings.push(option_warning(section, entry, message));
+                let (place, section) = (entry.place.clone(), Some(section.name.clone()));
+                let option = Some(entry.option.clone());
+                warnings.push(Warning { place, section, option, message });
             }
         }
     }
@@ -52,25 +54,12 @@ fn unknown_section(section: &Section) -> Warning {
         Some(near) => format!("unknown section, not read; did you mean [{near}]?"),
         None => "unknown section, not read".to_owned(),
     };
-    Warning {
-        place: section.place.clone(),
-        section: Some(section.name.clone()),
-        option: None,
-        message,
-    }
+    let (place, section) = (section.place.clone(), Some(section.name.clone()));
+    Warning { place, section, option: None, message }
 }
 
-fn option_warning(section: &Section, entry: &Entry, message: String) -> Warning {
-    Warning {
-        place: entry.place.clone(),
-        section: Some(section.name.clone()),
-        option: Some(entry.option.clone()),
-        message,
-    }
-}
-
-/// Why nothing reads an option that stands in a known section; `None` where it is read.
-fn unread(section: &str, option: &str) -> Option<String> {
+/// Why no program reads an option of a known section; `None` if a program reads it.
+fn reason_unread(section: &str, option: &str) -> Option<String> {
     let without_effect = |known: &KnownOption| format!("{}; leave it out", known.meaning);
     if let Some(known) = options::find(section, option) {
         return (!known.has_effect()).then(|| without_effect(known));

@@ -1,6 +1,6 @@
-//! Parsers: the text of a value to its type, in range, or a problem that says what to write.
+//! Parsers of values: a text becomes a type in range, or a problem that says what to write.
 //!
-//! Nothing here knows a section or an option; [`crate::reader`] adds the place.
+//! A parser does not know the section and the option; [`crate::reader`] adds the place.
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -10,19 +10,19 @@ use crate::fault::{Problem, clip};
 use crate::nearest::nearest;
 use crate::typed::{Address, Retries, Selection};
 
-/// Seconds that a duration may have: about 31 years, far from where adding to a clock overflows.
+/// Seconds that a duration may have: about 31 years, which a clock can add without overflow.
 const MOST_SECONDS: f64 = 1e9;
-/// Seconds that a limit must have; less would round to 0.
+/// Seconds that a limit must have, because less would round to 0.
 const LEAST_LIMIT: f64 = 0.001;
 /// A larger factor would reach the longest pause at once.
 const MOST_FACTOR: f64 = 1000.0;
-/// Bytes of a part of a path: carbon makes a directory of each part, and a file system allows 255
-/// bytes for its name. `receivers` shortens longer names of HAProxy to the same length.
+/// Bytes of a part of a path, because carbon makes a directory of each part, and a file system
+/// allows 255 bytes for its name. `receivers` shortens longer names of HAProxy to the same length.
 const PART_MAX_BYTES: usize = 250;
 /// Bytes of a host's name, as in DNS.
 const HOST_NAME_MAX_BYTES: usize = 255;
 
-/// All that is wrong with one value; a list can have a fault per entry.
+/// The problems of one value; a list can have a problem per entry.
 pub(crate) type Problems = Vec<Problem>;
 
 fn wrong(value: &str, what: &'static str, right: impl Into<String>) -> Problems {
@@ -57,7 +57,7 @@ pub(crate) fn boolean(text: &str) -> Result<bool, Problems> {
     }
 }
 
-/// A whole number within bounds that its type holds too.
+/// A whole number within bounds that also fits its type.
 pub(crate) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, Problems> {
     let right = match most {
         u64::MAX => format!("one from {least} on"),
@@ -135,7 +135,7 @@ pub(crate) fn prefix(text: &str) -> Result<String, Problems> {
     Ok(text.to_owned())
 }
 
-/// The name of a group, in the lower case that it has in a path.
+/// The name of a group, in lower case as in a path.
 pub(crate) fn group_name(text: &str) -> Result<(), Problems> {
     if text.split('.').any(|part| !is_part(part)) {
         return Err(wrong(text, "no name for a group", "one without blanks, such as front"));

@@ -27,8 +27,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first pause is `interval`, each further one is `factor` (at least 1) times the one
-    /// before, and none is longer than `limit`.
+    /// The first pause is `interval`. Each further pause is `factor` (at least 1) times the pause
+    /// before, at most `limit`.
     #[must_use]
     pub fn new(interval: Duration, factor: f64, limit: Duration) -> Self {
         Self { interval, factor: factor.max(1.0), limit, next: interval.min(limit) }

@@ -1,5 +1,5 @@
-//! The clocks of a program. Nothing below `bin` reads one by itself, so that a test can stop time
-//! or set it back.
+//! The clocks of a program. Only `bin` reads the system's clocks, so that a test can stop time or
+//! set it back.
 
 use std::time::{Duration, Instant, SystemTime};
 

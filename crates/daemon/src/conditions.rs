@@ -2,16 +2,16 @@
 //! change and when they end, and not while they last.
 //!
 //! A condition is a key (such as an endpoint) and a state (the failure, without numbers that change
-//! each time). There are two bounds, and one line says when either is reached. Beyond `limit` keys
-//! a further condition is not logged. A key whose state changes more than [`CHANGES_MAX`] times
-//! within [`CHANGES_PERIOD`] is silent until that period is over.
+//! each time). There are two bounds, and one line reports when either is reached. Beyond `limit`
+//! keys a further condition is not logged. A key whose state changes more than [`CHANGES_MAX`]
+//! times within [`CHANGES_PERIOD`] is not logged until that period is over.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Lines that one key may cause within [`CHANGES_PERIOD`].
+/// Lines about one key within [`CHANGES_PERIOD`].
 pub const CHANGES_MAX: u32 = 10;
-/// See [`CHANGES_MAX`].
+/// The period of [`CHANGES_MAX`].
 pub const CHANGES_PERIOD: Duration = Duration::from_secs(3600);
 
 /// What to log about a key.
@@ -19,12 +19,12 @@ pub const CHANGES_PERIOD: Duration = Duration::from_secs(3600);
 pub enum Line {
     /// Nothing: the state was logged before.
     Silent,
-    /// The new state.
-    News,
-    /// The new state, and that the key is silent from now on because it changes too often.
-    Last,
-    /// The new state, and that further keys are not logged.
-    Full,
+    /// The state.
+    State,
+    /// The state, and that the key is silent from now on because it changes too often.
+    LastState,
+    /// The state, and that further keys are not logged.
+    LastKey,
 }
 
 /// Conditions by key.
@@ -48,9 +48,9 @@ pub struct Conditions {
 
 #[derive(Debug)]
 struct Condition {
-    /// `None` once it has ended: kept for a while to count its changes.
+    /// `None` once the condition has ended; it is kept for a while to count its changes.
     state: Option<String>,
-    /// The state that the log shows, which is another one while the key is silent.
+    /// The state that was logged last, which differs from `state` while the key is silent.
     logged: Option<String>,
     since: Instant,
     changes: u32,
@@ -67,9 +67,9 @@ impl Line {
     #[must_use]
     pub const fn note(self) -> &'static str {
         match self {
-            Self::Silent | Self::News => "",
-            Self::Last => " (this changes often: not logged again for an hour)",
-            Self::Full => " (more of this kind are not logged)",
+            Self::Silent | Self::State => "",
+            Self::LastState => " (this changes often: not logged again for an hour)",
+            Self::LastKey => " (more of this kind are not logged)",
         }
     }
 }
@@ -81,7 +81,7 @@ impl Conditions {
         Self { limit, full_was_logged: false, known: BTreeMap::new() }
     }
 
-    /// The key is in this state from now on.
+    /// Enters the state of a key.
     pub fn begin(&mut self, key: &str, state: &str, now: Instant) -> Line {
         if let Some(known) = self.known.get_mut(key) {
             return known.enter(Some(state), now);
@@ -89,29 +89,31 @@ impl Conditions {
         self.forget_ended(now);
         if self.known.len() >= self.limit {
             let was_logged = std::mem::replace(&mut self.full_was_logged, true);
-            return if was_logged { Line::Silent } else { Line::Full };
+            return if was_logged { Line::Silent } else { Line::LastKey };
         }
         let state = Some(state.to_owned());
         let condition = Condition { logged: state.clone(), state, since: now, changes: 1 };
         self.known.insert(key.to_owned(), condition);
-        Line::News
+        Line::State
     }
 
-    /// The condition of the key has ended.
+    /// Ends the condition of a key.
     pub fn end(&mut self, key: &str, now: Instant) -> Line {
-        let known = self.known.get_mut(key);
-        known.map_or(Line::Silent, |known| known.enter(None, now))
+        match self.known.get_mut(key) {
+            Some(known) => known.enter(None, now),
+            None => Line::Silent,
+        }
     }
 
-    /// Ends every condition for whose key `holds` is false, and returns those keys to log.
+    /// Ends every condition for whose key `lasts` is false, and returns the keys to log.
     pub fn end_others(
         &mut self,
-        holds: impl Fn(&str) -> bool,
+        lasts: impl Fn(&str) -> bool,
         now: Instant,
     ) -> Vec<(String, Line)> {
         let mut ended = Vec::new();
         for (key, known) in &mut self.known {
-            if !holds(key) {
+            if !lasts(key) {
                 let line = known.enter(None, now);
                 if line.is_due() {
                     ended.push((key.clone(), line));
@@ -137,8 +139,8 @@ impl Conditions {
 }
 
 impl Condition {
-    /// What to log when the state is as given. This can be the state of before: when its period is
-    /// over, the present state of a silent key is logged.
+    /// Enters a state and returns what to log. An unchanged state is logged too, if the key was
+    /// silent and its period is over.
     fn enter(&mut self, state: Option<&str>, now: Instant) -> Line {
         let is_new = self.state.as_deref() != state;
         let is_logged = self.logged.as_deref() == state;
@@ -154,7 +156,7 @@ impl Condition {
             return Line::Silent;
         }
         self.logged = self.state.clone();
-        if self.changes == CHANGES_MAX { Line::Last } else { Line::News }
+        if self.changes == CHANGES_MAX { Line::LastState } else { Line::State }
     }
 
     fn period_is_over(&self, now: Instant) -> bool {
@@ -171,11 +173,11 @@ mod tests {
         let (mut conditions, now) = (Conditions::new(9), Instant::now());
         let mut begin = |state| conditions.begin("a", state, now);
         let lines = [begin("down"), begin("down"), begin("slow"), begin("slow")];
-        assert_eq!(lines, [Line::News, Line::Silent, Line::News, Line::Silent]);
+        assert_eq!(lines, [Line::State, Line::Silent, Line::State, Line::Silent]);
         assert_eq!(conditions.count(), 1);
         let ends = [conditions.end("a", now), conditions.end("a", now), conditions.end("b", now)];
-        assert_eq!(ends, [Line::News, Line::Silent, Line::Silent]);
-        assert_eq!(conditions.begin("a", "slow", now), Line::News, "it began anew");
+        assert_eq!(ends, [Line::State, Line::Silent, Line::Silent]);
+        assert_eq!(conditions.begin("a", "slow", now), Line::State, "it began anew");
     }
 
     #[test]
@@ -199,9 +201,9 @@ mod tests {
             conditions.end("a", start);
         }
         assert_eq!(conditions.begin("a", "down", start), Line::Silent);
-        assert_eq!(conditions.begin("a", "down", start + CHANGES_PERIOD), Line::News);
+        assert_eq!(conditions.begin("a", "down", start + CHANGES_PERIOD), Line::State);
         assert_eq!(conditions.begin("a", "down", start + 2 * CHANGES_PERIOD), Line::Silent);
-        assert_eq!(conditions.end("a", start + 2 * CHANGES_PERIOD), Line::News);
+        assert_eq!(conditions.end("a", start + 2 * CHANGES_PERIOD), Line::State);
     }
 
     #[test]
@@ -209,9 +211,13 @@ mod tests {
         let (mut conditions, now) = (Conditions::new(2), Instant::now());
         let mut begin = |key: &str| conditions.begin(key, "down", now);
         let lines = [begin("a"), begin("b"), begin("c"), begin("d"), begin("a")];
-        assert_eq!(lines, [Line::News, Line::News, Line::Full, Line::Silent, Line::Silent]);
+        assert_eq!(lines, [Line::State, Line::State, Line::LastKey, Line::Silent, Line::Silent]);
         conditions.end("a", now);
-        assert_eq!(conditions.begin("c", "down", now), Line::News, "an ended one makes room");
+        assert_eq!(
+            conditions.begin("c", "down", now),
+            Line::State,
+            "an ended condition makes room"
+        );
     }
 
     #[test]
@@ -221,7 +227,7 @@ mod tests {
             conditions.begin(key, "damaged", now);
         }
         let ended = conditions.end_others(|key| key == "b", now);
-        assert_eq!(ended, [("a".to_owned(), Line::News), ("c".to_owned(), Line::News)]);
+        assert_eq!(ended, [("a".to_owned(), Line::State), ("c".to_owned(), Line::State)]);
         assert!(conditions.end_others(|key| key == "b", now).is_empty());
     }
 }

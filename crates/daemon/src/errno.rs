@@ -1,34 +1,34 @@
-//! One table of the errors of the system: the class of each, for decisions, and what an operator
-//! can do about it, for messages.
+//! One table of the system's errors: the class of each, for decisions, and its remedy, for messages
+//! ([`crate::remedy`]).
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// What an error of the system says about a later try.
+/// The class of a system's error: the prospects of a later try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// The file system or a quota is full.
     Full,
-    /// Our user may not do it, or the file system is mounted for reading only.
+    /// Our user has no right to it, or the file system is mounted read-only.
     Denied,
     /// A limit of descriptors, threads or memory is reached.
     Exhausted,
-    /// The moment is at fault: a signal, a lease on the file, a file server that is away.
-    Passing,
-    /// There is nothing of that name.
+    /// A passing state of the system: a signal, a lease on the file, an absent file server.
+    Transient,
+    /// No file has that name.
     Missing,
-    /// The disk has lost what it had.
+    /// The disk has lost data.
     Broken,
-    /// The path or its file is at fault, or the error is not in the table.
+    /// The path or its file is wrong, or the error is not in the table.
     Other,
 }
 
-struct Row {
+pub(crate) struct Row {
     errno: Errno,
     class: Class,
-    /// Begins with `; `; empty where nothing better than the error itself is known.
-    remedy: &'static str,
+    /// Begins with `; `; empty if no remedy is known.
+    pub(crate) remedy: &'static str,
 }
 
 const fn row(errno: Errno, class: Class, remedy: &'static str) -> Row {
@@ -44,17 +44,17 @@ const TABLE: [Row; 24] = [
     row(Errno::MFILE, Class::Exhausted, "; raise our limit of open files (LimitNOFILE, ulimit -n)"),
     row(Errno::NFILE, Class::Exhausted, "; raise the system's limit of open files (fs.file-max)"),
     row(Errno::NOMEM, Class::Exhausted, "; free some memory, or raise our limit (MemoryMax)"),
-    // A file gives it for a lease of somebody, the start of a thread for a limit.
+    // For a file the cause is a lease of another process, for the start of a thread a limit.
     row(
         Errno::AGAIN,
-        Class::Passing,
+        Class::Transient,
         "; raise the limit of processes and threads (TasksMax, ulimit -u)",
     ),
-    row(Errno::INTR, Class::Passing, ""),
-    row(Errno::STALE, Class::Passing, "; look at the file server that it is mounted from"),
-    row(Errno::TIMEDOUT, Class::Passing, ""),
-    row(Errno::NOTCONN, Class::Passing, ""),
-    row(Errno::HOSTDOWN, Class::Passing, ""),
+    row(Errno::INTR, Class::Transient, ""),
+    row(Errno::STALE, Class::Transient, "; look at the file server that it is mounted from"),
+    row(Errno::TIMEDOUT, Class::Transient, ""),
+    row(Errno::NOTCONN, Class::Transient, ""),
+    row(Errno::HOSTDOWN, Class::Transient, ""),
     row(Errno::NOENT, Class::Missing, "; check that it is there"),
     row(Errno::IO, Class::Broken, "; look at the disk and the kernel's log"),
     row(Errno::UCLEAN, Class::Broken, "; look at the disk and the kernel's log"),
@@ -68,7 +68,7 @@ const TABLE: [Row; 24] = [
 ];
 
 impl Class {
-    /// The class of an error; [`Class::Other`] for one that the system did not give.
+    /// The class of an error; [`Class::Other`] if the error is not the system's.
     ///
     /// ```
     /// use haproxystats_daemon::errno::Class;
@@ -82,24 +82,19 @@ impl Class {
         find(error).map_or(Self::Other, |row| row.class)
     }
 
-    /// Whether the moment is at fault and not the file, so that a later try can succeed: room,
-    /// rights, memory, descriptors and file servers come back; a file that is gone or that the disk
-    /// lost does not.
+    /// Whether a later try can succeed, because space, rights, memory, descriptors and file servers
+    /// come back. A missing file and lost data do not.
     #[must_use]
     pub const fn can_pass(self) -> bool {
         match self {
-            Self::Full | Self::Denied | Self::Exhausted | Self::Passing => true,
+            Self::Full | Self::Denied | Self::Exhausted | Self::Transient => true,
             Self::Missing | Self::Broken | Self::Other => false,
         }
     }
 }
 
-/// What an operator can do about an error; empty where nothing is known.
-pub(crate) fn remedy(error: &io::Error) -> &'static str {
-    find(error).map_or("", |row| row.remedy)
-}
-
-fn find(error: &io::Error) -> Option<&'static Row> {
+/// The row of an error, if the table has it.
+pub(crate) fn find(error: &io::Error) -> Option<&'static Row> {
     let errno = Errno::from_io_error(error)?;
     TABLE.iter().find(|row| row.errno == errno)
 }
@@ -109,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_error_is_once_in_the_table_and_only_the_moment_can_pass() {
+    fn each_error_is_in_the_table_once_and_some_classes_can_pass() {
         for (at, row) in TABLE.iter().enumerate() {
             assert!(TABLE[..at].iter().all(|other| other.errno != row.errno), "{:?}", row.errno);
             let remedy_is_a_clause = row.remedy.is_empty() || row.remedy.starts_with("; ");

@@ -1,9 +1,9 @@
-//! Opens files in directories that others can write to, so that nothing in their place can block
-//! the program or fill its memory.
+//! Opens files in directories that others can write to, so that no entry can block the program or
+//! fill its memory.
 //!
-//! A FIFO blocks whoever opens it, a device can do something when it is opened, `/dev/zero` never
-//! ends, and a link leads out of the directory. So [`open`] and [`create`] take regular files
-//! only, and no more of a file is read than its limit.
+//! To open a FIFO blocks, to open a device can have an effect, `/dev/zero` never ends, and a link
+//! leads out of the directory. So [`open`] and [`create`] accept regular files only, and a reader
+//! gets no more bytes of a file than its limit.
 //!
 //! Also the synced writing of files and directories ([`write()`], [`sync_directory`]).
 
@@ -23,99 +23,97 @@ use crate::remedy;
 pub struct Limit {
     /// The largest size.
     pub bytes: u64,
-    /// What sets the limit, for the message.
+    /// The name of the limit, for the message.
     pub name: &'static str,
 }
 
-/// What a symbolic link in the place of a file counts as.
+/// The treatment of symbolic links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
-    /// As the file that it leads to: for paths that the operator chose.
-    Followed,
-    /// As no file: for entries of a directory that others fill.
-    Refused,
+    /// A link counts as its target: for paths that the operator chose.
+    Follow,
+    /// A link is refused: for entries of a directory that others fill.
+    Refuse,
 }
 
-/// Why a file cannot be used.
+/// Why a file cannot be read.
 #[derive(Debug)]
-pub enum Fault {
-    /// The file is at fault, and a later try finds the same. The text continues "the file …".
+pub enum ReadError {
+    /// The file is wrong, and a later try fails too. The text continues "the file …".
     Damage(String),
-    /// The moment is at fault: a later try can succeed.
-    Passing(io::Error),
+    /// A later try can succeed ([`Class::can_pass`]).
+    Transient(io::Error),
 }
 
-impl From<String> for Fault {
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        if Class::of(&error).can_pass() {
+            return Self::Transient(error);
+        }
+        Self::Damage(format!("cannot be read: {error}{}", remedy::of(&error)))
+    }
+}
+
+impl From<String> for ReadError {
     fn from(damage: String) -> Self {
         Self::Damage(damage)
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ReadError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damage(damage) => to.write_str(damage),
-            Self::Passing(error) => {
+            Self::Transient(error) => {
                 write!(to, "cannot be read: {error}{}", remedy::of(error))
             }
         }
     }
 }
 
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Damage(damage) => Self::new(io::ErrorKind::InvalidData, damage),
-            Fault::Passing(error) => error,
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damage(damage) => Self::new(io::ErrorKind::InvalidData, damage),
+            ReadError::Transient(error) => error,
         }
     }
 }
 
-/// Tells a file that cannot be read from a moment at which it cannot be read
-/// ([`Class::can_pass`]).
-#[must_use]
-pub fn unreadable(error: io::Error) -> Fault {
-    if Class::of(&error).can_pass() {
-        return Fault::Passing(error);
-    }
-    Fault::Damage(format!("cannot be read: {error}{}", remedy::of(&error)))
-}
-
-/// Whether nothing bears this name. A link that leads nowhere does.
+/// Whether no entry has this name. A link without a target is an entry.
 #[must_use]
 pub fn is_absent(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Opens a regular file for reading that keeps to its limit.
+/// Opens a regular file for reading, if it is within its limit.
 ///
 /// # Errors
 ///
 /// It is no regular file, larger than `limit`, or cannot be opened.
-pub fn open(path: &Path, limit: Limit, links: Links) -> Result<Take<File>, Fault> {
+pub fn open(path: &Path, limit: Limit, links: Links) -> Result<Take<File>, ReadError> {
     // Look before opening, because opening a device can have an effect.
     let metadata = match links {
-        Links::Followed => fs::metadata(path),
-        Links::Refused => fs::symlink_metadata(path),
+        Links::Follow => fs::metadata(path),
+        Links::Refuse => fs::symlink_metadata(path),
     };
-    check(&metadata.map_err(unreadable)?, limit)?;
+    check(&metadata?, limit)?;
     let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    if links == Links::Refused {
+    if links == Links::Refuse {
         flags |= OFlags::NOFOLLOW;
     }
     let opened = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
-    let opened = opened.map_err(io::Error::from);
-    let file = opened.map(File::from).map_err(unreadable)?;
-    // Look again at what was opened, because it may have been exchanged in between.
-    check(&file.metadata().map_err(unreadable)?, limit)?;
+    let file = File::from(opened.map_err(io::Error::from)?);
+    // Check the open file again, because another one may have taken its place.
+    check(&file.metadata()?, limit)?;
     Ok(file.take(limit.bytes))
 }
 
-/// Creates a file for writing, or empties the regular file that stands there.
+/// Creates a file for writing, or empties the regular file of that name.
 ///
 /// # Errors
 ///
-/// Something else than a regular file stands there, or the system refuses.
+/// The name belongs to something else than a regular file, or the system refuses.
 pub fn create(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY
         | OFlags::CREATE
@@ -126,7 +124,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     let no_file = || io::Error::new(io::ErrorKind::AlreadyExists, "it is no regular file");
     let mode = Mode::from_raw_mode(0o666);
     let file = match retry_on_intr(|| rustix::fs::open(path, flags, mode)) {
-        // A link, a FIFO that nobody reads, a directory.
+        // A link, a FIFO without a reader, a directory.
         Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(no_file()),
         opened => File::from(opened?),
     };
@@ -137,8 +135,8 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes a file anew with what `fill` gives it; with `sync` it is on the disk afterwards. On an
-/// error nothing of it is left.
+/// Writes a file anew with `fill`; with `sync` it is on the disk afterwards. After an error no file
+/// is left.
 ///
 /// ```
 /// use std::io::Write;
@@ -154,7 +152,7 @@ pub fn create(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Something else than a regular file stands there, which stays, or the system refuses.
+/// The name belongs to something else than a regular file, which stays, or the system refuses.
 pub fn write<T>(
     path: &Path,
     sync: bool,
@@ -175,7 +173,7 @@ pub fn write<T>(
     filled
 }
 
-/// Has the entries of a directory on the disk: names that were made, changed or removed in it.
+/// Syncs a directory to the disk: the names that were made, changed or removed in it.
 ///
 /// # Errors
 ///
@@ -184,8 +182,7 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     open_directory(path)?.sync_all()
 }
 
-/// Opens a directory, to lock or to sync it. Whatever else stands there, a FIFO above all, is
-/// refused at once.
+/// Opens a directory, to lock or to sync it. Anything else, such as a FIFO, is refused at once.
 ///
 /// # Errors
 ///
@@ -195,9 +192,9 @@ pub fn open_directory(path: &Path) -> io::Result<File> {
     Ok(File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?))
 }
 
-fn check(metadata: &Metadata, limit: Limit) -> Result<(), Fault> {
+fn check(metadata: &Metadata, limit: Limit) -> Result<(), ReadError> {
     if !metadata.is_file() {
-        return Err(Fault::Damage("is no regular file".to_owned()));
+        return Err(ReadError::Damage("is no regular file".to_owned()));
     }
     let (bytes, Limit { bytes: most, name }) = (metadata.len(), limit);
     if bytes > most {
@@ -218,22 +215,28 @@ mod tests {
 
     fn read(path: &Path, links: Links) -> Result<String, String> {
         let mut text = String::new();
-        let mut file = open(path, LIMIT, links).map_err(|fault| fault.to_string())?;
+        let mut file = open(path, LIMIT, links).map_err(|error| error.to_string())?;
         file.read_to_string(&mut text).unwrap();
         Ok(text)
     }
 
     #[test]
-    fn only_the_moment_is_tried_again() {
+    fn an_error_of_the_system_is_damage_or_transient() {
         for errno in [Errno::MFILE, Errno::ACCESS, Errno::STALE] {
-            assert!(matches!(unreadable(errno.into()), Fault::Passing(_)), "{errno:?}");
+            assert!(
+                matches!(ReadError::from(io::Error::from(errno)), ReadError::Transient(_)),
+                "{errno:?}"
+            );
         }
         for errno in [Errno::NOENT, Errno::IO, Errno::ISDIR] {
-            assert!(matches!(unreadable(errno.into()), Fault::Damage(_)), "{errno:?}");
+            assert!(
+                matches!(ReadError::from(io::Error::from(errno)), ReadError::Damage(_)),
+                "{errno:?}"
+            );
         }
     }
 
-    /// To open a FIFO blocks until somebody writes, which the test's runner would show.
+    /// To open a FIFO blocks until a writer comes, so this test would hang.
     #[test]
     fn nothing_but_a_regular_file_is_read_or_written() {
         let dir = tempfile::tempdir().unwrap();
@@ -244,7 +247,7 @@ mod tests {
         symlink("/dev/zero", at("device")).unwrap();
         symlink(at("nowhere"), at("dangling")).unwrap();
         for name in ["fifo", "socket", "folder", "device", "dangling"] {
-            for links in [Links::Followed, Links::Refused] {
+            for links in [Links::Follow, Links::Refuse] {
                 assert!(read(&at(name), links).is_err(), "{name} {links:?}");
             }
             assert_eq!(open_directory(&at(name)).is_ok(), name == "folder", "{name}");
@@ -260,26 +263,26 @@ mod tests {
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         fs::write(&file, "abc").unwrap();
         symlink(&file, &link).unwrap();
-        assert_eq!(read(&link, Links::Followed), Ok("abc".to_owned()));
-        assert_eq!(read(&link, Links::Refused), Err("is no regular file".to_owned()));
-        assert_eq!(read(&file, Links::Refused), Ok("abc".to_owned()));
+        assert_eq!(read(&link, Links::Follow), Ok("abc".to_owned()));
+        assert_eq!(read(&link, Links::Refuse), Err("is no regular file".to_owned()));
+        assert_eq!(read(&file, Links::Refuse), Ok("abc".to_owned()));
     }
 
     #[test]
     fn a_file_keeps_to_its_limit_also_when_it_grows() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "abcd").unwrap();
-        let mut opened = open(file.path(), LIMIT, Links::Refused).unwrap();
+        let mut opened = open(file.path(), LIMIT, Links::Refuse).unwrap();
         fs::write(file.path(), "abcdefgh").unwrap();
         let mut text = String::new();
         opened.read_to_string(&mut text).unwrap();
         assert_eq!(text, "abcd");
-        let why = read(file.path(), Links::Refused).unwrap_err();
+        let why = read(file.path(), Links::Refuse).unwrap_err();
         assert_eq!(why, "has 8 bytes, more than some-limit = 4 allows");
     }
 
     #[test]
-    fn a_file_that_cannot_be_filled_is_removed_and_a_stranger_stays() {
+    fn a_file_that_cannot_be_filled_is_removed_and_a_directory_stays() {
         let dir = tempfile::tempdir().unwrap();
         let (path, folder) = (dir.path().join("file"), dir.path().join("folder"));
         let written = write(&path, true, |file| {

@@ -1,6 +1,6 @@
-//! What a long-running program needs and HAProxy has no part in: logging, the end by signal, pauses
-//! between tries, clocks, name look-ups, locks of directories, files that others can touch, classes
-//! of errors and remedies for them.
+//! The parts of a long-running program that have nothing to do with HAProxy: logging, the end by
+//! signal, pauses between tries, clocks, name look-ups, locks of directories, files in directories
+//! of others, classes of errors and their remedies.
 
 pub mod backoff;
 pub mod clock;

@@ -1,8 +1,8 @@
 //! One process at a time for a directory: an advisory lock on the directory itself.
 //!
-//! A lock file in it would look like content. The lock goes with its holder, however that ends, so
-//! none is ever left behind. It stays with the directory that it was taken on, so whoever makes a
-//! directory anew takes its lock anew ([`Lock::is_on`]).
+//! A lock file in it would look like content. The system ends the lock with its process, so that no
+//! stale lock is left. The lock belongs to the directory and not to its path: a process whose
+//! directory was replaced takes a new lock ([`Lock::is_on`]).
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{file, remedy};
 
-/// The right to use a directory, until this is dropped or the process ends in whatever way.
+/// The right to use a directory, until this is dropped or the process ends in any way.
 ///
 /// ```
 /// use haproxystats_daemon::lock::{Error, Lock};
@@ -21,7 +21,7 @@ use crate::{file, remedy};
 /// let directory = tempfile::tempdir()?;
 /// let lock = Lock::take(directory.path())?;
 /// assert!(lock.is_on(directory.path())?);
-/// assert!(matches!(Lock::take(directory.path()), Err(Error::Held { .. })));
+/// assert!(matches!(Lock::take(directory.path()), Err(Error::InUse { .. })));
 /// drop(lock);
 /// Lock::take(directory.path())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,13 +37,13 @@ pub enum Error {
     /// The directory cannot be opened or locked.
     #[error("cannot lock the directory: {}{}", .0, remedy::of(.0))]
     System(#[source] io::Error),
-    /// Another process has it.
+    /// Another process has the lock.
     #[error(
         "another process{} has the lock of the directory; stop it first",
         by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default()
     )]
-    Held {
-        /// Which process, where that is known, as in `pid 4711`.
+    InUse {
+        /// The process, if it is known, as in `pid 4711`.
         by: Option<String>,
     },
 }
@@ -53,30 +53,30 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// Another process has it, or the system refuses.
+    /// Another process has the lock, or the system refuses.
     pub fn take(directory: &Path) -> Result<Self, Error> {
         let directory = file::open_directory(directory).map_err(Error::System)?;
         match directory.try_lock() {
             Ok(()) => Ok(Self { directory }),
-            Err(TryLockError::WouldBlock) => Err(Error::Held { by: holder(&directory) }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse { by: owner(&directory) }),
             Err(TryLockError::Error(source)) => Err(Error::System(source)),
         }
     }
 
-    /// Whether the directory that was locked still stands at this path.
+    /// Whether the directory at this path is the locked one.
     ///
     /// # Errors
     ///
-    /// Either cannot be looked at.
+    /// The system refuses the metadata of either.
     pub fn is_on(&self, path: &Path) -> io::Result<bool> {
         let (locked, there) = (self.directory.metadata()?, fs::metadata(path)?);
         Ok((locked.dev(), locked.ino()) == (there.dev(), there.ino()))
     }
 }
 
-/// Who has a lock, as `/proc/locks` says (proc_locks(5)). Processes that a container hides are not
-/// in it.
-fn holder(directory: &File) -> Option<String> {
+/// The owner of a lock, from `/proc/locks` (proc_locks(5)), which has no processes that a container
+/// hides.
+fn owner(directory: &File) -> Option<String> {
     let status = rustix::fs::fstat(directory).ok()?;
     let (major, minor) = (rustix::fs::major(status.st_dev), rustix::fs::minor(status.st_dev));
     let device = format!("{major:02x}:{minor:02x}:{}", status.st_ino);
@@ -106,12 +106,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_held_lock_names_its_holder_and_goes_with_it() {
+    fn a_lock_in_use_names_its_owner_and_ends_with_it() {
         let directory = tempfile::tempdir().unwrap();
-        let held = Lock::take(directory.path()).unwrap();
+        let lock = Lock::take(directory.path()).unwrap();
         let refused = Lock::take(directory.path()).unwrap_err().to_string();
         assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
-        drop(held);
+        drop(lock);
         Lock::take(directory.path()).unwrap();
     }
 

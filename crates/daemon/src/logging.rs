@@ -1,9 +1,9 @@
-//! Logs go to stderr, because stdout belongs to the protocol of a worker. One event is one line,
-//! with the fields behind the message.
+//! Logs go to stderr, because stdout belongs to the protocol of a child. One event is one line,
+//! with the fields after the message.
 //!
 //! A line that cannot be written, because the disk is full or the reader of a pipe has ended, is
-//! lost, and the program goes on. A pipe with a reader that does not read is different: once it is
-//! full, write(2) blocks the thread that logs.
+//! lost, and the program goes on. A full pipe whose reader does not read is different: write(2)
+//! blocks the thread that logs.
 
 use tracing_subscriber::filter::LevelFilter;
 

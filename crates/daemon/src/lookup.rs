@@ -1,9 +1,8 @@
-//! Looks up the addresses of a name on a thread of its own, because a resolver can hang and
+//! Looks up the addresses of a name on a separate thread, because a resolver can hang and
 //! getaddrinfo(3) has no time limit.
 //!
-//! A thread that hangs cannot be ended, so there is a bound: a program has at most [`THREADS_MAX`]
-//! of them, and a [`Lookup`] has at most one. While it hangs, a further call waits for the same
-//! answer.
+//! A thread that hangs cannot be ended. So a program has at most [`THREADS_MAX`] look-up threads,
+//! and a [`Lookup`] has at most one, for whose answer all further calls wait.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -12,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Look-ups that can be pending in this program.
+/// Look-ups of this program that can be pending together.
 pub const THREADS_MAX: usize = 64;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -27,13 +26,13 @@ pub fn start(
     port: u16,
     done: impl FnOnce(io::Result<Vec<SocketAddr>>) + Send + 'static,
 ) -> io::Result<()> {
-    struct Place;
-    impl Drop for Place {
+    struct Slot;
+    impl Drop for Slot {
         fn drop(&mut self) {
             THREADS.fetch_sub(1, Ordering::AcqRel);
         }
     }
-    let place = Place;
+    let slot = Slot;
     if THREADS.fetch_add(1, Ordering::AcqRel) >= THREADS_MAX {
         let text = format!("{THREADS_MAX} look-ups of names hang; look at the resolver");
         return Err(io::Error::other(text));
@@ -41,7 +40,7 @@ pub fn start(
     let host = host.to_owned();
     let look_up = move || {
         let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        drop(place);
+        drop(slot);
         done(addresses);
     };
     thread::Builder::new().name("lookup".into()).spawn(look_up).map(|_| ())
@@ -52,23 +51,23 @@ pub fn start(
 pub struct Lookup {
     host: String,
     port: u16,
-    /// With the time at which it began.
+    /// The answer to come, and when the look-up began.
     pending: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Instant)>,
 }
 
-/// The age at which a look-up is given up: its answer may be out of date, and a thread that hangs
-/// so long may hang without end.
+/// The age at which a look-up is given up, because its answer may be out of date and its thread may
+/// hang without end.
 pub const AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Lookup {
-    /// A name that was not looked up yet.
+    /// The look-up starts at the first call of [`Self::addresses`].
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port, pending: None }
     }
 
-    /// The addresses, waited for no longer than `limit`. An answer that comes later serves the next
-    /// call, unless that look-up began more than [`AGE_MAX`] ago.
+    /// Waits at most `limit` for the addresses. A later answer serves the next call, unless the
+    /// look-up began more than [`AGE_MAX`] ago.
     ///
     /// # Errors
     ///
@@ -77,14 +76,14 @@ impl Lookup {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, self.port)]);
         }
-        let is_recent = |begun: &Instant| now.saturating_duration_since(*begun) <= AGE_MAX;
-        let pending = self.pending.take().filter(|(_, begun)| is_recent(begun));
-        let (receiver, begun) = match pending {
-            Some(pending) => pending,
-            None => {
+        let (receiver, begun) = match self.pending.take() {
+            Some((receiver, begun)) if now.saturating_duration_since(begun) <= AGE_MAX => {
+                (receiver, begun)
+            }
+            _ => {
                 let (sender, receiver) = channel();
                 start(&self.host, self.port, move |addresses| {
-                    // The receiver may have been given up as too old.
+                    // The look-up may have been given up as too old.
                     let _ = sender.send(addresses);
                 })?;
                 (receiver, now)
@@ -111,7 +110,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn an_address_is_its_own_and_a_name_of_nobody_is_an_error() {
+    fn an_address_needs_no_look_up_and_an_unknown_name_is_an_error() {
         let now = Instant::now();
         let found = Lookup::new("127.0.0.1", 7).addresses(LONG, now).unwrap();
         assert_eq!(found, ["127.0.0.1:7".parse().unwrap()]);

@@ -1,13 +1,13 @@
-//! What an operator can do about an error of the system, as the end of a message.
+//! Remedies: what an operator can do about a system's error, as the end of a message.
 //!
-//! "Too many open files (os error 24)" says what happened and not what to do. Messages end with
-//! [`of`] the error that they quote. The texts are in the table of [`crate::errno`].
+//! "Too many open files (os error 24)" does not tell what to do. So a message ends with the remedy
+//! ([`of`]) for the error that it quotes. The texts are in the table of [`crate::errno`].
 
 use std::io;
 
 use crate::errno;
 
-/// The remedy for an error, beginning with `; `; empty where none is known.
+/// The remedy for an error, beginning with `; `; empty if none is known.
 ///
 /// ```
 /// use haproxystats_daemon::remedy;
@@ -17,7 +17,7 @@ use crate::errno;
 /// ```
 #[must_use]
 pub fn of(error: &io::Error) -> &'static str {
-    errno::remedy(error)
+    errno::find(error).map_or("", |row| row.remedy)
 }
 
 #[cfg(test)]
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_system_has_a_remedy_and_one_of_ours_speaks_for_itself() {
+    fn only_an_error_of_the_system_has_a_remedy() {
         assert!(of(&Errno::MFILE.into()).contains("LimitNOFILE"));
         assert!(of(&Errno::NOSPC.into()).contains("make room"));
         assert_eq!(of(&io::Error::other("what we say")), "");

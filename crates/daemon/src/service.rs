@@ -17,7 +17,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service manager that started this process, if one did.
+    /// The service manager that started this process, if any.
     #[must_use]
     pub fn of_this_process() -> Self {
         Self { is_managed: true, watchdog: sd_notify::watchdog_enabled() }

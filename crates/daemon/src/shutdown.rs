@@ -9,8 +9,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Completes with the signal's name when one of the three comes. They are caught from this call on,
-/// so call it before work that must not be cut short.
+/// Completes with the name of the first of the three signals. They are caught from this call on, so
+/// call it before work that must not be cut short.
 ///
 /// # Errors
 ///
@@ -28,8 +28,8 @@ pub fn signals() -> io::Result<impl Future<Output = &'static str> + Send> {
     })
 }
 
-/// For a program of threads: calls `tell` once, from a thread of its own, with the name of the
-/// first signal that comes. All three are caught when this returns.
+/// For a program of threads: calls `tell` once, on a separate thread, with the name of the first
+/// signal. All three are caught when this returns.
 ///
 /// # Errors
 ///
@@ -45,44 +45,44 @@ pub fn on_signal(tell: impl FnOnce(&'static str) + Send + 'static) -> io::Result
     Ok(())
 }
 
-/// For a worker that waits for work, does it, and waits again: SIGTERM ends it between two pieces
-/// of work.
+/// The signals of a child, which waits for an order, executes it, and waits again. SIGTERM
+/// ends the child between two orders.
 #[derive(Debug)]
-pub struct AfterWork {
-    waits: Arc<AtomicBool>,
-    is_asked: Arc<AtomicBool>,
+pub struct ChildSignals {
+    is_waiting: Arc<AtomicBool>,
+    is_terminated: Arc<AtomicBool>,
 }
 
-/// Catches the three signals for a worker. SIGINT and SIGHUP, which a terminal sends to the whole
-/// group, are ignored: the parent ends its workers. SIGTERM ends this process with status 0, at
-/// once while it waits and else after the work in hand.
+/// Catches the three signals for a child. SIGINT and SIGHUP, which a terminal sends to the whole
+/// group, are ignored, because the parent ends its children. SIGTERM ends this process with status
+/// 0: at once while it waits, and else after the present order.
 ///
 /// # Errors
 ///
 /// The system refuses a handler.
-pub fn after_work() -> io::Result<AfterWork> {
+pub fn child_signals() -> io::Result<ChildSignals> {
     let ignored = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGHUP] {
         flag::register(signal, Arc::clone(&ignored))?;
     }
-    let waits = Arc::new(AtomicBool::new(true));
-    let is_asked = Arc::new(AtomicBool::new(false));
-    flag::register(SIGTERM, Arc::clone(&is_asked))?;
-    flag::register_conditional_shutdown(SIGTERM, 0, Arc::clone(&waits))?;
-    Ok(AfterWork { waits, is_asked })
+    let is_waiting = Arc::new(AtomicBool::new(true));
+    let is_terminated = Arc::new(AtomicBool::new(false));
+    flag::register(SIGTERM, Arc::clone(&is_terminated))?;
+    flag::register_conditional_shutdown(SIGTERM, 0, Arc::clone(&is_waiting))?;
+    Ok(ChildSignals { is_waiting, is_terminated })
 }
 
-impl AfterWork {
-    /// To be called before waiting for work: from now on SIGTERM ends the process. Returns whether
-    /// it came during the last work.
+impl ChildSignals {
+    /// Must be called before the wait for an order: from now on SIGTERM ends the process. Returns
+    /// whether SIGTERM came during the last order.
     #[must_use]
     pub fn wait_begins(&self) -> bool {
-        self.waits.store(true, Ordering::SeqCst);
-        self.is_asked.load(Ordering::SeqCst)
+        self.is_waiting.store(true, Ordering::SeqCst);
+        self.is_terminated.load(Ordering::SeqCst)
     }
 
-    /// To be called when there is work: from now on SIGTERM waits for its end.
+    /// Must be called before an order is executed: from now on SIGTERM waits for the end of it.
     pub fn work_begins(&self) {
-        self.waits.store(false, Ordering::SeqCst);
+        self.is_waiting.store(false, Ordering::SeqCst);
     }
 }

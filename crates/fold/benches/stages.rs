@@ -1,7 +1,7 @@
-//! The stages of a snapshot's way from bytes to folded columns: index, cells, codes, fold.
+//! The stages from bytes to folded columns: index, cells, codes, fold.
 //!
-//! Each on a real answer of HAProxy 2.6 with eight servers, and on one of 2,000 servers made of its
-//! rows.
+//! Each runs on a real answer of HAProxy 2.6 with eight servers, and on an answer of 2,000 servers
+//! that is made of its rows.
 
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot begin should say so and end")]

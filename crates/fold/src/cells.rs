@@ -1,23 +1,23 @@
-//! Cells become integers, integers become columns; eight digits at a time, because this is where
-//! most of the time goes.
+//! Parses cells as integers and collects them in columns. Eight digits are parsed at once, because
+//! most of a fold's time is spent here.
 //!
-//! An empty cell is 0. A cell that is no integer is null: it is left out of its sum, and the metric
-//! lives on for all others. Counters of 64 bits are kept exactly: a column with a value beyond
-//! `i64` is folded in halves, which add up without overflow.
+//! An empty cell is 0. A cell that is no integer is null: the fold leaves it out and keeps the
+//! other cells of the metric. Counters of 64 bits are exact: a column with a value beyond `i64` is
+//! folded in halves, which add up without overflow.
 
 /// A column of cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cells {
-    /// The values; one that is null or beyond `i64` has 0 here.
+    /// The values, with 0 for a value that is null or beyond `i64`.
     pub(crate) values: Vec<i64>,
     /// Values beyond `i64`, with their rows, ascending.
     beyond: Vec<(u32, u64)>,
     /// Rows without a value, ascending: from, and up to but not including.
     pub(crate) nulls: Vec<(u32, u32)>,
-    /// The magnitudes of the first `looked_at` values joined, and of some that were forgotten: less
-    /// than twice the largest.
+    /// The magnitudes of the first `measured` values joined by OR, and of some truncated values:
+    /// less than twice the largest.
     magnitude: u64,
-    looked_at: usize,
+    measured: usize,
 }
 
 /// A column in halves (value = upper * 2^32 + lower), whose sums cannot overflow.
@@ -30,12 +30,12 @@ pub(crate) struct Halves {
 const LOW_HALF: i64 = 0xffff_ffff;
 
 impl Cells {
-    /// With room for so many rows.
+    /// An empty column with capacity for `rows`.
     pub(crate) fn with_capacity(rows: usize) -> Self {
         Self { values: Vec::with_capacity(rows), ..Self::default() }
     }
 
-    /// A number of up to 16 digits. There is one for each cell, so nothing else is done here.
+    /// Appends a number of up to 16 digits. This runs for each cell, so it does nothing else.
     #[inline(always)]
     pub(crate) fn push_digits(&mut self, value: u64) {
         self.values.push(value as i64);
@@ -45,7 +45,7 @@ impl Cells {
         self.pad(self.values.len() + 1);
     }
 
-    /// Makes it `rows` long; the new rows have no value.
+    /// Extends the column to `rows`; the new rows have no value.
     pub(crate) fn pad(&mut self, rows: usize) {
         let (begin, end) = (self.values.len() as u32, rows as u32);
         if begin >= end {
@@ -58,19 +58,18 @@ impl Cells {
         self.values.resize(rows, 0);
     }
 
-    /// Notes the magnitudes of the values since the last call, while these are in the cache.
-    /// Reading all of them from memory at the end took a twentieth of a large snapshot's time.
-    pub(crate) fn look(&mut self) {
-        let new = self.values.get(self.looked_at..).unwrap_or_default();
+    /// Joins the magnitudes of the values since the last call, while these are in the cache. To
+    /// read all values from memory at the end took a twentieth of a large snapshot's time.
+    pub(crate) fn measure(&mut self) {
+        let new = self.values.get(self.measured..).unwrap_or_default();
         self.magnitude = new.iter().fold(self.magnitude, |most, value| most | value.unsigned_abs());
-        self.looked_at = self.values.len();
+        self.measured = self.values.len();
     }
 
-    /// Forgets the rows from `rows` on. Their magnitudes stay, so that a sum can at
-    /// worst be wider than necessary.
+    /// Drops the rows from `rows` on. Their magnitudes stay, so a sum may be wider than necessary.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
-        self.looked_at = self.looked_at.min(rows);
+        self.measured = self.measured.min(rows);
         self.beyond.truncate(self.beyond.partition_point(|(row, _)| (*row as usize) < rows));
         self.nulls.truncate(self.nulls.partition_point(|(begin, _)| (*begin as usize) < rows));
         if let Some((_, end)) = self.nulls.last_mut() {
@@ -78,7 +77,7 @@ impl Cells {
         }
     }
 
-    /// Any integer; beyond 64 bits it counts as no value and false is returned.
+    /// Appends any integer. Beyond 64 bits it is null, and false is returned.
     pub(crate) fn push_wide(&mut self, value: i128) -> bool {
         if let Ok(value) = i64::try_from(value) {
             self.values.push(value);
@@ -101,10 +100,10 @@ impl Cells {
         beyond.map(|(_, value)| (*value).into()).or(self.values.get(row).map(|v| (*v).into()))
     }
 
-    /// The column in halves, where it has values beyond `i64` or is to be summed and that might not
-    /// fit.
-    pub(crate) fn halves(&mut self, summed: bool) -> Option<Halves> {
-        if self.beyond.is_empty() && !(summed && self.might_overflow()) {
+    /// The column in halves, if it has values beyond `i64`, or if it is summed and the sum might
+    /// not fit.
+    pub(crate) fn halves(&mut self, is_summed: bool) -> Option<Halves> {
+        if self.beyond.is_empty() && !(is_summed && self.might_overflow()) {
             return None;
         }
         let mut lower = std::mem::take(&mut self.values);
@@ -118,21 +117,21 @@ impl Cells {
     }
 
     fn might_overflow(&mut self) -> bool {
-        self.look();
+        self.measure();
         let most = self.magnitude.checked_mul(self.values.len() as u64);
         most.is_none_or(|sum| sum > i64::MAX as u64)
     }
 }
 
-/// The cell that ends at `end`, if it has up to 16 digits and nothing else. At least eight bytes
-/// stand before `end` in `text`.
+/// The cell from `begin` to `end`, if it has up to 16 digits and nothing else. `text` must have at
+/// least eight bytes before `end`.
 ///
-/// Always inlined, with a small result: a larger one would be returned through memory, which costs
-/// more than reading the digits.
+/// Always inlined, with a small result, because a larger result would be returned through memory,
+/// which costs more than the digits.
 #[inline(always)]
 pub(crate) fn digits(text: &[u8], begin: usize, end: usize) -> Option<u64> {
     // The lengths of cells are irregular: a branch for each length would be mispredicted, which
-    // costs more than the work.
+    // costs more than to parse the digits.
     match end - begin {
         length @ 0..=8 => eight_digits(text, end, length),
         length @ 9..=16 => {
@@ -143,7 +142,8 @@ pub(crate) fn digits(text: &[u8], begin: usize, end: usize) -> Option<u64> {
     }
 }
 
-/// The bytes of a cell of 0 to 8 among the eight before its end; the last byte is the highest.
+/// By the length of a cell (0 to 8): a mask of its bytes among the eight before its end, of which
+/// the last byte is the highest.
 const INSIDE: [u64; 9] = {
     let mut masks = [0; 9];
     let mut length = 1;
@@ -154,14 +154,14 @@ const INSIDE: [u64; 9] = {
     masks
 };
 
-/// The last `length` (0 to 8) of the eight bytes before `end`, as decimal digits: all eight are
-/// tested and multiplied together in one register, the bytes before the cell counting as 0.
+/// The `length` bytes (0 to 8) before `end` as decimal digits. Eight bytes are tested and
+/// multiplied together in one register; the bytes before the cell count as 0.
 #[inline(always)]
 fn eight_digits(text: &[u8], end: usize, length: usize) -> Option<u64> {
     let bytes = text.get(end.checked_sub(8)?..end)?.first_chunk::<8>()?;
     // The first digit is in the lowest byte.
     let digits = (u64::from_le_bytes(*bytes) ^ 0x3030_3030_3030_3030) & INSIDE[length];
-    // Above 9 a byte has, or with 0x76 added gets, its highest bit.
+    // A byte above 9 has its highest bit set, or gets it when 0x76 is added.
     if (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
         return None;
     }
@@ -170,7 +170,7 @@ fn eight_digits(text: &[u8], end: usize, length: usize) -> Option<u64> {
     Some(fours.wrapping_mul((10_000 << 32) + 1) >> 32)
 }
 
-/// What any other cell holds.
+/// The integer of any other cell.
 #[cold]
 pub(crate) fn other(cell: &[u8]) -> Option<i128> {
     let digits = cell.strip_prefix(b"-").unwrap_or(cell);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_read_as_what_they_say() {
+    fn cells_read_as_their_numbers() {
         let numbers = ["", "7", "00000012", "-1", "9223372036854775807", "18446744073709551615"];
         let expected = [0, 7, 12, -1, i64::MAX.into(), u64::MAX.into()].map(Some);
         assert_eq!(numbers.map(parse), expected);
@@ -231,12 +231,12 @@ mod tests {
         cells.push_wide(i64::MAX.into());
         assert!(cells.halves(true).is_none());
         cells.push_wide(i64::MIN.into());
-        assert!(cells.halves(false).is_none(), "nobody sums it");
+        assert!(cells.halves(false).is_none(), "it is not summed");
         assert!(cells.halves(true).is_some());
     }
 
     #[test]
-    fn rows_can_be_padded_and_forgotten_again() {
+    fn rows_can_be_padded_and_truncated_again() {
         let mut cells = Cells::default();
         cells.push_digits(7);
         cells.pad(3);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every number reads as the standard library reads it, with whatever stands before it.
+        /// Every number reads as the standard library reads it, with any text before it.
         #[test]
         fn every_number_reads_as_the_standard_library_reads_it(
             number in any::<u64>(),
@@ -263,7 +263,7 @@ mod tests {
             assert_eq!(parse(&number.to_string()), Some(number.into()));
         }
 
-        /// No text of digits' neighbours is taken for a number.
+        /// A text with a character next to the digits in ASCII is no number.
         #[test]
         fn text_is_no_number(cell in "[0-9]{0,12}[/:;a-z.][0-9]{0,6}") {
             assert_eq!(parse(&cell), None);

@@ -1,12 +1,12 @@
-//! Rows that are the same thing in several processes get the same number, their code: what the
-//! fold groups by.
+//! Codes: the rows of a proxy or server have the same number in all processes, by which the fold
+//! groups them.
 //!
-//! Processes list their proxies in the same order, and snapshots follow each other; so the next row
-//! is most likely the one that came next before, and one comparison of bytes settles it. Else a
-//! hash does. Names are those of HAProxy, letter by letter.
+//! Processes list their proxies in the same order, and so do successive snapshots. So the next row
+//! is most likely the one that came next last time, which one comparison of bytes confirms; any
+//! other row is found by its hash. Names are HAProxy's, letter by letter.
 //!
-//! A forged dump can hold any number of names. So a snapshot may add only [`NAMES_MAX`] of them,
-//! and the names of a file that is left out are forgotten.
+//! A forged dump can have any number of names. So a snapshot may add only [`NAMES_MAX`] names, and
+//! the names of a file that is left out are removed again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,22 +14,23 @@ use std::collections::HashMap;
 /// The codes of one kind of proxy, kept from snapshot to snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
-    /// All keys as they stand in the files, one behind the other.
+    /// The keys of all entries, as in the files, concatenated.
     text: Vec<u8>,
     entries: Vec<Entry>,
     lookup: HashMap<Box<[u8]>, usize>,
-    /// Codes by proxy and server: one name can be spelled with quotes and without.
+    /// Codes by proxy and server, because a name can be spelled with quotes and without.
     by_name: HashMap<String, u32>,
     /// Proxy and server by code.
     names: Vec<(String, String)>,
+    /// The entry that is expected next.
     next: usize,
-    /// Used codes of the current snapshot, for knowing when too many are kept.
+    /// How many entries the current snapshot used, to find out when too many are kept.
     used: usize,
-    /// Where the current snapshot began.
+    /// The sizes at the beginning of the current snapshot.
     at_begin: Mark,
 }
 
-/// How much is known at some moment.
+/// The sizes to which [`Codes`] can be rolled back.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Mark {
     text: usize,
@@ -37,9 +38,9 @@ pub(crate) struct Mark {
     names: usize,
 }
 
-/// Different names that one snapshot can bring of each kind; HAProxy was seen with 100,000 servers.
+/// New names of one kind in a snapshot; a HAProxy with 100,000 servers is known.
 pub(crate) const NAMES_MAX: usize = 262_144;
-/// Bytes of all of them together.
+/// Bytes of all these names.
 pub(crate) const NAMES_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of a row's two names together; a line of HAProxy's configuration has 2048.
 pub(crate) const NAME_MAX_BYTES: usize = 4096;
@@ -53,30 +54,30 @@ struct Entry {
 
 /// Why a row has no code.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum NameError {
     /// The name is empty, no text, or too long.
-    Name,
-    /// There are too many names: not the row is at fault but its file.
+    Invalid,
+    /// The file has too many names.
     TooMany,
 }
 
-/// How a key is made of a row's first two cells.
+/// The cells of a row that name it, among the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum NameCells {
     /// The proxy alone.
     Proxy,
     /// The proxy and the server.
-    ProxyAndServer,
+    Both,
 }
 
 impl Codes {
-    /// A new file begins.
+    /// Must be called before the rows of a file.
     pub(crate) const fn begin_file(&mut self) {
         self.next = 0;
     }
 
-    /// A new snapshot begins. If most codes were not used in the last one, all are forgotten, so
-    /// that memory does not grow with every server that ever existed.
+    /// Must be called before the rows of a snapshot. If the last snapshot did not use most codes,
+    /// all are removed, so that memory does not grow with every server that ever existed.
     pub(crate) fn begin_snapshot(&mut self) {
         if self.entries.len() > (4 * self.used + 1024).min(NAMES_MAX) {
             *self = Self::default();
@@ -90,21 +91,21 @@ impl Codes {
         Mark { text: self.text.len(), entries: self.entries.len(), names: self.names.len() }
     }
 
-    /// Forgets what came since.
+    /// Removes the entries since `mark`.
     pub(crate) fn roll_back(&mut self, mark: Mark) {
         for entry in self.entries.drain(mark.entries..) {
             self.lookup.remove(self.text.get(entry.begin..entry.end).unwrap_or_default());
         }
         for (proxy, server) in self.names.drain(mark.names..) {
-            self.by_name.remove(&joined(&proxy, &server));
+            self.by_name.remove(&name_key(&proxy, &server));
         }
         self.text.truncate(mark.text);
         self.next = 0;
     }
 
-    /// The code of `key`, the row's text up to the end of its second cell.
+    /// The code of a row. `key` is its text up to the end of its second cell.
     #[inline]
-    pub(crate) fn code(&mut self, key: &[u8], made_of: Key) -> Result<u32, Refused> {
+    pub(crate) fn code(&mut self, key: &[u8], cells: NameCells) -> Result<u32, NameError> {
         if let Some(entry) = self.entries.get(self.next)
             && self.text.get(entry.begin..entry.end) == Some(key)
         {
@@ -112,41 +113,41 @@ impl Codes {
             self.used = self.used.max(self.next);
             return Ok(entry.code);
         }
-        self.look_up(key, made_of)
+        self.look_up(key, cells)
     }
 
-    /// Names by code: proxy and server, or the proxy alone.
+    /// Names by code: proxy and server; the server is empty for a proxy alone.
     pub(crate) fn names(&self) -> &[(String, String)] {
         &self.names
     }
 
     #[cold]
-    fn look_up(&mut self, key: &[u8], made_of: Key) -> Result<u32, Refused> {
+    fn look_up(&mut self, key: &[u8], cells: NameCells) -> Result<u32, NameError> {
         let index = match self.lookup.get(key) {
             Some(index) => *index,
-            None => self.add(key, made_of)?,
+            None => self.add(key, cells)?,
         };
         self.next = index + 1;
         self.used += 1;
         Ok(self.entries[index].code)
     }
 
-    fn add(&mut self, key: &[u8], made_of: Key) -> Result<usize, Refused> {
+    fn add(&mut self, key: &[u8], cells: NameCells) -> Result<usize, NameError> {
         if key.len() > NAME_MAX_BYTES {
-            return Err(Refused::Name);
+            return Err(NameError::Invalid);
         }
-        let text = std::str::from_utf8(key).map_err(|_| Refused::Name)?;
-        let (proxy, server) = split(text).ok_or(Refused::Name)?;
-        let server = if made_of == Key::Proxy { Cow::Borrowed("") } else { server };
-        if proxy.is_empty() || (server.is_empty() && made_of == Key::ProxyAndServer) {
-            return Err(Refused::Name);
+        let text = std::str::from_utf8(key).map_err(|_| NameError::Invalid)?;
+        let (proxy, server) = split(text).ok_or(NameError::Invalid)?;
+        let server = if cells == NameCells::Proxy { Cow::Borrowed("") } else { server };
+        if proxy.is_empty() || (server.is_empty() && cells == NameCells::Both) {
+            return Err(NameError::Invalid);
         }
         if self.entries.len() - self.at_begin.entries >= NAMES_MAX
             || self.text.len() - self.at_begin.text + key.len() > NAMES_MAX_BYTES
         {
-            return Err(Refused::TooMany);
+            return Err(NameError::TooMany);
         }
-        let code = *self.by_name.entry(joined(&proxy, &server)).or_insert_with(|| {
+        let code = *self.by_name.entry(name_key(&proxy, &server)).or_insert_with(|| {
             self.names.push((proxy.into_owned(), server.into_owned()));
             self.names.len() as u32 - 1
         });
@@ -159,13 +160,13 @@ impl Codes {
     }
 }
 
-/// What [`Codes::by_name`] knows names by: no two pairs of names give the same text.
-fn joined(proxy: &str, server: &str) -> String {
+/// The key of [`Codes::by_name`], different for each pair of names.
+fn name_key(proxy: &str, server: &str) -> String {
     format!("{}:{proxy}{server}", proxy.len())
 }
 
-/// The two cells of a key, without their quotes; split at the comma at which the reader of rows
-/// splits.
+/// The two cells of a key, without their quotes. The comma between them is the one at which the
+/// reader of rows splits.
 fn split(key: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let mut quoted = false;
     let at = key.bytes().position(|byte| {
@@ -185,10 +186,10 @@ fn unquoted(cell: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Codes, Key, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, Refused, split};
+    use super::{Codes, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, NameCells, NameError, split};
 
-    fn server(codes: &mut Codes, key: &str) -> Result<u32, Refused> {
-        codes.code(key.as_bytes(), Key::ProxyAndServer)
+    fn server(codes: &mut Codes, key: &str) -> Result<u32, NameError> {
+        codes.code(key.as_bytes(), NameCells::Both)
     }
 
     #[test]
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn a_frontend_is_known_by_its_proxy_alone() {
         let mut codes = Codes::default();
-        assert_eq!(codes.code(b"www,FRONTEND", Key::Proxy), Ok(0));
+        assert_eq!(codes.code(b"www,FRONTEND", NameCells::Proxy), Ok(0));
         assert_eq!(codes.names()[0], ("www".to_owned(), String::new()));
     }
 
@@ -232,15 +233,15 @@ mod tests {
     #[test]
     fn no_text_and_no_name_are_refused() {
         let mut codes = Codes::default();
-        assert_eq!(codes.code(b"a\xff,b", Key::ProxyAndServer), Err(Refused::Name));
-        assert_eq!(server(&mut codes, ",b"), Err(Refused::Name));
-        assert_eq!(server(&mut codes, "a,"), Err(Refused::Name));
+        assert_eq!(codes.code(b"a\xff,b", NameCells::Both), Err(NameError::Invalid));
+        assert_eq!(server(&mut codes, ",b"), Err(NameError::Invalid));
+        assert_eq!(server(&mut codes, "a,"), Err(NameError::Invalid));
         assert_eq!(server(&mut codes, &format!("a,{}", "b".repeat(200))), Ok(0));
-        assert_eq!(server(&mut codes, &"a,".repeat(NAME_MAX_BYTES)), Err(Refused::Name));
+        assert_eq!(server(&mut codes, &"a,".repeat(NAME_MAX_BYTES)), Err(NameError::Invalid));
     }
 
     #[test]
-    fn what_is_rolled_back_was_never_there() {
+    fn names_are_removed_by_a_roll_back() {
         let mut codes = Codes::default();
         codes.begin_snapshot();
         server(&mut codes, "a,1").unwrap();
@@ -260,8 +261,8 @@ mod tests {
         codes.begin_snapshot();
         let found = (0..=NAMES_MAX).find(|n| server(&mut codes, &format!("a,{n}")).is_err());
         assert_eq!(found, Some(NAMES_MAX));
-        assert_eq!(server(&mut codes, "b,1"), Err(Refused::TooMany));
-        assert_eq!(server(&mut codes, "a,7"), Ok(7), "what is known costs nothing");
+        assert_eq!(server(&mut codes, "b,1"), Err(NameError::TooMany));
+        assert_eq!(server(&mut codes, "a,7"), Ok(7), "a known name has its code");
 
         let mut codes = Codes::default();
         codes.begin_snapshot();
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_no_more_is_forgotten() {
+    fn unused_names_are_removed() {
         let mut codes = Codes::default();
         codes.begin_snapshot();
         for number in 0..5000 {

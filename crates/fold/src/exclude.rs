@@ -1,47 +1,48 @@
-//! Names that are left out: a file, one name a line, `#` before a comment, dots read as `_` like
-//! everywhere.
+//! Exclude files: the names of proxies to leave out, one on each line, with `#` before a comment. A
+//! dot is equal to `_`, as in paths.
 //!
-//! It is read again for each snapshot, so that an edit counts from the next one. A file that cannot
-//! be read leaves nothing out, and is an oddity.
+//! A file is read again for each snapshot, so that an edit counts from the next snapshot on. A file
+//! that cannot be read leaves nothing out, and is an oddity.
 
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::clean;
 
 use crate::findings::Oddity;
 
-/// A file is read for each snapshot, and no HAProxy has so many names.
+/// Bytes of a file, which is read for each snapshot; no HAProxy has so many names.
 const EXCLUDE_MAX_BYTES: u64 = 16 << 20;
 const LIMIT: Limit = Limit { bytes: EXCLUDE_MAX_BYTES, name: "the bound for exclude files" };
-/// Some editors write it at the head of a file.
+/// Some editors write this mark at the start of a file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The names as they are now, as path segments.
+/// The present names of a file, as path segments.
 pub(crate) fn names(path: Option<&PathBuf>, oddities: &mut Vec<Oddity>) -> HashSet<String> {
     let Some(path) = path else { return HashSet::new() };
     match read(path) {
         Ok(text) => {
             let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
             let names = text.lines().map(str::trim);
-            names.filter(|n| !n.is_empty() && !n.starts_with('#')).map(clean::segment).collect()
+            let is_name = |line: &&str| !line.is_empty() && !line.starts_with('#');
+            names.filter(is_name).map(clean::segment).collect()
         }
-        Err(reason) => {
+        Err(error) => {
             let subject = path.display().to_string();
-            let text = format!("the exclude file cannot be used: it {reason}; nothing is left out");
+            let text = format!("the exclude file cannot be used: it {error}; nothing is left out");
             oddities.push(Oddity::new(&subject, "exclude file", text));
             HashSet::new()
         }
     }
 }
 
-fn read(path: &Path) -> Result<String, Fault> {
+fn read(path: &Path) -> Result<String, ReadError> {
     let mut text = String::new();
-    // The operator chose the path, which may be a link.
-    let mut file = file::open(path, LIMIT, Links::Followed)?;
-    file.read_to_string(&mut text).map_err(file::unreadable)?;
+    // The path may be a link, because the operator chose it.
+    let mut file = file::open(path, LIMIT, Links::Follow)?;
+    file.read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -88,7 +89,7 @@ mod tests {
         std::fs::write(&path, b"\xff\xfe").unwrap();
         refused("valid UTF-8");
         std::fs::remove_file(&path).unwrap();
-        // To open it would block until somebody writes.
+        // To open a FIFO blocks until a writer comes.
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
         refused("is no regular file");
         std::fs::remove_file(&path).unwrap();

@@ -1,30 +1,30 @@
-//! What a snapshot holds that an operator should know: damage, and oddities of real HAProxies that
-//! cost nothing.
+//! Findings about a snapshot for the operator: damage, and harmless oddities of real HAProxies.
 //!
-//! Nothing is logged here. A worker sees one snapshot of many, so only its parent can tell what is
-//! new. A finding therefore has a state without figures, by which the parent knows it again.
+//! A fold child does not log them, because it reads one snapshot of many, and only the parent knows
+//! which findings are new. So a finding has a state without figures, by which the parent recognizes
+//! it.
 
 use std::path::PathBuf;
 
-/// A file of which something could not be used.
+/// A file that could not be used, or only in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The file.
     pub path: PathBuf,
-    /// Which kind of damage: the same text as long as the kind is the same.
+    /// The kind of damage, without figures: equal for equal kinds.
     pub state: &'static str,
-    /// What could not be used and why.
+    /// The unusable part, and why it is unusable.
     pub reason: String,
 }
 
-/// Something odd that costs nothing. Each snapshot finds it again until it is over.
+/// A harmless oddity. Each snapshot has the finding again until the oddity ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oddity {
-    /// The endpoint, file or name that it is about.
+    /// The endpoint, file or name.
     pub subject: String,
-    /// Which kind of oddity: the same text as long as the kind is the same.
+    /// The kind of oddity, without figures: equal for equal kinds.
     pub state: &'static str,
-    /// What is odd, and what follows from it.
+    /// The oddity and its effect.
     pub text: String,
 }
 

@@ -1,11 +1,10 @@
-//! Rows with the same code become one, by polars' aggregations: the only place where a column of
-//! polars exists.
+//! Folds the rows of a code to one row, by polars' aggregations. Only this module has polars'
+//! types.
 //!
-//! Which rows belong together is known already, by their codes; so polars is told, and neither
-//! plans a query nor hashes a key. A value is present only where at least one row had one: a sum
-//! over nothing is not 0, and a mean over nothing is no number. A mean comes out as its sum and
-//! the number of its rows. Sums of 64-bit counters do not wrap: a column in which they might is
-//! folded by hand, in 128 bits.
+//! The codes group the rows already, so polars neither plans a query nor hashes a key. A folded
+//! value is present only if at least one row has a value: a sum over no values is not 0, and a mean
+//! over no values is no number. A mean is kept as its sum and the number of its rows. Sums of
+//! 64-bit counters do not wrap: a column whose sum might is folded in 128 bits, without polars.
 
 use model::{Column, Fold, Integers, Nature, Values};
 use polars::frame::group_by::{GroupsIdx, GroupsType};
@@ -14,22 +13,23 @@ use polars::prelude::{Column as Series, Int64Chunked, IntoColumn, PolarsError};
 use polars_arrow::bitmap::{Bitmap, MutableBitmap};
 use polars_core::runtime::RAYON;
 
+use crate::Error;
 use crate::cells::{Cells, Halves};
 use crate::stat::Rows;
 
-/// The metrics of everything that had rows, in the order of codes.
+/// CodedTable columns, with codes in place of names, ascending.
 #[derive(Debug, Default)]
-pub(crate) struct Folded {
+pub(crate) struct CodedTable {
     pub(crate) codes: Vec<u32>,
     pub(crate) columns: Vec<Column>,
 }
 
-/// Polars refused what we built: a fault of ours.
+/// Polars rejected our input, which is a bug of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("polars: {0}")]
-pub(crate) struct Refused(#[from] PolarsError);
+struct FoldError(#[from] PolarsError);
 
-/// One kind's cells, which can be folded by more than one code.
+/// The cells of one kind of rows, which can be folded by more than one set of codes.
 #[derive(Debug)]
 pub(crate) struct Frame {
     fields: Vec<Field>,
@@ -44,25 +44,24 @@ struct Field {
     cells: Data,
 }
 
-/// The cells of a field; a null is a row that its fold leaves out.
+/// The cells of a field. The fold leaves out the rows with null.
 #[derive(Debug)]
 enum Data {
-    /// A sum over all rows fits.
+    /// A sum over all rows fits 64 bits.
     Narrow(Series),
-    /// It may not.
+    /// A sum over all rows might not fit 64 bits.
     Wide { halves: Halves, valid: Option<Bitmap> },
 }
 
-/// Runs `work` on polars' own thread. From any other thread polars would hand each fold of a column
-/// to that thread and wait, which costs a small snapshot more time than its sums.
-pub fn on_its_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+/// Runs `work` on polars' own thread. On any other thread polars would send each fold of a column
+/// to its own thread and wait, which for a small snapshot takes more time than the sums.
+pub fn on_polars_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     RAYON.install(work)
 }
 
 impl Frame {
-    /// Takes the columns that any file had. A sum and a largest value can be had of the same
-    /// column, whichever of the two the rows were read for; other folds leave out rows of their
-    /// own.
+    /// Takes the columns that any file had. Sums and largest values can be folded from the same
+    /// column, because neither leaves out rows that the other needs; other folds do.
     pub(crate) fn new(rows: Rows) -> Self {
         let height = rows.codes.len();
         let mut fields = Vec::with_capacity(rows.columns.len());
@@ -86,31 +85,34 @@ impl Frame {
         Self { fields, codes: rows.codes }
     }
 
-    /// The fold by `codes`, one a row, of the fields that `plan` has, each in its own way.
+    /// Folds the fields of `plan` by `codes`, which has a code for each row. `what` names the rows
+    /// in an error.
     pub(crate) fn fold(
         &self,
         codes: &[u32],
         plan: &[(&'static str, Fold)],
-    ) -> Result<Folded, Refused> {
-        let groups = Groups::new(codes);
+        what: &'static str,
+    ) -> Result<CodedTable, Error> {
+        let groups = RowsByCode::new(codes);
         let fold_of = |field: &Field| plan.iter().find(|(name, _)| *name == field.name);
         let fields = self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1)));
         let columns = fields.map(|(field, fold)| match &field.cells {
-            Data::Narrow(series) => narrow(field, series, fold, &groups),
+            Data::Narrow(series) => fold_narrow(field, series, fold, &groups),
             Data::Wide { halves: Halves { lower, upper }, valid } => {
                 let value = |row: usize| {
-                    let there = valid.as_ref().is_none_or(|valid| valid.get(row) == Some(true));
-                    there.then(|| (i128::from(upper[row]) << 32) + i128::from(lower[row]))
+                    let is_valid = valid.as_ref().is_none_or(|valid| valid.get(row) == Some(true));
+                    is_valid.then(|| (i128::from(upper[row]) << 32) + i128::from(lower[row]))
                 };
-                Ok(wide(field, value, fold, &groups))
+                Ok(fold_wide(field, value, fold, &groups))
             }
         });
-        let columns = on_its_thread(|| columns.collect::<Result<_, _>>())?;
-        Ok(Folded { codes: groups.codes, columns })
+        let columns = on_polars_thread(|| columns.collect::<Result<_, FoldError>>())
+            .map_err(|error| Error::Fold { what, source: Box::new(error) })?;
+        Ok(CodedTable { codes: groups.codes, columns })
     }
 }
 
-/// Which rows have a value; `None` is all.
+/// Which rows have a value; `None` if all have.
 fn validity(cells: &Cells, fold: Fold, idle: &[u32]) -> Option<Bitmap> {
     let idle = if fold == Fold::MeanWithTraffic { idle } else { &[] };
     let below_zero = fold == Fold::Smallest && cells.values.iter().any(|value| *value < 0);
@@ -130,16 +132,16 @@ fn validity(cells: &Cells, fold: Fold, idle: &[u32]) -> Option<Bitmap> {
     Some(bits.into())
 }
 
-/// The rows of each code that has any.
-struct Groups {
+/// The rows of each code that has rows.
+struct RowsByCode {
     /// The codes, ascending.
     codes: Vec<u32>,
     positions: GroupsType,
-    /// No row is beyond this.
+    /// The number of rows; all positions are below it.
     height: usize,
 }
 
-impl Groups {
+impl RowsByCode {
     fn new(codes: &[u32]) -> Self {
         let most = codes.iter().max().map_or(0, |most| *most as usize + 1);
         let mut counts = vec![0; most];
@@ -151,12 +153,12 @@ impl Groups {
         for (row, &code) in codes.iter().enumerate() {
             all[code as usize].push(row as u32);
         }
-        let codes_that_are = (0..).zip(&counts).filter(|(_, count)| **count > 0);
-        let found: Vec<u32> = codes_that_are.map(|(code, _)| code).collect();
+        let used = (0..).zip(&counts).filter(|(_, count)| **count > 0);
+        let used: Vec<u32> = used.map(|(code, _)| code).collect();
         all.retain(|rows| !rows.is_empty());
         let firsts = all.iter().map(|rows| rows[0]).collect();
         Self {
-            codes: found,
+            codes: used,
             positions: GroupsType::Idx(GroupsIdx::new(firsts, all, false)),
             height: codes.len(),
         }
@@ -167,7 +169,12 @@ impl Groups {
     }
 }
 
-fn narrow(field: &Field, series: &Series, fold: Fold, groups: &Groups) -> Result<Column, Refused> {
+fn fold_narrow(
+    field: &Field,
+    series: &Series,
+    fold: Fold,
+    groups: &RowsByCode,
+) -> Result<Column, FoldError> {
     let (folded, valid) = aggregate(series, fold, groups);
     let folded = folded.as_materialized_series();
     let integers = folded.i64()?;
@@ -176,7 +183,7 @@ fn narrow(field: &Field, series: &Series, fold: Fold, groups: &Groups) -> Result
         Err(_) => integers.iter().map(Option::unwrap_or_default).collect(),
     };
     let values = Integers::Narrow(values);
-    // How many rows of each group have a value, where some have none.
+    // How many rows of each group have a value, if some rows have none.
     let counts = match &valid {
         Some(valid) => {
             let counts = valid.as_materialized_series().u32()?;
@@ -185,7 +192,9 @@ fn narrow(field: &Field, series: &Series, fold: Fold, groups: &Groups) -> Result
         None => None,
     };
     let present = match &counts {
-        Some(counts) if counts.contains(&0) => Some(counts.iter().map(|it| *it > 0).collect()),
+        Some(counts) if counts.contains(&0) => {
+            Some(counts.iter().map(|count| *count > 0).collect())
+        }
         _ => None,
     };
     let values = if is_mean(fold) {
@@ -199,11 +208,11 @@ fn narrow(field: &Field, series: &Series, fold: Fold, groups: &Groups) -> Result
     Ok(Column { name: (*name).to_owned(), nature: *nature, fold: Some(fold), values, present })
 }
 
-/// The aggregation of each group, a sum for a mean; and where a row has no value, how many of each
-/// group have one.
+/// The aggregation of each group (the sum for a mean), and how many rows of each group have a value
+/// if some rows have none.
 #[expect(unsafe_code, reason = "polars checks no bounds in its aggregations")]
-fn aggregate(series: &Series, fold: Fold, groups: &Groups) -> (Series, Option<Series>) {
-    assert!(groups.height <= series.len(), "a code without its row");
+fn aggregate(series: &Series, fold: Fold, groups: &RowsByCode) -> (Series, Option<Series>) {
+    assert!(groups.height <= series.len(), "more codes than rows");
     let rows = &groups.positions;
     // SAFETY: the groups hold positions below their height, each made by counting through the
     // codes, and the series is no shorter than that.
@@ -221,11 +230,11 @@ const fn is_mean(fold: Fold) -> bool {
     matches!(fold, Fold::Mean | Fold::MeanWithTraffic)
 }
 
-fn wide(
+fn fold_wide(
     field: &Field,
     value: impl Fn(usize) -> Option<i128>,
     fold: Fold,
-    groups: &Groups,
+    groups: &RowsByCode,
 ) -> Column {
     let groups = groups.iter().map(|rows| {
         let values: Vec<i128> = rows.iter().filter_map(|row| value(*row as usize)).collect();

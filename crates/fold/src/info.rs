@@ -1,31 +1,31 @@
-//! All processes together and each by itself, and what is derived from their figures.
+//! The tables of the daemon and of each process, with figures derived from theirs.
 //!
-//! A key that only some processes have is summed over those.
+//! A key that some processes lack is summed over the others.
 
 use std::collections::{HashMap, HashSet};
 
 use model::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, daemon_nature};
 use model::{Column, Names, Nature, Table, TableKind, Value, clean};
 
-use crate::cells::Cells;
-use crate::fold::{Frame, Refused};
+use crate::Error;
+use crate::fold::Frame;
 use crate::process::{IDLE, Process, keys};
 use crate::stat::Rows;
 
-/// Tables of the daemon: all processes together, then each by itself where that is wanted.
+/// The table of all processes together, then that of each process if `per_process` is set.
 pub(crate) fn tables(
     mut processes: Vec<Process>,
     per_process: bool,
     percentages: bool,
-) -> Result<Vec<Table>, Refused> {
+) -> Result<Vec<Table>, Error> {
     if processes.is_empty() {
         return Ok(Vec::new());
     }
-    name_apart(&mut processes);
+    make_names_unique(&mut processes);
     let rows = rows(&processes);
     let plan = rows.plan.clone();
     let frame = Frame::new(rows);
-    let mut columns = frame.fold(&frame.codes, &plan)?.columns;
+    let mut columns = frame.fold(&frame.codes, &plan, "the daemon")?.columns;
     columns.extend(cpu_statistics(&processes));
     if percentages {
         let totals = columns.clone();
@@ -38,10 +38,10 @@ pub(crate) fn tables(
     Ok(tables)
 }
 
-/// Where two processes bear one number, as independent HAProxies do, the endpoints' names stand in.
-/// Some receivers cannot tell `a.b` from `a_b`, and the figures of two processes must not be
-/// summed: of such names the later ones are counted through.
-fn name_apart(processes: &mut [Process]) {
+/// Gives processes with the same number, such as those of independent HAProxies, the names of their
+/// endpoints. Later names that are still equal are numbered; `a.b` and `a_b` count as equal,
+/// because some receivers cannot tell them apart and would sum the figures of two processes.
+fn make_names_unique(processes: &mut [Process]) {
     let mut times: HashMap<String, usize> = HashMap::new();
     for process in processes.iter() {
         *times.entry(clean::segment(&process.name)).or_default() += 1;
@@ -70,20 +70,14 @@ fn rows(processes: &[Process]) -> Rows {
     for (column, (cells, seen)) in rows.columns.iter_mut().zip(&mut rows.seen).enumerate() {
         for process in processes {
             *seen |= process.values[column].is_some();
-            push(cells, process.values[column].flatten());
+            match process.values[column].flatten() {
+                Some(value) => _ = cells.push_wide(value),
+                None => cells.push_null(),
+            }
         }
     }
     rows.codes = vec![0; processes.len()];
     rows
-}
-
-fn push(cells: &mut Cells, value: Option<i128>) {
-    match value {
-        Some(value) => {
-            cells.push_wide(value);
-        }
-        None => cells.push_null(),
-    }
 }
 
 fn cpu_usage(process: &Process) -> Option<i128> {
@@ -91,11 +85,11 @@ fn cpu_usage(process: &Process) -> Option<i128> {
     process.values[idle].flatten().map(|idle| 100 - idle)
 }
 
-/// Percentiles and the standard deviation over two processes or more.
+/// Percentiles and the standard deviation over at least two processes.
 ///
-/// The q-th percentile of n sorted values is the one at index (n - 1) * q, rounded half to even, as
-/// pandas' `nearest` has it; polars' rounds halves away from zero. The deviation is that of a
-/// sample: its divisor is n - 1.
+/// The q-th percentile of n sorted values is the value at index (n - 1) * q, rounded half to even,
+/// as with pandas' `nearest`; polars rounds halves away from zero. The deviation is that of a
+/// sample, with the divisor n - 1.
 fn cpu_statistics(processes: &[Process]) -> Vec<Column> {
     let mut usage: Vec<i128> = processes.iter().filter_map(cpu_usage).collect();
     if usage.len() < 2 {
@@ -119,7 +113,7 @@ fn cpu_statistics(processes: &[Process]) -> Vec<Column> {
     columns
 }
 
-/// Used / limit in percent, truncated; 0 where the limit is 0. No column where a key is missing.
+/// Usage / limit in percent, truncated; 0 if the limit is 0. No column if a key is missing.
 fn percentage_columns(
     rows: usize,
     value: impl Fn(&str, usize) -> Option<i128>,
@@ -164,7 +158,7 @@ fn each_process(processes: &[Process], percentages: bool) -> Table {
     Table { kind: TableKind::Process, names, columns }
 }
 
-/// A key of each process by itself; one of which the mean is taken is a mean over one.
+/// The column of a key with a value for each process. A mean is one over a single process.
 fn figure(at: usize, key: &str, processes: &[Process]) -> Column {
     let values = processes.iter().map(|process| process.values[at].flatten());
     let nature = daemon_nature(key);

@@ -1,8 +1,8 @@
-//! HAProxy's answers as typed columns, folded over its processes.
+//! Reads HAProxy's answers into typed columns and folds them over its processes.
 //!
-//! Files go in, tables of a [`model::Batch`] come out; in between stand a reader of our own and
-//! polars, which no other crate sees. A damaged file costs itself: it is left out, reported as
-//! [`Damage`], and the rest is folded.
+//! The input is files and the output is tables of a [`model::Batch`]. The reader is our own, the
+//! folds are those of polars, which no other crate imports. A damaged file is left out and reported
+//! as [`Damage`], and the other files are folded.
 
 mod cells;
 mod codes;
@@ -18,42 +18,42 @@ pub mod stages;
 mod stat;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use daemon::file::Fault;
-use model::catalog::{Choice, Fold, Kind};
+use daemon::file::ReadError;
+use model::catalog::{Choice, Fold, ProxyKind};
 use model::{Column, Names, Nature, Table, TableKind, clean};
 use thiserror::Error;
 
 use crate::codes::Codes;
-use crate::fold::{Folded, Frame};
+use crate::fold::{CodedTable, Frame};
 use crate::stat::{AllCodes, AllRows, Rows};
 
 pub use crate::findings::{Damage, Oddity};
-pub use crate::fold::on_its_thread;
+pub use crate::fold::on_polars_thread;
 
 /// A snapshot could not be folded.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// A file cannot be read just now.
+    /// A file cannot be read now; a later try can succeed.
     #[error("{} cannot be read: {source}{}", path.display(), daemon::remedy::of(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A fault of ours.
+    /// A bug of ours.
     #[error("cannot fold {what}: {source}; please report this")]
     Fold {
-        /// What was being folded.
+        /// The rows that were folded.
         what: &'static str,
-        /// What polars said.
+        /// Polars' error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// The answers of one endpoint: where they lie.
+/// The files with the answers of one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// The endpoint's name.
@@ -64,14 +64,13 @@ pub struct Input {
     pub stat: Option<PathBuf>,
 }
 
-/// The reader and the folds, with what they keep from one snapshot to the next.
+/// The reader and the folds, with their memory from one snapshot to the next.
 #[derive(Debug)]
 pub struct Tables {
     config: config::Tables,
     buffer: rows::Buffer,
     codes: AllCodes,
-    /// How many frontends, backends and servers the last snapshot had, as the capacity for the next
-    /// one.
+    /// How many frontends, backends and servers the last snapshot had: the capacity for the next.
     rows_before: [usize; 3],
     frontend_plan: Vec<(&'static str, Fold)>,
     backend_plan: Vec<(&'static str, Fold)>,
@@ -87,15 +86,15 @@ pub struct Proxies {
     excluded_backends: HashSet<String>,
     /// How many files could be used, at least in part.
     pub usable: usize,
-    /// Files of which something could not be used.
+    /// Files that could not be used, or only in part.
     pub damages: Vec<Damage>,
-    /// What is odd about the others.
+    /// Oddities of the other files.
     pub oddities: Vec<Oddity>,
 }
 
-/// What the files of a snapshot turned out to be.
+/// The findings about the files of a snapshot.
 #[derive(Debug, Default)]
-struct Found {
+struct Findings {
     damages: Vec<Damage>,
     oddities: Vec<Oddity>,
 }
@@ -107,22 +106,21 @@ pub struct Daemon {
     pub tables: Vec<Table>,
     /// How many files could be used, at least in part.
     pub usable: usize,
-    /// Files of which something could not be used.
+    /// Files that could not be used, or only in part.
     pub damages: Vec<Damage>,
-    /// What is odd about the others.
+    /// Oddities of the other files.
     pub oddities: Vec<Oddity>,
-    /// Endpoints that are a second socket of a process, whose answers must not count twice, and the
-    /// endpoint that counts.
+    /// The second sockets of a process, by endpoint, each with the endpoint that counts.
     pub doubles: HashMap<String, String>,
-    /// Processes of a HAProxy that no endpoint answers for.
+    /// Processes of a HAProxy without an endpoint.
     pub missing: u64,
 }
 
 impl Tables {
-    /// Ready for the first snapshot.
+    /// Plans the folds; no snapshot is read yet.
     #[must_use]
     pub fn new(config: config::Tables) -> Self {
-        let plan = |kind: Kind, selection: &config::Selection| {
+        let plan = |kind: ProxyKind, selection: &config::Selection| {
             kind.plan(match selection {
                 config::Selection::Default => Choice::Default,
                 config::Selection::All => Choice::All,
@@ -133,11 +131,11 @@ impl Tables {
             buffer: rows::Buffer::new(),
             codes: AllCodes::default(),
             rows_before: [0; 3],
-            frontend_plan: plan(Kind::Frontend, &config.frontend_metrics),
-            backend_plan: plan(Kind::Backend, &config.backend_metrics),
-            server_plan: plan(Kind::Server, &config.server_metrics),
+            frontend_plan: plan(ProxyKind::Frontend, &config.frontend_metrics),
+            backend_plan: plan(ProxyKind::Backend, &config.backend_metrics),
+            server_plan: plan(ProxyKind::Server, &config.server_metrics),
             aggregate_plan: if config.aggr_server_metrics {
-                Kind::Server.plan(Choice::Default)
+                ProxyKind::Server.plan(Choice::Default)
             } else {
                 Vec::new()
             },
@@ -149,49 +147,42 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// A fault of ours, or a file that may be readable later; a damaged file is no error.
+    /// A bug of ours, or a file that may be readable later; a damaged file is no error.
     pub fn daemon(&self, inputs: &[Input]) -> Result<Daemon, Error> {
         let mut processes = Vec::new();
         let (mut damages, mut oddities) = (Vec::new(), Vec::new());
-        for (endpoint, path) in inputs.iter().filter_map(|i| Some((&i.endpoint, i.info.as_ref()?)))
-        {
-            let mut damaged = |state, reason| {
-                damages.push(Damage { path: path.clone(), state, reason });
-            };
-            match process::read(endpoint, path, self.config.file_limit) {
+        for input in inputs {
+            let Some(path) = &input.info else { continue };
+            match process::read(&input.endpoint, path, self.config.file_limit) {
                 Ok(answer) => {
                     if !answer.bad.is_empty() {
-                        let bad = answer.bad.join(", ");
-                        damaged(findings::OF_LINES, format!("no number: {bad}"));
+                        let reason = format!("no number: {}", answer.bad.join(", "));
+                        let (path, state) = (path.clone(), findings::OF_LINES);
+                        damages.push(Damage { path, state, reason });
                     }
                     processes.push(answer.process);
                     oddities.extend(answer.oddities);
                 }
-                Err(Fault::Passing(source)) => {
-                    return Err(Error::Unreadable { path: path.clone(), source });
-                }
-                Err(Fault::Damage(reason)) => {
-                    damaged(findings::OF_FILE, format!("left out: it {reason}"));
-                }
+                Err(error) => damages.push(left_out(path, error)?),
             }
         }
         let usable = processes.len();
         let family = process::family(&processes);
         processes.retain(|process| !family.doubles.contains_key(&process.endpoint));
         oddities.extend(family.oddities);
-        let wanted = (self.config.per_process_metrics, self.config.calculate_percentages);
-        let tables = info::tables(processes, wanted.0, wanted.1)
-            .map_err(|error| fault("the daemon", error))?;
+        let config = &self.config;
+        let tables =
+            info::tables(processes, config.per_process_metrics, config.calculate_percentages)?;
         let (doubles, missing) = (family.doubles, family.missing);
         Ok(Daemon { tables, usable, damages, oddities, doubles, missing })
     }
 
-    /// Reads the answers to `show stat`. Those of `doubles` stand in where the endpoint that counts
-    /// has none that can be used.
+    /// Reads the answers to `show stat`. An answer of `doubles` is read only if the endpoint that
+    /// counts has no usable answer.
     ///
     /// # Errors
     ///
-    /// A file may be readable later; a damaged one is no error.
+    /// A file may be readable later; a damaged file is no error.
     pub fn read(
         &mut self,
         inputs: &[Input],
@@ -202,23 +193,23 @@ impl Tables {
             backends: Rows::new(self.backend_plan.clone(), self.rows_before[1]),
             servers: Rows::new(self.all_server_fields(), self.rows_before[2]),
         };
-        let mut found = Found::default();
+        let mut findings = Findings::default();
         self.codes.begin_snapshot();
         let mut read = HashSet::new();
         let is_double = |input: &&Input| doubles.contains_key(&input.endpoint);
         for input in inputs.iter().filter(|input| !is_double(input)) {
-            if self.read_stat(input, &mut rows, &mut found)? {
+            if self.read_stat(input, &mut rows, &mut findings)? {
                 read.insert(input.endpoint.as_str());
             }
         }
         for input in inputs.iter().filter(is_double) {
             let Some(counts) = doubles.get(&input.endpoint) else { continue };
-            if !read.contains(counts.as_str()) && self.read_stat(input, &mut rows, &mut found)? {
+            if !read.contains(counts.as_str()) && self.read_stat(input, &mut rows, &mut findings)? {
                 read.insert(counts);
             }
         }
         let usable = read.len();
-        let Found { damages, mut oddities } = found;
+        let Findings { damages, mut oddities } = findings;
         self.rows_before =
             [&rows.frontends, &rows.backends, &rows.servers].map(|rows| rows.codes.len());
         let config = &self.config;
@@ -232,26 +223,24 @@ impl Tables {
         })
     }
 
-    /// Reads an endpoint's answer to `show stat`, if it has one; whether it could be used.
+    /// Reads an endpoint's answer to `show stat`, and returns whether there is a usable one.
     fn read_stat(
         &mut self,
         input: &Input,
         rows: &mut AllRows,
-        found: &mut Found,
+        findings: &mut Findings,
     ) -> Result<bool, Error> {
         let Some(path) = &input.stat else { return Ok(false) };
         let limit = self.config.file_limit;
         match stat::read(path, limit, &mut self.buffer, &mut self.codes, rows) {
-            Err(Fault::Passing(source)) => Err(Error::Unreadable { path: path.clone(), source }),
-            Err(Fault::Damage(reason)) => {
-                let (path, reason) = (path.clone(), format!("left out: it {reason}"));
-                found.damages.push(Damage { path, state: findings::OF_FILE, reason });
+            Err(error) => {
+                findings.damages.push(left_out(path, error)?);
                 Ok(false)
             }
-            Ok(outcome) => {
-                found.oddities.extend(outcome.oddities(&input.endpoint));
-                found.damages.extend(outcome.damage(path));
-                Ok(outcome.is_usable())
+            Ok(report) => {
+                findings.oddities.extend(report.oddities(&input.endpoint));
+                findings.damages.extend(report.damage(path));
+                Ok(report.is_usable())
             }
         }
     }
@@ -260,11 +249,12 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// Only a fault of ours.
+    /// A bug of ours.
     pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_frontends;
         let rows = std::mem::take(&mut proxies.rows.frontends);
-        let folded = fold_once(rows, &self.frontend_plan, "frontends")?;
+        let frame = Frame::new(rows);
+        let folded = frame.fold(&frame.codes, &self.frontend_plan, "frontends")?;
         Ok(table(TableKind::Frontend, folded, &self.codes.frontends, excluded))
     }
 
@@ -272,20 +262,21 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// Only a fault of ours.
+    /// A bug of ours.
     pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.backends);
-        let folded = fold_once(rows, &self.backend_plan, "backends")?;
+        let frame = Frame::new(rows);
+        let folded = frame.fold(&frame.codes, &self.backend_plan, "backends")?;
         Ok(table(TableKind::Backend, folded, &self.codes.backends, excluded))
     }
 
-    /// Folds the servers: within their backends, how many each backend has, and over all backends
-    /// where that is wanted.
+    /// Folds the servers within their backends, their number in each backend, and over all backends
+    /// if that is configured.
     ///
     /// # Errors
     ///
-    /// Only a fault of ours.
+    /// A bug of ours.
     pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Table>, Error> {
         let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.servers);
@@ -294,8 +285,7 @@ impl Tables {
         if self.config.aggr_server_metrics {
             tables.push(self.over_all_backends(&frame)?);
         }
-        let plan = &self.server_plan;
-        let folded = frame.fold(&frame.codes, plan).map_err(|error| fault("servers", error))?;
+        let folded = frame.fold(&frame.codes, &self.server_plan, "servers")?;
         drop(frame);
         let servers = table(TableKind::BackendServer, folded, &self.codes.servers, excluded);
         tables.push(server_counts(&servers.names));
@@ -303,26 +293,19 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Servers by their own names; excluded backends count too.
+    /// Folds servers by their own names, excluded backends included.
     fn over_all_backends(&self, frame: &Frame) -> Result<Table, Error> {
         let mut names = Vec::new();
         let mut by_name: HashMap<&str, u32> = HashMap::new();
-        let by_code: Vec<u32> = self
-            .codes
-            .servers
-            .names()
-            .iter()
-            .map(|(_, server)| {
-                *by_name.entry(server).or_insert_with(|| {
-                    names.push(server.as_str());
-                    names.len() as u32 - 1
-                })
-            })
-            .collect();
+        let mut by_code: Vec<u32> = Vec::new();
+        for (_, server) in self.codes.servers.names() {
+            by_code.push(*by_name.entry(server).or_insert_with(|| {
+                names.push(server.as_str());
+                names.len() as u32 - 1
+            }));
+        }
         let codes: Vec<u32> = frame.codes.iter().map(|&code| by_code[code as usize]).collect();
-        let plan = &self.aggregate_plan;
-        let folded =
-            frame.fold(&codes, plan).map_err(|error| fault("servers over all backends", error))?;
+        let folded = frame.fold(&codes, &self.aggregate_plan, "servers over all backends")?;
         let mut rows = Names::new(TableKind::Server);
         for &code in &folded.codes {
             rows.push(&[names[code as usize]]);
@@ -330,7 +313,7 @@ impl Tables {
         Ok(Table { kind: TableKind::Server, names: rows, columns: folded.columns })
     }
 
-    /// What is read of servers: what is asked of them in their backends and over all of them.
+    /// The fields of servers in either plan.
     fn all_server_fields(&self) -> Vec<(&'static str, Fold)> {
         let mut fields = self.server_plan.clone();
         for (name, fold) in &self.aggregate_plan {
@@ -342,21 +325,25 @@ impl Tables {
     }
 }
 
-fn fault(what: &'static str, error: fold::Refused) -> Error {
-    Error::Fold { what, source: Box::new(error) }
+/// The damage of a file that is left out; an error if it may be readable later.
+fn left_out(path: &Path, error: ReadError) -> Result<Damage, Error> {
+    let path = path.to_owned();
+    match error {
+        ReadError::Transient(source) => Err(Error::Unreadable { path, source }),
+        ReadError::Damage(reason) => {
+            let reason = format!("left out: it {reason}");
+            Ok(Damage { path, state: findings::OF_FILE, reason })
+        }
+    }
 }
 
-fn fold_once(
-    rows: Rows,
-    plan: &[(&'static str, Fold)],
-    what: &'static str,
-) -> Result<Folded, Error> {
-    let frame = Frame::new(rows);
-    frame.fold(&frame.codes, plan).map_err(|error| fault(what, error))
-}
-
-/// What was folded, without the proxies whose names are excluded.
-fn table(kind: TableKind, mut folded: Folded, codes: &Codes, excluded: &HashSet<String>) -> Table {
+/// The folded rows with their names, without the excluded proxies.
+fn table(
+    kind: TableKind,
+    mut folded: CodedTable,
+    codes: &Codes,
+    excluded: &HashSet<String>,
+) -> Table {
     let mut names = Names::new(kind);
     let mut kept = Vec::with_capacity(folded.codes.len());
     for &code in &folded.codes {
@@ -375,7 +362,7 @@ fn table(kind: TableKind, mut folded: Folded, codes: &Codes, excluded: &HashSet<
     Table { kind, names, columns: folded.columns }
 }
 
-/// `TotalServers`: how many different servers each backend has.
+/// The table of `TotalServers`: how many different servers each backend has.
 fn server_counts(servers: &Names) -> Table {
     let mut counts: Vec<(&str, i128)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();

@@ -1,35 +1,35 @@
-//! One HAProxy process as its answer to `show info` tells it: its figures, and who it is.
+//! The figures and the identity of a HAProxy process, from its answer to `show info`.
 //!
-//! A line is parted at its first `: `, because keys may hold blanks and values colons. HAProxy puts
-//! a value with line ends (a `description`) in quotes: what stands in them is text, even where it
-//! looks like a figure. Keys are ASCII and values can be any bytes.
+//! A line is split at its first `: `, because keys may have blanks and values colons. HAProxy puts
+//! a value with line ends (a `description`) in quotes; the lines in quotes are text, even if they
+//! look like figures. Keys are ASCII, and values can be any bytes.
 //!
-//! A process is known by its answer and never by its socket: HAProxy can have several sockets, and
-//! an operator can leave one out.
+//! A process is identified by its answer and not by its socket, because HAProxy can have several
+//! sockets, and an operator can leave one out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::catalog::{DAEMON_GAUGES, DAEMON_MEANS, DAEMON_SUMS};
 
 use crate::findings::Oddity;
 
-/// Bytes of an answer that are read; HAProxy writes some two thousand.
+/// Bytes that an answer may have; HAProxy writes about two thousand.
 const INFO_MAX_BYTES: u64 = 1024 * 1024;
 const INFO_MAX: Limit = Limit { bytes: INFO_MAX_BYTES, name: "the bound for show info" };
 /// Digits that a process's number can have.
 const NUMBER_MAX_DIGITS: usize = 10;
-/// Seconds by which the uptimes of one process can differ that was asked twice in a cycle.
+/// Seconds by which two uptimes of one process in a cycle can differ.
 const UPTIME_DIFFERENCE_MAX: i128 = 5;
-/// The key whose mean is taken and from which the CPU usage comes.
+/// The key from which the CPU usage is calculated.
 pub(crate) const IDLE: &str = "Idle_pct";
 
-/// One process's figures.
+/// The figures of a process.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Process {
-    /// `Process_num`, or the endpoint where it has none.
+    /// `Process_num`, or the endpoint if there is no such key.
     pub(crate) name: String,
     pub(crate) endpoint: String,
     /// By position in [`keys`]; an inner `None` is a value that is no integer.
@@ -40,7 +40,7 @@ pub(crate) struct Process {
     number: Option<i128>,
 }
 
-/// What tells one process from all others.
+/// The identity of a process, different for each process.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     node: Vec<u8>,
@@ -51,21 +51,21 @@ struct Identity {
     uptime: Option<i128>,
 }
 
-/// An answer that was read.
+/// A parsed answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) process: Process,
-    /// Which keys hold no number, and whether the last line is cut.
+    /// The keys without a number, and a text if the last line is cut.
     pub(crate) bad: Vec<&'static str>,
     pub(crate) oddities: Vec<Oddity>,
 }
 
-/// What several processes are together.
+/// The findings about several processes together.
 #[derive(Debug, Default)]
 pub(crate) struct Family {
-    /// The second endpoints of a process, each with the endpoint whose answers count.
+    /// The second sockets of a process, by endpoint, each with the endpoint that counts.
     pub(crate) doubles: HashMap<String, String>,
-    /// Processes that no endpoint answers for.
+    /// Processes without an endpoint.
     pub(crate) missing: u64,
     pub(crate) oddities: Vec<Oddity>,
 }
@@ -76,12 +76,12 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads one answer.
-pub(crate) fn read(endpoint: &str, path: &Path, limit: u64) -> Result<Answer, Fault> {
+pub(crate) fn read(endpoint: &str, path: &Path, limit: u64) -> Result<Answer, ReadError> {
     let mut text = Vec::new();
-    let asked = Limit { bytes: limit, name: "file-limit" };
-    let limit = if limit < INFO_MAX.bytes { asked } else { INFO_MAX };
-    let mut file = file::open(path, limit, Links::Refused)?;
-    file.read_to_end(&mut text).map_err(file::unreadable)?;
+    let file_limit = Limit { bytes: limit, name: "file-limit" };
+    let limit = if limit < INFO_MAX.bytes { file_limit } else { INFO_MAX };
+    let mut file = file::open(path, limit, Links::Refuse)?;
+    file.read_to_end(&mut text)?;
     Ok(parse(endpoint, &text)?)
 }
 
@@ -92,7 +92,7 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
     if text.contains(&0) {
         return Err("holds NUL bytes".to_owned());
     }
-    // A line without its end may be cut in its number.
+    // A last line without a line end may be cut in its number.
     let complete = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let (complete, cut) = text.split_at(complete);
     let found = figures(complete);
@@ -113,11 +113,11 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
         bad.push("its last line, which is cut");
     }
     let digits = found.get(&b"Process_num"[..]).and_then(|digits| str::from_utf8(digits).ok());
-    let digits = digits.filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    let name = digits
-        .filter(|n| (1..=NUMBER_MAX_DIGITS).contains(&n.len()))
-        .unwrap_or(endpoint)
-        .to_owned();
+    let is_number = |digits: &&str| {
+        (1..=NUMBER_MAX_DIGITS).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let name = digits.filter(is_number).unwrap_or(endpoint).to_owned();
     let number = whole("Process_num").flatten();
     let identity = whole("Pid").flatten().map(|pid| Identity {
         node: found.get(&b"node"[..]).map(|node| node.to_vec()).unwrap_or_default(),
@@ -132,7 +132,7 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
     Ok(Answer { process, bad, oddities })
 }
 
-/// The first value of each key. What stands in quotes is one value, however many lines it has.
+/// The first value of each key. A quoted value can have several lines.
 fn figures(text: &[u8]) -> HashMap<&[u8], &[u8]> {
     let mut found: HashMap<&[u8], &[u8]> = HashMap::new();
     let mut lines = text.split(|byte| *byte == b'\n');
@@ -143,7 +143,7 @@ fn figures(text: &[u8]) -> HashMap<&[u8], &[u8]> {
         found.entry(key).or_insert(value);
         if value.starts_with(b"\"") && quotes_are_open(value) {
             let mut rest = lines.clone();
-            // A quote that is never closed costs its line alone.
+            // Of a quote that is never closed, only the first line is text.
             if rest.any(quotes_are_open) {
                 lines = rest;
             }
@@ -152,13 +152,13 @@ fn figures(text: &[u8]) -> HashMap<&[u8], &[u8]> {
     found
 }
 
-/// Whether a text opens a quote that it does not close; a doubled quote does both.
+/// Whether a quote is open at the end of a text; a doubled quote closes and opens again.
 fn quotes_are_open(text: &[u8]) -> bool {
     text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
 }
 
-/// A figure as HAProxy writes it: what fits 64 bits, with a sign or without, so that no sum or
-/// difference of figures can overflow later.
+/// A figure in HAProxy's form, if it fits 64 bits, signed or unsigned. So no later sum or
+/// difference of figures overflows.
 fn number(value: &[u8]) -> Option<i128> {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -168,8 +168,8 @@ fn number(value: &[u8]) -> Option<i128> {
     (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
 }
 
-/// What a figure counts as. HAProxy calculates `Idle_pct` from clocks that do not quite agree, and
-/// gauges of some versions went below zero.
+/// The figure that counts, or `None`. HAProxy calculates `Idle_pct` from clocks that differ a
+/// little, and gauges of some versions went below zero.
 fn plausible(endpoint: &str, key: &str, value: i128, oddities: &mut Vec<Oddity>) -> Option<i128> {
     if key == IDLE {
         let idle = idle(value);
@@ -187,13 +187,13 @@ fn plausible(endpoint: &str, key: &str, value: i128, oddities: &mut Vec<Oddity>)
     Some(value)
 }
 
-/// A percentage within 0 and 100; what has the highest bit of 32 set was below zero.
+/// A percentage from 0 to 100. A value with the highest of 32 bits set was below zero.
 fn idle(value: i128) -> i128 {
     let below_zero = (1 << 31..1 << 32).contains(&value);
     if below_zero { 0 } else { value.clamp(0, 100) }
 }
 
-/// Finds what stands for one process twice and what no endpoint stands for.
+/// Finds the second sockets of processes, and the processes without an endpoint.
 pub(crate) fn family(processes: &[Process]) -> Family {
     let mut family = Family::default();
     let mut known: HashMap<i128, Vec<&Process>> = HashMap::new();
@@ -201,7 +201,7 @@ pub(crate) fn family(processes: &[Process]) -> Family {
         let Some(identity) = &process.identity else { continue };
         let same_pid = known.entry(identity.pid).or_default();
         let first = same_pid.iter().find(|other| {
-            other.identity.as_ref().is_some_and(|other| other.is_the_same_as(identity))
+            other.identity.as_ref().is_some_and(|other| other.is_same_process(identity))
         });
         let Some(first) = first else {
             same_pid.push(process);
@@ -220,8 +220,9 @@ pub(crate) fn family(processes: &[Process]) -> Family {
 }
 
 impl Family {
-    /// HAProxy says how many processes it has. Two HAProxies of one node can hide each other's
-    /// gaps, and are never taken for a gap.
+    /// Finds the processes without an endpoint, because HAProxy reports how many it has. Two
+    /// HAProxies of one node can hide missing processes of each other, but never cause a wrong
+    /// finding.
     fn find_missing(&mut self, processes: &[Process]) {
         let mut numbers: BTreeMap<(&[u8], i128), BTreeSet<i128>> = BTreeMap::new();
         for process in processes {
@@ -235,15 +236,16 @@ impl Family {
             }
         }
         for ((node, siblings), numbers) in numbers {
-            let there = numbers.len() as i128;
-            let Some(missing) = u64::try_from(siblings - there).ok().filter(|it| *it > 0) else {
+            let answered = numbers.len() as i128;
+            if siblings <= answered {
                 continue;
-            };
+            }
             // A forged number must not make a sum wrap.
+            let missing = u64::try_from(siblings - answered).unwrap_or(u64::MAX);
             self.missing = self.missing.saturating_add(missing);
             let node = String::from_utf8_lossy(node).into_owned();
             let text = format!(
-                "HAProxy on node {node:?} has {siblings} processes (Nbproc) and {there} of them \
+                "HAProxy on node {node:?} has {siblings} processes (Nbproc) and {answered} of them \
                  answered; give each its stats socket"
             );
             self.oddities.push(Oddity::new(&node, "processes without a socket", text));
@@ -252,7 +254,7 @@ impl Family {
 }
 
 impl Identity {
-    fn is_the_same_as(&self, other: &Self) -> bool {
+    fn is_same_process(&self, other: &Self) -> bool {
         let same_start = match (self.start, other.start) {
             (Some(start), Some(other)) => start == other,
             _ => match (self.uptime, other.uptime) {
@@ -348,7 +350,11 @@ mod tests {
         assert_eq!(doubles(&[of(7, "Uptime_sec: 5\n"), of(7, "Uptime_sec: 50\n")]), none);
         assert_eq!(doubles(&[of(7, start), of(7, start).replace("node: n", "node: m")]), none);
         let without = "Tasks: 1\nUptime_sec: 5\n".to_owned();
-        assert_eq!(doubles(&[without.clone(), without]), none, "who it is nobody knows");
+        assert_eq!(
+            doubles(&[without.clone(), without]),
+            none,
+            "without a Pid there is no identity"
+        );
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! A file as rows: read through one reused buffer, so that memory does not grow with the file.
+//! Splits a file into rows, through one reused buffer, so that memory does not grow with the file.
 //!
-//! A comma between quotes parts no cells, and a line end between quotes ends no row: HAProxy before
-//! 3.0 writes the line ends of a check's expected string into `last_chk`. But a quote that is never
-//! closed must cost its own row and no other. So lines are joined only while the joined text closes
-//! the quote, has exactly the header's number of cells, and is at most [`JOINED_LINES_MAX`] lines.
-//! The rest of a row that is too long for the buffer is passed over.
+//! A comma between quotes does not end a cell, and a line end between quotes does not end a row,
+//! because HAProxy before 3.0 writes the line ends of a check's expected string into `last_chk`.
+//! But a quote that is never closed must damage only its own row. So lines are joined only if the
+//! joined text closes the quote, has exactly the header's number of cells, and is at most
+//! [`JOINED_LINES_MAX`] lines. The rest of a row that is too long for the buffer is skipped.
 //!
-//! All cells of a row are counted, but positions are written down only for the cells that somebody
-//! looks at: half of the columns of HAProxy 2.6 come after the last that is wanted, and to write a
-//! position costs more than to find it.
+//! All cells of a row are counted, but only the positions that the caller requests are written:
+//! half of the columns of HAProxy 2.6 come after the last column of a plan, and to write a position
+//! costs more than to find it.
 
 use std::io::{self, Read};
 
@@ -18,13 +18,13 @@ use crate::separators::{self, BLOCK, Masks};
 pub(crate) const ROW_MAX_BYTES: usize = 256 * 1024;
 /// Cells that a row can have at most; HAProxy 3.4 has 213.
 pub(crate) const CELLS_MAX: usize = 1024;
-/// Positions that are written at once.
+/// Positions that are written together.
 const SPARE: usize = 4;
-/// Room for the positions of a block, and for what is written behind them for nothing.
+/// Room for the positions of a block, and for the surplus positions that are written after them.
 const ROOM: usize = BLOCK + SPARE;
 /// Lines that one row can have. HAProxy cuts `last_chk` after some hundred bytes.
 pub(crate) const JOINED_LINES_MAX: usize = 16;
-/// Room before the text, so that the eight bytes before the end of any cell can be loaded.
+/// Bytes before the text, so that the eight bytes before the end of any cell can be loaded.
 const FRONT: usize = 16;
 
 /// A row, as positions in the buffer.
@@ -32,25 +32,25 @@ const FRONT: usize = 16;
 pub(crate) struct Row<'a> {
     /// The whole buffer.
     pub(crate) text: &'a [u8],
-    /// Where the row begins.
+    /// The position at which the row begins.
     pub(crate) begin: usize,
-    /// Where it ends.
+    /// The position at which the row ends.
     pub(crate) end: usize,
     /// How many cells it has; the last ends with the row.
     pub(crate) cells: usize,
-    /// Where the first of them end, as many as were asked for.
+    /// The positions at which the first cells end, as many as were requested.
     pub(crate) ends: &'a [u32],
-    /// What is wrong with it.
+    /// Why the row cannot be used.
     pub(crate) fault: Option<RowFault>,
 }
 
-/// What the caller wants of the rows to come.
+/// The caller's request for the rows that follow.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
-    /// How many cells it looks at, the first ones of each row.
-    pub(crate) looked_at: usize,
-    /// How many cells a row has, the empty one behind a last comma left out. Only so many make
-    /// several lines one row; 0 joins none.
+pub(crate) struct Request {
+    /// How many cells need their positions, from the first cell on.
+    pub(crate) positions: usize,
+    /// How many cells a row has, without the empty cell after a last comma. Several lines are
+    /// joined only to a row of so many cells; 0 joins no lines.
     pub(crate) cells: usize,
 }
 
@@ -61,9 +61,9 @@ pub(crate) enum RowFault {
     Cut,
     /// A quote is never closed.
     OpenQuote,
-    /// Beyond [`CELLS_MAX`].
+    /// The row has more than [`CELLS_MAX`] cells.
     TooManyCells,
-    /// Beyond [`ROW_MAX_BYTES`]: its cells are not known.
+    /// The row has more than [`ROW_MAX_BYTES`] bytes, and its cells are unknown.
     TooLong,
 }
 
@@ -79,35 +79,36 @@ impl Buffer {
         Self { bytes: vec![0; FRONT + ROW_MAX_BYTES + BLOCK], ends: vec![0; CELLS_MAX + ROOM] }
     }
 
-    /// Calls `each` with every row, until the file ends or `each` returns `None`; else `each`
-    /// returns what it wants of the rows to come. It can look at every cell of the first row.
+    /// Calls `each` with every row, until the file ends or `each` returns `None`. The first row has
+    /// the positions of all cells.
     pub(crate) fn rows(
         &mut self,
         file: &mut impl Read,
-        mut each: impl FnMut(Row<'_>) -> Option<Wanted>,
+        mut each: impl FnMut(Row<'_>) -> Option<Request>,
     ) -> io::Result<()> {
         let mut each = |row: Row<'_>| {
-            each(row).map(|it| Wanted { looked_at: it.looked_at.min(CELLS_MAX), ..it })
+            let Request { positions, cells } = each(row)?;
+            Some(Request { positions: positions.min(CELLS_MAX), cells })
         };
         let limit = FRONT + ROW_MAX_BYTES;
-        let mut wanted = Wanted { looked_at: CELLS_MAX, cells: 0 };
+        let mut request = Request { positions: CELLS_MAX, cells: 0 };
         let mut filled = FRONT;
-        let mut passing_over = false;
+        let mut skipping = false;
         loop {
             let room = self.bytes.get_mut(filled..limit).unwrap_or_default();
             if room.is_empty() {
-                // A line end is here only if lines wait to be joined with those to come.
+                // The buffer has a line end only if its lines may be joined with further lines.
                 if self.bytes[FRONT..limit].contains(&b'\n') {
-                    let rest = self.scan(filled, Lines::AllThereAre, &mut wanted, &mut each);
+                    let rest = self.scan(filled, Following::NoLines, &mut request, &mut each);
                     let Some(rest) = rest else { return Ok(()) };
-                    filled = self.keep(rest, filled);
+                    filled = self.move_to_front(rest, filled);
                     continue;
                 }
                 let (text, ends) = (&self.bytes[..], &[limit as u32][..]);
                 let fault = Some(RowFault::TooLong);
                 let row = Row { text, begin: FRONT, end: limit, cells: 1, ends, fault };
                 let Some(next) = each(row) else { return Ok(()) };
-                (passing_over, filled, wanted) = (true, FRONT, next);
+                (skipping, filled, request) = (true, FRONT, next);
                 continue;
             }
             let count = match file.read(room) {
@@ -115,36 +116,36 @@ impl Buffer {
                 other => other?,
             };
             if count == 0 {
-                self.scan_end(filled, &mut wanted, &mut each);
+                self.scan_end(filled, &mut request, &mut each);
                 return Ok(());
             }
             filled += count;
-            if passing_over {
+            if skipping {
                 let Some(end) = self.bytes[FRONT..filled].iter().position(|b| *b == b'\n') else {
                     filled = FRONT;
                     continue;
                 };
-                (passing_over, filled) = (false, self.keep(FRONT + end + 1, filled));
+                (skipping, filled) = (false, self.move_to_front(FRONT + end + 1, filled));
             }
-            let Some(rest) = self.scan(filled, Lines::MoreFollow, &mut wanted, &mut each) else {
+            let Some(rest) = self.scan(filled, Following::Lines, &mut request, &mut each) else {
                 return Ok(());
             };
-            filled = self.keep(rest, filled);
+            filled = self.move_to_front(rest, filled);
         }
     }
 
-    /// Moves what begins at `rest` to the front and returns where it ends then.
-    fn keep(&mut self, rest: usize, filled: usize) -> usize {
+    /// Moves the bytes from `rest` on to the front and returns their new end.
+    fn move_to_front(&mut self, rest: usize, filled: usize) -> usize {
         self.bytes.copy_within(rest..filled, FRONT);
         FRONT + (filled - rest)
     }
 
-    /// Gives the rows of the file's end, whose last line may be cut.
+    /// Calls `each` with the last rows of the file, of which the last may be cut.
     fn scan_end(
         &mut self,
         filled: usize,
-        wanted: &mut Wanted,
-        mut each: impl FnMut(Row<'_>) -> Option<Wanted>,
+        request: &mut Request,
+        mut each: impl FnMut(Row<'_>) -> Option<Request>,
     ) {
         if filled == FRONT {
             return;
@@ -156,17 +157,17 @@ impl Buffer {
             let ends_here = is_cut && row.end + 1 == end;
             each(Row { fault: row.fault.or(ends_here.then_some(RowFault::Cut)), ..row })
         };
-        self.scan(end, Lines::AllThereAre, wanted, each);
+        self.scan(end, Following::NoLines, request, each);
     }
 
-    /// Gives every complete row before `filled` and returns where the incomplete one begins; `None`
-    /// if told to stop.
+    /// Calls `each` with every complete row before `filled` and returns the position of the
+    /// incomplete row; `None` if `each` returns `None`.
     fn scan(
         &mut self,
         filled: usize,
-        lines: Lines,
-        wanted: &mut Wanted,
-        mut each: impl FnMut(Row<'_>) -> Option<Wanted>,
+        following: Following,
+        request: &mut Request,
+        mut each: impl FnMut(Row<'_>) -> Option<Request>,
     ) -> Option<usize> {
         let Self { bytes, ends } = self;
         let mut begin = FRONT;
@@ -189,10 +190,10 @@ impl Buffer {
             let Masks { mut commas, mut line_ends, .. } = masks;
             loop {
                 let line_end = line_ends & line_ends.wrapping_neg();
-                // All bits below it; where there is none, all.
+                // All bits below the line end; all bits if there is no line end.
                 let before = line_end.wrapping_sub(1);
                 let found = commas & before;
-                if cells < wanted.looked_at {
+                if cells < request.positions {
                     write_positions(found, at, ends[cells..].first_chunk_mut()?);
                 }
                 cells += found.count_ones() as usize;
@@ -204,21 +205,21 @@ impl Buffer {
                 let end = at + line_end.trailing_zeros() as usize;
                 let is_open = open & line_end != 0;
                 if is_open {
-                    match join(&bytes[..filled], begin, *wanted, ends) {
-                        Joined::Row { end, cells: count } => {
-                            let ends = &ends[..count.min(wanted.looked_at)];
+                    match join(&bytes[..filled], begin, *request, ends) {
+                        Join::Row { end, cells: count } => {
+                            let ends = &ends[..count.min(request.positions)];
                             let row =
                                 Row { text: bytes, begin, end, cells: count, ends, fault: None };
-                            *wanted = each(row)?;
+                            *request = each(row)?;
                             (begin, at) = (end + 1, end + 1);
                             (cells, quoted) = (0, false);
                             continue 'blocks;
                         }
-                        Joined::NotYet if lines == Lines::MoreFollow => return Some(begin),
-                        Joined::NotYet | Joined::Never => {}
+                        Join::Undecided if following == Following::Lines => return Some(begin),
+                        Join::Undecided | Join::Impossible => {}
                     }
                 }
-                if cells < wanted.looked_at {
+                if cells < request.positions {
                     ends[cells] = end as u32;
                 }
                 cells += 1;
@@ -227,8 +228,8 @@ impl Buffer {
                     (_, true) => Some(RowFault::TooManyCells),
                     _ => None,
                 };
-                let ends = &ends[..cells.min(wanted.looked_at)];
-                *wanted = each(Row { text: bytes, begin, end, cells, ends, fault })?;
+                let ends = &ends[..cells.min(request.positions)];
+                *request = each(Row { text: bytes, begin, end, cells, ends, fault })?;
                 begin = end + 1;
                 cells = 0;
             }
@@ -238,32 +239,33 @@ impl Buffer {
     }
 }
 
-/// Whether lines can come behind those in the buffer.
+/// Whether further lines can follow those in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lines {
-    MoreFollow,
-    /// None come, or none that the buffer has room for.
-    AllThereAre,
+enum Following {
+    Lines,
+    /// The file ends, or the buffer has no room.
+    NoLines,
 }
 
-/// What a line whose quote is open becomes together with the lines behind it.
+/// The result of joining a line whose quote is open with the lines after it.
 #[derive(Debug, PartialEq, Eq)]
-enum Joined {
-    /// One row, which ends here.
+enum Join {
+    /// One row, with the position of its end.
     Row { end: usize, cells: usize },
-    /// More lines are needed to tell.
-    NotYet,
-    /// No row: the quote is not closed in time, or the number of cells is another one.
-    Never,
+    /// More lines are needed.
+    Undecided,
+    /// The quote is not closed in time, or the number of cells is wrong.
+    Impossible,
 }
 
-/// Looks for the end of a row of several lines byte by byte: such rows are rare. A quote opens at a
-/// cell's beginning and closes at its end, or two damaged lines could make one row. Writes the
-/// positions of the row's cells, which a row of one line overwrites.
+/// Searches the end of a row of several lines byte by byte, because such rows are rare. A quote
+/// must open at a cell's beginning and close at its end, so that two damaged lines do not make one
+/// row. Writes the positions of the row's cells; if there is no such row, the next row overwrites
+/// them.
 #[cold]
-fn join(text: &[u8], begin: usize, wanted: Wanted, ends: &mut [u32]) -> Joined {
-    if wanted.cells == 0 {
-        return Joined::Never;
+fn join(text: &[u8], begin: usize, request: Request, ends: &mut [u32]) -> Join {
+    if request.cells == 0 {
+        return Join::Impossible;
     }
     let (mut quoted, mut cells, mut lines) = (false, 0, 0);
     let mut cell_begin = begin;
@@ -271,45 +273,47 @@ fn join(text: &[u8], begin: usize, wanted: Wanted, ends: &mut [u32]) -> Joined {
     while let Some(byte) = text.get(at) {
         match byte {
             b'"' if !quoted && at == cell_begin => quoted = true,
-            b'"' if !quoted => return Joined::Never,
+            b'"' if !quoted => return Join::Impossible,
             b'"' => match text.get(at + 1) {
-                // A doubled quote is one of the text.
+                // A doubled quote is a quote in the text.
                 Some(b'"') => at += 1,
                 Some(b',' | b'\n') => quoted = false,
-                Some(_) => return Joined::Never,
-                None => return Joined::NotYet,
+                Some(_) => return Join::Impossible,
+                None => return Join::Undecided,
             },
             b',' | b'\n' if !quoted => {
-                if let Some(end) = ends.get_mut(cells).filter(|_| cells < wanted.looked_at) {
+                if cells < request.positions
+                    && let Some(end) = ends.get_mut(cells)
+                {
                     *end = at as u32;
                 }
                 cells += 1;
                 if *byte == b'\n' {
                     let empty_last = usize::from(at == cell_begin);
-                    let fits = cells - empty_last == wanted.cells;
-                    return if fits { Joined::Row { end: at, cells } } else { Joined::Never };
+                    let fits = cells - empty_last == request.cells;
+                    return if fits { Join::Row { end: at, cells } } else { Join::Impossible };
                 }
-                // One more is the empty cell behind the last comma.
-                if cells > wanted.cells {
-                    return Joined::Never;
+                // One cell more can be the empty cell after the last comma.
+                if cells > request.cells {
+                    return Join::Impossible;
                 }
                 cell_begin = at + 1;
             }
             b'\n' => {
                 lines += 1;
                 if lines == JOINED_LINES_MAX {
-                    return Joined::Never;
+                    return Join::Impossible;
                 }
             }
             _ => {}
         }
         at += 1;
     }
-    Joined::NotYet
+    Join::Undecided
 }
 
-/// Writes where the bits are, counted from `at`. Four go at a time, the last of them perhaps for
-/// nothing: a test after each would cost more.
+/// Writes the positions of the bits, counted from `at`, four together. Surplus positions may be
+/// written, because a test after each one would cost more.
 #[inline(always)]
 fn write_positions(mut bits: u64, at: usize, ends: &mut [u32; ROOM]) {
     let found = bits.count_ones() as usize;
@@ -322,8 +326,8 @@ fn write_positions(mut bits: u64, at: usize, ends: &mut [u32; ROOM]) {
     }
 }
 
-/// The commas that part cells, the line ends that cut a quote short, and whether a quote is open at
-/// the end of the block.
+/// The commas outside quotes, the line ends within quotes, and whether a quote is open at the end
+/// of the block.
 fn outside_quotes(masks: Masks, mut quoted: bool) -> (u64, u64, bool) {
     let (mut commas, mut open) = (0, 0);
     let mut bits = masks.commas | masks.line_ends | masks.quotes;

@@ -1,8 +1,8 @@
-//! Where commas, line ends and quotes stand in 64 bytes of text, as bits: the first step of
-//! reading, and the only one that looks at every byte.
+//! The positions of commas, line ends and quotes in 64 bytes of text, as bits: the first step of
+//! reading, and the only step that reads every byte.
 //!
-//! On x86-64 sixteen bytes are compared at once (SSE2, which every such processor has); elsewhere a
-//! scalar twin does the same, and a property test holds the two together.
+//! On x86-64 sixteen bytes are compared at once (SSE2, which every such processor has). On other
+//! processors a scalar twin does the same; a property test compares the two.
 
 /// One bit for each byte of a block; the lowest is the first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) struct Masks {
     pub(crate) quotes: u64,
 }
 
-/// Bytes that are looked at together.
+/// Bytes that are compared together.
 pub(crate) const BLOCK: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
@@ -27,9 +27,9 @@ pub(crate) fn masks(block: &[u8; BLOCK]) -> Masks {
     };
 
     let (quarters, _) = block.as_chunks::<16>();
-    // SAFETY: SSE2, of which all of these are, belongs to x86-64: there is no such processor
-    // without it. A function that asks for the feature would make them safe, and would be called
-    // for each block: it cannot be inlined at will.
+    // SAFETY: all of these need only SSE2, which every x86-64 processor has. They would be safe in
+    // a function that enables the feature, but such a function is not always inlined and would be
+    // called for each block.
     unsafe {
         let lanes = [0, 1, 2, 3].map(|quarter: usize| {
             let both = u128::from_le_bytes(quarters[quarter]);
@@ -46,7 +46,7 @@ pub(crate) fn masks(block: &[u8; BLOCK]) -> Masks {
         let both = |at: usize| _mm_or_si128(line_ends[at], quotes[at]);
         let any = _mm_or_si128(_mm_or_si128(both(0), both(1)), _mm_or_si128(both(2), both(3)));
         let commas = bits(equal(b','));
-        // Most blocks have commas alone, and bits are what costs here.
+        // Most blocks have only commas, and to make the bits is the costly step.
         if _mm_movemask_epi8(any) == 0 {
             return Masks { commas, line_ends: 0, quotes: 0 };
         }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     proptest! {
-        /// The fast way and the plain way see the same.
+        /// The fast twin and the scalar twin find the same.
         #[test]
         fn both_twins_agree(block in proptest::array::uniform32((bytes(), bytes()))) {
             let mut flat = [0; 64];

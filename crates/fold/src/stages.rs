@@ -1,35 +1,34 @@
-//! The stages of reading and folding, one by one, for the benchmarks alone: no program is built
-//! with this.
+//! The stages of reading and folding, one by one, only for the benchmarks: no program has this
+//! module.
 //!
-//! Each takes what the one before it made, so that a benchmark times that stage
-//! alone.
+//! The input of a stage is the output of the stage before, so that a benchmark times one stage.
 
-use model::catalog::{Choice, Kind};
+use model::catalog::{Choice, ProxyKind};
 
-use crate::codes::{Codes, Key};
+use crate::codes::{Codes, NameCells};
 use crate::fold::Frame;
-use crate::rows::{Buffer, Wanted};
+use crate::rows::{Buffer, Request};
 use crate::stat::{AllCodes, AllRows, Rows};
 
-/// Where cells end: the index over the text of an answer. Returns how many cells there are.
+/// The index: finds the positions of an answer's cells. Returns how many cells there are.
 #[must_use]
 pub fn index(mut text: &[u8]) -> usize {
     let mut cells = 0;
     let read = Buffer::new().rows(&mut text, |row| {
         cells += row.cells;
-        Some(Wanted { looked_at: row.cells, cells: 0 })
+        Some(Request { positions: row.cells, cells: 0 })
     });
     if read.is_ok() { cells } else { 0 }
 }
 
-/// The wanted cells of an answer as columns, index and codes included.
+/// Reads the planned cells of answers into columns, index and codes included.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Buffer,
     codes: AllCodes,
 }
 
-/// What a [`Reader`] made.
+/// The rows that a [`Reader`] read.
 #[derive(Debug, Clone)]
 pub struct Read(AllRows);
 
@@ -44,14 +43,14 @@ impl Reader {
     ///
     /// # Panics
     ///
-    /// One of them is no answer.
+    /// An answer is damaged.
     #[must_use]
     pub fn read(&mut self, answers: &[&[u8]]) -> Read {
-        let rows = |kind: Kind| Rows::new(kind.plan(Choice::Default), 0);
+        let rows = |kind: ProxyKind| Rows::new(kind.plan(Choice::Default), 0);
         let mut rows = AllRows {
-            frontends: rows(Kind::Frontend),
-            backends: rows(Kind::Backend),
-            servers: rows(Kind::Server),
+            frontends: rows(ProxyKind::Frontend),
+            backends: rows(ProxyKind::Backend),
+            servers: rows(ProxyKind::Server),
         };
         self.codes.begin_snapshot();
         for mut answer in answers.iter().copied() {
@@ -63,7 +62,7 @@ impl Reader {
     }
 }
 
-/// Codes of keys, each a row's proxy and server as they stand in the text.
+/// The codes of keys, each of which is a row's text up to the end of its second cell.
 #[must_use]
 pub fn codes(keys: &[Vec<u8>], rounds: usize) -> u32 {
     let mut codes = Codes::default();
@@ -72,22 +71,22 @@ pub fn codes(keys: &[Vec<u8>], rounds: usize) -> u32 {
     for _ in 0..rounds {
         codes.begin_file();
         for key in keys {
-            last = codes.code(key, Key::ProxyAndServer).unwrap_or_default();
+            last = codes.code(key, NameCells::Both).unwrap_or_default();
         }
     }
     last
 }
 
-/// The fold of the servers. Returns how many values it made.
+/// Folds the servers. Returns how many values there are.
 ///
 /// # Panics
 ///
-/// Polars refuses it.
+/// Polars rejects the rows.
 #[must_use]
 pub fn fold(Read(rows): Read) -> usize {
     let plan = rows.servers.plan.clone();
     let frame = Frame::new(rows.servers);
-    let folded = frame.fold(&frame.codes, &plan);
+    let folded = frame.fold(&frame.codes, &plan, "servers");
     assert!(folded.is_ok(), "{folded:?}");
     folded.map_or(0, |folded| folded.codes.len() * folded.columns.len())
 }

@@ -1,82 +1,82 @@
-//! The answers to `show stat`: the wanted cells of all files, in columns, by kind of proxy.
+//! The answers to `show stat`: the planned cells of all files, in columns, by kind of proxy.
 //!
-//! Columns are found by their names in the header, never by position or version: HAProxy puts new
-//! ones in the middle. What a row is says its `type`, because a listener can be called FRONTEND. A
-//! damaged row costs itself, a damaged header its file. A column that a file lacks is null for its
-//! rows; one that no file has is no column. A file that would make too many rows or names is left
-//! out whole, as if it had never been read, so that the others still have room.
+//! Columns are found by their names in the header, not by position or version, because HAProxy
+//! inserts new columns in the middle. The kind of a row is its `type`, because a listener can be
+//! named FRONTEND. A damaged row is left out, and a file with a damaged header too. If a file lacks
+//! a column, its rows have null there; a column that no file has is left out. A file with too many
+//! rows or names is left out whole, so that the other files have room.
 
 use std::io::Read;
 use std::path::Path;
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::catalog::{self, Fold, Nature};
 
 use crate::cells::{self, Cells};
-use crate::codes::{self, Codes, Key, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, Refused};
+use crate::codes::{self, Codes, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, NameCells, NameError};
 use crate::findings::{self, Damage, Oddity};
-use crate::rows::{Buffer, ROW_MAX_BYTES, Row, RowFault, Wanted};
+use crate::rows::{Buffer, ROW_MAX_BYTES, Request, Row, RowFault};
 
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
 
-/// The magnitudes of cells are noted after so many rows: their columns still fit the second-level
-/// cache of common processors.
+/// Rows after which the columns are measured, while they still fit the second-level cache of common
+/// processors.
 const LOOK_ROWS: usize = 256;
 
-/// The wanted columns of one kind of proxy and the rows that were found.
+/// The planned columns of one kind of proxy, with the rows that were read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     pub(crate) plan: Vec<(&'static str, Fold)>,
     pub(crate) columns: Vec<Cells>,
     /// Whether any file had the column.
     pub(crate) seen: Vec<bool>,
-    /// What the columns are.
+    /// The natures of the columns.
     pub(crate) natures: Vec<Nature>,
-    /// Each row's code.
+    /// The codes of the rows.
     pub(crate) codes: Vec<u32>,
-    /// Rows that were given no traffic, ascending: no value for the means that leave them out.
+    /// Rows without traffic, ascending, which [`Fold::MeanWithTraffic`] leaves out.
     pub(crate) idle: Vec<u32>,
-    /// Of the current file: cell and column.
+    /// The cells of the current file that are read, each with its column.
     targets: Vec<(usize, usize)>,
-    /// Of the current file: the cell of `lbtot`.
+    /// The cell of `lbtot` in the current file.
     traffic: Option<usize>,
 }
 
-/// What reading a file came to, other than rows.
+/// The findings about a file.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// Rows that could not be used, and why the first of them could not.
+pub(crate) struct FileReport {
+    /// How many rows could not be used, and the reason for the first.
     pub(crate) rows: Option<(usize, String)>,
-    /// Cells that hold no number, and the first of them.
+    /// How many cells are no number, and the first of them.
     pub(crate) cells: Option<(usize, String)>,
-    /// Gauges that went below zero, and the first of them.
+    /// How many gauges are below zero, and the first of them.
     pub(crate) below_zero: Option<(usize, String)>,
-    /// Whether there is a row besides the header.
+    /// Whether the file has a row after the header.
     pub(crate) has_rows: bool,
-    /// Whether one of them could be used.
+    /// Whether a row could be used.
     is_used: bool,
     /// How many more rows the snapshot can have.
     room: usize,
 }
 
 impl Rows {
-    /// Without rows, but with room for so many.
-    pub(crate) fn new(plan: Vec<(&'static str, Fold)>, room: usize) -> Self {
+    /// No rows, with capacity for `capacity` rows.
+    pub(crate) fn new(plan: Vec<(&'static str, Fold)>, capacity: usize) -> Self {
         let nature = |name| catalog::nature(name).unwrap_or_else(|| catalog::daemon_nature(name));
         Self {
-            columns: plan.iter().map(|_| Cells::with_capacity(room)).collect(),
+            columns: plan.iter().map(|_| Cells::with_capacity(capacity)).collect(),
             seen: vec![false; plan.len()],
             natures: plan.iter().map(|(name, _)| nature(name)).collect(),
             plan,
-            codes: Vec::with_capacity(room),
+            codes: Vec::with_capacity(capacity),
             idle: Vec::new(),
             targets: Vec::new(),
             traffic: None,
         }
     }
 
-    /// Returns the last cell that is looked at.
+    /// Finds the cells of the columns, and returns the last cell that is read.
     fn begin_file(&mut self, header: &[&str]) -> usize {
         let cell = |name: &str| header.iter().position(|field| *field == name);
         self.targets.clear();
@@ -85,7 +85,7 @@ impl Rows {
             if let Some(cell) = cell(name) {
                 self.targets.push((cell, column));
                 self.seen[column] = true;
-                // Earlier files can have lacked the column: their rows have no value in it.
+                // Rows of earlier files have null if their file lacked the column.
                 self.columns[column].pad(self.codes.len());
             }
         }
@@ -93,7 +93,7 @@ impl Rows {
         cells.max().unwrap_or_default()
     }
 
-    /// Forgets the rows from `rows` on, and the columns that they were the first to have.
+    /// Drops the rows from `rows` on, and restores the columns that were seen before.
     fn roll_back(&mut self, rows: usize, seen: Vec<bool>) {
         for column in &mut self.columns {
             column.truncate(rows);
@@ -104,7 +104,7 @@ impl Rows {
     }
 
     #[inline]
-    fn push(&mut self, row: Row<'_>, code: u32, outcome: &mut Outcome) {
+    fn push(&mut self, row: Row<'_>, code: u32, report: &mut FileReport) {
         let at = self.codes.len() as u32;
         self.codes.push(code);
         for &(cell, column) in &self.targets {
@@ -114,7 +114,7 @@ impl Rows {
                 Some(value) => cells.push_digits(value),
                 None => {
                     let field = (self.plan[column].0, self.natures[column]);
-                    push_other(cells, field, &row.text[begin..end], outcome);
+                    push_other(cells, field, &row.text[begin..end], report);
                 }
             }
         }
@@ -130,25 +130,24 @@ impl Rows {
             self.idle.push(at);
         }
         if self.codes.len().is_multiple_of(LOOK_ROWS) {
-            self.columns.iter_mut().for_each(Cells::look);
+            self.columns.iter_mut().for_each(Cells::measure);
         }
     }
 }
 
-/// A cell that is not up to 16 plain digits: a number all the same, or none. A gauge goes below
-/// zero only by a fault of HAProxy's.
+/// Appends a cell that is not up to 16 plain digits. A gauge below zero is a bug of HAProxy.
 #[cold]
 fn push_other(
     cells: &mut Cells,
     (field, nature): (&str, Nature),
     cell: &[u8],
-    outcome: &mut Outcome,
+    report: &mut FileReport,
 ) {
     const BELOW_ZERO: std::ops::RangeInclusive<i128> = 1 << 63..=u64::MAX as i128;
-    let taken = match cells::other(cell) {
+    let is_number = match cells::other(cell) {
         Some(value) if nature.is_gauge() && BELOW_ZERO.contains(&value) => {
             cells.push_null();
-            outcome.gauge_below_zero(field, cell);
+            report.gauge_below_zero(field, cell);
             true
         }
         Some(value) => cells.push_wide(value),
@@ -157,12 +156,12 @@ fn push_other(
             false
         }
     };
-    if !taken {
-        outcome.bad_cell(field, cell);
+    if !is_number {
+        report.bad_cell(field, cell);
     }
 }
 
-impl Outcome {
+impl FileReport {
     #[cold]
     fn bad_row(&mut self, why: impl FnOnce() -> String) {
         self.rows.get_or_insert_with(|| (0, why())).0 += 1;
@@ -175,12 +174,12 @@ impl Outcome {
         self.cells.get_or_insert_with(|| (0, first())).0 += 1;
     }
 
-    /// Whether a row could be used, or the file is a header without rows, which is sound too.
+    /// Whether a row could be used, or the file has no rows, which is no damage.
     pub(crate) const fn is_usable(&self) -> bool {
         self.is_used || !self.has_rows
     }
 
-    /// What of the file could not be used.
+    /// The damage of the file, if any.
     pub(crate) fn damage(&self, path: &Path) -> Option<Damage> {
         let rows = self
             .rows
@@ -199,7 +198,7 @@ impl Outcome {
         Some(Damage { path: path.to_owned(), state, reason })
     }
 
-    /// What is odd about an endpoint's file.
+    /// The oddities of an endpoint's file.
     pub(crate) fn oddities(&self, endpoint: &str) -> impl Iterator<Item = Oddity> {
         let empty = (!self.has_rows).then(|| {
             let text = "its answer to show stat has a header and no rows: nothing of it counts";
@@ -256,11 +255,11 @@ impl AllCodes {
     }
 }
 
-/// What there was before a file.
+/// The sizes before a file, to roll back to.
 #[derive(Debug)]
-struct Before([(codes::Mark, usize, Vec<bool>); 3]);
+struct Checkpoint([(codes::Mark, usize, Vec<bool>); 3]);
 
-impl Before {
+impl Checkpoint {
     fn new(codes: &AllCodes, rows: &AllRows) -> Self {
         let of = |codes: &Codes, rows: &Rows| (codes.mark(), rows.codes.len(), rows.seen.clone());
         Self([
@@ -280,37 +279,37 @@ impl Before {
     }
 }
 
-/// Adds one file's rows. A fault means that nothing of it is used.
+/// Adds the rows of a file. After an error no row of it is used.
 pub(crate) fn read(
     path: &Path,
     limit: u64,
     buffer: &mut Buffer,
     codes: &mut AllCodes,
     rows: &mut AllRows,
-) -> Result<Outcome, Fault> {
+) -> Result<FileReport, ReadError> {
     let limit = Limit { bytes: limit, name: "file-limit" };
-    let mut file = file::open(path, limit, Links::Refused)?;
+    let mut file = file::open(path, limit, Links::Refuse)?;
     read_from(&mut file, buffer, codes, rows)
 }
 
-/// Likewise, of a file that is open.
+/// Does the same with an open file.
 pub(crate) fn read_from(
     file: &mut impl Read,
     buffer: &mut Buffer,
     codes: &mut AllCodes,
     rows: &mut AllRows,
-) -> Result<Outcome, Fault> {
-    let mut outcome = Outcome { room: rows.room(), ..Outcome::default() };
+) -> Result<FileReport, ReadError> {
+    let mut report = FileReport { room: rows.room(), ..FileReport::default() };
     let mut header: Option<Header> = None;
     let mut refused = None;
-    let before = Before::new(codes, rows);
+    let checkpoint = Checkpoint::new(codes, rows);
     codes.begin_file();
     let end = buffer.rows(file, |row| {
         match &header {
-            Some(header) => refused = header.take(row, codes, rows, &mut outcome).err(),
+            Some(header) => refused = header.add_row(row, codes, rows, &mut report).err(),
             // Some versions and proxies put an empty line before the header.
             None if line(row).trim_ascii().is_empty() && row.fault.is_none() => {
-                return Some(Wanted { looked_at: usize::MAX, cells: 0 });
+                return Some(Request { positions: usize::MAX, cells: 0 });
             }
             None => match Header::read(row) {
                 Ok((mut found, names)) => {
@@ -323,43 +322,43 @@ pub(crate) fn read_from(
             },
         }
         let header = header.as_ref().filter(|_| refused.is_none())?;
-        Some(Wanted { looked_at: header.last + 1, cells: header.cells })
+        Some(Request { positions: header.last + 1, cells: header.cells })
     });
-    let fault = match (refused, end) {
-        (Some(why), _) => Fault::Damage(why),
-        (None, Err(error)) => file::unreadable(error),
-        (None, Ok(())) if header.is_none() => Fault::Damage("is empty".to_owned()),
-        (None, Ok(())) => return Ok(outcome),
+    let error = match (refused, end) {
+        (Some(why), _) => ReadError::Damage(why),
+        (None, Err(error)) => ReadError::from(error),
+        (None, Ok(())) if header.is_none() => ReadError::Damage("is empty".to_owned()),
+        (None, Ok(())) => return Ok(report),
     };
-    before.restore(codes, rows);
-    Err(fault)
+    checkpoint.restore(codes, rows);
+    Err(error)
 }
 
-/// What a row speaks of.
+/// The kind of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum RowKind {
     Frontend,
     Backend,
     Server,
-    /// A listener, or something of a HAProxy to come.
-    NoProxy,
+    /// A listener, or an unknown kind of a future HAProxy.
+    Other,
 }
 
-/// A `type` that is empty or no number: HAProxy 2.3 mixed up the rows of two clients.
+/// A `type` that is empty or no number, because HAProxy 2.3 mixed up the rows of two clients.
 #[derive(Debug)]
-struct NoType;
+struct InvalidType;
 
-impl Kind {
-    /// By its `type`; where the header has none (1.3), by its svname.
+impl RowKind {
+    /// The kind by `type`, or by svname if the header has no `type` (HAProxy 1.3).
     #[inline]
-    fn of(kind: Option<&[u8]>, svname: &[u8]) -> Result<Self, NoType> {
+    fn of(kind: Option<&[u8]>, svname: &[u8]) -> Result<Self, InvalidType> {
         Ok(match (kind, svname) {
             (Some(b"2"), _) => Self::Server,
             (Some(b"0"), _) | (None, b"FRONTEND") => Self::Frontend,
             (Some(b"1"), _) | (None, b"BACKEND") => Self::Backend,
             (None, _) => Self::Server,
-            (Some(digits), _) if is_number(digits) => Self::NoProxy,
-            (Some(_), _) => return Err(NoType),
+            (Some(digits), _) if is_number(digits) => Self::Other,
+            (Some(_), _) => return Err(InvalidType),
         })
     }
 }
@@ -368,12 +367,13 @@ fn is_number(cell: &[u8]) -> bool {
     !cell.is_empty() && cell.iter().all(u8::is_ascii_digit)
 }
 
-/// What a file's first row says about the others.
+/// The header of a file.
 #[derive(Debug)]
 struct Header {
     cells: usize,
+    /// The cell of `type`.
     kind: Option<usize>,
-    /// The last cell of a row that is looked at.
+    /// The last cell of a row that is read.
     last: usize,
 }
 
@@ -395,28 +395,28 @@ impl Header {
         let names: Vec<_> =
             text.trim_start_matches("# ").trim_end_matches(',').split(',').collect();
         let kind = names.iter().position(|name| *name == "type");
-        // The proxy and the server are the first two.
+        // The first two cells are the proxy and the server.
         let last = kind.unwrap_or_default().max(1);
         Ok((Self { cells: names.len(), kind, last }, names))
     }
 
-    /// Puts a row where it belongs. An error costs the file.
+    /// Adds a row to the rows of its kind. After an error the file is left out.
     #[inline]
-    fn take(
+    fn add_row(
         &self,
         row: Row<'_>,
         codes: &mut AllCodes,
         rows: &mut AllRows,
-        outcome: &mut Outcome,
+        report: &mut FileReport,
     ) -> Result<(), String> {
         if row.end == row.begin {
             return Ok(());
         }
-        outcome.has_rows = true;
-        // Each row of HAProxy's ends with a comma, so that what comes after it is no cell.
+        report.has_rows = true;
+        // HAProxy ends each row with a comma, after which there is no cell.
         let cells = row.cells - usize::from(row.text[row.end - 1] == b',');
         if row.fault.is_some() || cells != self.cells {
-            outcome.bad_row(|| self.why(row, cells));
+            report.bad_row(|| self.why(row, cells));
             return Ok(());
         }
         let (svname_begin, svname_end) = bounds(row, 1);
@@ -424,34 +424,34 @@ impl Header {
         let kind =
             self.kind.map(|cell| bounds(row, cell)).map(|(begin, end)| &row.text[begin..end]);
         let key = &row.text[row.begin..svname_end];
-        let (codes, rows, made_of) = match Kind::of(kind, svname) {
-            Ok(Kind::Server) => (&mut codes.servers, &mut rows.servers, Key::ProxyAndServer),
-            Ok(Kind::Frontend) => (&mut codes.frontends, &mut rows.frontends, Key::Proxy),
-            Ok(Kind::Backend) => (&mut codes.backends, &mut rows.backends, Key::Proxy),
-            Ok(Kind::NoProxy) => {
-                outcome.is_used = true;
+        let (codes, rows, name_cells) = match RowKind::of(kind, svname) {
+            Ok(RowKind::Server) => (&mut codes.servers, &mut rows.servers, NameCells::Both),
+            Ok(RowKind::Frontend) => (&mut codes.frontends, &mut rows.frontends, NameCells::Proxy),
+            Ok(RowKind::Backend) => (&mut codes.backends, &mut rows.backends, NameCells::Proxy),
+            Ok(RowKind::Other) => {
+                report.is_used = true;
                 return Ok(());
             }
-            Err(NoType) => {
-                outcome.bad_row(|| "its type is no number".to_owned());
+            Err(InvalidType) => {
+                report.bad_row(|| "its type is no number".to_owned());
                 return Ok(());
             }
         };
-        match codes.code(key, made_of) {
-            Ok(_) if outcome.room == 0 => {
+        match codes.code(key, name_cells) {
+            Ok(_) if report.room == 0 => {
                 return Err(format!(
                     "brings the snapshot to more than {ROWS_MAX} rows, which no HAProxy has"
                 ));
             }
             Ok(code) => {
-                outcome.room -= 1;
-                outcome.is_used = true;
-                rows.push(row, code, outcome);
+                report.room -= 1;
+                report.is_used = true;
+                rows.push(row, code, report);
             }
-            Err(Refused::Name) => outcome.bad_row(|| {
+            Err(NameError::Invalid) => report.bad_row(|| {
                 format!("a name is empty, no text or longer than {NAME_MAX_BYTES} bytes")
             }),
-            Err(Refused::TooMany) => {
+            Err(NameError::TooMany) => {
                 return Err(format!(
                     "brings the snapshot to more than {NAMES_MAX} names of one kind, or more than \
                      {NAMES_MAX_BYTES} bytes of them"

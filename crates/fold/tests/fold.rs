@@ -1,4 +1,4 @@
-//! From files to tables, as the worker calls it: what is folded, and what a damaged file costs.
+//! From files to tables, as the fold child calls it: sound and damaged files.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use haproxystats_fold::{Damage, Input, Tables};
-use model::catalog::{Choice, Fold, Kind};
+use model::catalog::{Choice, Fold, ProxyKind};
 use model::{Table, TableKind, Value};
 
 use tempfile::TempDir;
@@ -336,7 +336,7 @@ fn damaged_figures_cost_themselves() {
     assert_eq!(damages[0].1, "no number: CurrConns, its last line, which is cut");
 }
 
-/// Whatever is asked of servers in their backends: over all backends the default sums are sums.
+/// Over all backends the default sums are sums, whatever the metrics of servers in their backends.
 #[test]
 fn servers_over_all_backends_are_summed_where_all_is_asked_too() {
     let config = config::Tables {
@@ -351,12 +351,12 @@ fn servers_over_all_backends_are_summed_where_all_is_asked_too() {
     assert_eq!(get("server s qtime"), mean(6, 4));
 }
 
-/// Servers are read once for both of their plans: where these fold a field in two ways, both must
-/// go over the same rows.
+/// Servers are read once for both plans: if the plans fold a field differently, both folds must use
+/// the same rows.
 #[test]
 fn plans_differ_only_between_sum_and_largest() {
-    let default = Kind::Server.plan(Choice::Default);
-    for (name, fold) in Kind::Server.plan(Choice::All) {
+    let default = ProxyKind::Server.plan(Choice::Default);
+    for (name, fold) in ProxyKind::Server.plan(Choice::All) {
         let other =
             default.iter().find(|(field, _)| *field == name).map_or(fold, |(_, fold)| *fold);
         let same_rows = [Fold::Sum, Fold::Largest];

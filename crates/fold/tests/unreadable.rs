@@ -1,5 +1,5 @@
-//! A file that the moment refuses is not taken for a damaged one. Alone in its process, whose
-//! descriptors it takes away.
+//! A file that cannot be read now is not a damaged file. The test has its own process, because it
+//! leaves that no descriptors.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 

@@ -1,8 +1,8 @@
 //! A batch: all metrics of one snapshot, folded, as tables.
 //!
-//! A table has a row for each thing (frontend, backend, server …) and a column for each metric.
-//! Names are those of HAProxy, letter by letter: what a receiver cannot take in a name is for its
-//! encoder to replace. A value that is absent (a mean over no rows) is no metric.
+//! A table has a row for each frontend, backend, server and so on, and a column for each metric.
+//! Names are HAProxy's, letter by letter: an encoder replaces the characters that its receiver does
+//! not accept. A value can be absent, such as a mean over no rows.
 
 use crate::{Column, Names, SnapshotId};
 
@@ -26,11 +26,11 @@ use crate::{Column, Names, SnapshotId};
 pub struct Batch {
     /// The snapshot that was folded.
     pub id: SnapshotId,
-    /// The metrics, a table for each kind that has any.
+    /// A table for each kind that has metrics.
     pub tables: Vec<Table>,
 }
 
-/// What the rows of a table are.
+/// The kind of a table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TableKind {
     /// All HAProxy processes together: one row without a name.
@@ -54,7 +54,7 @@ pub enum TableKind {
 /// Rows by columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// What the rows are.
+    /// The kind of the rows.
     pub kind: TableKind,
     /// The rows' names; no two rows have the same.
     pub names: Names,
@@ -83,7 +83,7 @@ impl TableKind {
         Self::Own,
     ];
 
-    /// What the names of a row stand for.
+    /// The labels of a row's names.
     ///
     /// ```
     /// assert_eq!(haproxystats_model::TableKind::BackendServer.labels(), ["backend", "server"]);

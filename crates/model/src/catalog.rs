@@ -1,18 +1,17 @@
-//! The catalogue of HAProxy's fields: which there are, and how each folds when several processes
-//! become one.
+//! The catalogue of HAProxy's fields: their names, their natures, and how they fold over processes.
 //!
 //! Names and natures are those of `show stat typed` (HAProxy 2.2 to 3.4; management.txt, "show
-//! stat"); a field that only older or differently built versions fill has the nature that HAProxy's
-//! source gives it. What is summed by default is the original's choice, maxima and limits included,
-//! since dashboards have been built on those sums.
+//! stat"). A field that only older or differently built versions fill has the nature that HAProxy's
+//! source gives it. The default sums are those of the Python program, maxima and limits included,
+//! because dashboards are built on them.
 
 mod fields;
 
 use fields::FIELDS;
 
-/// The kinds of proxies that lines are made for.
+/// The kinds of proxies that are folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ProxyKind {
     /// A row of type 0; where the header has no `type`, with svname FRONTEND.
     Frontend,
     /// A row of type 1; where the header has no `type`, with svname BACKEND.
@@ -21,7 +20,7 @@ pub enum Kind {
     Server,
 }
 
-/// What a field is, as HAProxy's typed output tells it.
+/// The nature of a field, as in HAProxy's typed output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Nature {
     /// Only grows.
@@ -36,11 +35,11 @@ pub enum Nature {
     Maximum,
     /// A mean that HAProxy calculated.
     Average,
-    /// Seconds since an event; below 0 where there was none.
+    /// Seconds since an event; below 0 if there was no event.
     Age,
     /// How long something took.
     Duration,
-    /// A name, a status, an identity, text: cannot be folded.
+    /// A name, a status, an identity or text, which cannot be folded.
     Other,
 }
 
@@ -51,7 +50,7 @@ pub enum Fold {
     Sum,
     /// The mean over all rows.
     Mean,
-    /// The mean over the rows that were given traffic (lbtot > 0).
+    /// The mean over the rows with traffic (lbtot > 0).
     MeanWithTraffic,
     /// The largest.
     Largest,
@@ -59,14 +58,14 @@ pub enum Fold {
     Smallest,
 }
 
-/// Which metrics are asked for.
+/// The metrics to fold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice<'a> {
     /// The default sums.
     Default,
     /// Every field that can be folded, by its nature.
     All,
-    /// These: as by default where the default list has them, else by their nature.
+    /// These fields. A field of the default list folds as by default, any other by its nature.
     Named(&'a [String]),
 }
 
@@ -85,7 +84,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FIELDS.iter().map(|(name, _)| *name)
 }
 
-/// What a field is; `None` if HAProxy has none of that name.
+/// The nature of a field; `None` if HAProxy has no such field.
 ///
 /// ```
 /// use haproxystats_model::catalog::{Nature, nature};
@@ -98,8 +97,8 @@ pub fn nature(name: &str) -> Option<Nature> {
 }
 
 impl Nature {
-    /// Whether values go up and down: only these can go below zero, which HAProxy then writes as a
-    /// value near 2^64.
+    /// Whether values go up and down. Only such values can go below zero, which HAProxy writes as a
+    /// number near 2^64.
     #[must_use]
     pub const fn is_gauge(self) -> bool {
         matches!(self, Self::Gauge | Self::Rate)
@@ -124,8 +123,8 @@ impl Nature {
     }
 }
 
-impl Kind {
-    /// What is summed by default.
+impl ProxyKind {
+    /// The fields that are summed by default.
     pub fn default_sums(self) -> impl Iterator<Item = &'static str> {
         let own: &[&str] = match self {
             Self::Frontend => FRONTEND_SUMS,
@@ -135,7 +134,7 @@ impl Kind {
         own.iter().chain(COMMON_SUMS).copied()
     }
 
-    /// The means, which come along whatever is asked for.
+    /// The means, which are part of every plan.
     #[must_use]
     pub const fn means(self) -> &'static [(&'static str, Fold)] {
         match self {
@@ -145,34 +144,33 @@ impl Kind {
         }
     }
 
-    /// What is folded and how, each field once. Fields that cannot be folded are left out.
+    /// The fields to fold and the fold of each, each field once. Fields that cannot be folded are
+    /// left out.
     ///
     /// ```
-    /// use haproxystats_model::catalog::{Choice, Fold, Kind};
+    /// use haproxystats_model::catalog::{Choice, Fold, ProxyKind};
     ///
-    /// assert!(Kind::Frontend.plan(Choice::Default).contains(&("stot", Fold::Sum)));
+    /// assert!(ProxyKind::Frontend.plan(Choice::Default).contains(&("stot", Fold::Sum)));
     /// ```
     #[must_use]
     pub fn plan(self, choice: Choice<'_>) -> Vec<(&'static str, Fold)> {
         let by_nature = |name: &str| {
-            FIELDS
-                .iter()
-                .find(|(field, _)| *field == name)
-                .and_then(|&(field, nature)| nature.fold().map(|fold| (field, fold)))
+            let (field, nature) = FIELDS.iter().find(|(field, _)| *field == name)?;
+            Some((*field, nature.fold()?))
         };
-        let asked: Vec<_> = match choice {
+        let chosen: Vec<_> = match choice {
             Choice::Default => self.default_sums().map(|name| (name, Fold::Sum)).collect(),
             Choice::All => names().filter_map(by_nature).collect(),
-            Choice::Named(list) => list
-                .iter()
-                .filter_map(|name| {
-                    let by_default = self.default_sums().find(|sum| sum == name);
-                    by_default.map(|sum| (sum, Fold::Sum)).or_else(|| by_nature(name))
-                })
-                .collect(),
+            Choice::Named(list) => {
+                let fold_of = |name: &String| match self.default_sums().find(|sum| sum == name) {
+                    Some(sum) => Some((sum, Fold::Sum)),
+                    None => by_nature(name),
+                };
+                list.iter().filter_map(fold_of).collect()
+            }
         };
-        let mut plan: Vec<(&'static str, Fold)> = Vec::with_capacity(asked.len() + 8);
-        for (name, fold) in self.means().iter().copied().chain(asked) {
+        let mut plan: Vec<(&'static str, Fold)> = Vec::with_capacity(chosen.len() + 8);
+        for (name, fold) in self.means().iter().copied().chain(chosen) {
             if plan.iter().all(|(planned, _)| *planned != name) {
                 plan.push((name, fold));
             }
@@ -222,7 +220,7 @@ pub const DAEMON_SUMS: &[&str] = &[
     "ZlibMemUsage",
 ];
 
-/// Keys of `show info` of which the mean over processes is taken.
+/// Keys of `show info` that fold to the mean over processes.
 pub const DAEMON_MEANS: &[&str] = &["Idle_pct", "Uptime_sec"];
 
 /// Keys of `show info` that go up and down. In some versions of HAProxy they went below zero.
@@ -251,7 +249,7 @@ const DAEMON_COUNTERS: &[&str] =
 const DAEMON_MAXIMA: &[&str] =
     &["MaxConnRate", "MaxSessRate", "MaxSslRate", "SslBackendMaxKeyRate", "SslFrontendMaxKeyRate"];
 
-/// What a key of `show info` is, as `show info typed` tells it, of those that are read.
+/// The nature of a key of `show info` that we read, as in `show info typed`.
 ///
 /// ```
 /// use haproxystats_model::Nature;
@@ -277,7 +275,7 @@ pub fn daemon_nature(key: &str) -> Nature {
     }
 }
 
-/// Percentages: name, the key that is used, the key that limits it.
+/// Percentages: the name, the key of the usage, the key of its limit.
 pub const DAEMON_PERCENTAGES: &[(&str, &str, &str)] = &[
     ("ConnPercentage", "CurrConns", "Maxconn"),
     ("ConnRatePercentage", "ConnRate", "ConnRateLimit"),
@@ -372,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_stands_once() {
+    fn every_field_is_in_the_list_once() {
         for (index, name) in names().enumerate() {
             assert!(names().skip(index + 1).all(|other| other != name), "{name}");
         }
@@ -386,7 +384,7 @@ mod tests {
             assert!(is_field(name), "{name}");
             assert_eq!(nature(name).and_then(Nature::fold), Some(Fold::Sum), "{name}");
         }
-        let plan = Kind::Frontend.plan(Choice::Named(&few.map(String::from)));
+        let plan = ProxyKind::Frontend.plan(Choice::Named(&few.map(String::from)));
         assert_eq!(plan, few.map(|name| (name, Fold::Sum)));
     }
 
@@ -408,7 +406,7 @@ mod tests {
 
     #[test]
     fn every_default_is_a_field() {
-        for kind in [Kind::Frontend, Kind::Backend, Kind::Server] {
+        for kind in [ProxyKind::Frontend, ProxyKind::Backend, ProxyKind::Server] {
             assert!(kind.plan(Choice::Default).iter().all(|(name, _)| is_field(name)));
         }
     }
@@ -416,7 +414,7 @@ mod tests {
     #[test]
     fn a_custom_list_replaces_the_sums_and_the_means_come_once() {
         let asked = ["lbtot", "weight", "smax", "ctime_max", "status"].map(String::from);
-        let plan = Kind::Server.plan(Choice::Named(&asked));
+        let plan = ProxyKind::Server.plan(Choice::Named(&asked));
         let sums: Vec<_> = plan.iter().skip(SERVER_MEANS.len()).collect();
         assert_eq!(
             sums,
@@ -427,7 +425,7 @@ mod tests {
 
     #[test]
     fn all_folds_by_nature_and_keeps_the_means() {
-        let plan = Kind::Backend.plan(Choice::All);
+        let plan = ProxyKind::Backend.plan(Choice::All);
         let fold = |name| plan.iter().find(|(field, _)| *field == name).map(|(_, fold)| *fold);
         assert_eq!(fold("smax"), Some(Fold::Largest));
         assert_eq!(fold("lastchg"), Some(Fold::Smallest));

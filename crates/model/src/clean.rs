@@ -1,16 +1,16 @@
-//! Names become path segments: what HAProxy allows in a name stays, a dot and everything else
-//! becomes `_`.
+//! Names become path segments: the characters that HAProxy allows in a name stay, except the dot,
+//! which becomes `_` as every other character does.
 //!
-//! A dot parts segments in Graphite, a blank and a newline part fields and lines; so no name,
-//! forged or real, can break a line or stand for another metric's. `a.b` and `a_b` become one, as
-//! they did in the original. Exclude files name proxies in this spelling too.
+//! Graphite separates segments by dots, fields by blanks and lines by newlines. So no name, forged
+//! or real, can break a line or add a segment. `a.b` and `a_b` become the same segment, as in the
+//! Python program. Names of exclude files are compared in this form.
 
 /// Whether a character of a name stays as it is in a path segment.
 const fn stays(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-')
 }
 
-/// [`stays`] by byte: those of a character beyond ASCII do not stay.
+/// [`stays`] by byte; false for the bytes of a character beyond ASCII.
 const STAYS: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -21,7 +21,7 @@ const STAYS: [bool; 256] = {
     table
 };
 
-/// Whether a name is a path segment as it stands.
+/// Whether a name is a path segment already.
 ///
 /// ```
 /// assert!(haproxystats_model::clean::is_segment("web-1"));
@@ -81,8 +81,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
-        /// No name leaves a blank, a dot, a line end or anything beyond ASCII in a segment, and
-        /// none gets longer or shorter.
+        /// A segment has no blank, no dot, no line end and no character beyond ASCII, and as many
+        /// characters as its name.
         #[test]
         fn a_segment_never_breaks_a_line(name in any::<String>()) {
             let segment = segment(&name);

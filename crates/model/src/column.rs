@@ -8,18 +8,18 @@ use crate::catalog::{Fold, Nature};
 pub struct Column {
     /// The metric's name, as HAProxy spells it.
     pub name: String,
-    /// What the values are.
+    /// The nature of the values.
     pub nature: Nature,
-    /// How the rows of several processes became one, and how folded rows are joined again. `None`
-    /// is a figure that was derived from others (a percentile): rows of it cannot be joined.
+    /// How the rows of several processes were folded, and how folded rows can be joined. `None` for
+    /// a figure that was derived from others, such as a percentile, which cannot be joined.
     pub fold: Option<Fold>,
     /// The values by row.
     pub values: Values,
-    /// Which rows have a value; `None` is all.
+    /// Which rows have a value; `None` if all have.
     pub present: Option<Vec<bool>>,
 }
 
-/// The values of a column; where a row has none, anything may stand.
+/// The values of a column. The entry of a row without a value has no meaning.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     /// Whole numbers.
@@ -42,9 +42,9 @@ pub enum Values {
 /// Whole numbers, in 64 bits where all of them fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Integers {
-    /// All fit.
+    /// All fit 64 bits.
     Narrow(Vec<i64>),
-    /// Some do not: sums of 64-bit counters over many processes.
+    /// Some do not fit, such as sums of 64-bit counters over many processes.
     Wide(Vec<i128>),
 }
 
@@ -96,19 +96,20 @@ impl Column {
         fold: Option<Fold>,
         values: impl IntoIterator<Item = Option<i128>>,
     ) -> Self {
-        let (values, present) = parted(values);
+        let (values, present) = split(values);
         let values = Values::Integers(values.into_iter().collect());
         Self { name: name.into(), nature, fold, values, present }
     }
 
-    /// A column of means as sums and counts, some of which may be absent; one over nothing is.
+    /// A column of means as sums and counts, some of which may be absent. A mean over no rows is
+    /// absent.
     ///
     /// ```
-    /// use haproxystats_model::{Column, Fold, Nature};
+    /// use haproxystats_model::{Column, Fold, Nature, Value};
     ///
     /// let values = [Some((5, 2)), Some((0, 0))];
     /// let column = Column::means("qtime", Nature::Average, Some(Fold::Mean), values);
-    /// assert_eq!(column.get(0).and_then(|mean| mean.as_f64()), Some(2.5));
+    /// assert_eq!(column.get(0), Some(Value::Mean { sum: 5, count: 2 }));
     /// assert_eq!(column.get(1), None);
     /// ```
     #[must_use]
@@ -119,13 +120,13 @@ impl Column {
         values: impl IntoIterator<Item = Option<(i128, u32)>>,
     ) -> Self {
         let values = values.into_iter().map(|mean| mean.filter(|(_, count)| *count > 0));
-        let (values, present) = parted(values);
+        let (values, present) = split(values);
         let sums = values.iter().map(|(sum, _)| *sum).collect();
         let counts = values.iter().map(|(_, count)| *count).collect();
         Self { name: name.into(), nature, fold, values: Values::Means { sums, counts }, present }
     }
 
-    /// A column of derived figures; one that is absent or not finite is no value.
+    /// A column of derived figures. A figure that is not finite is absent.
     #[must_use]
     pub fn decimals(
         name: impl Into<String>,
@@ -133,7 +134,7 @@ impl Column {
         values: impl IntoIterator<Item = Option<f64>>,
     ) -> Self {
         let values = values.into_iter().map(|value| value.filter(|value| value.is_finite()));
-        let (values, present) = parted(values);
+        let (values, present) = split(values);
         Self { name: name.into(), nature, fold: None, values: Values::Decimals(values), present }
     }
 
@@ -146,16 +147,16 @@ impl Column {
         }
     }
 
-    /// Leaves out the rows whose flag is false.
+    /// Keeps the rows whose flag is true.
     pub fn keep_rows(&mut self, keep: &[bool]) {
         match &mut self.values {
             Values::Integers(values) => values.keep_rows(keep),
             Values::Means { sums, counts } => {
                 sums.keep_rows(keep);
-                kept(counts, keep);
+                retain(counts, keep);
             }
-            Values::Decimals(values) => kept(values, keep),
-            Values::Milliseconds(values) => kept(values, keep),
+            Values::Decimals(values) => retain(values, keep),
+            Values::Milliseconds(values) => retain(values, keep),
             Values::States(states) => {
                 let flags = keep.iter().copied().chain(std::iter::repeat(true));
                 *states =
@@ -163,7 +164,7 @@ impl Column {
             }
         }
         if let Some(present) = &mut self.present {
-            kept(present, keep);
+            retain(present, keep);
         }
     }
 
@@ -192,8 +193,8 @@ impl Column {
     }
 }
 
-/// Values and which of them are present.
-fn parted<T: Default>(values: impl IntoIterator<Item = Option<T>>) -> (Vec<T>, Option<Vec<bool>>) {
+/// Splits options into values and the flags of [`Column::present`].
+fn split<T: Default>(values: impl IntoIterator<Item = Option<T>>) -> (Vec<T>, Option<Vec<bool>>) {
     let values = values.into_iter();
     let mut all = Vec::with_capacity(values.size_hint().0);
     let mut present = Vec::with_capacity(values.size_hint().0);
@@ -201,12 +202,11 @@ fn parted<T: Default>(values: impl IntoIterator<Item = Option<T>>) -> (Vec<T>, O
         present.push(value.is_some());
         all.push(value.unwrap_or_default());
     }
-    let is_full = !present.contains(&false);
-    (all, if is_full { None } else { Some(present) })
+    (all, if present.contains(&false) { Some(present) } else { None })
 }
 
-/// Leaves out the values whose flag is false.
-fn kept<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
+/// Keeps the values whose flag is true.
+fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
     let mut flags = keep.iter();
     values.retain(|_| flags.next().copied().unwrap_or(true));
 }
@@ -232,7 +232,7 @@ impl Values {
 }
 
 impl Integers {
-    /// How many there are.
+    /// How many numbers there are.
     #[must_use]
     pub const fn len(&self) -> usize {
         match self {
@@ -241,7 +241,7 @@ impl Integers {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there is no number.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
@@ -259,8 +259,8 @@ impl Integers {
 
     fn keep_rows(&mut self, keep: &[bool]) {
         match self {
-            Self::Narrow(values) => kept(values, keep),
-            Self::Wide(values) => kept(values, keep),
+            Self::Narrow(values) => retain(values, keep),
+            Self::Wide(values) => retain(values, keep),
         }
     }
 }
@@ -272,21 +272,6 @@ impl FromIterator<i128> for Integers {
         match narrow {
             Ok(narrow) => Self::Narrow(narrow),
             Err(_) => Self::Wide(wide),
-        }
-    }
-}
-
-impl Value<'_> {
-    /// The value as a number; a state is none.
-    #[must_use]
-    #[inline]
-    pub fn as_f64(self) -> Option<f64> {
-        match self {
-            Self::Integer(value) => Some(value as f64),
-            Self::Mean { count: 0, .. } | Self::State(_) => None,
-            Self::Mean { sum, count } => Some(sum as f64 / f64::from(count)),
-            Self::Decimal(value) => Some(value),
-            Self::Milliseconds(value) => Some(value as f64 / 1000.0),
         }
     }
 }

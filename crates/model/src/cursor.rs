@@ -1,11 +1,11 @@
-//! Goes over the tables of a batch one at a time, wherever the batch lies.
+//! A cursor over the tables of a batch, in memory or in its form.
 
 use crate::{Batch, Table, form};
 
-/// The tables of a batch, one after the other, as often as wanted. A large table can come in
-/// pieces, each with some of its rows.
+/// Visits the tables of a batch one after the other, several times if needed. A large table can
+/// come in pieces, each with some of its rows.
 ///
-/// An encoder takes a cursor and not a batch, so that it needs the memory of a piece only.
+/// An encoder takes a cursor and not a batch, so that it needs the memory of one piece only.
 pub trait Cursor {
     /// Goes back before the first table.
     ///
@@ -14,7 +14,7 @@ pub trait Cursor {
     /// The batch cannot be read.
     fn rewind(&mut self) -> Result<(), form::Error>;
 
-    /// Goes to the next table; false behind the last one.
+    /// Goes to the next table; false after the last one.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ pub trait Cursor {
 #[derive(Debug, Clone)]
 pub struct BatchCursor<'a> {
     tables: &'a [Table],
-    /// How many tables the cursor has gone to.
+    /// How many tables the cursor has visited.
     visited: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The form of a batch: the bytes that travel between processes and lie in an outbox.
+//! The form of a batch: its bytes between processes and in an outbox.
 //!
 //! **Layout.** A prelude, a header, then row groups. Numbers are little-endian.
 //!
@@ -8,23 +8,22 @@
 //! | header | JSON: the [`SnapshotId`], how many values are present, how many row groups follow |
 //! | row group | length (4) and CRC (4) of its body, CRC of its number and those two (4), body |
 //!
-//! A row group holds some rows of one table with all of its columns, so that it can be used without
-//! any other. Its body has the kind of the table, the numbers of rows and columns, then the names
-//! (each once, not once per column), then column by column: name, nature, fold, which rows have a
-//! value, and the values as an array. Whole numbers of one column take 1, 2, 4, 8 or 16 bytes each,
-//! whichever the largest needs.
+//! A row group has some rows of one table with all columns, so that it can be used without the
+//! other groups. Its body has the kind of the table, the numbers of rows and columns, then the
+//! names (each once, not once per column), then column by column: name, nature, fold, which rows
+//! have a value, and the values as an array. The whole numbers of a column take 1, 2, 4, 8 or 16
+//! bytes each, as many as the largest needs.
 //!
-//! **Checks.** A CRC (32 bits, that of gzip) covers every byte. A group is verified before anything
-//! in it is used, so no byte of a damaged group leaves. The number of a group is covered too:
-//! groups that were swapped are damage. After the last group the file must end, and as many values
-//! must have come as the header says.
+//! **Checks.** A CRC (32 bits, as in gzip) covers every byte. A group is verified before it is
+//! used, so no byte of a damaged group leaves. The CRC covers the number of a group too, so that
+//! swapped groups are found. After the last group the file must end, and the groups must have as
+//! many values as the header says.
 //!
-//! **Bounds.** A group takes at most [`GROUP_MAX_BYTES`], also in memory. A reader therefore needs
-//! little memory whatever the batch's size, and a file that lies about its lengths is refused
-//! before memory is taken for it.
+//! **Bounds.** A group takes at most [`GROUP_MAX_BYTES`], also in memory. So a reader needs little
+//! memory for a batch of any size, and it refuses a file with forged lengths before it allocates.
 //!
 //! **Versions.** The prelude is the same in all versions. A program reads its own version and all
-//! older ones; a newer one is refused with a sentence that says so, and the file stays as it is.
+//! older ones. It refuses a newer one with a message that says so, and does not touch the file.
 
 mod arrays;
 mod group;
@@ -44,7 +43,7 @@ use crate::SnapshotId;
 pub use read::{FileView, Reader};
 pub use write::write;
 
-/// The newest version, which is the one that is written.
+/// The newest version, which is written.
 pub const VERSION: u32 = 1;
 /// Bytes of a row group, on disk and in memory.
 pub const GROUP_MAX_BYTES: usize = 1 << 20;
@@ -55,7 +54,7 @@ const MAGIC: [u8; 8] = *b"HPSTATS\n";
 const PRELUDE_BYTES: usize = 24;
 const GROUP_PRELUDE_BYTES: usize = 12;
 
-/// What is known of a batch before any of its groups is read.
+/// The facts about a batch that come before its groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The snapshot that was folded.
@@ -69,18 +68,18 @@ pub struct Header {
 /// A batch cannot be read.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The bytes are not those that were written.
+    /// The bytes differ from those that were written.
     #[error("the batch is damaged in {place}: {what}")]
     Damaged {
-        /// Where.
+        /// The damaged part.
         place: Place,
-        /// What is wrong there.
+        /// The defect.
         what: &'static str,
     },
     /// The bytes end too early.
     #[error("the batch ends in {place}: it was cut")]
     Truncated {
-        /// Where.
+        /// The part that is cut.
         place: Place,
     },
     /// A newer program wrote it.
@@ -95,9 +94,9 @@ pub enum Error {
     /// The system refuses to read it.
     #[error("the batch cannot be read in {place}: {source}")]
     Io {
-        /// Where.
+        /// The part that was read.
         place: Place,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -109,12 +108,12 @@ pub enum Place {
     Header,
     /// A row group, counted from 1.
     Group {
-        /// Which.
+        /// The number of the group.
         number: u32,
-        /// How many there are.
+        /// How many groups there are.
         of: u32,
     },
-    /// Behind the last row group.
+    /// After the last row group.
     End,
 }
 

@@ -1,8 +1,8 @@
-//! A batch of folded metrics, the form in which it travels and lies on disk, and how HAProxy's
-//! fields fold over processes.
+//! A batch of folded metrics, its form between processes and on disk, and how HAProxy's fields fold
+//! over processes.
 //!
-//! This crate is the contract between the crates that make batches and those that send them:
-//! neither knows the other.
+//! This crate is the contract between the crates that make batches and those that send them, which
+//! do not know each other.
 
 pub mod batch;
 pub mod catalog;

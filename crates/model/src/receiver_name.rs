@@ -1,8 +1,8 @@
-//! What a receiver is called: its kind, and a name where several of one kind are configured.
+//! The name of a receiver: its kind, and a second part if several of one kind are configured.
 //!
 //! The text is the same in the configuration (`[graphite:second]`), in logs and metrics, and as the
-//! folder of the receiver's batches in the outbox. So a name holds nothing that a path or a log
-//! line could misread.
+//! folder of the receiver's batches in the outbox. So a name has no character that is special in a
+//! path or a log line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +13,13 @@ use thiserror::Error;
 /// Bytes that a kind or a name may have.
 const NAME_MAX_BYTES: usize = 32;
 
-/// A text that names no receiver.
+/// A text that is not the name of a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "{0:?} names no receiver; write its kind, then a colon and a name of 1 to {NAME_MAX_BYTES} \
      characters of a-z, 0-9, _ and -, such as graphite:second"
 )]
-pub struct NoReceiverName(String);
+pub struct InvalidReceiverName(String);
 
 /// The name of a receiver, which identifies it on its machine.
 ///
@@ -31,9 +31,9 @@ pub struct NoReceiverName(String);
 /// assert_eq!(name.to_string(), "graphite:second");
 ///
 /// let unnamed: ReceiverName = "graphite".parse()?;
-/// assert!(unnamed.is_unnamed());
+/// assert_eq!(unnamed.name(), None);
 /// assert!("graphite:No Name".parse::<ReceiverName>().is_err());
-/// # Ok::<(), haproxystats_model::receiver_name::NoReceiverName>(())
+/// # Ok::<(), haproxystats_model::receiver_name::InvalidReceiverName>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -49,23 +49,17 @@ impl ReceiverName {
         &self.kind
     }
 
-    /// What tells it from others of its kind.
+    /// The part after the kind, such as `second`; `None` for the unnamed receiver of its kind.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
-
-    /// Whether it bears the plain name of its kind.
-    #[must_use]
-    pub const fn is_unnamed(&self) -> bool {
-        self.name.is_none()
-    }
 }
 
 impl FromStr for ReceiverName {
-    type Err = NoReceiverName;
+    type Err = InvalidReceiverName;
 
-    fn from_str(text: &str) -> Result<Self, NoReceiverName> {
+    fn from_str(text: &str) -> Result<Self, InvalidReceiverName> {
         let (kind, name) = match text.split_once(':') {
             Some((kind, name)) => (kind, Some(name)),
             None => (text, None),
@@ -73,7 +67,7 @@ impl FromStr for ReceiverName {
         if is_word(kind) && name.is_none_or(is_word) {
             return Ok(Self { kind: kind.to_owned(), name: name.map(str::to_owned) });
         }
-        Err(NoReceiverName(text.chars().take(80).collect()))
+        Err(InvalidReceiverName(text.chars().take(80).collect()))
     }
 }
 
@@ -83,9 +77,9 @@ fn is_word(text: &str) -> bool {
 }
 
 impl TryFrom<String> for ReceiverName {
-    type Error = NoReceiverName;
+    type Error = InvalidReceiverName;
 
-    fn try_from(text: String) -> Result<Self, NoReceiverName> {
+    fn try_from(text: String) -> Result<Self, InvalidReceiverName> {
         text.parse()
     }
 }

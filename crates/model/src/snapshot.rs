@@ -1,9 +1,9 @@
-//! What a snapshot is called, and what identifies it.
+//! The name of a snapshot, and its identity.
 //!
-//! A snapshot's name is the decimal number of seconds since the epoch at which its cycle began. It
-//! is the timestamp of all its lines, as it stands. The name does not identify the snapshot: a
-//! clock that is set back gives one name twice, and a central machine reads many hosts. So a
-//! [`SnapshotId`] has the origin and a random serial besides.
+//! A snapshot's name is the decimal number of seconds since the epoch at which its cycle began, and
+//! the timestamp of all its lines. The name does not identify the snapshot, because a clock that is
+//! set back gives one name twice, and a central machine reads many hosts. So a [`SnapshotId`] also
+//! has the origin and a random serial.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,15 +12,15 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A text that is no timestamp.
+/// A text that is not a timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is no whole number of seconds since the epoch")]
-pub struct NoTimestamp(String);
+pub struct InvalidTimestamp(String);
 
-/// Seconds since the epoch, with the text that a snapshot's directory bears.
+/// Seconds since the epoch, with the text that names a snapshot's directory.
 ///
-/// `7` and `007` are two directories of one second, so the text is kept, and decides the order
-/// where the seconds do not.
+/// `7` and `007` are two directories of one second, so the text is kept; it decides the order of
+/// equal seconds.
 ///
 /// ```
 /// use haproxystats_model::Timestamp;
@@ -29,7 +29,7 @@ pub struct NoTimestamp(String);
 /// assert_eq!(timestamp.seconds(), 1_700_000_000);
 /// assert!("999".parse::<Timestamp>()? < timestamp);
 /// assert!("+1".parse::<Timestamp>().is_err());
-/// # Ok::<(), haproxystats_model::snapshot::NoTimestamp>(())
+/// # Ok::<(), haproxystats_model::snapshot::InvalidTimestamp>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -55,7 +55,7 @@ impl Timestamp {
         self.seconds
     }
 
-    /// The text, as the directory bears it.
+    /// The text, which is the directory's name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -63,9 +63,9 @@ impl Timestamp {
 }
 
 impl FromStr for Timestamp {
-    type Err = NoTimestamp;
+    type Err = InvalidTimestamp;
 
-    fn from_str(text: &str) -> Result<Self, NoTimestamp> {
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
         // `parse` alone would accept a sign too.
         let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
         if is_decimal
@@ -74,14 +74,14 @@ impl FromStr for Timestamp {
         {
             return Ok(Self { seconds, text: text.to_owned() });
         }
-        Err(NoTimestamp(text.chars().take(80).collect()))
+        Err(InvalidTimestamp(text.chars().take(80).collect()))
     }
 }
 
 impl TryFrom<String> for Timestamp {
-    type Error = NoTimestamp;
+    type Error = InvalidTimestamp;
 
-    fn try_from(text: String) -> Result<Self, NoTimestamp> {
+    fn try_from(text: String) -> Result<Self, InvalidTimestamp> {
         text.parse()
     }
 }
@@ -110,7 +110,7 @@ impl PartialOrd for Timestamp {
     }
 }
 
-/// What identifies a snapshot, everywhere and for good.
+/// The identity of a snapshot, unique over time and over all machines.
 ///
 /// `origin` is the machine that pulled it, and `serial` a random number from its manifest, which
 /// tells two snapshots of one second apart. A snapshot without a manifest has the serial 0.

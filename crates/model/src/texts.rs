@@ -1,10 +1,10 @@
-//! Many texts in one allocation: a snapshot can have 100,000 servers.
+//! Many texts in one allocation, because a snapshot can have 100,000 servers.
 
 /// Texts in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts {
     text: String,
-    /// Where each text ends in `text`.
+    /// The position in `text` at which each text ends.
     ends: Vec<usize>,
 }
 
@@ -55,7 +55,7 @@ impl Texts {
         self.text.get(self.begin(from)..self.begin(to)).unwrap_or_default()
     }
 
-    /// Where the text at a position begins, which is where the one before it ends.
+    /// The position in `text` at which a text begins, which is the end of the text before it.
     fn begin(&self, index: usize) -> usize {
         match index.checked_sub(1) {
             Some(before) => self.ends.get(before).copied().unwrap_or(self.text.len()),
@@ -74,8 +74,8 @@ impl<'a> FromIterator<&'a str> for Texts {
     }
 }
 
-/// The names of a table's rows, as HAProxy spells them, each row with as many as its table's kind
-/// has labels.
+/// The names of a table's rows, as HAProxy spells them. A row has a name for each label of the
+/// table's kind.
 ///
 /// ```
 /// use haproxystats_model::{Names, TableKind};
@@ -104,7 +104,7 @@ impl Names {
         Self { labels: kind.labels().len(), rows, texts }
     }
 
-    /// Appends a row. A label for which `names` has nothing is empty.
+    /// Appends a row. A label without a name in `names` is empty.
     pub fn push(&mut self, names: &[&str]) {
         debug_assert_eq!(names.len(), self.labels, "a row has a name for each label");
         for label in 0..self.labels {

@@ -87,7 +87,7 @@ pub fn run(
     start_logging: impl FnOnce(config::LogLevel),
 ) -> Result<(), Error> {
     let start = |doing| move |source| Error::Start { doing, source };
-    let ending = shutdown::after_work().map_err(start("catching signals"))?;
+    let ending = shutdown::child_signals().map_err(start("catching signals"))?;
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| start("asking to die with the parent")(errno.into()))?;
     let expected = parent.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -102,7 +102,7 @@ pub fn run(
     let Begin { role, config, host } = begin;
     match role {
         // All of it, or each fold would wake another thread and wait for it.
-        Role::Fold(_) => ::fold::on_its_thread(move || {
+        Role::Fold(_) => ::fold::on_polars_thread(move || {
             serve(&mut fold::FoldChild::new(&config, &host, clock), &parent, &ending)
         }),
         Role::Send(index) => match send::SendChild::several(&config, index, &host, clock) {
@@ -130,7 +130,7 @@ fn unfit(parent: &Parent, reason: String, is_configuration: bool) -> Result<(), 
 fn serve(
     child: &mut impl Work,
     parent: &Parent,
-    ending: &shutdown::AfterWork,
+    ending: &shutdown::ChildSignals,
 ) -> Result<(), Error> {
     parent.say(None, Reply::Ready, None)?;
     while !ending.wait_begins() {

@@ -1,5 +1,5 @@
-//! Batches in memory that several processes read: files without a name, sealed so that no process can
-//! change one while another reads it.
+//! Batches in memory that several processes read: files without a name, sealed so that no process
+//! can change one while another reads it.
 
 use std::fs::File;
 use std::io::{self, BufWriter};

@@ -22,7 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use daemon::errno::Class;
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::form;
 use rustix::io::Errno;
 
@@ -190,13 +190,15 @@ impl Outbox {
             let metadata = path.symlink_metadata();
             metadata.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         };
-        let mut file = match file::open(&path, limit, Links::Refused) {
+        let mut file = match file::open(&path, limit, Links::Refuse) {
             Ok(file) => file,
             Err(_) if is_missing() => {
                 return Err((Cause::Missing, format!("{path:?} is missing")));
             }
-            Err(Fault::Damage(why)) => return Err((Cause::Unusable, format!("{path:?} {why}"))),
-            Err(fault @ Fault::Passing(_)) => {
+            Err(ReadError::Damage(why)) => {
+                return Err((Cause::Unusable, format!("{path:?} {why}")));
+            }
+            Err(fault @ ReadError::Transient(_)) => {
                 return Err((Cause::Unreadable, format!("{path:?} {fault}")));
             }
         };

@@ -269,13 +269,16 @@ impl Parent {
             .env(ROLE_VARIABLE, std::process::id().to_string())
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null());
-        if matches!(role, Role::Fold(_)) {
+        match role {
             // Fold children are the parallelism; polars reads this once, at its first use.
-            command
+            Role::Fold(_) => command
                 .env("POLARS_MAX_THREADS", "1")
                 .env("MALLOC_MMAP_THRESHOLD_", KEPT_MMAP_BYTES)
-                .env("MALLOC_TRIM_THRESHOLD_", KEPT_BYTES);
-        }
+                .env("MALLOC_TRIM_THRESHOLD_", KEPT_BYTES),
+            // Each arena would keep what one of the threads once needed.
+            Role::Send(_) => command.env("MALLOC_ARENA_MAX", "1"),
+            Role::Outbox | Role::Spool => &mut command,
+        };
         let child = command.spawn()?;
         let mut process = match exit_of(&child) {
             Ok(exit) => Process { child, channel: None, exit },

@@ -1,4 +1,4 @@
-//! The stages behind the fold: tables to their form and back, tables to lines.
+//! The stages after the fold: tables to their form and back, tables to lines.
 
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot begin should say so and end")]
@@ -7,11 +7,11 @@ use std::hint::black_box;
 use std::io::BufRead;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use haproxystats_receivers::Lines;
-use haproxystats_receivers::graphite::{BatchLines, Encoder, Paths};
+use haproxystats_receivers::graphite::{Encoder, Paths, count_lines};
 use model::form::{self, Reader};
 use model::{
-    Batch, Column, Fold, Integers, Names, Nature, SnapshotId, Table, TableKind, Timestamp, Values,
+    Batch, BatchCursor, Column, Fold, Integers, Names, Nature, SnapshotId, Table, TableKind,
+    Timestamp, Values,
 };
 
 const SERVERS: usize = 2_000;
@@ -51,14 +51,14 @@ fn paths() -> Paths {
 
 fn lines(criterion: &mut Criterion) {
     let (batch, paths) = (batch(), paths());
-    let lines = BatchLines::new(&batch, &paths);
     let mut group = criterion.benchmark_group("batch");
-    group.throughput(Throughput::Elements(lines.count()));
+    group.throughput(Throughput::Elements(count_lines(&batch.tables).0.total()));
     group.bench_function("format", |bencher| {
         bencher.iter(|| {
-            let mut pieces = lines.open().unwrap();
-            while let length @ 1.. = black_box(pieces.fill_buf().unwrap()).len() {
-                pieces.consume(length);
+            let cursor = BatchCursor::new(black_box(&batch));
+            let mut encoder = Encoder::new(&paths, &batch.id, cursor).unwrap();
+            while let length @ 1.. = black_box(encoder.fill_buf().unwrap()).len() {
+                encoder.consume(length);
             }
         });
     });

@@ -10,23 +10,23 @@ use thiserror::Error;
 /// Why a batch was not delivered.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The name of the server leads nowhere.
+    /// The name of the server has no address.
     #[error("graphite {address} does not resolve: {source}; check [graphite] server")]
     Resolve {
         /// Server and port.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// No address of the server takes a connection.
-    #[error("graphite {address} takes no connection: {source}{}", or_look(source))]
+    /// No address of the server accepts a connection.
+    #[error("graphite {address} takes no connection: {source}{}", remedy_or_check(source))]
     Connect {
         /// Server and port.
         address: String,
-        /// What the system said of the last address.
+        /// The system's error for the last address.
         source: io::Error,
     },
-    /// It accepted no byte for write-timeout.
+    /// The receiver accepted no byte for write-timeout.
     #[error(
         "graphite {address} accepted no byte for {}s (write-timeout), {} bytes sent; look at its \
          load and its disk",
@@ -36,11 +36,11 @@ pub enum Error {
     Stalled {
         /// Server and port.
         address: String,
-        /// The limit.
+        /// `write-timeout`.
         timeout: Duration,
         /// Bytes that our kernel took.
         sent: u64,
-        /// Bytes of the batch, where that is known.
+        /// Bytes of the batch, if that is known.
         total: Option<u64>,
     },
     /// The connection broke.
@@ -54,53 +54,51 @@ pub enum Error {
         address: String,
         /// Bytes that our kernel took.
         sent: u64,
-        /// Bytes of the batch, where that is known.
+        /// Bytes of the batch, if that is known.
         total: Option<u64>,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It closed before we had said that the batch ends.
+    /// The receiver closed before we half-closed.
     #[error(
-        "graphite {address} closed before the end of the batch; if it always does, something in between closes: \
-         look there, or set [graphite] confirm = tcp"
+        "graphite {address} closed before the end of the batch; if it always does, something in \
+         between closes: look there, or set [graphite] confirm = tcp"
     )]
     ClosedEarly {
         /// Server and port.
         address: String,
     },
-    /// It neither closed nor acknowledged within confirm-timeout.
+    /// The receiver neither closed nor acknowledged within confirm-timeout.
     #[error(
-        "graphite {address} took the batch but {missing} within {}s (confirm-timeout); if it never does, set \
-         [graphite] confirm = {remedy}",
+        "graphite {address} took the batch but {missing} within {}s (confirm-timeout); if it \
+         never does, set [graphite] confirm = {remedy}",
         timeout.as_secs_f64()
     )]
     Unconfirmed {
         /// Server and port.
         address: String,
-        /// What did not come.
+        /// The confirmation that is missing.
         missing: &'static str,
-        /// The limit.
+        /// `confirm-timeout`.
         timeout: Duration,
         /// The setting that asks for less.
         remedy: &'static str,
     },
-    /// It closed with bytes on the way that it never acknowledged.
+    /// The receiver closed and never acknowledged some bytes.
     #[error(
         "graphite {address} closed with {bytes} bytes unacknowledged; look at what is in between"
     )]
     Unacknowledged {
         /// Server and port.
         address: String,
-        /// How many.
+        /// How many bytes.
         bytes: usize,
     },
     /// The batch itself cannot be read.
     #[error("{source}")]
     Unreadable {
-        /// What is wrong with it, and where it lies.
+        /// The damage and its place, or the system's error.
         source: io::Error,
-        /// Whether a part of it has been sent.
-        begun: bool,
     },
     /// local-store cannot be written.
     #[error(
@@ -110,13 +108,13 @@ pub enum Error {
     Store {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What to do about a connection that was refused: mostly the fault is at the other end.
-fn or_look(error: &io::Error) -> &'static str {
+/// What an operator can do about a refused connection.
+fn remedy_or_check(error: &io::Error) -> &'static str {
     match remedy::of(error) {
         "" => "; check that it runs and listens there",
         remedy => remedy,

@@ -1,7 +1,7 @@
 //! Graphite: the encoder of its plaintext protocol, and the transport over TCP.
 //!
-//! The encoder is pure: it makes lines of tables and reports what it found about names. All that
-//! only Graphite asks for is here: clean names, groups, double writes, the templates of paths.
+//! The encoder is pure: it makes lines of tables and reports its findings about names. Clean names,
+//! groups, double writes and the templates of paths are here, because only Graphite needs them.
 
 mod collisions;
 mod encoder;
@@ -14,7 +14,7 @@ mod survey;
 mod tests;
 mod transport;
 
-pub use encoder::{BatchLines, Encoder, encode};
+pub use encoder::{Encoder, encode};
 pub use groups::InvalidPattern;
 pub use part::PART_MAX_BYTES;
 pub use paths::Paths;

@@ -1,8 +1,7 @@
-//! Receivers: Graphite and local-store today, a folder or a file each for those to come.
+//! Receivers: Graphite and local-store. Each kind has a folder or a file.
 //!
-//! Encoding is pure ([`graphite::Encoder`]), a connection is elsewhere. A transport either has
-//! delivered a batch whole or says why not. It never tries again by itself: the parent decides when
-//! that is done.
+//! Encoding is pure ([`graphite::Encoder`]) and knows no connection. A transport delivers a batch
+//! whole or returns the reason. It never tries again by itself, because the parent decides when to.
 
 mod error;
 pub mod graphite;

@@ -1,29 +1,20 @@
-//! Where a batch's lines come from: the batch itself, memory, or a file of the outbox that is decompressed on the way. They are
-//! made as they are read, so that none needs a copy of the whole.
+//! The lines of a batch: a batch that is encoded, lines in memory, or a file of the outbox that is
+//! decompressed. Lines are made while they are read, so that no process needs a copy of all.
 
 use std::io::{self, BufRead, ErrorKind, Write};
 
-/// The lines of a batch, which can be read more than once: after a fault the whole batch goes again.
+/// The lines of a batch. They can be read several times, because a failed batch is sent again
+/// whole.
 pub trait Lines: std::fmt::Debug {
-    /// How many bytes they have, where that is known before they are read.
+    /// How many bytes the lines have, if that is known before they are read.
     fn bytes(&self) -> Option<u64>;
 
     /// The lines from their beginning.
     ///
     /// # Errors
     ///
-    /// They cannot be read, or are not what was written.
+    /// They cannot be read, or are damaged.
     fn open(&self) -> io::Result<Box<dyn BufRead + '_>>;
-}
-
-impl Lines for &[u8] {
-    fn bytes(&self) -> Option<u64> {
-        Some(self.len() as u64)
-    }
-
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        Ok(Box::new(*self))
-    }
 }
 
 impl Lines for Vec<u8> {
@@ -36,20 +27,18 @@ impl Lines for Vec<u8> {
     }
 }
 
-/// Writes all lines, by the pieces in which they come, and tells how many bytes that were.
-pub(crate) fn copy(lines: &dyn Lines, to: &mut impl Write) -> io::Result<u64> {
+/// Writes all lines, in the pieces in which they come.
+pub(crate) fn copy(lines: &dyn Lines, to: &mut impl Write) -> io::Result<()> {
     let mut source = lines.open()?;
-    let mut bytes = 0;
     loop {
         let piece = match source.fill_buf() {
-            Ok([]) => return Ok(bytes),
+            Ok([]) => return Ok(()),
             Ok(piece) => piece,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
         to.write_all(piece)?;
         let count = piece.len();
-        bytes += count as u64;
         source.consume(count);
     }
 }

@@ -1,8 +1,8 @@
-//! local-store: the lines of each snapshot in a file, for looking at.
+//! local-store: a file for each snapshot, with the lines that Graphite gets.
 //!
-//! A file is written aside and renamed, so that a second run of a snapshot replaces it whole. Only
-//! directories of ours are ever removed: named by a number, holding nothing but `stats`. A clock
-//! that jumps ahead must not empty the store ([`expired`]).
+//! A file is written under another name and renamed, so that a second run of a snapshot replaces it
+//! whole. Only our own directories are ever removed: those that are named by a number and have
+//! nothing but `stats` in them. A clock that jumps ahead must not empty the store ([`expired`]).
 
 use std::fs;
 use std::io;
@@ -26,22 +26,22 @@ pub struct LocalStore {
 
 const FILE: &str = "stats";
 const FILE_ASIDE: &str = ".stats.part";
-/// Seconds between two looks for what has become too old.
+/// Seconds between two searches for expired directories.
 const CLEAN_INTERVAL_SECONDS: u64 = 60;
 
 impl LocalStore {
-    /// Makes its directory at the first delivery. With `sync` a delivered batch outlives a power
-    /// cut, as it must where no other receiver has it.
+    /// The store makes its directory at the first delivery. With `sync` a delivered batch survives
+    /// a power cut, which it must if no other receiver has it.
     #[must_use]
     pub const fn new(config: config::LocalStore, clock: Clock, sync: bool) -> Self {
         Self { config, clock, sync, cleaned_at_seconds: 0, states: Conditions::new(1) }
     }
 
-    /// Writes the lines of a snapshot whole, in place of those of an earlier run.
+    /// Writes the lines of a snapshot whole, and replaces those of an earlier run.
     ///
     /// # Errors
     ///
-    /// A file or directory cannot be written; nothing half-written is left.
+    /// A file or directory cannot be written; no partial file is left.
     pub fn deliver(&mut self, timestamp: &str, lines: &dyn Lines) -> Result<(), Error> {
         let stored = self.store(timestamp, lines);
         self.clean();
@@ -57,15 +57,11 @@ impl LocalStore {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let aside = directory.join(FILE_ASIDE);
         let file = directory.join(FILE);
-        let write = || {
-            let mut to = file::create(&aside)?;
-            lines::copy(lines, &mut to)?;
-            if self.sync { to.sync_all() } else { Ok(()) }
-        };
-        let written = write().map_err(at(&aside));
+        let write = |to: &mut fs::File| lines::copy(lines, to);
+        let written = file::write(&aside, self.sync, write).map_err(at(&aside));
         let stored = written.and_then(|()| fs::rename(&aside, &file).map_err(at(&file)));
         if stored.is_err() {
-            // A disk that is full must not stay full of halves.
+            // Partial files must not keep a full disk full.
             let _ = fs::remove_file(&aside);
             let _ = fs::remove_dir(&directory);
         } else if self.sync {
@@ -76,7 +72,7 @@ impl LocalStore {
         stored
     }
 
-    /// Removes what is older than `retention`; what cannot be removed is tried again later.
+    /// Removes the expired directories. The first failure ends it until the next search.
     fn clean(&mut self) {
         let Some(retention) = self.config.retention else { return };
         let now = self.clock.epoch_seconds();
@@ -84,9 +80,14 @@ impl LocalStore {
             return;
         }
         self.cleaned_at_seconds = now;
-        let failed = expired(written(&self.config.dir), (self.clock.wall)(), retention)
-            .into_iter()
-            .find_map(|directory| remove_ours(&directory).err().map(|error| (directory, error)));
+        let directories = numbered_directories(&self.config.dir);
+        let mut failed = None;
+        for directory in expired(directories, (self.clock.wall)(), retention) {
+            if let Err(error) = remove_ours(&directory) {
+                failed = Some((directory, error));
+                break;
+            }
+        }
         let monotonic = (self.clock.monotonic)();
         match failed {
             Some((directory, error)) => {
@@ -104,9 +105,9 @@ impl LocalStore {
     }
 }
 
-/// Directories with names like ours, and when each was written: that counts, not its name, because
-/// an old snapshot may come late.
-fn written(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
+/// The directories that a number names, and when each was written. Their age counts from then and
+/// not from the number, because an old snapshot may come late.
+fn numbered_directories(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let ours = |entry: &fs::DirEntry| {
         entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok())
@@ -118,52 +119,54 @@ fn written(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
         .collect()
 }
 
-/// What is older than `retention` and may go.
+/// The directories that are older than `retention` and may be removed.
 ///
-/// A gap between two directories that is longer than `retention` is a clock that jumped ahead, or a
-/// program that did not run: what stands right before the gap stays until the first directory after
-/// it has reached the age of `retention` itself. So one jump empties no store, and an operator has
-/// as long to notice it as everything is kept.
+/// A gap between two directories that is longer than `retention` means that the clock jumped ahead
+/// or that the program did not run. The directories before the gap stay until the first directory
+/// after it is older than `retention` too. So a jump does not empty the store, and an operator has
+/// the time of `retention` to notice it.
 fn expired(
-    mut written: Vec<(SystemTime, PathBuf)>,
+    mut directories: Vec<(SystemTime, PathBuf)>,
     now: SystemTime,
     retention: Duration,
 ) -> Vec<PathBuf> {
     let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > retention);
-    written.sort();
-    let mut gone = Vec::new();
-    // The newest first: the first directory after the gap that is next to come.
+    directories.sort();
+    let mut expired = Vec::new();
+    // The loop starts at the newest directory: the first one after the gap that was seen last.
     let mut after_gap: Option<SystemTime> = None;
     let mut later: Option<SystemTime> = None;
-    for (time, path) in written.into_iter().rev() {
+    for (time, path) in directories.into_iter().rev() {
         let gap = later.and_then(|later| later.duration_since(time).ok());
         if gap.is_some_and(|gap| gap > retention) {
             after_gap = later;
         }
         later = Some(time);
         if is_old(time) && after_gap.is_none_or(is_old) {
-            gone.push(path);
+            expired.push(path);
         }
     }
-    gone
+    expired
 }
 
-/// Removes a directory that holds nothing but what we write.
+/// Removes a directory, unless it has other files than ours in it.
 fn remove_ours(directory: &Path) -> io::Result<()> {
     let names: Vec<_> = fs::read_dir(directory)?.flatten().map(|entry| entry.file_name()).collect();
     if names.iter().any(|name| name != FILE && name != FILE_ASIDE) {
         return Ok(());
     }
     for name in names {
-        gone(fs::remove_file(directory.join(name)))?;
+        unless_missing(fs::remove_file(directory.join(name)))?;
     }
-    gone(fs::remove_dir(directory))
+    unless_missing(fs::remove_dir(directory))
 }
 
-/// Another worker may have been faster.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    removed
-        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+/// Another child may have removed the file first.
+fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +176,7 @@ mod tests {
     use super::*;
 
     fn store(dir: &Path, retention: Option<u64>) -> LocalStore {
-        // A clock that is an hour ahead makes all that is written now an hour old.
+        // With a clock that is an hour ahead, each new file is an hour old.
         let clock = Clock {
             wall: || SystemTime::now() + Duration::from_secs(3600),
             monotonic: Instant::now,
@@ -186,7 +189,7 @@ mod tests {
     }
 
     fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<(), Error> {
-        store.deliver(timestamp, &lines.as_bytes())
+        store.deliver(timestamp, &lines.as_bytes().to_vec())
     }
 
     #[test]
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_goes_but_nothing_of_anybody_elses() {
+    fn expired_directories_are_removed_and_foreign_ones_stay() {
         let directory = tempfile::tempdir().unwrap();
         for (name, file) in
             [("17", "stats"), ("18", "mine"), ("19", ".stats.part"), ("notes", "stats")]
@@ -225,26 +228,26 @@ mod tests {
         assert_eq!(names(&directory.path().join("18")), ["mine", "stats"]);
     }
 
-    /// The store as it is at some moments of a clock, a directory each ten seconds.
+    /// The directories of `seconds` that are left at `now`.
     fn left(seconds: &[u64], now: u64, retention: u64) -> Vec<u64> {
         let time = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let written = seconds
             .iter()
             .map(|second| (time(*second), PathBuf::from(second.to_string())))
             .collect();
-        let gone = expired(written, time(now), Duration::from_secs(retention));
-        let is_left = |second: &&u64| !gone.contains(&PathBuf::from(second.to_string()));
+        let expired = expired(written, time(now), Duration::from_secs(retention));
+        let is_left = |second: &&u64| !expired.contains(&PathBuf::from(second.to_string()));
         seconds.iter().filter(is_left).copied().collect()
     }
 
     #[test]
     fn the_oldest_go_at_the_age_of_retention() {
         assert_eq!(left(&[1000, 1010, 1020], 1025, 20), [1010, 1020]);
-        assert_eq!(left(&[1000, 1010], 5000, 60), [0_u64; 0], "a store that nobody writes to");
+        assert_eq!(left(&[1000, 1010], 5000, 60), [0_u64; 0], "a store without new files");
         assert_eq!(left(&[2000, 2010], 1000, 60), [2000, 2010], "the clock was set back");
     }
 
-    /// Batches that come further apart than all is kept: each pair has a gap.
+    /// The batches are further apart than `retention`: each pair has a gap.
     #[test]
     fn a_store_that_is_written_seldom_has_its_bound_too() {
         assert_eq!(left(&[1000, 1100, 1200, 1300], 1300, 60), [1200, 1300]);
@@ -263,7 +266,7 @@ mod tests {
         assert_eq!(left(&at(1), year, 60), at(1));
         assert_eq!(left(&at(7), year + 60, 60), at(7));
         let expected: Vec<u64> = (1..8).map(|number| year + 10 * number).collect();
-        assert_eq!(left(&at(8), year + 70, 60), expected, "now they are too old in truth");
+        assert_eq!(left(&at(8), year + 70, 60), expected, "now they are old by any clock");
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! How many bytes of a TCP connection the peer has not acknowledged: the kernel's word, by the ioctl SIOCOUTQ (tcp(7)).
-//!
-//! The standard library has no call for it, hence the one unsafe line.
+//! How many bytes of a TCP connection the peer has not acknowledged, from the ioctl SIOCOUTQ
+//! (tcp(7)). It needs an unsafe line, because the standard library has no call for it.
 
 use std::ffi::c_int;
 use std::io;
@@ -11,7 +10,8 @@ use std::os::fd::AsRawFd;
 #[expect(unsafe_code, reason = "an ioctl")]
 pub(crate) fn bytes(stream: &TcpStream) -> io::Result<usize> {
     let mut count: c_int = 0;
-    // SAFETY: SIOCOUTQ, which is TIOCOUTQ, writes one int through the pointer, which is valid for it; the descriptor is open.
+    // SAFETY: SIOCOUTQ (the same number as TIOCOUTQ) writes one int through the pointer, which is
+    // valid for one, and the descriptor is open.
     let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
     if result == -1 {
         return Err(io::Error::last_os_error());

@@ -101,7 +101,7 @@ pub(crate) fn read(snapshot: &Path) -> io::Result<Option<Cycle>> {
         return Ok(None);
     }
     let mut text = String::new();
-    file::open(&path, LIMIT, Links::Refused)?.read_to_string(&mut text)?;
+    file::open(&path, LIMIT, Links::Refuse)?.read_to_string(&mut text)?;
     let cycle = Cycle::parse(&text);
     cycle.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -29,7 +29,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use daemon::file::{self, Fault, Limit, Links};
+use daemon::file::{self, Limit, Links, ReadError};
 use model::{SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -115,7 +115,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The reason.
-        fault: Fault,
+        fault: ReadError,
     },
     /// The file is not of the format.
     #[error("{path:?} is no manifest: {source}")]
@@ -241,7 +241,7 @@ pub fn header(snapshot: &Path) -> Result<Header, Error> {
     let Some((path, text)) = text(snapshot)? else {
         let cycle = cycle::read(snapshot).map_err(|error| Error::Unusable {
             path: snapshot.join(cycle::FILE_NAME),
-            fault: file::unreadable(error),
+            fault: ReadError::from(error),
         })?;
         return Ok(Header { identity: None, cycle });
     };
@@ -256,11 +256,16 @@ fn text(snapshot: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
     if file::is_absent(&path) {
         return Ok(None);
     }
-    let unusable = |fault| Error::Unusable { path: path.clone(), fault };
     let mut text = Vec::new();
-    let mut opened = file::open(&path, LIMIT, Links::Refused).map_err(unusable)?;
-    opened.read_to_end(&mut text).map_err(|error| unusable(file::unreadable(error)))?;
-    Ok(Some((path, text)))
+    let opened = file::open(&path, LIMIT, Links::Refuse);
+    let read = opened.and_then(|mut file| {
+        file.read_to_end(&mut text).map_err(ReadError::from)?;
+        Ok(())
+    });
+    match read {
+        Ok(()) => Ok(Some((path, text))),
+        Err(fault) => Err(Error::Unusable { path, fault }),
+    }
 }
 
 /// Checks the version before the rest, because a newer manifest may have another form.

@@ -322,7 +322,7 @@ fn is_hidden_snapshot(name: &str) -> bool {
 pub fn lock(directory: &Path) -> Result<Lock, Error> {
     Lock::take(directory).map_err(|error| match error {
         lock::Error::System(source) => Error::Read { path: directory.to_owned(), source },
-        lock::Error::Held { by } => Error::Locked { path: directory.to_owned(), by },
+        lock::Error::InUse { by } => Error::Locked { path: directory.to_owned(), by },
     })
 }
 

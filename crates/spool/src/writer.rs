@@ -321,7 +321,7 @@ impl Spool {
 fn lock_staging(tmp: &Path) -> Result<Lock, Error> {
     Lock::take(tmp).map_err(|error| match error {
         lock::Error::System(source) => io_error("lock", tmp, source),
-        lock::Error::Held { by } => Error::Locked { tmp: tmp.to_owned(), by },
+        lock::Error::InUse { by } => Error::Locked { tmp: tmp.to_owned(), by },
     })
 }
 

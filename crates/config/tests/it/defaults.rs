@@ -1,4 +1,4 @@
-//! What holds where the file says nothing, and the order in which one value counts before another.
+//! The defaults, and the order of precedence between values.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,7 +103,7 @@ fn default_reaches_only_what_a_section_has_no_default_for() {
     assert_eq!(warnings, [&Some("retries".to_owned())]);
 }
 
-/// A bound in metrics throws metrics away, so only who asks for it there gets it.
+/// A bound in metrics drops metrics, so it holds only if the receiver's section sets it.
 #[test]
 fn queue_size_bounds_the_outbox_only_where_graphite_itself_has_it() {
     let bound = |text: &str| load_text(text).process.receivers[0].outbox.metrics;
@@ -151,7 +151,7 @@ fn files_of_the_folder_override_option_by_option_in_name_order() {
     assert_eq!(process.src_dir, PathBuf::from("/ten/in"));
 }
 
-/// A worker gets its part as JSON from its parent; nothing may change on the way.
+/// A child gets its part as JSON from its parent.
 #[test]
 fn typed_values_survive_json() {
     let config = load_text(

@@ -1,4 +1,4 @@
-//! Directories that must be apart: every pair, through links and `..`, there or not.
+//! Overlaps of directories: every pair, through links and `..`, existing or not.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{Files, faults_of, load_text};
 
-/// Every directory with a path of its own, by section and option.
+/// Every directory with a separate path, by section and option.
 const APART: [(&str, &str, &str); 6] = [
     ("pull", "dst-dir", "/d"),
     ("pull", "tmp-dst-dir", "/t"),
@@ -16,7 +16,7 @@ const APART: [(&str, &str, &str); 6] = [
     ("local-store", "dir", "/l"),
 ];
 
-/// A file with these directories, but for the options that `changed` gives another path.
+/// A file with these directories, except for the options to which `changed` gives another path.
 fn with(changed: &[(&str, &str)]) -> String {
     let line = |(section, option, path): &(&str, &str, &str)| {
         let name = format!("{section} {option}");
@@ -31,7 +31,7 @@ fn with(changed: &[(&str, &str)]) -> String {
 #[test]
 fn directories_that_are_apart_are_no_fault() {
     assert_eq!(faults_of(&with(&[])), [""; 0]);
-    // `/s2` begins as `/s` does, and does not lie in it.
+    // `/s2` begins as `/s` does, but is not inside it.
     assert_eq!(faults_of(&with(&[("local-store dir", "/s2")])), [""; 0]);
 }
 
@@ -146,7 +146,7 @@ fn a_directory_that_nothing_uses_is_not_compared() {
     assert_eq!(faults_of(&format!("{no_store}[local-store]\n")).len(), 1);
 }
 
-/// The fault stands where somebody wrote the path that overlaps with a default.
+/// The fault is at the line of the path that overlaps with a default.
 #[test]
 fn an_overlap_with_a_default_is_reported_at_the_line_of_the_file() {
     let faults = faults_of("[process]\nsrc-dir = /var/lib/haproxystats\n");
@@ -161,7 +161,7 @@ fn an_overlap_with_a_default_is_reported_at_the_line_of_the_file() {
     }
 }
 
-/// A fault elsewhere, also of a directory, hides no overlap.
+/// Another fault, also of a directory, hides no overlap.
 #[test]
 fn overlaps_are_reported_in_one_run_with_all_other_faults() {
     let text = with(&[("process outbox-dir", "/f"), ("pull tmp-dst-dir", "")])

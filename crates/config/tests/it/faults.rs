@@ -7,8 +7,7 @@ use haproxystats_config::{Sources, known_options, load};
 
 use crate::{Files, faults_of, load_text};
 
-/// Each line of the left is one option of `[section]`; its fault stands on the right, behind the
-/// option's name.
+/// Each case is an option of `[section]` with its value, and the fault after the option's name.
 fn assert_values(section: &str, cases: &[(&str, &str)]) {
     for (line, expected) in cases {
         let option = line.split_once(" =").unwrap().0;
@@ -110,7 +109,7 @@ fn texts_that_cannot_be_used() {
     );
 }
 
-/// carbon makes a directory of each part of a path, and a file's name has 255 bytes at most.
+/// carbon makes a directory of each part of a path, and a file's name has at most 255 bytes.
 #[test]
 fn a_part_of_a_path_has_at_most_250_bytes() {
     let (long, longer) = ("n".repeat(250), "n".repeat(251));
@@ -368,8 +367,7 @@ fn an_inherited_value_is_faulty_where_it_stands() {
     );
 }
 
-/// The table and the code that reads it know the same options: nothing in the table is read without
-/// a check.
+/// Every option of the table is read and checked.
 #[test]
 fn no_option_takes_a_control_character() {
     for known in known_options() {

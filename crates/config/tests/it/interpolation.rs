@@ -1,4 +1,4 @@
-//! References, held against cases written by hand from ConfigParser's documented rules.
+//! References, compared with cases from ConfigParser's documented rules.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use crate::{Files, faults_of, load_text};
 
-/// The value of `[t] v`, as `-P` gives it.
+/// The value of `[t] v`, as `-P` prints it.
 fn value(text: &str) -> String {
     let printed = print_in_force(&load_text(text).document, Program::Process);
     let section = printed.split("[t]\n").nth(1).unwrap();
@@ -23,27 +23,27 @@ fn references_give_what_configparser_gives() {
         ("[t]\nA = 1\nv = ${a}${A}${b}\nb = 2\n", "112"),
         // From [DEFAULT], and overridden by the section.
         ("[DEFAULT]\na = 1\nb = 2\n[t]\nb = 3\nv = ${a}-${b}\n", "1-3"),
-        // From another section, also what that one inherits.
+        // From another section, inherited values included.
         ("[DEFAULT]\na = 1\n[x]\nb = 2\n[t]\nv = ${x:a}${x:B}${DEFAULT:a}\n", "121"),
-        // A value of [DEFAULT] is completed by the section that asks.
+        // A value of [DEFAULT] is completed by the section that reads it.
         ("[DEFAULT]\na = <${b}>\n[x]\nb = 1\n[t]\nb = 2\nv = ${a}${x:a}\n", "<2><1>"),
         // A value of another section is completed there.
         ("[x]\na = ${b}\nb = 1\n[t]\nb = 2\nv = ${x:a}\n", "1"),
         // Nested.
         ("[t]\na = 1\nb = ${a}2\nc = ${b}3\nv = ${c}4\n", "1234"),
-        // Dollars; what a reference gives is not read again.
+        // Dollars; the result of a reference is not read again.
         ("[t]\nv = $$5 $${a} $$$$\n", "$5 ${a} $$"),
         ("[t]\na = $${b}\nb = 1\nv = ${a}\n", "${b}"),
-        // Blanks within a name count; braces outside a reference don't.
+        // Blanks within a name count; braces outside a reference are text.
         ("[t]\na b = 1\nv = {${a b}}\n", "{1}"),
         // An empty value is a value.
         ("[t]\na =\nv = x${a}y\n", "xy"),
-        // Ours: what the table sets can be referenced where the file is silent.
+        // Only ours: a reference can read a default of the table.
         (
             "[t]\nv = ${paths:base-dir}/x ${pull:retries} ${process:loglevel}\n",
             "/var/lib/haproxystats/x 1 info",
         ),
-        // Ours: a section's default counts before the file's [DEFAULT].
+        // Only ours: a section's default precedes the file's [DEFAULT].
         ("[DEFAULT]\nretries = 9\n[t]\nv = ${graphite:retries} ${retries}\n", "3 9"),
     ] {
         assert_eq!(value(text), expected, "{text}");
@@ -134,7 +134,7 @@ fn a_value_of_default_may_wait_for_a_section_but_not_for_nothing() {
     );
 }
 
-/// `v0 = end`, each further one refers to the one before.
+/// A chain of options, each of which refers to the one before.
 fn chain(links: usize) -> String {
     let mut text = "[t]\nv0 = $$\n".to_owned();
     for link in 1..=links {
@@ -147,10 +147,10 @@ fn chain(links: usize) -> String {
 fn nesting_has_a_bound_that_no_order_moves() {
     assert_eq!(faults_of(&chain(64)), [""; 0]);
     let too_deep = "references are nested deeper than 64; write the value itself";
-    // What needs the value that is too deep has no fault of its own.
+    // A value that refers to the one that is too deep is no second fault.
     let expected = [format!("c.conf:67: [t] v65: {too_deep}")];
     assert_eq!(faults_of(&chain(66)), expected);
-    // A chain of this length would end the stack if it were followed to its end.
+    // A chain of this length would overflow the stack if it were followed to its end.
     assert_eq!(faults_of(&chain(20_000)), expected);
 
     let chain = chain(66);
@@ -214,7 +214,7 @@ proptest! {
         assert_eq!(&value(&format!("[t]\n{text}")), values.last().unwrap());
     }
 
-    /// It ends, whatever refers to what.
+    /// The reader ends with any references.
     #[test]
     fn any_references_end(
         values in proptest::collection::vec(

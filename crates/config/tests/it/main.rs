@@ -1,7 +1,6 @@
-//! The configuration at its public surface: files in, typed values, faults, warnings and print out.
+//! The public functions of the crate: files become typed values, faults, warnings and prints.
 
-// clippy.toml allows it in test functions; the helpers here are called by nothing else.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod defaults;
 mod directories;
@@ -19,7 +18,7 @@ use haproxystats_config::{
 };
 use tempfile::TempDir;
 
-/// A folder of files that goes with the test.
+/// A temporary folder of files.
 struct Files {
     dir: TempDir,
 }
@@ -35,13 +34,13 @@ impl Files {
         Self { dir }
     }
 
-    /// Reads `c.conf`, and the folder `d` where there is one.
+    /// Loads `c.conf`, and the folder `d` if it exists.
     fn load(&self) -> Result<Config, Faults> {
         let dir = Some(self.dir.path().join("d")).filter(|dir| dir.exists());
         load(&Sources { file: self.dir.path().join("c.conf"), dir })
     }
 
-    /// One string a line, paths relative to the folder.
+    /// The lines of a text, with paths relative to the folder.
     fn lines(&self, text: &impl ToString) -> Vec<String> {
         let prefix = format!("{}/", self.dir.path().display());
         text.to_string().replace(&prefix, "").lines().map(str::to_owned).collect()
@@ -55,7 +54,7 @@ fn load_text(text: &str) -> Config {
     }
 }
 
-/// What is wrong with `c.conf`.
+/// The faults of `c.conf`.
 fn faults_of(text: &str) -> Vec<String> {
     let files = Files::new(&[("c.conf", text)]);
     files.load().map_or_else(|faults| files.lines(&faults), |_| Vec::new())

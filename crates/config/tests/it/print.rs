@@ -1,9 +1,9 @@
-//! What `-p` and `-P` print, and that it reads back.
+//! The output of `-p` and `-P` reads back.
 
 use std::fmt::Write;
 
 use haproxystats_config::{
-    Config, GROUP_SECTIONS, Kind, Program, known_options, print_defaults, print_in_force,
+    GROUP_SECTIONS, Kind, Program, known_options, print_defaults, print_in_force,
 };
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 
@@ -173,7 +173,7 @@ fn a_section_that_turns_something_on_is_printed_only_where_the_file_has_it() {
     assert!(!printed.contains("local-store") && !printed.contains("-groups"), "{printed}");
 }
 
-/// A value that its option takes.
+/// Values that an option accepts.
 fn written(kind: Kind) -> Vec<&'static str> {
     match kind {
         Kind::Word(words) => words.to_vec(),
@@ -192,8 +192,7 @@ fn written(kind: Kind) -> Vec<&'static str> {
     }
 }
 
-/// A file without a fault: some options with some of their values, groups, and options of the
-/// user's own.
+/// A file without a fault: some options with some of their values, groups, and options of the user.
 fn file() -> impl Strategy<Value = String> {
     let option = |known: &'static haproxystats_config::KnownOption| {
         let values = written(known.kind);
@@ -219,7 +218,7 @@ fn file() -> impl Strategy<Value = String> {
             group_options = "";
         }
         for (known, value) in options.into_iter().flatten() {
-            // Turned off, Graphite would need local-store, which comes by chance.
+            // Without Graphite there may be no receiver, because local-store comes by chance.
             if known.name == "enabled" || (known.section == "graphite" && current == "local-store")
             {
                 continue;
@@ -237,12 +236,8 @@ fn file() -> impl Strategy<Value = String> {
             write!(text, "[graphite]\n{group_options}").unwrap();
         }
         for (section, pattern) in GROUP_SECTIONS.iter().zip(groups.into_iter().flatten()) {
-            write!(
-                text,
-                "[{section}]\nname = {pattern}\n ${{x:hash}}x\nfirst = \
-            {pattern}\n"
-            )
-            .unwrap();
+            let name = format!("name = {pattern}\n ${{x:hash}}x\n");
+            write!(text, "[{section}]\n{name}first = {pattern}\n").unwrap();
         }
         if text.contains("[graphite]\ngroup-namespace") && !text.contains("-groups]") {
             text.push_str("[server-groups]\n");
@@ -251,24 +246,20 @@ fn file() -> impl Strategy<Value = String> {
     })
 }
 
-fn reload(printed: &str) -> Config {
-    load_text(printed)
-}
-
 proptest! {
-    /// What is printed gives the same values when it is read, and prints as itself.
+    /// The printed configuration has the same values when it is read, and prints the same again.
     #[test]
     fn print_reads_back(text in file()) {
         let files = Files::new(&[("c.conf", &text)]);
-        // A pattern may be none by chance; what is refused has nothing to print.
+        // A pattern may be invalid by chance; then there is nothing to print.
         if let Ok(config) = files.load() {
             let printed = print_in_force(&config.document, Program::Process);
-            let again = reload(&printed);
+            let again = load_text(&printed);
             assert_eq!(again.process, config.process, "{text}\nprinted as\n{printed}");
             assert_eq!(print_in_force(&again.document, Program::Process), printed);
 
             let printed = print_in_force(&config.document, Program::Pull);
-            let again = reload(&printed);
+            let again = load_text(&printed);
             assert_eq!(again.pull, config.pull, "{text}\nprinted as\n{printed}");
             assert_eq!(print_in_force(&again.document, Program::Pull), printed);
         }

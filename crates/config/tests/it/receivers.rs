@@ -1,4 +1,4 @@
-//! Receivers: which are on, what each of them gets, and what a section with a name may be called.
+//! Receivers: which are on, the configuration of each, and the names of sections.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn process(text: &str) -> Process {
     load_text(text).process
 }
 
-/// The names of the receivers that are on, in their order.
+/// The names of the receivers that are on, in order.
 fn names(text: &str) -> Vec<String> {
     process(text).receivers.iter().map(|receiver| receiver.name.to_string()).collect()
 }
@@ -48,7 +48,7 @@ fn one_receiver_must_be_on() {
     assert_eq!(faults_of(off), [format!("c.conf:2: [graphite] enabled: {fault}")]);
 }
 
-/// A section with a name has the defaults of its kind, and nothing of other sections of that kind.
+/// A named section has the defaults of its kind, and inherits nothing from other sections of it.
 #[test]
 fn every_option_of_a_kind_holds_in_each_of_its_sections() {
     let config = load_text(
@@ -192,21 +192,19 @@ fn groups_hold_in_every_graphite_that_does_not_switch_them_off() {
         ["c.conf:4: [server-groups]: the groups need a group-namespace; set it in [graphite:b], \
              write groups = false there, or leave this section out"]
     );
-    // What is switched off is checked all the same.
+    // Groups that are off are checked too.
     assert_eq!(faults_of("[graphite]\ngroups = no\ngroup-namespace = a b\n").len(), 1);
 }
 
-/// A local-store has the names of the unnamed Graphite, which is read for itself, too.
+/// The naming of the unnamed Graphite is read for itself and for a local-store.
 #[test]
 fn a_fault_in_the_names_of_the_unnamed_graphite_is_reported_once() {
     for others in ["", "enabled = no\n[graphite:b]\ngroups = no\n", "enabled = no\n[local-store]\n"]
     {
         assert_eq!(
             faults_of(&format!("[server-groups]\nx = y\n[graphite]\n{others}")),
-            [
-                "c.conf:1: [server-groups]: the groups need a group-namespace; set it in [graphite], \
-                write groups = false there, or leave this section out"
-            ]
+            ["c.conf:1: [server-groups]: the groups need a group-namespace; set it in \
+                 [graphite], write groups = false there, or leave this section out"]
         );
         let namespace = faults_of(&format!("[graphite]\nnamespace = a b\n{others}"));
         assert_eq!(namespace.len(), 1, "{namespace:?}");

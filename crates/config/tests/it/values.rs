@@ -1,4 +1,4 @@
-//! Values as they are written, typed.
+//! Values and their types.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

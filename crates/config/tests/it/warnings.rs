@@ -1,4 +1,4 @@
-//! Warnings: probable mistakes that keep no program from starting.
+//! Warnings: probable mistakes with which the programs start nevertheless.
 
 use crate::{Files, graphites};
 

@@ -1,8 +1,8 @@
-//! Rows of any text, held against a slow twin that goes byte by byte.
+//! Rows of any text, compared with a slow twin that reads byte by byte.
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
-use super::{Buffer, CELLS_MAX, JOINED_LINES_MAX, ROW_MAX_BYTES, RowFault, Wanted};
+use super::{Buffer, CELLS_MAX, JOINED_LINES_MAX, ROW_MAX_BYTES, Request, RowFault};
 
 type Seen = Vec<(Vec<Vec<u8>>, Option<RowFault>)>;
 
@@ -10,17 +10,17 @@ fn fast(text: &[u8]) -> Seen {
     fast_of(text, &[CELLS_MAX])
 }
 
-/// Looks at so many cells of each row, in turn, and at all of the first, which tells how many
-/// cells a row of several lines must have.
-fn fast_of(mut text: &[u8], looked_at: &[usize]) -> Seen {
+/// Requests the positions of so many cells for each row, in turn, and all for the first row, which
+/// determines how many cells a row of several lines must have.
+fn fast_of(mut text: &[u8], positions: &[usize]) -> Seen {
     let mut seen: Seen = Vec::new();
-    let looked_at_of =
-        |row: usize| if row == 0 { CELLS_MAX } else { looked_at[row % looked_at.len()] };
+    let positions_of =
+        |row: usize| if row == 0 { CELLS_MAX } else { positions[row % positions.len()] };
     let mut width = 0;
     let read = Buffer::new().rows(&mut text, |row| {
         let expected = match row.fault {
             Some(RowFault::TooLong) => CELLS_MAX,
-            _ => looked_at_of(seen.len()),
+            _ => positions_of(seen.len()),
         };
         assert_eq!(row.ends.len(), row.cells.min(expected));
         let last = row.ends.get(row.cells - 1);
@@ -31,20 +31,20 @@ fn fast_of(mut text: &[u8], looked_at: &[usize]) -> Seen {
             begin = end as usize + 1;
             cell
         });
-        // Of a row that has too much not all is known.
+        // Not all cells of a row that is too long are known.
         let unknown = matches!(row.fault, Some(RowFault::TooManyCells | RowFault::TooLong));
         let cells: Vec<_> = if unknown { vec![] } else { cells.collect() };
         if seen.is_empty() {
             width = width_of(&cells);
         }
         seen.push((cells, row.fault));
-        Some(Wanted { looked_at: looked_at_of(seen.len()), cells: width })
+        Some(Request { positions: positions_of(seen.len()), cells: width })
     });
     read.unwrap();
     seen
 }
 
-/// How many cells there are, without the empty one behind a last comma.
+/// How many cells there are, without the empty cell after a last comma.
 fn width_of(cells: &[Vec<u8>]) -> usize {
     cells.len() - usize::from(cells.len() > 1 && cells.last().unwrap().is_empty())
 }
@@ -62,7 +62,7 @@ fn cells_of(row: &[u8]) -> (Vec<Vec<u8>>, bool) {
     (cells, quoted)
 }
 
-/// Whether a cell has quotes around it and doubled ones in it, or none at all.
+/// Whether a cell has no quotes, or quotes around it and only doubled quotes in it.
 fn is_well_quoted(cell: &[u8]) -> bool {
     let text = String::from_utf8_lossy(cell);
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
@@ -70,7 +70,7 @@ fn is_well_quoted(cell: &[u8]) -> bool {
         && (inner.is_some() || !text.contains('"'))
 }
 
-/// How many of these lines are one row of so many cells.
+/// How many of these lines make one row of `width` cells.
 fn joined(lines: &[&[u8]], width: usize) -> Option<usize> {
     let most = lines.len().min(JOINED_LINES_MAX);
     let closed = (2..=most).find(|count| !cells_of(&lines[..*count].join(&b'\n')).1)?;
@@ -79,7 +79,7 @@ fn joined(lines: &[&[u8]], width: usize) -> Option<usize> {
     (fits && cells.iter().all(|cell| is_well_quoted(cell))).then_some(closed)
 }
 
-/// The slow twin: byte by byte, from the rules alone.
+/// The slow twin: it reads byte by byte, in the simplest way.
 fn slow(text: &[u8]) -> Seen {
     let mut seen: Seen = Vec::new();
     let mut lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
@@ -114,7 +114,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(byte, 0..700)
 }
 
-/// Four cells in a row, mostly, of which one can be quoted and hold line ends.
+/// Mostly rows of four cells, which can be quoted and have line ends.
 fn rows_of_lines() -> impl Strategy<Value = Vec<u8>> {
     let cell = prop_oneof![
         4 => "[0-9]{0,3}", 3 => "\"[a,\n]{0,30}\"", 1 => "\"[a\n]{0,9}(\"\")?[\n,]{0,9}\"",
@@ -134,29 +134,29 @@ fn long_rows() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Any bytes at all give the same rows, cells and faults as the slow twin sees.
+    /// Any bytes give the same rows, cells and faults as the slow twin.
     #[test]
     fn any_text_reads_as_the_slow_twin_reads_it(text in text()) {
         assert_eq!(fast(&text), slow(&text));
     }
 
-    /// A quoted cell of several lines is one row wherever the reads and the buffer part it.
+    /// A quoted cell of several lines is in one row, wherever the reads and the buffer end.
     #[test]
     fn rows_of_several_lines_read_as_the_slow_twin_reads_them(text in rows_of_lines()) {
         assert_eq!(fast(&text), slow(&text));
     }
 
-    /// A caller that looks at few cells gets the same ones as a caller that looks at all.
+    /// A caller that requests few positions gets the same ones as a caller that requests all.
     #[test]
     fn what_is_not_looked_at_changes_nothing(
         text in long_rows(),
-        wanted in proptest::collection::vec(0..90_usize, 1..5),
+        positions in proptest::collection::vec(0..90_usize, 1..5),
     ) {
         let mut expected = slow(&text);
         for (row, (cells, _)) in expected.iter_mut().enumerate().skip(1) {
-            cells.truncate(wanted[row % wanted.len()]);
+            cells.truncate(positions[row % positions.len()]);
         }
-        assert_eq!(fast_of(&text, &wanted), expected);
+        assert_eq!(fast_of(&text, &positions), expected);
     }
 }
 
@@ -226,7 +226,7 @@ fn a_reader_that_gives_little_at_a_time_gives_the_same() {
     let mut seen = Vec::new();
     let each = |row: super::Row<'_>| {
         seen.push((row.cells, row.fault));
-        Some(Wanted { looked_at: 0, cells: 0 })
+        Some(Request { positions: 0, cells: 0 })
     };
     Buffer::new().rows(&mut Drip(text), each).unwrap();
     assert_eq!(seen, slow(text).iter().map(|(c, f)| (c.len(), *f)).collect::<Vec<_>>());

@@ -1,5 +1,5 @@
-//! What is too large, never ends or blocks: refused in bounded time and memory, and nothing beside
-//! it suffers.
+//! Files that are too large, never end or block: they are refused in bounded time and memory, and
+//! the other files are folded.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -22,7 +22,7 @@ fn assert_good(metrics: &Metrics) {
     assert_eq!(metrics.get("frontend good scur"), Some(&Value::Integer(1)));
 }
 
-/// Opening a FIFO for reading blocks until somebody writes, opening a device may do anything.
+/// To open a FIFO blocks until a writer comes, and to open a device can have an effect.
 #[test]
 fn what_is_no_regular_file_is_never_opened() {
     let snapshot = Snapshot::new()
@@ -32,7 +32,7 @@ fn what_is_no_regular_file_is_never_opened() {
         .made_stat(|path| drop(UnixListener::bind(path).unwrap()))
         .made_stat(|path| symlink("gone", path).unwrap())
         .made_stat(|path| symlink(path, path).unwrap())
-        // To a good answer: what is in a snapshot stands there itself.
+        // A link to a good answer: the files of a snapshot must be in it themselves.
         .made_stat(|path| symlink("admin8.sock_stat", path).unwrap())
         .stat(good());
     let (metrics, damages) = snapshot.fold(&config());
@@ -50,7 +50,7 @@ fn what_is_no_regular_file_is_never_opened() {
     assert_eq!(damages.len(), 8, "{damages:?}");
 }
 
-/// A file with a hole of 2 GiB: over the limit it is not read, under the limit it is read through
+/// A file with a hole of 2 GiB is not read over the limit, and under the limit it is read through
 /// one small buffer.
 #[test]
 fn a_file_of_2_gib_is_refused_or_passed_over() {
@@ -96,8 +96,7 @@ fn a_row_without_an_end_costs_itself() {
     assert_eq!(damages[0].1, "2 rows left out, the first since it is longer than 262144 bytes");
 }
 
-/// The shortest rows that there can be, more of them than any HAProxy has: the file goes, as if it
-/// had never been there.
+/// The shortest possible rows, more of them than any HAProxy has: the file is left out whole.
 #[test]
 fn a_file_with_rows_without_end_is_left_out_whole() {
     let text = format!("# pxname,svname,type\nx,FRONTEND,0\n{}", "a,b,2\n".repeat(2_000_001));

@@ -1,4 +1,4 @@
-//! Answers to `show info` that are none, or only in part.
+//! Damaged and partial answers to `show info`.
 
 use model::Value;
 
@@ -43,8 +43,7 @@ fn a_key_that_one_or_all_lack_costs_itself() {
     assert_eq!(get("daemon Tasks"), None);
 }
 
-/// A figure beyond 64 bits counts as none: calculating with it must neither end us nor give
-/// nonsense.
+/// A figure beyond 64 bits is no number, so that no calculation with it overflows.
 #[test]
 fn figures_beyond_64_bits_are_none() {
     for figure in [i128::MIN.to_string(), i128::MAX.to_string(), "1".repeat(60), "+5".to_owned()] {
@@ -64,7 +63,7 @@ fn figures_beyond_64_bits_are_none() {
     }
 }
 
-/// However processes call themselves, no two of them share a path, even where `.` becomes `_`.
+/// No two processes share a path, whatever their names, even if `.` becomes `_`.
 #[test]
 fn processes_never_share_a_path() {
     let numbered = |number: &str| GOOD.replace("num: 1", &format!("num: {number}"));
@@ -82,7 +81,7 @@ fn processes_never_share_a_path() {
     assert_eq!(metrics.get("daemon CurrConns"), Some(&Value::Integer(30)));
 }
 
-/// At whatever byte a file is cut: what is complete counts as it stands.
+/// A file can be cut at any byte: its complete lines count.
 #[test]
 fn a_cut_answer_keeps_its_complete_lines() {
     for version in VERSIONS {
@@ -90,7 +89,7 @@ fn a_cut_answer_keeps_its_complete_lines() {
         let (whole, _) = Snapshot::new().info(&dump).fold(&everything());
         for at in (0..dump.len()).step_by(dump.len() / 40 + 1) {
             let (metrics, damages) = Snapshot::new().info(&dump[..at]).fold(&everything());
-            // What is calculated from several figures may lack one of them.
+            // A figure that is calculated from several others may lack one of them.
             for (path, value) in metrics.iter().filter(|(path, _)| !path.contains("process")) {
                 assert_eq!(whole.get(path), Some(value), "{path}, cut at {at}");
             }
@@ -100,7 +99,7 @@ fn a_cut_answer_keeps_its_complete_lines() {
     }
 }
 
-/// The mean of Idle_pct and all that comes from it stay within 0 and 100, whatever HAProxy says.
+/// The mean of Idle_pct and the figures derived from it are from 0 to 100, for any input.
 #[test]
 fn a_cpu_usage_is_a_percentage() {
     let of = |number: u32, idle: &str| {

@@ -1,5 +1,5 @@
-//! Hostile input: whatever lies in a snapshot costs itself alone, is told by name and leaves memory
-//! and time bounded.
+//! Hostile input: a bad file of a snapshot is left out alone, is reported by name, and takes
+//! bounded memory and time.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 

@@ -1,5 +1,5 @@
-//! Real and generated dumps, changed at random: fast and slow reader agree, and what was not
-//! touched keeps its values.
+//! Real and generated dumps, changed at random: the fast and the slow reader agree, and unchanged
+//! rows keep their values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ enum Change {
     Cut(Index),
 }
 
-/// What has a meaning for some reader.
+/// Byte sequences with a meaning for some reader.
 const TOKENS: [&[u8]; 18] = [
     b",",
     b"\n",
@@ -89,7 +89,7 @@ fn cell() -> impl Strategy<Value = String> {
         6 => any::<u16>().prop_map(|number| number.to_string()),
         3 => Just(String::new()),
         2 => any::<u64>().prop_map(|number| number.to_string()),
-        // Small beside the others: a mean of large values that cancel out is no matter of reading.
+        // Small, because a mean of large values that cancel out is not a question of reading.
         2 => (-1_000_000_i64..0).prop_map(|number| number.to_string()),
         1 => Just("18446744073709551616".to_owned()),
         1 => Just("no check".to_owned()),
@@ -113,7 +113,7 @@ const FIELDS: [&str; 12] = [
     "status",
 ];
 
-/// A whole dump: any of the fields in any order, well-formed rows, now and then one that is not.
+/// A whole dump: any fields in any order, well-formed rows, and now and then a malformed row.
 fn dump() -> impl Strategy<Value = Vec<u8>> {
     let fields = Just(FIELDS.to_vec()).prop_shuffle();
     let name = select(vec!["a", "b", "a.b", "a_b", "NA", "123", "\"x,y\"", "\"\"\"\"", "z\u{e9}"]);
@@ -136,7 +136,7 @@ fn dump() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What the proxy of a row may be called, whichever of its quotes count.
+/// The possible names of a row's proxy, whichever of its quotes count.
 fn names_of(line: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(line).into_owned();
     let cell = text.split(',').next().unwrap_or_default();
@@ -145,7 +145,7 @@ fn names_of(line: &[u8]) -> Vec<String> {
     whole.iter().chain(&single).map(|name| twin::in_path(name)).collect()
 }
 
-/// The proxy that a metric speaks of.
+/// The proxy of a metric.
 fn proxy_of(path: &str) -> &str {
     let mut words = path.split([' ', '/']);
     let first = words.next().unwrap();
@@ -153,7 +153,7 @@ fn proxy_of(path: &str) -> &str {
     if kind { words.next().unwrap() } else { first }
 }
 
-/// The metrics that speak of proxies that are wanted.
+/// The metrics of wanted proxies.
 fn of(metrics: &Metrics, wanted: impl Fn(&str) -> bool) -> Metrics {
     let kept = metrics.iter().filter(|(path, _)| wanted(proxy_of(path)));
     kept.map(|(path, value)| (path.clone(), *value)).collect::<BTreeMap<_, _>>()
@@ -175,7 +175,7 @@ proptest! {
         prop_assert_eq!(fresh, used);
     }
 
-    /// A damaged file beside whole ones reads as the slow twin reads it, whatever the damage is.
+    /// A damaged file among whole files reads as the slow twin reads it, with any damage.
     #[test]
     fn damaged_dumps_read_as_the_slow_twin_reads_them(
         version in select(&VERSIONS[..]),
@@ -210,22 +210,22 @@ proptest! {
         lines[at] = [&damaged[..], b"\n"].concat();
         let (before, _) = Snapshot::of_stats(&[&whole]).fold(&config());
         let (after, _) = Snapshot::of_stats(&[&lines.concat()]).fold(&config());
-        // What quotes make of a damaged name is a new name at most: it is nobody else's.
+        // A damaged name can at most be a new name, which belongs to no other proxy.
         let known: BTreeSet<String> =
             whole.split(|byte| *byte == b'\n').flat_map(names_of).collect();
         let others = |proxy: &str| known.contains(proxy) && !touched.contains(proxy);
         prop_assert_eq!(of(&before, others), of(&after, others));
     }
 
-    /// Whatever becomes of one answer to `show info`, each other process keeps its figures, and
-    /// nobody panics.
+    /// With any damage to an answer to `show info`, the other processes keep their figures, and
+    /// nothing panics.
     #[test]
     fn a_damaged_answer_to_show_info_costs_itself(
         version in select(&VERSIONS[..]),
         changes in vec(change(), 1..6),
     ) {
         let whole = String::from_utf8(info_dump(version)).unwrap();
-        // Three processes, or they would be three sockets of one.
+        // Different pids, or the three would be sockets of one process.
         let of = |pid: u32| whole.replace("\nPid: ", &format!("\nPid: {pid}"));
         let damaged = changed(of(3).as_bytes(), &changes);
         let others = Snapshot::new().info_of("x", of(1)).info_of("y", of(2));

@@ -1,4 +1,4 @@
-//! Answers to `show stat` that are none, or only in part.
+//! Damaged and partial answers to `show stat`.
 
 use model::Value;
 
@@ -9,7 +9,7 @@ fn good() -> String {
     format!("{HEADER}\nfe,FRONTEND,1,x,,,,0,\nfe,FRONTEND,2,5,,,,0,\nbe,s1,1,2,3,4,5,2,\n\n")
 }
 
-/// What cannot be the beginning of an answer, with what is said of it.
+/// Texts that cannot begin an answer, each with a part of the reason.
 const NO_ANSWERS: [(&[u8], &str); 9] = [
     (b"", "it is empty"),
     (b"\n", "it is empty"),
@@ -98,7 +98,7 @@ fn names_that_are_none_cost_their_row() {
     assert!(damages[0].1.starts_with("1 rows left out"));
 }
 
-/// In a column that one hostile cell has split into halves, the others' values stay as they are.
+/// A hostile cell that splits its column into halves does not change the other values.
 #[test]
 fn a_value_beyond_63_bits_leaves_the_others_alone() {
     let header = "# pxname,svname,rate_max,lastchg,qtime,weight,lbtot,type,";
@@ -127,7 +127,7 @@ fn a_negative_lbtot_is_no_traffic() {
     assert_eq!(metrics.get("be/s rtime"), None);
 }
 
-/// The mean of values whose sum does not fit 64 bits is theirs.
+/// The mean is exact even if the sum of the values does not fit 64 bits.
 #[test]
 fn a_mean_of_large_values_does_not_overflow() {
     let row = format!("be,s,1,1,{0},1,{0},2,\n", i64::MAX);
@@ -136,7 +136,7 @@ fn a_mean_of_large_values_does_not_overflow() {
     twin::assert_same(&metrics, &twin::slow(&[text.as_bytes()], &everything()).unwrap());
 }
 
-/// At whatever byte a file is cut: the complete rows count, the cut one does not, and it is told.
+/// A file can be cut at any byte: its complete rows count, and the cut row is reported.
 #[test]
 fn a_file_cut_in_mid_row_keeps_its_complete_rows() {
     for version in VERSIONS {
@@ -172,7 +172,7 @@ fn real_dumps_of_all_versions_read_as_the_slow_twin_reads_them() {
     }
 }
 
-/// OpenShift names servers so; a name of a path is shortened where the path is made.
+/// OpenShift has such names of servers. The encoder shortens them, and not the fold.
 #[test]
 fn names_of_2048_bytes_are_names() {
     let (proxy, server) = ("p".repeat(2040), "s".repeat(2048));
@@ -182,7 +182,7 @@ fn names_of_2048_bytes_are_names() {
     assert_eq!(metrics.get(&format!("{proxy}/{server} scur")), Some(&Value::Integer(5)));
 }
 
-/// As HAProxy before 3.0 writes `last_chk` where an expected string has line ends.
+/// HAProxy before 3.0 writes `last_chk` like this if an expected string has line ends.
 #[test]
 fn a_line_end_in_a_quoted_cell_costs_nothing() {
     let header = "# pxname,svname,scur,last_chk,type,";
@@ -211,7 +211,7 @@ fn a_row_without_a_type_is_damaged_and_never_summed() {
     assert_eq!(damages[0].1, "3 rows left out, the first since its type is no number");
 }
 
-/// `bind … name FRONTEND` with `option socket-stats`; and kinds of rows that are still to come.
+/// `bind … name FRONTEND` with `option socket-stats`, and unknown kinds of future rows.
 #[test]
 fn what_a_row_is_says_its_type() {
     let rows =
@@ -255,7 +255,7 @@ fn an_empty_line_before_the_header_is_harmless_and_no_rows_are_odd() {
     assert_eq!(snapshot.oddities(&config()), [("admin2.sock".to_owned(), "no rows")]);
 }
 
-/// Two sockets of one process, told by their answers to `show info`: it counts once.
+/// Two sockets of one process, known by their answers to `show info`, count once.
 #[test]
 fn two_sockets_of_one_process_count_once() {
     let info = "node: n\nPid: 7\nProcess_num: 1\nStart_time_sec: 9\nCumReq: 5\n\n";
@@ -273,7 +273,7 @@ fn two_sockets_of_one_process_count_once() {
     assert_eq!(oddities, [("operator.sock".to_owned(), "second socket")]);
 }
 
-/// The second socket stands in where the first has no answer to show stat that can be used.
+/// The second socket counts if the first has no usable answer to `show stat`.
 #[test]
 fn a_second_socket_stands_in_for_the_first() {
     let info = "node: n\nPid: 7\nProcess_num: 1\nStart_time_sec: 9\nCumReq: 5\n\n";

@@ -1,16 +1,16 @@
-//! The slow twin of reader and folds: the csv crate, maps and 128-bit sums, from the rules alone.
+//! The slow twin of the reader and the folds, with the csv crate, maps and 128-bit sums.
 //!
-//! Fast and slow must give the same metrics. It takes apart lines, not files, since a quote that is
-//! never closed costs its own row; and it has no opinion (`None`) on quotes that HAProxy cannot
-//! have written, where csv and our reader may differ.
+//! Both must give the same metrics. The twin parses lines and not files, because a quote that is
+//! never closed damages only its own row. It returns `None` for quotes that HAProxy cannot have
+//! written, which csv and our reader may read differently.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Selection, Tables};
-use model::catalog::{Choice, Fold, Kind, Nature, nature};
+use model::catalog::{Choice, Fold, Nature, ProxyKind, nature};
 use model::{Table, TableKind, Value};
 
-/// What a metric must be.
+/// The expected value of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     Whole(i128),
@@ -22,11 +22,11 @@ const CELLS_MAX: usize = 1024;
 const NAME_MAX_BYTES: usize = 4000;
 const JOINED_LINES_MAX: usize = 16;
 
-/// A row as the twin sees it.
+/// A row of the twin.
 struct Row {
     proxy: String,
     server: String,
-    kind: Kind,
+    kind: ProxyKind,
     cells: BTreeMap<String, Option<i128>>,
 }
 
@@ -38,9 +38,9 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
     }
     let mut metrics = BTreeMap::new();
     let plans = [
-        (Kind::Frontend, &config.frontend_metrics),
-        (Kind::Backend, &config.backend_metrics),
-        (Kind::Server, &config.server_metrics),
+        (ProxyKind::Frontend, &config.frontend_metrics),
+        (ProxyKind::Backend, &config.backend_metrics),
+        (ProxyKind::Server, &config.server_metrics),
     ];
     for (kind, selection) in plans {
         let plan = kind.plan(match selection {
@@ -49,13 +49,13 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
             Selection::Named(names) => Choice::Named(names),
         });
         let name = |row: &Row| match kind {
-            Kind::Frontend => format!("frontend {}", row.proxy),
-            Kind::Backend => format!("backend {}", row.proxy),
-            Kind::Server => format!("{}/{}", row.proxy, row.server),
+            ProxyKind::Frontend => format!("frontend {}", row.proxy),
+            ProxyKind::Backend => format!("backend {}", row.proxy),
+            ProxyKind::Server => format!("{}/{}", row.proxy, row.server),
         };
         fold(rows.iter().filter(|row| row.kind == kind), name, &plan, &mut metrics);
     }
-    let servers = || rows.iter().filter(|row| row.kind == Kind::Server);
+    let servers = || rows.iter().filter(|row| row.kind == ProxyKind::Server);
     let different: BTreeSet<_> = servers().map(|row| (&row.proxy, &row.server)).collect();
     for (proxy, _) in different {
         let path = format!("backend {proxy} TotalServers");
@@ -65,7 +65,7 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
         *count += 1;
     }
     if config.aggr_server_metrics {
-        let plan = Kind::Server.plan(Choice::Default);
+        let plan = ProxyKind::Server.plan(Choice::Default);
         fold(servers(), |row| format!("server {}", row.server), &plan, &mut metrics);
     }
     Some(metrics)
@@ -73,7 +73,7 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
 
 fn read(file: &[u8], rows: &mut Vec<Row>) -> Option<()> {
     let mut lines: Vec<&[u8]> = file.split(|byte| *byte == b'\n').collect();
-    // What stands behind the last line end is nothing, or cut.
+    // The text after the last line end is empty or a cut line.
     lines.pop();
     let Some((header, lines)) = lines.split_first() else { return Some(()) };
     let quotes = |line: &[u8]| line.iter().filter(|byte| **byte == b'"').count();
@@ -105,7 +105,7 @@ fn read(file: &[u8], rows: &mut Vec<Row>) -> Option<()> {
     Some(())
 }
 
-/// How many of these lines are one row of so many cells: as few as close the quote, and no others.
+/// How many of these lines make one row of `width` cells: as few as close the quote.
 fn joined(lines: &[&[u8]], width: usize) -> Option<usize> {
     let is_closed = |count: &usize| {
         lines[..*count].concat().iter().filter(|byte| **byte == b'"').count() % 2 == 0
@@ -136,9 +136,9 @@ fn row(line: &[u8], header: &[&str]) -> Option<Row> {
         header.iter().position(|field| *field == name).and_then(|at| cells.get(at).copied())
     };
     let kind = match (named("type"), cells.get(1).copied()?) {
-        (Some(b"0"), _) | (None, b"FRONTEND") => Kind::Frontend,
-        (Some(b"1"), _) | (None, b"BACKEND") => Kind::Backend,
-        (Some(b"2"), _) | (None, _) => Kind::Server,
+        (Some(b"0"), _) | (None, b"FRONTEND") => ProxyKind::Frontend,
+        (Some(b"1"), _) | (None, b"BACKEND") => ProxyKind::Backend,
+        (Some(b"2"), _) | (None, _) => ProxyKind::Server,
         _ => return None,
     };
     let text = |at: usize| std::str::from_utf8(cells.get(at)?).ok().filter(|t| !t.is_empty());
@@ -165,8 +165,7 @@ fn number(cell: &[u8]) -> Option<i128> {
     (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
 }
 
-/// Whether quotes stand only around a whole cell that needs them, and names are not too long for
-/// us.
+/// Whether only whole cells that need quotes have them, and names are not too long for us.
 fn is_plain(line: &[u8]) -> bool {
     let cells = cells(line);
     let names = cells.iter().take(2).map(|cell| cell.len() + 1).sum::<usize>();
@@ -186,7 +185,7 @@ fn cells(line: &[u8]) -> Vec<Vec<u8>> {
     cells
 }
 
-/// Whether a cell has no quotes, or quotes around it and only doubled ones in it.
+/// Whether a cell has no quotes, or quotes around it and only doubled quotes in it.
 fn is_well_quoted(cell: &[u8]) -> bool {
     if !cell.contains(&b'"') {
         return true;
@@ -234,12 +233,12 @@ fn fold<'a>(
     }
 }
 
-/// A name as it stands in a short path, whose parts a blank or a slash parts.
+/// A name in a short path, in which blanks and slashes separate the parts.
 pub(crate) fn in_path(name: &str) -> String {
     name.replace(' ', "\u{2420}").replace('/', "\u{2215}")
 }
 
-/// Every metric of what was folded, by a short path; none twice.
+/// Every folded metric by its short path, each once.
 pub(crate) fn flat(tables: &[Table]) -> BTreeMap<String, Value<'static>> {
     let mut metrics = BTreeMap::new();
     for table in tables {

@@ -1,4 +1,4 @@
-//! A snapshot on disk for tests, whose files may be anything.
+//! A snapshot on disk for tests, with any kinds of files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +28,7 @@ pub(crate) fn config() -> config::Tables {
     }
 }
 
-/// Everything that can be asked for.
+/// All metrics that can be configured.
 pub(crate) fn everything() -> config::Tables {
     config::Tables {
         frontend_metrics: config::Selection::All,
@@ -88,7 +88,7 @@ impl Snapshot {
         self
     }
 
-    /// Whatever `make` puts in the place of a stat file.
+    /// Adds an endpoint whose stat file `make` makes, of any kind.
     pub(crate) fn made_stat(mut self, make: impl FnOnce(&Path)) -> Self {
         let endpoint = format!("admin{}.sock", self.inputs.len() + 1);
         let path = self.directory.path().join(format!("{endpoint}_stat"));

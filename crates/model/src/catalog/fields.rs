@@ -1,8 +1,8 @@
-//! Every column of `show stat` with its nature, in the order of HAProxy 3.4. A column that 3.4
-//! does not have stands beside a related one, or at the end.
+//! Every column of `show stat` with its nature, in the order of HAProxy 3.4. A column that 3.4 does
+//! not have is beside a related column or at the end.
 //!
-//! Taken from the dumps of HAProxy 1.5, 2.2, 2.6, 3.0 and 3.4 in `tests/data/dumps`, which a test
-//! holds against this list.
+//! The columns are those of the dumps of HAProxy 1.5, 2.2, 2.6, 3.0 and 3.4 in `tests/data/dumps`;
+//! a test compares the dumps with this list.
 
 use super::Nature;
 

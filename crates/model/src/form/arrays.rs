@@ -2,14 +2,14 @@
 
 use crate::{Integers, Texts};
 
-/// What is wrong with a group's body.
-pub(super) type Fault = &'static str;
+/// A defect of a group's body.
+pub(super) type Defect = &'static str;
 
-pub(super) const TOO_SHORT: Fault = "it is shorter than it says";
-pub(super) const TOO_LARGE: Fault = "it would take more memory than a row group may";
-const NO_TEXT: Fault = "a text is not UTF-8 or not within its bounds";
+pub(super) const TOO_SHORT: Defect = "it is shorter than it says";
+pub(super) const TOO_LARGE: Defect = "it would take more memory than a row group may";
+const NO_TEXT: Defect = "a text is not UTF-8 or not within its bounds";
 
-/// The bytes of a body that are not read yet, and how much memory the rest may take.
+/// The unread bytes of a body, and the memory that they may take.
 #[derive(Debug)]
 pub(super) struct Input<'a> {
     bytes: &'a [u8],
@@ -21,31 +21,31 @@ impl<'a> Input<'a> {
         Self { bytes, room }
     }
 
-    /// Takes memory for `count` things of `each` bytes.
-    pub(super) fn reserve(&mut self, count: usize, each: usize) -> Result<(), Fault> {
+    /// Counts the memory for `count` entries of `each` bytes.
+    pub(super) fn reserve(&mut self, count: usize, each: usize) -> Result<(), Defect> {
         let wanted = count.checked_mul(each).ok_or(TOO_LARGE)?;
         self.room = self.room.checked_sub(wanted).ok_or(TOO_LARGE)?;
         Ok(())
     }
 
-    pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(TOO_SHORT)?;
+    pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Defect> {
+        let (bytes, rest) = self.bytes.split_at_checked(count).ok_or(TOO_SHORT)?;
         self.bytes = rest;
-        Ok(taken)
+        Ok(bytes)
     }
 
     /// `count` numbers of `N` bytes each.
-    pub(super) fn array<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], Fault> {
+    pub(super) fn array<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], Defect> {
         let bytes = count.checked_mul(N).ok_or(TOO_SHORT)?;
         Ok(self.bytes(bytes)?.as_chunks().0)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Fault> {
+    pub(super) fn u8(&mut self) -> Result<u8, Defect> {
         let byte = self.bytes(1)?.first();
         byte.copied().ok_or(TOO_SHORT)
     }
 
-    pub(super) fn length(&mut self) -> Result<usize, Fault> {
+    pub(super) fn length(&mut self) -> Result<usize, Defect> {
         let length = self.array(1)?.first().copied().ok_or(TOO_SHORT)?;
         usize::try_from(u32::from_le_bytes(length)).map_err(|_| TOO_LARGE)
     }
@@ -55,7 +55,7 @@ impl<'a> Input<'a> {
     }
 
     /// `count` texts, as [`push_texts`] writes them.
-    pub(super) fn texts(&mut self, count: usize) -> Result<Texts, Fault> {
+    pub(super) fn texts(&mut self, count: usize) -> Result<Texts, Defect> {
         let length = self.length()?;
         self.reserve(count, size_of::<usize>())?;
         self.reserve(length, 1)?;
@@ -72,7 +72,7 @@ impl<'a> Input<'a> {
     }
 
     /// `count` whole numbers of a width that [`push_integers`] chose.
-    pub(super) fn integers(&mut self, count: usize, width: u8) -> Result<Integers, Fault> {
+    pub(super) fn integers(&mut self, count: usize, width: u8) -> Result<Integers, Defect> {
         self.reserve(count, if width == 16 { 16 } else { 8 })?;
         let narrow = match width {
             1 => self.array(count)?.iter().map(|it| i8::from_le_bytes(*it).into()).collect(),
@@ -91,7 +91,7 @@ impl<'a> Input<'a> {
 
 /// Appends the texts `from..to`: the length of all together, where each ends, then all of them.
 pub(super) fn push_texts(texts: &Texts, from: usize, to: usize, body: &mut Vec<u8>) {
-    // A group's texts are within GROUP_MAX_BYTES, so that 32 bits always do.
+    // A group's texts are within GROUP_MAX_BYTES, so 32 bits are enough.
     let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
     body.extend(length(texts.bytes(from, to)));
     body.extend((from..to).flat_map(|text| length(texts.bytes(from, text + 1))));

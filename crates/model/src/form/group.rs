@@ -3,12 +3,12 @@
 use std::io;
 
 use super::GROUP_MAX_BYTES;
-use super::arrays::{Fault, Input, push_array, push_integers, push_texts};
+use super::arrays::{Defect, Input, push_array, push_integers, push_texts};
 use crate::catalog::{Fold, Nature};
 use crate::{Column, Integers, Names, Table, TableKind, Texts, Values};
 
-/// What stands for each kind of table, each nature and each fold is its position here. Append only:
-/// files of older programs lie on disks.
+/// The code of each kind of table, nature and fold is its position in these lists. Append only,
+/// because disks have files of older programs.
 const KINDS: [TableKind; 8] = TableKind::ALL;
 const NATURES: [Nature; 9] = [
     Nature::Counter,
@@ -30,7 +30,7 @@ const FOLDS: [Option<Fold>; 6] = [
     Some(Fold::Smallest),
 ];
 
-/// What stands for each kind of values.
+/// The code of each kind of values.
 const INTEGERS: u8 = 0;
 const MEANS: u8 = 1;
 const DECIMALS: u8 = 2;
@@ -39,22 +39,21 @@ const STATES: u8 = 4;
 
 /// Bytes of memory that a column takes besides its values and its name.
 const COLUMN_BYTES: usize = 128;
-/// Counted for each row besides its names and values, so that their number is bounded too.
+/// Counted for each row besides its names and values, so that the number of rows is bounded too.
 const ROW_BYTES: usize = 1;
 /// A column's name is written with its length in one byte.
 const COLUMN_NAME_MAX_BYTES: usize = 255;
 
-fn position<T: PartialEq>(of: &T, all: &[T]) -> u8 {
-    let position = all.iter().position(|one| one == of);
+fn code_of<T: PartialEq>(value: &T, all: &[T]) -> u8 {
+    let position = all.iter().position(|other| other == value);
     position.and_then(|position| u8::try_from(position).ok()).unwrap_or(u8::MAX)
 }
 
-fn at<T: Copy>(position: u8, all: &[T], fault: Fault) -> Result<T, Fault> {
-    all.get(usize::from(position)).copied().ok_or(fault)
+fn from_code<T: Copy>(code: u8, all: &[T], defect: Defect) -> Result<T, Defect> {
+    all.get(usize::from(code)).copied().ok_or(defect)
 }
 
-/// Where the rows of a table are parted so that each group keeps to [`GROUP_MAX_BYTES`]: the end of
-/// each group.
+/// The row at which each group of a table ends, so that no group exceeds [`GROUP_MAX_BYTES`].
 pub(super) fn ends(table: &Table) -> io::Result<Vec<usize>> {
     let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     let rows = table.names.len();
@@ -114,7 +113,7 @@ const fn bytes_per_row(values: &Values) -> usize {
 /// Makes the body of the rows `from..to`.
 pub(super) fn write(table: &Table, from: usize, to: usize, body: &mut Vec<u8>) {
     body.clear();
-    body.push(position(&table.kind, &KINDS));
+    body.push(code_of(&table.kind, &KINDS));
     push_length(to - from, body);
     push_length(table.columns.len(), body);
     let labels = table.names.labels();
@@ -131,8 +130,8 @@ fn push_length(length: usize, body: &mut Vec<u8>) {
 fn write_column(column: &Column, from: usize, to: usize, body: &mut Vec<u8>) {
     body.push(u8::try_from(column.name.len()).unwrap_or(u8::MAX));
     body.extend_from_slice(column.name.as_bytes());
-    body.push(position(&column.nature, &NATURES));
-    body.push(position(&column.fold, &FOLDS));
+    body.push(code_of(&column.nature, &NATURES));
+    body.push(code_of(&column.fold, &FOLDS));
     let present = column.present.as_ref().and_then(|present| present.get(from..to));
     body.push(u8::from(present.is_some()));
     for flags in present.unwrap_or_default().chunks(8) {
@@ -165,9 +164,9 @@ fn write_column(column: &Column, from: usize, to: usize, body: &mut Vec<u8>) {
 }
 
 /// Reads a body whose CRC is right.
-pub(super) fn read(body: &[u8]) -> Result<Table, Fault> {
+pub(super) fn read(body: &[u8]) -> Result<Table, Defect> {
     let mut input = Input::new(body, GROUP_MAX_BYTES);
-    let kind = at(input.u8()?, &KINDS, "there is no such kind of table")?;
+    let kind = from_code(input.u8()?, &KINDS, "there is no such kind of table")?;
     let (rows, columns) = (input.length()?, input.length()?);
     let count = rows.checked_mul(kind.labels().len()).ok_or("it has too many rows")?;
     input.reserve(rows, ROW_BYTES)?;
@@ -180,12 +179,12 @@ pub(super) fn read(body: &[u8]) -> Result<Table, Fault> {
     Ok(Table { kind, names, columns })
 }
 
-fn read_column(input: &mut Input<'_>, rows: usize) -> Result<Column, Fault> {
+fn read_column(input: &mut Input<'_>, rows: usize) -> Result<Column, Defect> {
     let length = usize::from(input.u8()?);
     input.reserve(length, 1)?;
     let name = str::from_utf8(input.bytes(length)?).map_err(|_| "a column's name is no text")?;
-    let nature = at(input.u8()?, &NATURES, "there is no such nature")?;
-    let fold = at(input.u8()?, &FOLDS, "there is no such fold")?;
+    let nature = from_code(input.u8()?, &NATURES, "there is no such nature")?;
+    let fold = from_code(input.u8()?, &FOLDS, "there is no such fold")?;
     let present = match input.u8()? {
         0 => None,
         1 => {
@@ -207,7 +206,7 @@ fn read_column(input: &mut Input<'_>, rows: usize) -> Result<Column, Fault> {
     if has_unsound { Err("a value is no number") } else { Ok(column) }
 }
 
-fn read_values(input: &mut Input<'_>, rows: usize) -> Result<Values, Fault> {
+fn read_values(input: &mut Input<'_>, rows: usize) -> Result<Values, Defect> {
     Ok(match input.u8()? {
         INTEGERS => {
             let width = input.u8()?;

@@ -1,4 +1,4 @@
-//! A batch is read group by group.
+//! Reads a batch group by group.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -12,8 +12,7 @@ use crate::{Batch, Cursor, Table};
 
 /// Reads a batch, one verified row group at a time.
 ///
-/// The header's points tell how large the batch is; a batch is whole once
-/// [`advance`](Self::advance) has returned false.
+/// A batch is whole if [`advance`](Self::advance) returns false and no error before.
 ///
 /// ```
 /// use haproxystats_model::form::{self, Reader};
@@ -39,10 +38,11 @@ pub struct Reader<R> {
     input: R,
     version: u32,
     header: Header,
-    /// Where the first group begins.
+    /// The position of the first group.
     begin: u64,
-    /// How many groups were read, and how many values were present in them.
+    /// How many groups were read.
     groups: u32,
+    /// How many values were present in the groups that were read.
     points: u64,
     body: Vec<u8>,
     table: Option<Table>,
@@ -67,7 +67,7 @@ impl<R: Read> Reader<R> {
             return Err(damaged("its first bytes do not match their checksum"));
         }
         let [version, length, crc] = [8, 12, 16].map(|at| number_at(checked, at));
-        // Before the length, which a newer version may bound in another way.
+        // Checked before the length, because a newer version may allow a longer header.
         if version > VERSION {
             return Err(Error::Newer { version });
         }
@@ -89,7 +89,7 @@ impl<R: Read> Reader<R> {
         Ok(Self { input, version, header, begin, groups: 0, points: 0, body, table })
     }
 
-    /// What the batch is.
+    /// The header.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
@@ -101,7 +101,7 @@ impl<R: Read> Reader<R> {
         self.table.as_ref()
     }
 
-    /// Reads the next group; false behind the last one.
+    /// Reads the next group; false after the last one.
     ///
     /// # Errors
     ///
@@ -196,8 +196,8 @@ fn number_at(bytes: &[u8], at: usize) -> u32 {
     number.map_or(0, |number| u32::from_le_bytes(*number))
 }
 
-/// A file read from its beginning by a position of its own. Processes that were handed one memfd
-/// share the file's position, so that each would move it under the others.
+/// A reader of a file with a position of its own. The processes that got one memfd share the file's
+/// position, so each of them would move it for the others.
 #[derive(Debug)]
 pub struct FileView<'a> {
     file: &'a File,
@@ -205,7 +205,7 @@ pub struct FileView<'a> {
 }
 
 impl<'a> FileView<'a> {
-    /// Begins at the beginning of `file`, wherever its own position is.
+    /// Starts at the beginning of `file`, whatever the position of `file` is.
     #[must_use]
     pub const fn new(file: &'a File) -> Self {
         Self { file, at: 0 }

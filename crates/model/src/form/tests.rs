@@ -1,4 +1,4 @@
-//! Any batch reads back, and no damage to its bytes goes unseen.
+//! Any batch reads back, and any damage to its bytes is found.
 
 use std::io::{Cursor as Bytes, Write};
 
@@ -22,7 +22,7 @@ fn bytes_of(batch: &Batch) -> Vec<u8> {
     bytes
 }
 
-/// All groups, or the first fault.
+/// All groups, or the first error.
 fn groups(bytes: &[u8]) -> Result<Vec<Table>, Error> {
     let mut reader = Reader::new(bytes)?;
     let mut tables = Vec::new();
@@ -32,7 +32,7 @@ fn groups(bytes: &[u8]) -> Result<Vec<Table>, Error> {
     Ok(tables)
 }
 
-/// Every value that is present, with all that tells it from others.
+/// Every value that is present, with its table, names and column.
 fn points(tables: &[Table]) -> Vec<String> {
     let mut points = Vec::new();
     for table in tables {
@@ -128,7 +128,7 @@ proptest! {
         prop_assert_eq!((header.id, header.points), (batch.id.clone(), batch.points()));
     }
 
-    /// A bit that is flipped anywhere is found, and what was read before it is right.
+    /// A bit that is flipped anywhere is found.
     #[test]
     fn any_flipped_bit_is_found(batch in batch(), at in any::<proptest::sample::Index>()) {
         let mut bytes = bytes_of(&batch);
@@ -146,7 +146,7 @@ proptest! {
         prop_assert!(matches!(found, Err(Error::Truncated { .. })), "{:?}", found);
     }
 
-    /// Bodies that nobody wrote, with the right checksum, are read or refused and never panic.
+    /// Damaged bodies with the right checksum are read or refused, without a panic.
     #[test]
     fn any_body_is_read_or_refused(
         batch in batch(),

@@ -1,4 +1,4 @@
-//! A batch becomes bytes.
+//! Writes a batch.
 
 use std::io::{self, Write};
 

@@ -43,7 +43,7 @@ impl OutboxChild {
         }
         let lock = match Lock::take(path) {
             Ok(lock) => lock,
-            Err(lock::Error::Held { by }) => {
+            Err(lock::Error::InUse { by }) => {
                 let by = by.map(|by| format!(" ({by})")).unwrap_or_default();
                 return Ok(Err(format!(
                     "another haproxystats-process{by} uses the outbox {}; stop it first, or give \

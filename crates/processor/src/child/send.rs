@@ -12,10 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use config::ReceiverKind;
 use crossbeam_channel::Receiver;
 use daemon::Clock;
-use daemon::shutdown::AfterWork;
+use daemon::shutdown::ChildSignals;
 use flate2::bufread::GzDecoder;
-use model::{Column, Nature, SnapshotId, Table, TableKind, Timestamp, form};
-use receivers::graphite::{BatchLines, Encoder, Paths, encode};
+use model::{Batch, BatchCursor, Column, Nature, SnapshotId, Table, TableKind, Timestamp, form};
+use receivers::graphite::{Encoder, Paths, encode};
 use receivers::{Graphite, Lines, LocalStore};
 use rustix::net::RecvFlags;
 
@@ -89,7 +89,7 @@ impl SendChild {
             let id = reader.header().id.clone();
             if reader.header().points <= DECODED_POINTS_MAX {
                 let batch = reader.into_batch()?;
-                let lines = BatchLines::new(&batch, &self.paths);
+                let lines = DecodedLines { batch: &batch, paths: &self.paths };
                 return Ok(self.transport.deliver(&id.timestamp, &lines));
             }
             let lines = FormLines { file: &file, paths: &self.paths, id: &id };
@@ -132,7 +132,7 @@ impl Transport {
 pub(super) fn serve_together(
     children: Vec<SendChild>,
     parent: &Parent,
-    ending: &AfterWork,
+    ending: &ChildSignals,
 ) -> Result<(), Error> {
     let in_hand = InHand { count: Mutex::new(0), ending };
     let (orders, taken) = crossbeam_channel::unbounded();
@@ -193,7 +193,7 @@ impl Drop for EndOnDrop<'_> {
 #[derive(Debug)]
 struct InHand<'a> {
     count: Mutex<usize>,
-    ending: &'a AfterWork,
+    ending: &'a ChildSignals,
 }
 
 impl InHand<'_> {
@@ -248,10 +248,31 @@ impl Lines for FormLines<'_> {
     }
 
     fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        let damaged = |error: form::Error| io::Error::new(ErrorKind::InvalidData, error);
         let reader = form::Reader::new(form::FileView::new(self.file)).map_err(damaged)?;
         Ok(Box::new(Encoder::new(self.paths, self.id, reader).map_err(damaged)?))
     }
+}
+
+/// The lines of a batch that is in memory.
+#[derive(Debug)]
+struct DecodedLines<'a> {
+    batch: &'a Batch,
+    paths: &'a Paths,
+}
+
+impl Lines for DecodedLines<'_> {
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+        let encoder = Encoder::new(self.paths, &self.batch.id, BatchCursor::new(self.batch));
+        Ok(Box::new(encoder.map_err(damaged)?))
+    }
+}
+
+fn damaged(error: form::Error) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
 }
 
 /// Lines that version 0.1.0 stored.

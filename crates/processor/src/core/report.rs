@@ -2,9 +2,9 @@
 //!
 //! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,WorkerRestarts,
 //! FailedSnapshots,LocalStoreFailures}` and, for each receiver under its prefix,
-//! `{OutboxMetrics,OutboxBytes,OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`. Failures, restarts and what is
-//! dropped count from the start. These figures have no snapshot: only the newest are sent,
-//! and none are ever held.
+//! `{OutboxMetrics,OutboxBytes,OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`.
+//! Failures, restarts and dropped metrics count from the start. These figures have no snapshot:
+//! only the newest are sent, and they are never held.
 
 use model::Timestamp;
 

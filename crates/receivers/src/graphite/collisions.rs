@@ -1,44 +1,46 @@
-//! Rows whose names lead to one path are joined: sums are summed, means by their sums and counts,
-//! of largest and smallest values the largest and the smallest stays.
+//! Joins rows that share a path: sums and means are added, and of largest and smallest values the
+//! largest and the smallest stays.
 //!
-//! There can be as many such rows as there are rows. So only [`JOINED_MAX`] of their paths are kept
-//! at one time, and the encoder reads the batch again for further ones.
+//! All rows of a batch can share paths. So only [`JOINED_MAX`] of these paths are kept at one time,
+//! and the encoder reads the batch again for the others.
 
 use std::collections::HashMap;
 
 use model::{Column, Fold, Integers, Table, TableKind, Texts, Value, Values};
 
-use super::survey::{Names, Warning};
+use super::survey::{CleanNames, Warning};
 
 /// Paths that are joined in one pass over a batch.
 const JOINED_MAX: usize = 1000;
-/// Names that share a path, told one by one.
+/// Merges with a warning each; one last warning stands for all others.
 const MERGES_MAX: usize = 20;
 
-/// The paths that several rows have, and the rows that were joined so far.
+/// The paths that several rows share, and the rows that were joined in this pass.
 #[derive(Debug, Default)]
 pub(super) struct Collisions {
-    /// Hashes of the paths that several rows have, ascending. A row that is alone with its path can
-    /// be among them; it comes out as it came in.
+    /// Hashes of the paths that several rows share, ascending. A row that shares only its hash is
+    /// joined with no other and keeps its values.
     shared: Vec<u64>,
-    /// For each server that is one with another, the hash of the row in which its backend's servers
-    /// are counted; ascending.
+    /// For each server whose path another server has too, the hash of the row that counts its
+    /// backend's servers; ascending.
     surplus_servers: Vec<u64>,
     /// How many of `shared` earlier passes have done.
     done: usize,
-    tables: Vec<Joined>,
-    /// Which of `tables` takes the rows that come.
+    tables: Vec<JoinedTable>,
+    /// The index in `tables` for the rows that follow.
     current: usize,
     merges: usize,
     warnings: Vec<Warning>,
 }
 
-/// Joined rows of one table.
+/// The joined rows of one table.
 #[derive(Debug)]
-struct Joined {
+struct JoinedTable {
     kind: TableKind,
+    /// Without values.
     columns: Vec<Column>,
     rows: Vec<Row>,
+    /// Indices of `rows` by clean names.
     places: HashMap<Vec<String>, usize>,
 }
 
@@ -52,7 +54,7 @@ struct Row {
     cells: Vec<Option<Cell>>,
 }
 
-/// A value that has no borrowed parts.
+/// An owned value.
 #[derive(Debug, Clone, PartialEq)]
 enum Cell {
     Integer(i128),
@@ -67,24 +69,24 @@ impl Collisions {
         Self { shared, surplus_servers, ..Self::default() }
     }
 
-    /// Whether no path is left that several rows have.
+    /// Whether no shared path is left to be joined.
     pub(super) const fn is_empty(&self) -> bool {
         self.done >= self.shared.len()
     }
 
-    /// Whether several rows have a path.
+    /// Whether several rows share a path.
     pub(super) fn is_shared(&self, hash: u64) -> bool {
         self.shared.binary_search(&hash).is_ok()
     }
 
-    /// Whether several rows have a path that is joined in this pass.
+    /// Whether several rows share a path and are joined in this pass.
     pub(super) fn is_shared_now(&self, hash: u64) -> bool {
         let to = self.shared.len().min(self.done + JOINED_MAX);
         let now = self.shared.get(self.done..to).unwrap_or_default();
         now.binary_search(&hash).is_ok()
     }
 
-    /// Whether this is the first pass over the batch, which makes the lines of all other rows.
+    /// Whether this is the first pass, which also makes the lines of the rows that share no path.
     pub(super) const fn is_first_pass(&self) -> bool {
         self.done == 0
     }
@@ -99,7 +101,7 @@ impl Collisions {
         if self.is_empty() || table.names.labels() == 0 {
             return;
         }
-        let is_same = |joined: &Joined| {
+        let is_same = |joined: &JoinedTable| {
             let names = joined.columns.iter().map(|column| &column.name);
             joined.kind == table.kind && names.eq(table.columns.iter().map(|column| &column.name))
         };
@@ -108,14 +110,14 @@ impl Collisions {
             None => {
                 let columns = table.columns.iter().map(without_values).collect();
                 let (rows, places) = (Vec::new(), HashMap::new());
-                self.tables.push(Joined { kind: table.kind, columns, rows, places });
+                self.tables.push(JoinedTable { kind: table.kind, columns, rows, places });
                 self.tables.len() - 1
             }
         };
     }
 
-    /// Takes a row of a path that is joined in this pass.
-    pub(super) fn join(&mut self, table: &Table, row: usize, hash: u64, names: &Names) {
+    /// Joins a row whose path is joined in this pass.
+    pub(super) fn join(&mut self, table: &Table, row: usize, hash: u64, names: &CleanNames) {
         let Some(joined) = self.tables.get_mut(self.current) else { return };
         let raw = || table.names.row(row).collect::<Vec<_>>().join(",");
         let cells = table.columns.iter().map(|column| column.get(row).map(Cell::from));
@@ -130,17 +132,17 @@ impl Collisions {
                 for ((cell, other), column) in
                     first.cells.iter_mut().zip(cells).zip(&joined.columns)
                 {
-                    *cell = merged(cell.take(), other, column.fold);
+                    *cell = merge(cell.take(), other, column.fold);
                 }
-                let merge = (first.first.clone(), raw(), first.names.join("."));
                 if table.kind != TableKind::ServerCount {
-                    self.note_merge(merge);
+                    let (spelling, subject) = (first.first.clone(), first.names.join("."));
+                    self.warn_of_merge(&spelling, &raw(), subject);
                 }
             }
         }
     }
 
-    fn note_merge(&mut self, (first, other, subject): (String, String, String)) {
+    fn warn_of_merge(&mut self, first: &str, other: &str, subject: String) {
         self.merges += 1;
         let text = if self.merges <= MERGES_MAX {
             format!(
@@ -161,8 +163,8 @@ impl Collisions {
         joined.filter(|joined| !joined.rows.is_empty()).map(|joined| self.table(joined)).collect()
     }
 
-    fn table(&self, joined: Joined) -> Table {
-        let Joined { kind, mut columns, mut rows, .. } = joined;
+    fn table(&self, joined: JoinedTable) -> Table {
+        let JoinedTable { kind, mut columns, mut rows, .. } = joined;
         let mut names = model::Names::new(kind);
         for row in &mut rows {
             names.push(&row.names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -174,14 +176,14 @@ impl Collisions {
         }
         for (at, column) in columns.iter_mut().enumerate() {
             let cells = rows.iter_mut().map(|row| row.cells.get_mut(at).and_then(Option::take));
-            *column = filled(column, cells.collect());
+            *column = with_values(column, cells.collect());
         }
         Table { kind, names, columns }
     }
 
     fn surplus_servers_of(&self, hash: u64) -> i128 {
-        let from = self.surplus_servers.partition_point(|it| *it < hash);
-        let to = self.surplus_servers.partition_point(|it| *it <= hash);
+        let from = self.surplus_servers.partition_point(|row| *row < hash);
+        let to = self.surplus_servers.partition_point(|row| *row <= hash);
         (to - from) as i128
     }
 
@@ -202,8 +204,8 @@ impl From<Value<'_>> for Cell {
     }
 }
 
-/// Two values of one metric as one. Of figures that were derived, and of states, the first stays.
-fn merged(first: Option<Cell>, other: Option<Cell>, fold: Option<Fold>) -> Option<Cell> {
+/// Merges two values of one metric. Of derived figures and of states, the first one stays.
+fn merge(first: Option<Cell>, other: Option<Cell>, fold: Option<Fold>) -> Option<Cell> {
     let (first, other) = match (first, other) {
         (Some(first), Some(other)) => (first, other),
         (first, other) => return first.or(other),
@@ -225,7 +227,7 @@ fn merged(first: Option<Cell>, other: Option<Cell>, fold: Option<Fold>) -> Optio
     })
 }
 
-/// The column with values of the same kind, but none.
+/// The column without values; their kind stays.
 fn without_values(column: &Column) -> Column {
     let values = match column.values {
         Values::Integers(_) => Values::Integers(Integers::Narrow(Vec::new())),
@@ -240,7 +242,7 @@ fn without_values(column: &Column) -> Column {
 }
 
 /// The column with these values.
-fn filled(column: &Column, cells: Vec<Option<Cell>>) -> Column {
+fn with_values(column: &Column, cells: Vec<Option<Cell>>) -> Column {
     let Column { name, nature, fold, values, .. } = column;
     let name = name.as_str();
     match values {

@@ -1,7 +1,7 @@
-//! Groups: the first pattern that is found in a name decides, in the order of the file.
+//! Groups of rows: the first rule of the file whose pattern is found in a name decides.
 //!
-//! The patterns are Python's (`re.search`), where look-around is in use; hence fancy-regex and not
-//! regex.
+//! The patterns are Python's (`re.search`). They need fancy-regex, because regex has no
+//! look-around.
 
 use thiserror::Error;
 
@@ -15,34 +15,27 @@ pub struct InvalidPattern {
 
 /// Rules in the order of the file, compiled.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub(super) struct GroupRules {
     rules: Vec<(String, fancy_regex::Regex)>,
 }
 
-impl Groups {
-    /// Compiles `(group, pattern)` pairs; the group's name is put in lower case.
+impl GroupRules {
+    /// Compiles the rules; a group's name is put in lower case.
     ///
     /// # Errors
     ///
     /// The first pattern that does not compile.
-    pub(super) fn compile<'a>(
-        rules: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, InvalidPattern> {
-        let rules = rules
-            .into_iter()
-            .map(|(name, pattern)| match fancy_regex::Regex::new(pattern) {
-                Ok(regex) => Ok((name.to_lowercase(), regex)),
-                Err(source) => {
-                    Err(InvalidPattern { name: name.to_owned(), source: Box::new(source) })
-                }
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { rules })
+    pub(super) fn compile(rules: &[config::GroupRule]) -> Result<Self, InvalidPattern> {
+        let compile = |rule: &config::GroupRule| match fancy_regex::Regex::new(&rule.pattern) {
+            Ok(regex) => Ok((rule.name.to_lowercase(), regex)),
+            Err(source) => {
+                Err(InvalidPattern { name: rule.name.clone(), source: Box::new(source) })
+            }
+        };
+        Ok(Self { rules: rules.iter().map(compile).collect::<Result<_, _>>()? })
     }
 
-    /// The group of a clean name. A pattern that gives up on a name (it backtracked too far) does
-    /// not match it.
-    #[must_use]
+    /// The group of a clean name. A pattern does not match a name on which it backtracks too far.
     pub(super) fn of(&self, name: &str) -> Option<&str> {
         self.rules
             .iter()
@@ -55,10 +48,17 @@ impl Groups {
 mod tests {
     use super::*;
 
+    fn compile(rules: &[(&str, &str)]) -> Result<GroupRules, InvalidPattern> {
+        let rule = |(name, pattern): &(&str, &str)| config::GroupRule {
+            name: (*name).to_owned(),
+            pattern: (*pattern).to_owned(),
+        };
+        GroupRules::compile(&rules.iter().map(rule).collect::<Vec<_>>())
+    }
+
     #[test]
     fn first_pattern_in_file_order_wins_wherever_it_is_found() {
-        let groups =
-            Groups::compile([("First", "b"), ("second", "^ab$"), ("x", r"foo(?!bar)")]).unwrap();
+        let groups = compile(&[("First", "b"), ("second", "^ab$"), ("x", r"foo(?!bar)")]).unwrap();
         assert_eq!(groups.of("ab"), Some("first"));
         assert_eq!(groups.of("foobaz"), Some("first"));
         assert_eq!(groups.of("foodaz"), Some("x"));
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_does_not_compile_names_its_group() {
-        let error = Groups::compile([("g", "(")]).unwrap_err().to_string();
+        let error = compile(&[("g", "(")]).unwrap_err().to_string();
         assert!(error.contains("\"g\""), "{error}");
     }
 }

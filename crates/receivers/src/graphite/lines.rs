@@ -1,31 +1,34 @@
 //! Rows of a table as lines `<path> <value> <timestamp>\n`, Graphite's plaintext protocol (carbon:
 //! "feeding in your data").
 //!
-//! Whole numbers have no point; others have the fewest digits that read back the same; none has an
-//! exponent. Where a row belongs to a group, the group's path takes the place of the plain one, or
-//! comes beside it with double writes. States have no line: Graphite knows numbers only.
+//! Whole numbers have no point, and others have the fewest digits that read back the same; no
+//! number has an exponent. If a row belongs to a group, its lines have the group's path in place of
+//! the plain one, and with double writes both. States have no line, because Graphite takes numbers
+//! only.
 
 use std::io::Write;
 
 use model::{Column, Integers, SnapshotId, Table, TableKind, Values};
 
-use super::groups::Groups;
+use super::groups::GroupRules;
 use super::paths::Paths;
 
-/// Makes the lines of rows. It keeps no row, so that the table can be another's.
+/// Makes the lines of rows.
 #[derive(Debug)]
 pub(super) struct RowLines<'a> {
     paths: &'a Paths,
-    groups: Option<&'a Groups>,
+    groups: Option<&'a GroupRules>,
     kind: TableKind,
-    /// The servers of a backend follow each other, and their group is the backend's.
+    /// The last name with its group, kept because the servers of a backend follow each other and
+    /// have the backend's group.
     last_group: Option<(String, Option<&'a str>)>,
-    /// The columns' names; a column of states has no lines.
-    columns: Vec<Option<Name>>,
-    /// What stands between the values of a row: the end of a line, then the path of the next.
+    /// The columns' names; `None` for a column of states, which has no lines.
+    columns: Vec<Option<MetricName>>,
+    /// The text between two values of a row: the end of a line, then the path of the next line.
     between: Vec<u8>,
-    /// Bytes of a line's end, and of it with the prefix of all paths behind it.
+    /// Bytes of a line's end.
     tail_bytes: usize,
+    /// Bytes of a line's end and of the prefix that all paths have.
     prefix_bytes: usize,
 }
 
@@ -46,15 +49,19 @@ impl<'a> RowLines<'a> {
         }
     }
 
-    /// The rows that come are those of another table.
+    /// Must be called before the rows of a table.
     pub(super) fn begin_table(&mut self, table: &Table) {
         self.kind = table.kind;
         self.groups = self.paths.groups_of(table.kind);
         self.last_group = None;
         self.columns.clear();
-        let has_lines = |column: &&Column| has_lines(column);
-        let name = |column| Some(column).filter(has_lines).map(|column| Name::new(&column.name));
-        self.columns.extend(table.columns.iter().map(name));
+        for column in &table.columns {
+            self.columns.push(if has_lines(column) {
+                Some(MetricName::new(&column.name))
+            } else {
+                None
+            });
+        }
     }
 
     /// Appends the lines of a row. `names` are its clean names.
@@ -119,8 +126,8 @@ pub(super) const fn has_lines(column: &Column) -> bool {
 
 /// A metric's name with the blank that follows it.
 #[derive(Debug)]
-enum Name {
-    /// One whose copy has a length that the compiler knows: no call for the few bytes of a name.
+enum MetricName {
+    /// Padded to a fixed length, so that the compiler copies the name without a call.
     Short {
         padded: [u8; SHORT_BYTES],
         length: usize,
@@ -130,7 +137,7 @@ enum Name {
 
 const SHORT_BYTES: usize = 32;
 
-impl Name {
+impl MetricName {
     fn new(name: &str) -> Self {
         let text = format!("{name} ").into_bytes();
         let length = text.len();
@@ -157,7 +164,7 @@ impl Name {
     }
 }
 
-/// A column's value in a row that has one.
+/// Appends a column's value in a row that has one.
 #[inline]
 fn push_value(values: &Values, row: usize, out: &mut Vec<u8>) {
     match values {
@@ -175,10 +182,8 @@ fn push_value(values: &Values, row: usize, out: &mut Vec<u8>) {
         Values::Milliseconds(values) => {
             let value = values[row];
             push_integer(value / 1000, out);
-            let rest = value % 1000;
-            out.extend(
-                [b'.'].into_iter().chain([100, 10, 1].map(|by| b'0' + (rest / by % 10) as u8)),
-            );
+            out.push(b'.');
+            out.extend([100, 10, 1].map(|by| b'0' + (value / by % 10) as u8));
         }
         Values::States(_) => {}
     }
@@ -188,7 +193,7 @@ fn push_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// A mean that is whole is exact, however large it is.
+/// A mean that is a whole number is written exactly, even if it is too large for an `f64`.
 #[inline]
 fn push_mean(mean: f64, sum: i128, count: u32, out: &mut Vec<u8>) {
     if mean.abs() > WHOLE_MAX && sum % i128::from(count) == 0 {
@@ -198,7 +203,7 @@ fn push_mean(mean: f64, sum: i128, count: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Up to this magnitude every whole number is exact in both forms.
+/// Up to this magnitude an `f64` has every whole number exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 fn push_decimal(value: f64, out: &mut Vec<u8>) {
@@ -227,7 +232,7 @@ mod tests {
         for length in [0, 1, 30, 31, 32, 33, 100] {
             let name = "n".repeat(length);
             let mut out = b"before.".to_vec();
-            Name::new(&name).push(&mut out);
+            MetricName::new(&name).push(&mut out);
             assert_eq!(String::from_utf8(out).unwrap(), format!("before.{name} "));
         }
     }

@@ -1,20 +1,20 @@
-//! A part of a path that is too long for a file's name becomes a short one that is always the same.
+//! Shortens the parts of a path that are too long for a file's name, always in the same way.
 //!
-//! carbon makes a directory or a file of each part, and a file system takes 255 bytes: beyond that
-//! it fails at each write, for as long as the metric comes. So a longer part keeps its beginning,
-//! and a hash of the whole (XXH3, 64 bits) keeps it apart from others that begin alike. The form
-//! is stable: the same name has the same path after a restart, on every machine.
+//! carbon makes a directory or a file of each part, and a file system takes 255 bytes: with a
+//! longer name each write of the metric fails. So a longer part keeps its beginning, and a hash of
+//! the whole (XXH3, 64 bits) tells it from others with the same beginning. The same name has the
+//! same path after a restart, on every machine.
 
 use std::borrow::Cow;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Bytes of a part; `.wsp` comes behind the last one.
+/// Bytes of a part; carbon appends `.wsp` to the last one.
 pub const PART_MAX_BYTES: usize = 250;
 /// A hyphen and the hash in hexadecimal digits.
 const HASH_BYTES: usize = 17;
 
-/// The part as it stands in a path. `part` is a clean name, hence ASCII.
+/// The part in the form that a path has. `part` is a clean name, hence ASCII.
 pub(super) fn shortened(part: &str) -> Cow<'_, str> {
     if part.len() <= PART_MAX_BYTES {
         return Cow::Borrowed(part);
@@ -39,7 +39,7 @@ mod tests {
     }
 
     proptest! {
-        /// Names that begin alike stay apart, and none is too long for a file with `.wsp`.
+        /// Names with the same beginning stay different, and leave room for `.wsp`.
         #[test]
         fn long_names_stay_apart(a in "[a-c]{0,300}", b in "[a-c]{0,300}") {
             let prefix = "p".repeat(240);

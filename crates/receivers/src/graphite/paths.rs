@@ -1,8 +1,8 @@
-//! Where a line's path leads: namespace, host, group, then what the row is.
+//! The path of a line: namespace, host, group, then the kind and the names of the row.
 
 use model::{SnapshotId, TableKind, clean};
 
-use super::groups::{Groups, InvalidPattern};
+use super::groups::{GroupRules, InvalidPattern};
 use super::part::shortened;
 
 /// The paths that the configuration asks for.
@@ -17,9 +17,9 @@ pub struct Paths {
 struct Grouping {
     namespace: String,
     double_writes: bool,
-    frontend: Groups,
-    backend: Groups,
-    server: Groups,
+    frontend: GroupRules,
+    backend: GroupRules,
+    server: GroupRules,
 }
 
 impl Paths {
@@ -27,18 +27,15 @@ impl Paths {
     ///
     /// # Errors
     ///
-    /// A group's pattern does not compile, which the configuration has refused before.
+    /// A group's pattern does not compile; the configuration refuses such a pattern earlier.
     pub fn new(naming: &config::Naming) -> Result<Self, InvalidPattern> {
-        let compile = |rules: &[config::GroupRule]| {
-            Groups::compile(rules.iter().map(|rule| (rule.name.as_str(), rule.pattern.as_str())))
-        };
         let grouping = match &naming.groups {
             Some(groups) => Some(Grouping {
                 namespace: groups.namespace.clone(),
                 double_writes: groups.double_writes,
-                frontend: compile(&groups.frontend)?,
-                backend: compile(&groups.backend)?,
-                server: compile(&groups.server)?,
+                frontend: GroupRules::compile(&groups.frontend)?,
+                backend: GroupRules::compile(&groups.backend)?,
+                server: GroupRules::compile(&groups.server)?,
             }),
             None => None,
         };
@@ -61,8 +58,8 @@ impl Paths {
         self.grouping.as_ref().is_some_and(|grouping| grouping.double_writes)
     }
 
-    /// The groups of a kind's rows, by their first label.
-    pub(super) fn groups_of(&self, kind: TableKind) -> Option<&Groups> {
+    /// The rules for the first label of a kind's rows.
+    pub(super) fn groups_of(&self, kind: TableKind) -> Option<&GroupRules> {
         let grouping = self.grouping.as_ref()?;
         match kind {
             TableKind::Frontend => Some(&grouping.frontend),
@@ -74,8 +71,8 @@ impl Paths {
         }
     }
 
-    /// Appends the parts of a row's path between the prefix and the metric: plain, or those of its
-    /// group. `names` are clean.
+    /// Appends the parts of a row's path between the prefix and the metric, with the group's parts
+    /// if there is a group. `names` are clean.
     pub(super) fn push_row(
         &self,
         kind: TableKind,

@@ -1,8 +1,8 @@
-//! The first look at a batch: which of its rows have one path, and which names are shortened.
+//! The first pass over a batch: which of its rows share a path, and which names are shortened.
 //!
-//! Names that differ only where a path cannot (`a.b` and `a_b`) lead to one path. Their rows must
-//! be joined, and so must be known before the first line is made, without holding the batch. The
-//! survey keeps a hash for each row; rows of one hash are compared by their names later.
+//! Names that differ only in characters that a path cannot have (`a.b` and `a_b`) share a path.
+//! Their rows are joined, so they must be known before the first line is made. The batch is too
+//! large to keep, so the survey keeps a hash of each row; the join compares the names themselves.
 
 use std::collections::BTreeMap;
 
@@ -13,27 +13,27 @@ use super::collisions::Collisions;
 use super::lines::has_lines;
 use super::part::{PART_MAX_BYTES, shortened};
 
-/// Something about names that an operator should know.
+/// A finding about names that an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The name as it stands in paths.
+    /// The name in its form in paths.
     pub subject: String,
-    /// Which kind of warning: the same text as long as the kind is the same.
+    /// The kind of warning, without figures: equal for equal kinds.
     pub state: &'static str,
-    /// What was done with the name, and what the operator can do.
+    /// The effect on the name, and the remedy.
     pub text: String,
 }
 
-/// Names that are shortened, told one by one: each is compared with all others.
+/// Warnings about shortened names; bounded because each name is compared with all others.
 const LONG_NAMES_MAX: usize = 100;
 
-/// What is known of a batch's names before its lines are made.
+/// The findings about a batch's names.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// For each row that has names, the hash of its path; and for a server that of its backend's
-    /// row in the table of server counts.
+    /// For each row that has names, the hash of its path. The second hash is, for a server, that of
+    /// its backend's row in the table of server counts, and else the same.
     rows: Vec<(u64, u64)>,
-    /// Long names, as HAProxy spells them and as they stand in paths.
+    /// Long names, as HAProxy spells them and as paths have them.
     long: Vec<(String, String)>,
 }
 
@@ -45,7 +45,7 @@ impl Survey {
     /// The batch is damaged or cannot be read.
     pub(super) fn of(cursor: &mut impl Cursor) -> Result<Self, form::Error> {
         let mut survey = Self::default();
-        // Most batches have plain names only; then no two rows have one path.
+        // Most batches have plain names only; then no two rows share a path.
         let mut are_plain = true;
         while are_plain && cursor.advance()? {
             are_plain = cursor.current().is_none_or(has_plain_names);
@@ -54,7 +54,7 @@ impl Survey {
             return Ok(survey);
         }
         cursor.rewind()?;
-        let mut names = Names::default();
+        let mut names = CleanNames::default();
         while cursor.advance()? {
             if let Some(table) = cursor.current() {
                 survey.add(table, &mut names);
@@ -63,19 +63,19 @@ impl Survey {
         Ok(survey)
     }
 
-    fn add(&mut self, table: &Table, names: &mut Names) {
+    fn add(&mut self, table: &Table, names: &mut CleanNames) {
         if table.names.labels() == 0 {
             return;
         }
         self.rows.reserve(table.names.len());
         for row in 0..table.names.len() {
-            names.take(table, row);
+            names.read(table, row);
             let hash = names.hash(table.kind);
-            let count = match table.kind {
+            let server_count = match table.kind {
                 TableKind::BackendServer => names.hash_of_server_count(),
                 _ => hash,
             };
-            self.rows.push((hash, count));
+            self.rows.push((hash, server_count));
             if names.has_long() {
                 self.add_long(table, row, names);
             }
@@ -83,16 +83,16 @@ impl Survey {
     }
 
     #[cold]
-    fn add_long(&mut self, table: &Table, row: usize, names: &Names) {
+    fn add_long(&mut self, table: &Table, row: usize, names: &CleanNames) {
         for (raw, clean) in table.names.row(row).zip(names.clean()) {
-            let is_new = self.long.iter().all(|(known, _)| known != raw);
-            if clean.len() > PART_MAX_BYTES && is_new && self.long.len() < LONG_NAMES_MAX {
+            let is_new = || self.long.iter().all(|(known, _)| known != raw);
+            if clean.len() > PART_MAX_BYTES && self.long.len() < LONG_NAMES_MAX && is_new() {
                 self.long.push((raw.to_owned(), shortened(clean).into_owned()));
             }
         }
     }
 
-    /// The names that are shortened.
+    /// A warning for each name that is shortened.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let warning = |(name, short): &(String, String)| Warning {
             subject: short.clone(),
@@ -118,7 +118,7 @@ impl Survey {
             }
         }
         surplus_servers.sort_unstable();
-        // Their backends' counts must be changed before they are written.
+        // The counts of their backends are corrected in the join, before they are written.
         shared.extend(&surplus_servers);
         shared.sort_unstable();
         shared.dedup();
@@ -126,12 +126,12 @@ impl Survey {
     }
 }
 
-/// Whether all names stand in paths as HAProxy spells them.
+/// Whether paths have all names as HAProxy spells them.
 fn has_plain_names(table: &Table) -> bool {
     table.names.iter().all(|name| name.len() <= PART_MAX_BYTES && clean::is_segment(name))
 }
 
-/// How many lines each kind of table gives; a line that double writes send on two paths counts
+/// How many lines each kind of table gives. A line that double writes send on two paths counts
 /// once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineCounts(BTreeMap<TableKind, u64>);
@@ -159,7 +159,7 @@ impl LineCounts {
     }
 }
 
-/// Counts the lines of some tables without making them, and returns what was found about names.
+/// Counts the lines of some tables without making them, and returns the warnings about names.
 #[must_use]
 pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
     let mut counts = LineCounts::default();
@@ -171,12 +171,12 @@ pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
     let Ok(survey) = Survey::of(&mut cursor) else { return (counts, Vec::new()) };
     let mut warnings = survey.warnings();
     let mut collisions = survey.into_collisions();
-    let mut names = Names::default();
+    let mut names = CleanNames::default();
     while !collisions.is_empty() {
         for table in tables.iter().filter(|table| table.names.labels() > 0) {
             collisions.begin_table(table);
             for row in 0..table.names.len() {
-                names.take(table, row);
+                names.read(table, row);
                 let hash = names.hash(table.kind);
                 if collisions.is_shared_now(hash) {
                     collisions.join(table, row, hash, &names);
@@ -198,16 +198,16 @@ fn lines_of(table: &Table) -> usize {
     table.columns.iter().filter(|column| has_lines(column)).map(Column::count).sum()
 }
 
-/// The clean names of one row, in memory that serves all rows.
+/// The clean names of one row. One buffer serves all rows.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct CleanNames {
     clean: Vec<String>,
     joined: Vec<u8>,
 }
 
-impl Names {
-    /// Takes the names of a row.
-    pub(super) fn take(&mut self, table: &Table, row: usize) {
+impl CleanNames {
+    /// Reads the names of a row.
+    pub(super) fn read(&mut self, table: &Table, row: usize) {
         self.clean.resize(table.names.labels(), String::new());
         for (name, clean) in table.names.row(row).zip(&mut self.clean) {
             clean.clear();
@@ -223,19 +223,19 @@ impl Names {
         self.clean.iter().any(|name| name.len() > PART_MAX_BYTES)
     }
 
-    /// What tells the row's path from others.
+    /// The hash of the row's path.
     pub(super) fn hash(&mut self, kind: TableKind) -> u64 {
         hash(kind, &self.clean, &mut self.joined)
     }
 
-    /// The hash of the row in which the servers of this server's backend are counted.
+    /// The hash of the row that counts the servers of this server's backend.
     fn hash_of_server_count(&mut self) -> u64 {
         let backend = self.clean.get(..1).unwrap_or_default();
         hash(TableKind::ServerCount, backend, &mut self.joined)
     }
 }
 
-/// No clean name has a dot.
+/// Dots separate the names, because a clean name has no dot.
 fn hash(kind: TableKind, names: &[String], joined: &mut Vec<u8>) -> u64 {
     joined.clear();
     joined.push(kind as u8);

@@ -11,8 +11,7 @@ use model::{
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::select;
 
-use super::{BatchLines, Encoder, Paths, Warning, count_lines, encode};
-use crate::Lines;
+use super::{Encoder, Paths, Warning, count_lines, encode};
 
 fn naming(groups: Option<config::Groups>) -> config::Naming {
     config::Naming { namespace: "lb".into(), host: config::HostPart::None, groups }
@@ -68,7 +67,7 @@ fn lines(table: Table, naming: &config::Naming) -> String {
 }
 
 #[test]
-fn a_row_gives_a_line_for_each_value_that_is_there() {
+fn a_row_gives_a_line_for_each_value_that_is_present() {
     assert_eq!(
         lines(servers(), &naming(None)),
         "lb.haproxy.backend.be0.server.s1.stot 3 17\n\
@@ -146,7 +145,7 @@ fn a_state_has_no_line() {
 
 /// `a.b` and `a_b` are one path: sums are summed, means joined exactly, the largest stays.
 #[test]
-fn rows_of_one_path_are_joined_and_told() {
+fn rows_of_one_path_are_joined_with_a_warning() {
     let kind = TableKind::Backend;
     let column = |fold, values: [i128; 3]| {
         Column::integers(format!("{fold:?}"), Nature::Gauge, Some(fold), values.map(Some))
@@ -185,7 +184,7 @@ fn rows_of_one_path_are_joined_and_told() {
     assert_eq!((counts.of(kind), counts.total(), warnings.len()), (11, 11, 1));
 }
 
-/// The number of different servers is that of different paths, whatever the joined rows are.
+/// The number of servers is the number of different paths, however the rows are joined.
 #[test]
 fn servers_of_one_path_count_once() {
     let rows: [&[&str]; 6] =
@@ -215,7 +214,7 @@ fn servers_of_one_path_count_once() {
 }
 
 #[test]
-fn a_long_name_is_shortened_and_told_once() {
+fn a_long_name_is_shortened_with_one_warning() {
     let long = "s.".repeat(150);
     let rows: [&[&str]; 3] = [&["be", &long], &["be", "s"], &["bf", &long]];
     let table = Table {
@@ -232,7 +231,7 @@ fn a_long_name_is_shortened_and_told_once() {
     assert_eq!(lines.lines().next(), Some(first.as_str()));
 }
 
-/// Once the search for the first of such names made this quadratic.
+/// A search through all names that share the path would make this quadratic.
 #[test]
 fn names_that_all_become_one_cost_no_more_than_others() {
     let rows = 50_000_u32;
@@ -246,10 +245,11 @@ fn names_that_all_become_one_cost_no_more_than_others() {
     let table = Table { kind: TableKind::BackendServer, names, columns };
     let (lines, warnings) = lines_of(&[table], &naming(None), "h");
     assert_eq!(lines, "lb.haproxy.backend.b.server.________________.scur 50000 17\n");
-    assert_eq!(warnings.len(), 21, "the others are told together");
+    assert_eq!(warnings.len(), 21, "the others have one warning together");
 }
 
-/// More paths than are joined in one pass: the batch is read again and each row counts once.
+/// There are more shared paths than one pass joins: the batch is read again, and each row counts
+/// once.
 #[test]
 fn many_paths_that_two_rows_have_are_joined_in_several_passes() {
     let paths = 2500;
@@ -271,7 +271,7 @@ fn many_paths_that_two_rows_have_are_joined_in_several_passes() {
 }
 
 #[test]
-fn the_lines_of_a_batch_come_whole_by_the_piece_and_are_counted() {
+fn the_lines_of_a_batch_are_the_same_in_pieces() {
     let rows = 5_000;
     let mut names = Names::new(TableKind::BackendServer);
     (0..rows).for_each(|row| names.push(&[&format!("be{row}"), "s1"]));
@@ -284,8 +284,7 @@ fn the_lines_of_a_batch_come_whole_by_the_piece_and_are_counted() {
         let paths = Paths::new(&naming(Some(groups(double_writes)))).unwrap();
         let mut whole = Vec::new();
         encode(&batch.tables, &paths, &batch.id, &mut whole);
-        let lines = BatchLines::new(&batch, &paths);
-        let mut pieces = lines.open().unwrap();
+        let mut pieces = Encoder::new(&paths, &batch.id, BatchCursor::new(&batch)).unwrap();
         let (mut joined, mut count) = (Vec::new(), 0);
         while let piece = pieces.fill_buf().unwrap()
             && !piece.is_empty()
@@ -296,11 +295,10 @@ fn the_lines_of_a_batch_come_whole_by_the_piece_and_are_counted() {
             count += 1;
         }
         assert!(joined == whole && count > 3);
-        assert_eq!(lines.count(), whole.iter().filter(|byte| **byte == b'\n').count() as u64);
     }
 }
 
-/// Some values of each fold, absent ones among them.
+/// Some values of each fold, some of them absent.
 fn columns(rows: usize) -> impl Strategy<Value = Vec<Column>> {
     let values = proptest::collection::vec(any::<Option<i32>>(), rows);
     let folds = [Fold::Sum, Fold::Largest, Fold::Smallest, Fold::Mean];
@@ -320,7 +318,7 @@ fn column(fold: Fold, values: &[Option<i32>]) -> Column {
 
 const NAMES: [&str; 9] = ["a", "b", "a.b", "a_b", "a b", "a\nb", "0", "\u{e9}", ".."];
 
-/// Rows with names of which several can lead to one path.
+/// Rows of which several can share a path.
 fn table(kind: TableKind) -> impl Strategy<Value = Table> {
     let name = select(NAMES.to_vec());
     let rows = proptest::collection::btree_set((name.clone(), name), 0..30);
@@ -358,7 +356,7 @@ fn server_counts(servers: &Table) -> Table {
     Table { kind: TableKind::ServerCount, names, columns: vec![sums("TotalServers", &values)] }
 }
 
-/// Value by path, from the rules alone.
+/// Values by path, calculated from the rules in the simplest way.
 fn slow(batch: &Batch) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, Vec<(Option<Fold>, i128, u32)>> = BTreeMap::new();
     let mut servers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -404,7 +402,7 @@ fn slow(batch: &Batch) -> BTreeMap<String, String> {
     found.into_iter().map(joined).collect()
 }
 
-/// Value by path; none twice.
+/// Values by path; each path must come once.
 fn by_path(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for line in text.lines() {
@@ -441,13 +439,9 @@ proptest! {
         let memory = BatchCursor::new(&batch);
         Encoder::new(&paths, &batch.id, memory).unwrap().read_to_end(&mut whole).unwrap();
         prop_assert!(streamed == whole);
-        prop_assert_eq!(
-            BatchLines::new(&batch, &paths).count(),
-            whole.iter().filter(|byte| **byte == b'\n').count() as u64
-        );
     }
 
-    /// Whatever a proxy and a server are called, a line stays a line with its parts.
+    /// No name of a proxy or a server changes the number of a line's parts.
     #[test]
     fn no_name_breaks_a_line(proxy in any::<String>(), server in any::<String>()) {
         let table = Table {

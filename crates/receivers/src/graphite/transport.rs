@@ -1,11 +1,11 @@
-//! Graphite by its plaintext protocol over TCP, with proof of delivery.
+//! Graphite's plaintext protocol over TCP, with proof of delivery.
 //!
-//! A write that succeeds says only that our kernel took the bytes. With `confirm = close` a batch
-//! counts as delivered when the receiver has read it to its end: all is written, our side is
-//! closed, then the receiver closes and nothing is unacknowledged. Anything else is not delivered,
-//! and the whole batch goes again on a new connection: a line is never cut and continued. `tcp`
-//! asks only for the acknowledgement of the receiver's TCP, `none` for nothing; both keep one
-//! lasting connection, which ends when the server's name has become another address.
+//! A write that succeeds proves only that our kernel took the bytes. With `confirm = close` a batch
+//! counts as delivered when the receiver has read it to its end: we write all bytes and half-close,
+//! then the receiver closes and no byte is unacknowledged. Otherwise the whole batch is sent again
+//! on a new connection: a line is never cut and continued. `tcp` waits only for the acknowledgement
+//! of the receiver's TCP, and `none` for nothing; both keep one lasting connection, until the
+//! server's name resolves to other addresses.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -19,17 +19,16 @@ use crate::{Error, Lines, unacknowledged};
 
 /// Bytes handed to the kernel at once.
 const WRITE_BYTES: usize = 256 * 1024;
-/// Bytes read at once of what a receiver says.
+/// Bytes that are read from a receiver at once.
 const READ_BYTES: usize = 4096;
-/// Bytes that a receiver may say, which none does, before we give up on its close.
+/// Bytes that a receiver may send before its close; carbon sends none.
 const CHATTER_MAX_BYTES: usize = 64 * 1024;
-/// How long a look-up is waited for before a connection is made. A later answer serves the next
-/// try.
+/// How long a new connection waits for the look-up of its name. A later answer serves the next try.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the server's name is looked up while a lasting connection works.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
-/// First and longest pause between two looks at what is unacknowledged; the kernel has no event for
-/// it.
+/// First and longest pause between two queries of the unacknowledged bytes, for which the kernel
+/// has no event.
 const LOOK_FIRST: Duration = Duration::from_micros(50);
 const LOOK_LONGEST: Duration = Duration::from_millis(20);
 
@@ -39,33 +38,29 @@ pub struct Graphite {
     config: config::Graphite,
     address: String,
     clock: Clock,
-    /// The lasting connection, where there is one.
     lasting: Option<TcpStream>,
     lookup: Lookup,
-    /// When the name was looked up last.
-    looked_up: Option<Instant>,
+    last_lookup: Option<Instant>,
 }
 
 impl Graphite {
-    /// Connects at the first delivery.
+    /// The transport connects at the first delivery.
     #[must_use]
     pub fn new(config: config::Graphite, clock: Clock) -> Self {
-        let bracketed = config.server.contains(':');
-        let server = &config.server;
-        let address = if bracketed {
-            format!("[{server}]:{}", config.port)
-        } else {
-            format!("{server}:{}", config.port)
-        };
-        let lookup = Lookup::new(&config.server, config.port);
-        Self { config, address, clock, lasting: None, lookup, looked_up: None }
+        let (server, port) = (&config.server, config.port);
+        let is_ipv6 = server.contains(':');
+        let address =
+            if is_ipv6 { format!("[{server}]:{port}") } else { format!("{server}:{port}") };
+        let lookup = Lookup::new(server, port);
+        Self { config, address, clock, lasting: None, lookup, last_lookup: None }
     }
 
     /// Delivers a batch whole.
     ///
     /// # Errors
     ///
-    /// Why the receiver does not count as having it. What it may have got of it will come again.
+    /// Why the batch does not count as delivered. The receiver may have some of its lines, and will
+    /// get them again.
     pub fn deliver(&mut self, lines: &dyn Lines) -> Result<(), Error> {
         match self.config.confirm {
             Confirm::Close => self.deliver_and_close(lines),
@@ -80,17 +75,15 @@ impl Graphite {
     fn connect(&mut self) -> Result<TcpStream, Error> {
         let resolve = |source| Error::Resolve { address: self.address.clone(), source };
         let connect = |source| Error::Connect { address: self.address.clone(), source };
-        let now = (self.clock.monotonic)();
+        let now = self.now();
         let addresses = self.lookup.addresses(LOOKUP_LIMIT, now).map_err(resolve)?;
-        self.looked_up = Some(now);
+        self.last_lookup = Some(now);
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        let connect_timeout = at_least_a_millisecond(self.config.connect_timeout);
         for address in addresses {
-            match TcpStream::connect_timeout(
-                &address,
-                at_least_a_millisecond(self.config.connect_timeout),
-            ) {
-                // Nobody listens there, and the system gave us the very port as our own: the batch
-                // would come back to us.
+            match TcpStream::connect_timeout(&address, connect_timeout) {
+                // No process listens there, and the system chose the same port for our side: we
+                // would send the batch to ourselves.
                 Ok(stream) if stream.local_addr().ok() == Some(address) => {
                     last = ErrorKind::ConnectionRefused.into();
                 }
@@ -105,22 +98,21 @@ impl Graphite {
         Err(connect(last))
     }
 
-    /// Hands everything to the kernel and returns how many bytes that were.
+    /// Writes all lines to the kernel and returns their number of bytes.
     fn write(&self, stream: &mut TcpStream, lines: &dyn Lines) -> Result<u64, Error> {
         let total = lines.bytes();
-        let opened = lines.open();
-        let mut source = opened.map_err(|source| Error::Unreadable { source, begun: false })?;
+        let mut source = lines.open().map_err(|source| Error::Unreadable { source })?;
         let mut sent = 0;
         loop {
             let chunk = match source.fill_buf() {
                 Ok([]) if total.is_none_or(|total| sent == total) => return Ok(sent),
                 Ok([]) => {
                     let source = ErrorKind::UnexpectedEof.into();
-                    return Err(Error::Unreadable { source, begun: true });
+                    return Err(Error::Unreadable { source });
                 }
                 Ok(chunk) => &chunk[..chunk.len().min(WRITE_BYTES)],
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(source) => return Err(Error::Unreadable { source, begun: true }),
+                Err(source) => return Err(Error::Unreadable { source }),
             };
             match stream.write(chunk) {
                 Ok(count) => {
@@ -145,14 +137,14 @@ impl Graphite {
         let mut stream = self.connect()?;
         let total = self.write(&mut stream, lines)?;
         let broken = |source| self.broken(total, Some(total), source);
-        let mut heard = 0;
-        if has_closed(&mut stream, &mut heard).map_err(broken)? {
+        let mut received = 0;
+        if has_closed(&mut stream, &mut received).map_err(broken)? {
             return Err(Error::ClosedEarly { address: self.address.clone() });
         }
         stream.shutdown(Shutdown::Write).map_err(broken)?;
-        self.await_close(&mut stream, heard, total)?;
-        // A close that crossed our half-close has not acknowledged it yet, and one that a reset
-        // follows never does.
+        self.await_close(&mut stream, received, total)?;
+        // A close that crossed our half-close has not acknowledged it yet, and a close before a
+        // reset never does.
         match self.unacknowledged(&stream, total)? {
             0 => Ok(()),
             bytes => Err(Error::Unacknowledged { address: self.address.clone(), bytes }),
@@ -162,39 +154,40 @@ impl Graphite {
     fn await_close(
         &self,
         stream: &mut TcpStream,
-        mut heard: usize,
+        mut received: usize,
         total: u64,
     ) -> Result<(), Error> {
         let broken = |source| self.broken(total, Some(total), source);
-        let begun = self.now();
-        let mut said = [0; READ_BYTES];
-        while heard <= CHATTER_MAX_BYTES {
-            let waited = self.now().saturating_duration_since(begun);
+        let start = self.now();
+        let mut buffer = [0; READ_BYTES];
+        while received <= CHATTER_MAX_BYTES {
+            let waited = self.now().saturating_duration_since(start);
             let left = self.config.confirm_timeout.saturating_sub(waited);
             if left.is_zero() {
                 break;
             }
             stream.set_read_timeout(Some(at_least_a_millisecond(left))).map_err(broken)?;
-            match stream.read(&mut said) {
+            match stream.read(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(count) => heard += count,
+                Ok(count) => received += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted || is_timeout(&error) => {}
                 Err(source) => return Err(broken(source)),
             }
         }
-        let talked = heard > CHATTER_MAX_BYTES;
-        let missing = if talked { "talked on and did not close" } else { "did not close" };
+        let is_chatter = received > CHATTER_MAX_BYTES;
+        let missing = if is_chatter { "talked on and did not close" } else { "did not close" };
         Err(self.unconfirmed(missing, "tcp"))
     }
 
     fn deliver_on_lasting(&mut self, lines: &dyn Lines) -> Result<(), Error> {
-        if self.is_elsewhere() {
+        if self.has_moved() {
             self.lasting = None;
         }
-        if let Some(stream) = self.lasting.take().and_then(still_open) {
+        if let Some(mut stream) = self.lasting.take()
+            && is_open(&mut stream)
+        {
             match self.deliver_on(stream, lines) {
-                // The peer ended the lasting connection since the last batch: that says nothing
-                // about it now.
+                // The peer may have ended the connection long ago: a new one decides.
                 Err(Error::Broken { .. }) => {}
                 outcome => return outcome,
             }
@@ -203,35 +196,35 @@ impl Graphite {
         self.deliver_on(stream, lines)
     }
 
-    /// Whether the server's name no longer leads to the address that the lasting connection is to.
-    /// Never waits: an answer that is on its way is looked at before the next batch.
-    fn is_elsewhere(&mut self) -> bool {
+    /// Whether the server's name no longer has the address of the lasting connection. Never waits
+    /// for the look-up: a pending answer is read before the next batch.
+    fn has_moved(&mut self) -> bool {
         let Some(peer) = self.lasting.as_ref().and_then(|stream| stream.peer_addr().ok()) else {
             return false;
         };
         let now = self.now();
-        let is_due = |looked_up| now.saturating_duration_since(looked_up) >= LOOKUP_INTERVAL;
-        if !self.looked_up.is_none_or(is_due) {
+        if let Some(last) = self.last_lookup
+            && now.saturating_duration_since(last) < LOOKUP_INTERVAL
+        {
             return false;
         }
         match self.lookup.addresses(Duration::ZERO, now) {
             Ok(addresses) => {
-                self.looked_up = Some(now);
+                self.last_lookup = Some(now);
                 !addresses.iter().any(|address| address.ip() == peer.ip())
             }
             Err(error) => {
-                // A resolver that answers with an error is asked again in a while; the connection
-                // works.
+                // The connection works, so an error of the resolver can wait for the next look-up.
                 if error.kind() != ErrorKind::TimedOut {
-                    self.looked_up = Some(now);
+                    self.last_lookup = Some(now);
                 }
                 false
             }
         }
     }
 
-    /// Keeps the connection only when the batch is delivered: after a fault nobody knows where in a
-    /// line it stands.
+    /// Keeps the connection only if the batch is delivered: after an error the receiver may have
+    /// half a line.
     fn deliver_on(&mut self, mut stream: TcpStream, lines: &dyn Lines) -> Result<(), Error> {
         let total = self.write(&mut stream, lines)?;
         if self.config.confirm == Confirm::Tcp {
@@ -242,10 +235,10 @@ impl Graphite {
     }
 
     fn await_acknowledgement(&self, stream: &TcpStream, total: u64) -> Result<(), Error> {
-        let begun = self.now();
+        let start = self.now();
         let mut pause = LOOK_FIRST;
         while self.unacknowledged(stream, total)? > 0 {
-            if self.now().saturating_duration_since(begun) >= self.config.confirm_timeout {
+            if self.now().saturating_duration_since(start) >= self.config.confirm_timeout {
                 return Err(self.unconfirmed("did not acknowledge it", "none"));
             }
             std::thread::sleep(pause);
@@ -254,7 +247,7 @@ impl Graphite {
         Ok(())
     }
 
-    /// Bytes that the peer has not acknowledged; a connection that is broken has no such number.
+    /// Bytes that the peer has not acknowledged; an error if the connection is broken.
     fn unacknowledged(&self, stream: &TcpStream, total: u64) -> Result<usize, Error> {
         let broken = |source| self.broken(total, Some(total), source);
         let bytes = unacknowledged::bytes(stream).map_err(broken)?;
@@ -275,7 +268,7 @@ impl Graphite {
     }
 }
 
-/// A timeout of zero is refused by the system, which takes it for "none".
+/// The standard library refuses a timeout of zero.
 fn at_least_a_millisecond(timeout: Duration) -> Duration {
     timeout.max(Duration::from_millis(1))
 }
@@ -284,27 +277,27 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// The connection, unless its peer has ended it since the last batch or talks without end.
-fn still_open(mut stream: TcpStream) -> Option<TcpStream> {
-    let mut heard = 0;
-    let closed = has_closed(&mut stream, &mut heard).unwrap_or(true);
-    (!closed && heard <= CHATTER_MAX_BYTES).then_some(stream)
+/// Whether the peer has neither closed a lasting connection nor sent too many bytes.
+fn is_open(stream: &mut TcpStream) -> bool {
+    let mut received = 0;
+    let closed = has_closed(stream, &mut received).unwrap_or(true);
+    !closed && received <= CHATTER_MAX_BYTES
 }
 
-/// Whether the peer has closed its side already. What it says is of no interest, but it stands
-/// before its close: a peek at the first byte would not see that.
-fn has_closed(stream: &mut TcpStream, heard: &mut usize) -> io::Result<bool> {
+/// Whether the peer has closed its side already. All bytes before the close are read and dropped: a
+/// peek at the first byte would not find the close behind it.
+fn has_closed(stream: &mut TcpStream, received: &mut usize) -> io::Result<bool> {
     stream.set_nonblocking(true)?;
-    let mut said = [0; READ_BYTES];
+    let mut buffer = [0; READ_BYTES];
     let closed = loop {
-        match stream.read(&mut said) {
+        match stream.read(&mut buffer) {
             Ok(0) => break Ok(true),
-            Ok(count) => *heard += count,
+            Ok(count) => *received += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(false),
             Err(error) => break Err(error),
         }
-        if *heard > CHATTER_MAX_BYTES {
+        if *received > CHATTER_MAX_BYTES {
             break Ok(false);
         }
     };

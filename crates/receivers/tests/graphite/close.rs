@@ -1,4 +1,4 @@
-//! `confirm = close`: delivered is what the receiver has read to its end before it closed.
+//! `confirm = close`: a batch is delivered if the receiver read it to its end before it closed.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -30,17 +30,17 @@ fn a_batch_counts_once_it_was_read_to_its_end_each_on_its_own_connection() {
     assert!(transcripts(receiver) == batches.map(|lines| whole(&lines)));
 }
 
-/// The limit of the wait for a close is a time, and no number of reads.
+/// The wait for a close is limited in time and not in the number of reads.
 #[test]
 fn a_receiver_that_talks_byte_by_byte_before_it_closes_has_its_time() {
-    let receiver = receiver([&[ReadToEnd, ReplyOneByOne(2000)]]);
+    let receiver = receiver([&[ReadToEnd, ReplyOneByOne(300)]]);
     deliver(&mut graphite(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap();
     assert_eq!(transcripts(receiver), [whole(&batch(SMALL_BYTES))]);
 }
 
 #[test]
 fn it_comes_over_ipv6_too() {
-    // A machine may be without.
+    // A machine may have no IPv6.
     let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
     let receiver = Receiver::play(listener, Transcripts::default(), [&[ReadToEnd]]).unwrap();
     deliver(&mut graphite(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap();
@@ -48,8 +48,8 @@ fn it_comes_over_ipv6_too() {
 }
 
 #[test]
-fn a_refusal_and_a_name_that_leads_nowhere_are_told_apart() {
-    // Nobody serves port 1, and it is none that the system gives away.
+fn a_refusal_and_a_name_without_an_address_are_different_errors() {
+    // No program serves port 1, and the system assigns it to none.
     let to = |server: &str| {
         let settings = settings(SocketAddr::from(([127, 0, 0, 1], 1)), CLOSE);
         let mut graphite =
@@ -64,24 +64,24 @@ fn a_refusal_and_a_name_that_leads_nowhere_are_told_apart() {
     assert!(unknown.to_string().contains("graphite.invalid:1"), "{unknown}");
 }
 
-/// A system that looks for a port of its own for us comes to the one that nobody serves, and
-/// connects us with ourselves.
+/// The system may choose the port that we connect to as our own port, if no program serves it. Then
+/// it connects us with ourselves.
 #[test]
-fn we_are_no_receiver() {
-    // Linux gives even ports to those who connect, and odd ones to those who listen.
+fn a_connection_to_ourselves_is_refused() {
+    // Linux assigns even ports to connections and odd ones to listeners.
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let nobody = (40_000..60_000).step_by(2).find(free).unwrap();
-    let settings = settings(SocketAddr::from(([127, 0, 0, 1], nobody)), CLOSE);
+    let unserved = (40_000..60_000).step_by(2).find(free).unwrap();
+    let settings = settings(SocketAddr::from(([127, 0, 0, 1], unserved)), CLOSE);
     let mut graphite = Graphite::new(settings, CLOCK);
-    // Within so many tries it has come by all of its own.
+    // After so many tries the system has chosen every port.
     for _ in 0..120_000 {
         let error = deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap_err();
         assert!(matches!(error, Error::Connect { .. }), "{error}");
     }
 }
 
-/// A connection cut after every number of bytes, with and without a reset: never delivered but as a
-/// whole, and what follows on a new connection is the whole again.
+/// A connection is cut after each number of bytes, with and without a reset: a batch counts as
+/// delivered only if it was read whole, and a new connection gets it whole again.
 #[test]
 fn a_cut_after_any_byte_costs_nothing() {
     let lines = batch(SMALL_BYTES);
@@ -91,7 +91,7 @@ fn a_cut_after_any_byte_costs_nothing() {
         let receiver = receiver([steps, &[ReadToEnd]]);
         let mut graphite = graphite(&receiver, CLOSE);
         let delivered = deliver(&mut graphite, &lines).is_ok();
-        // Who has read all and closes may have seen our end before, or not.
+        // A receiver that reads all bytes may close before or after it has read our half-close.
         assert!(!delivered || (bytes == SMALL_BYTES && !reset), "{bytes} {reset}");
         deliver(&mut graphite, &lines).unwrap();
         let came = transcripts(receiver);
@@ -101,21 +101,19 @@ fn a_cut_after_any_byte_costs_nothing() {
 }
 
 #[test]
-fn a_cut_of_a_batch_that_is_still_being_written_is_told_with_what_was_sent() {
+fn a_cut_while_a_batch_is_written_is_an_error_with_the_bytes_sent() {
     for cut in [&[Read(1)] as &[Step], &[Read(1), Reset], &[AwaitUnread(1), Reset]] {
         let receiver = receiver([cut]);
         let error = deliver(&mut graphite(&receiver, CLOSE), &batch(LARGE_BYTES)).unwrap_err();
-        assert!(
-            matches!(error, Error::Broken { sent, total, .. } if sent < LARGE && total == Some(LARGE)),
-            "{cut:?}: {error}"
-        );
+        let Error::Broken { sent, total, .. } = error else { panic!("{cut:?}: {error}") };
+        assert!(sent < LARGE && total == Some(LARGE), "{cut:?}: {sent} of {total:?}");
         receiver.finish().unwrap();
     }
 }
 
 #[test]
 fn a_receiver_that_closes_its_side_first_is_told_with_the_remedy() {
-    // What it says lies before its close and must not hide it.
+    // Bytes before the close must not hide the close.
     for early in [&[Read(1), HalfClose, ReadToEnd] as &[Step], &[Reply(9), HalfClose, ReadToEnd]] {
         let receiver = receiver([early]);
         let error = deliver(&mut graphite(&receiver, CLOSE), &batch(LARGE_BYTES)).unwrap_err();
@@ -125,8 +123,7 @@ fn a_receiver_that_closes_its_side_first_is_told_with_the_remedy() {
     }
 }
 
-/// Our own end waits behind bytes that the receiver does not take, and the receiver closes: it
-/// cannot have read them.
+/// Our half-close waits behind bytes that the receiver does not read, and the receiver closes.
 #[test]
 fn a_receiver_that_closes_without_our_end_has_nothing() {
     type Cut<'a> = (&'a [Step], fn(&Error) -> bool);
@@ -170,7 +167,7 @@ fn a_receiver_that_never_reads_costs_the_write_timeout() {
 }
 
 #[test]
-fn a_receiver_that_takes_all_and_never_closes_is_told_with_the_remedy() {
+fn a_receiver_that_reads_all_and_never_closes_is_an_error_with_the_remedy() {
     let receiver = receiver([&[ReadToEnd, KeepOpen]]);
     let error = deliver(&mut impatient(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap_err();
     assert!(matches!(error, Error::Unconfirmed { remedy: "tcp", .. }), "{error}");
@@ -204,7 +201,7 @@ fn step(bytes: usize) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A batch's size and what is done with it.
+/// A batch's size and the receiver's steps.
 fn script() -> impl Strategy<Value = (usize, Vec<Step>)> {
     let size = prop_oneof![Just(1), 2..SMALL_BYTES, SMALL_BYTES..500_000];
     size.prop_flat_map(|bytes| {
@@ -218,8 +215,8 @@ fn script() -> impl Strategy<Value = (usize, Vec<Step>)> {
                 read += count;
                 true
             }
-            // A kernel that holds bytes unread may take no more until they are read: look only at a
-            // batch not begun.
+            // A kernel with unread bytes may take no more until they are read, so this step is only
+            // possible before the first read.
             AwaitUnread(_) => read == 0,
             ReadToEnd => {
                 read = bytes;
@@ -233,21 +230,25 @@ fn script() -> impl Strategy<Value = (usize, Vec<Step>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-    /// Whatever a receiver does that ends with a close: what counts as delivered was read whole,
-    /// and who has read to the end and closes in peace counts.
+    /// For any receiver that closes at last: a batch that counts as delivered was read whole, and a
+    /// batch that was read to its end before a close without a reset counts as delivered.
     #[test]
     fn delivered_is_what_was_read_whole((bytes, steps) in script()) {
         let lines = batch(bytes);
         let receiver = receiver([&steps]);
         let outcome = deliver(&mut graphite(&receiver, CLOSE), &lines);
-        let came = transcripts(receiver).remove(0);
-        prop_assert_eq!(&came.bytes, &lines[..came.bytes.len()]);
+        let transcript = transcripts(receiver).remove(0);
+        prop_assert_eq!(&transcript.bytes, &lines[..transcript.bytes.len()]);
         if outcome.is_ok() {
-            prop_assert_eq!(came.bytes.len(), bytes);
+            prop_assert_eq!(transcript.bytes.len(), bytes);
         }
-        if came.ended && !steps.contains(&Reset) {
+        if transcript.ended && !steps.contains(&Reset) {
             prop_assert_eq!(outcome.map_err(|error| error.to_string()), Ok(()));
         }
     }

@@ -15,7 +15,7 @@ fn three() -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn batches_share_a_connection_that_nobody_closes() {
+fn batches_share_a_connection_that_stays_open() {
     for confirm in [Confirm::Tcp, Confirm::None] {
         let receiver = receiver([&[ReadToEnd]]);
         let mut graphite = graphite(&receiver, confirm);
@@ -41,7 +41,7 @@ fn a_receiver_that_talks_keeps_its_connection() {
 #[test]
 fn a_batch_after_a_close_goes_on_a_new_connection() {
     for confirm in [Confirm::Tcp, Confirm::None] {
-        // What it says before it closes must not hide that.
+        // Bytes before the close must not hide the close.
         for first in [&[Read(SMALL_BYTES), HalfClose] as &[Step], &[Read(60), Reply(9), HalfClose]]
         {
             let receiver = receiver([first, &[ReadToEnd]]);
@@ -82,7 +82,7 @@ fn a_new_connection_that_breaks_is_a_fault() {
     receiver.finish().unwrap();
 }
 
-/// Our kernel has taken all of it: only the wait for the acknowledgement can see the reset.
+/// Our kernel has taken all bytes, so only the wait for the acknowledgement can find the reset.
 #[test]
 fn a_reset_is_no_acknowledgement() {
     let written = u64::try_from(MIDDLING_BYTES).unwrap();

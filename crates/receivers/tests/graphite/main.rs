@@ -1,5 +1,5 @@
-//! Graphite's promise, held against receivers that break in every way we know: what counts as
-//! delivered was read whole, and what does not goes again as a whole on a new connection.
+//! Graphite's promise, tested with receivers that break in every way we know: a batch that counts
+//! as delivered was read whole, and any other is sent again whole on a new connection.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -17,9 +17,10 @@ use testbed::graphite::{Step, Transcript, Transcripts};
 
 type Receiver = testbed::graphite::Receiver<Transcripts>;
 
-/// More than two sockets of this machine hold together.
+/// More than the buffers of two sockets of this machine together.
 const LARGE_BYTES: usize = 24 * 1024 * 1024;
-/// More than a receiver's kernel takes before anything is read, and no more than ours takes on top.
+/// More than the receiver's kernel takes while the receiver reads nothing, and no more than our
+/// kernel takes in addition.
 const MIDDLING_BYTES: usize = 1024 * 1024;
 const SMALL_BYTES: usize = 60;
 
@@ -41,13 +42,13 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
     }
 }
 
-/// Plays a script with each connection, in their order.
+/// A receiver that plays a script on each connection, in order.
 fn receiver<const N: usize>(scripts: [&[Step]; N]) -> Receiver {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Receiver::play(listener, Transcripts::default(), scripts).unwrap()
 }
 
-/// What came on each connection.
+/// The transcript of each connection.
 fn transcripts(receiver: Receiver) -> Vec<Transcript> {
     receiver.finish().unwrap().all()
 }
@@ -56,7 +57,7 @@ fn graphite(receiver: &Receiver, confirm: Confirm) -> Graphite {
     Graphite::new(settings(receiver.address(), confirm), CLOCK)
 }
 
-/// For receivers of which something is awaited that never comes.
+/// For receivers that never send what the transport waits for.
 fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
     let limit = Duration::from_millis(100);
     let settings = settings(receiver.address(), confirm);
@@ -65,10 +66,10 @@ fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
 }
 
 fn deliver(graphite: &mut Graphite, lines: &[u8]) -> Result<(), Error> {
-    graphite.deliver(&lines)
+    graphite.deliver(&lines.to_vec())
 }
 
-/// Lines of which no two are the same, `bytes` in all.
+/// Lines of `bytes` in all, each line different.
 fn batch(bytes: usize) -> Vec<u8> {
     let mut batch = Vec::with_capacity(bytes + 64);
     for number in 0_u32.. {

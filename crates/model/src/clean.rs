@@ -42,11 +42,24 @@ pub fn is_segment(name: &str) -> bool {
 /// assert_eq!(path, "backend.www_example_com");
 /// ```
 pub fn push_segment(name: &str, out: &mut String) {
-    if is_segment(name) {
-        out.push_str(name);
-    } else {
-        out.extend(name.chars().map(|c| if stays(c) { c } else { '_' }));
+    let mut begin = 0;
+    for (at, byte) in name.bytes().enumerate() {
+        if STAYS[usize::from(byte)] {
+            continue;
+        }
+        out.push_str(name.get(begin..at).unwrap_or_default());
+        // Only the first byte of a character beyond ASCII gives a `_`.
+        if !is_continuation(byte) {
+            out.push('_');
+        }
+        begin = at + 1;
     }
+    out.push_str(name.get(begin..).unwrap_or_default());
+}
+
+/// Whether a byte of UTF-8 belongs to a character that began before it.
+const fn is_continuation(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
 }
 
 /// A name as a path segment.

@@ -135,8 +135,7 @@ fn write_column(column: &Column, from: usize, to: usize, body: &mut Vec<u8>) {
     let present = column.present.as_ref().and_then(|present| present.get(from..to));
     body.push(u8::from(present.is_some()));
     for flags in present.unwrap_or_default().chunks(8) {
-        let bits = flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit);
-        body.push(bits.sum());
+        body.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
     }
     match &column.values {
         Values::Integers(values) => {
@@ -190,19 +189,29 @@ fn read_column(input: &mut Input<'_>, rows: usize) -> Result<Column, Defect> {
         1 => {
             input.reserve(rows, 1)?;
             let bytes = input.bytes(rows.div_ceil(8))?;
-            let flags = bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
-            Some(flags.take(rows).collect())
+            let mut flags = Vec::with_capacity(8 * bytes.len());
+            for byte in bytes {
+                let of_byte: [bool; 8] = std::array::from_fn(|bit| byte >> bit & 1 == 1);
+                flags.extend_from_slice(&of_byte);
+            }
+            flags.truncate(rows);
+            Some(flags)
         }
         _ => return Err("it does not say which rows have a value"),
     };
     let values = read_values(input, rows)?;
     let column = Column { name: name.to_owned(), nature, fold, values, present };
-    let is_sound = |row: usize| match &column.values {
-        Values::Means { counts, .. } => counts.get(row) > Some(&0),
-        Values::Decimals(values) => values.get(row).is_some_and(|value| value.is_finite()),
-        _ => true,
+    let mut rows = 0..rows;
+    let has_unsound = match &column.values {
+        Values::Means { counts, .. } => {
+            rows.any(|row| column.has(row) && counts.get(row) == Some(&0))
+        }
+        Values::Decimals(values) => {
+            let is_sound = |row| values.get(row).is_some_and(|value: &f64| value.is_finite());
+            rows.any(|row| column.has(row) && !is_sound(row))
+        }
+        Values::Integers(_) | Values::Milliseconds(_) | Values::States(_) => false,
     };
-    let has_unsound = (0..rows).any(|row| column.has(row) && !is_sound(row));
     if has_unsound { Err("a value is no number") } else { Ok(column) }
 }
 

@@ -207,7 +207,8 @@ fn push_mean(mean: f64, sum: i128, count: u32, out: &mut Vec<u8>) {
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 fn push_decimal(value: f64, out: &mut Vec<u8>) {
-    if value.fract() == 0.0 && value.abs() <= WHOLE_MAX {
+    // The conversion there and back is faster than a call of `trunc`.
+    if value.abs() <= WHOLE_MAX && (value as i64) as f64 == value {
         return push_integer(value as i64, out);
     }
     let mut buffer = zmij::Buffer::new();

@@ -1,12 +1,14 @@
-//! Messages between the parent and a child: JSON over a socket that keeps their borders, with a
-//! descriptor beside a message where it has one.
+//! Messages between the parent and a child: JSON over a socket that keeps their borders. The
+//! descriptor of a batch goes beside its message.
 //!
-//! A message that is too large for the socket travels in a memfd of its own.
+//! A message that is too large for the socket travels in a memfd.
 
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use model::form::FileView;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -19,44 +21,44 @@ use serde::{Deserialize, Serialize};
 use crate::core::{Order, OrderId, Reply, Role};
 use crate::memfd;
 
-/// The first message to a child: what it is and what it runs on.
+/// The first message to a child: its role and its configuration.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Begin {
+pub(crate) struct SetupMessage {
     pub(crate) role: Role,
     pub(crate) config: config::Process,
     /// This machine's name.
     pub(crate) host: String,
 }
 
-/// An order on its way.
+/// An order to a child, with its number.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct OrderMessage {
     pub(crate) id: OrderId,
     pub(crate) order: Order,
 }
 
-/// A reply on its way.
+/// A message of a child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ReplyMessage {
-    /// The order that it answers; `None` where the child speaks by itself.
+    /// The order that it answers; `None` if it answers no order.
     pub(crate) order: Option<OrderId>,
     pub(crate) reply: Reply,
 }
 
-/// Bytes of a message that goes through the socket itself.
+/// Bytes of the largest message that travels in the socket.
 const INLINE_MAX: usize = 64 << 10;
-/// Bytes of any message.
+/// Bytes of the largest message.
 const MESSAGE_MAX: u64 = 64 << 20;
-/// The first byte of a message: its text follows, or is in the first descriptor.
+/// The first byte of a message: the text follows in the socket, or is in the first descriptor.
 const INLINE: u8 = 0;
 const IN_MEMFD: u8 = 1;
 
-/// One end.
+/// One end of the socket between the parent and a child.
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
 impl Channel {
-    /// Two ends that are connected.
+    /// The parent's end, and the child's.
     pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
         let kind = SocketType::SEQPACKET;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
@@ -67,7 +69,7 @@ impl Channel {
         Self(socket)
     }
 
-    /// Sends a message. Never waits with `DONTWAIT`, and reports a full socket as an error.
+    /// Sends a message. With `DONTWAIT` it does not wait: a full socket is an error.
     pub(crate) fn send(
         &self,
         message: &impl Serialize,
@@ -130,20 +132,18 @@ impl Channel {
             Some(&INLINE) => buffer.get(1..received.bytes).unwrap_or_default().to_vec(),
             _ => {
                 let missing = || io::Error::other("a large message came without its descriptor");
-                let large = descriptors.next().ok_or_else(missing)?;
+                let large = File::from(descriptors.next().ok_or_else(missing)?);
                 let mut text = Vec::new();
-                memfd::view(large)?.take(MESSAGE_MAX).read_to_end(&mut text)?;
+                FileView::new(&large).take(MESSAGE_MAX).read_to_end(&mut text)?;
                 text
             }
         };
         Ok(Some((serde_json::from_slice(&text)?, descriptors.next())))
     }
-}
 
-impl Channel {
-    /// Lets [`Self::receive`] tell from now on, in all threads, that the other end is closed.
+    /// Lets [`Self::receive`] return `None` from now on, in all threads.
     pub(crate) fn close_for_reading(&self) {
-        // It fails only where the other end is gone, which `receive` tells too.
+        // This fails only if the other end is closed. Then `receive` returns `None` anyway.
         let _ = shutdown(&self.0, Shutdown::Read);
     }
 }
@@ -175,7 +175,8 @@ mod tests {
         for expected in ["with", &large] {
             let (text, descriptor) = receive().unwrap();
             let mut content = String::new();
-            memfd::view(descriptor.unwrap()).unwrap().read_to_string(&mut content).unwrap();
+            let batch = File::from(descriptor.unwrap());
+            FileView::new(&batch).read_to_string(&mut content).unwrap();
             assert_eq!((text.as_str(), content.as_str()), (expected, "batch"));
         }
         assert!(receive().is_none());

@@ -1,9 +1,9 @@
-//! A child process: it does what the parent orders and decides nothing. Only a send child does
-//! several orders at once.
+//! A child process: it carries out the parent's orders and decides nothing. Only a send child works
+//! on several orders at once.
 //!
-//! It gets its role and its configuration as the first message on its standard input, a socket. It
-//! ends with that socket, and dies with its parent whatever it is doing (PR_SET_PDEATHSIG). SIGTERM
-//! ends it after the order in hand; its parent replaces it.
+//! The first message on its standard input, a socket, has its role and its configuration. A child
+//! ends when that socket is closed, and dies with its parent at any moment (PR_SET_PDEATHSIG).
+//! SIGTERM ends it after the current order; the parent replaces it.
 
 mod fold;
 mod outbox;
@@ -20,8 +20,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use thiserror::Error;
 
-use crate::channel::{Begin, Channel, OrderMessage, ReplyMessage};
-use crate::core::{Order, OrderId, Reply, Role};
+use crate::channel::{Channel, OrderMessage, ReplyMessage, SetupMessage};
+use crate::core::{Order, OrderId, Reply, Role, StartFailure};
 
 /// The environment variable that makes a process a child; its value is the parent's process number.
 pub const ROLE_VARIABLE: &str = "HAPROXYSTATS_WORKER_OF";
@@ -32,26 +32,26 @@ pub enum Error {
     /// The socket to the parent.
     #[error("cannot speak with the parent: {0}; its log says why it ended")]
     Channel(#[from] io::Error),
-    /// The system refuses what a child needs at its start.
+    /// The system refuses a call that the start of a child needs.
     #[error("cannot start: {doing}: {source}{}", remedy::of(source))]
     Start {
-        /// What was tried.
+        /// The step that failed.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The directory that this child has locked is another one now.
+    /// Another directory has taken the place of the one that this child has locked.
     #[error("{} was removed or replaced, looking at it anew", .0.display())]
     Replaced(PathBuf),
-    /// An order that this child cannot have.
+    /// An order for another role.
     #[error("the order {0} is not for this child; please report this")]
     WrongOrder(String),
 }
 
-/// What a role makes of its orders.
-pub(super) trait Work {
-    /// Does one order; the descriptor is its batch, and the reply may carry one too.
-    fn work(
+/// Carries out the orders of a role.
+pub(super) trait OrderHandler {
+    /// Carries out an order. It may come with a batch, and its reply may have one.
+    fn handle(
         &mut self,
         order: Order,
         batch: Option<OwnedFd>,
@@ -60,11 +60,11 @@ pub(super) trait Work {
 
 /// The child's end of the channel.
 #[derive(Debug, Clone)]
-pub(super) struct Parent(Arc<Channel>);
+pub(super) struct ParentChannel(Arc<Channel>);
 
-impl Parent {
-    /// Says something; waits while the parent is busy.
-    pub(super) fn say(
+impl ParentChannel {
+    /// Sends a reply, or a message that answers no order. Waits while the socket is full.
+    pub(super) fn send(
         &self,
         order: Option<OrderId>,
         reply: Reply,
@@ -75,12 +75,12 @@ impl Parent {
     }
 }
 
-/// Runs a child until its parent is done with it. `parent` is the process that it belongs to, from
+/// Runs a child until its parent closes the channel. `parent` is the parent's process number, from
 /// [`ROLE_VARIABLE`]; `start_logging` is called once the level is known.
 ///
 /// # Errors
 ///
-/// The channel breaks, or the system refuses what a child needs.
+/// The channel breaks, or the system refuses a call that a child needs.
 pub fn run(
     parent: Option<u32>,
     clock: Clock,
@@ -92,56 +92,58 @@ pub fn run(
         .map_err(|errno| start("asking to die with the parent")(errno.into()))?;
     let expected = parent.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if getppid() != expected {
-        // It died before we asked to die with it.
+        // The parent died before this process asked to die with it.
         return Ok(());
     }
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(start("taking the socket"))?;
-    let parent = Parent(Arc::new(Channel::new(stdin)));
-    let Some((begin, _)) = parent.0.receive::<Begin>(RecvFlags::empty())? else { return Ok(()) };
-    start_logging(begin.config.loglevel);
-    let Begin { role, config, host } = begin;
+    let parent = ParentChannel(Arc::new(Channel::new(stdin)));
+    let Some((setup, _)) = parent.0.receive::<SetupMessage>(RecvFlags::empty())? else {
+        return Ok(());
+    };
+    let SetupMessage { role, config, host } = setup;
+    start_logging(config.loglevel);
     match role {
-        // All of it, or each fold would wake another thread and wait for it.
+        // The whole child runs there: else each fold would wake another thread and wait for it.
         Role::Fold(_) => ::fold::on_polars_thread(move || {
             serve(&mut fold::FoldChild::new(&config, &host, clock), &parent, &ending)
         }),
         Role::Send(index) => match send::SendChild::several(&config, index, &host, clock) {
             Ok(children) => send::serve_together(children, &parent, &ending),
-            Err(reason) => unfit(&parent, reason, true),
+            Err(reason) => fail(&parent, StartFailure { reason, is_configuration: true }),
         },
         Role::Outbox => match outbox::OutboxChild::open(&config, &parent)? {
             Ok(mut child) => serve(&mut child, &parent, &ending),
-            Err(reason) => unfit(&parent, reason, false),
+            Err(reason) => fail(&parent, StartFailure { reason, is_configuration: false }),
         },
         Role::Spool => match spool::SpoolChild::start(&config, clock, &parent) {
             Ok(mut child) => serve(&mut child, &parent, &ending),
-            Err(unfit_spool) => unfit(&parent, unfit_spool.reason, unfit_spool.is_configuration),
+            Err(failure) => fail(&parent, failure),
         },
     }
 }
 
-/// Says that this child can never start, and waits for the parent to end it.
-fn unfit(parent: &Parent, reason: String, is_configuration: bool) -> Result<(), Error> {
-    parent.say(None, Reply::Unfit { reason, is_configuration }, None)?;
+/// Reports that this child can never start, and waits until the parent ends it.
+fn fail(parent: &ParentChannel, failure: StartFailure) -> Result<(), Error> {
+    parent.send(None, Reply::StartFailure(failure), None)?;
     while parent.0.receive::<OrderMessage>(RecvFlags::empty())?.is_some() {}
     Ok(())
 }
 
 fn serve(
-    child: &mut impl Work,
-    parent: &Parent,
+    child: &mut impl OrderHandler,
+    parent: &ParentChannel,
     ending: &shutdown::ChildSignals,
 ) -> Result<(), Error> {
-    parent.say(None, Reply::Ready, None)?;
+    parent.send(None, Reply::Ready, None)?;
     while !ending.wait_begins() {
         let Some((message, batch)) = parent.0.receive::<OrderMessage>(RecvFlags::empty())? else {
             break;
         };
         ending.work_begins();
         let is_continue = message.order == Order::Continue;
-        let (reply, batch) = child.work(message.order, batch)?;
+        let (reply, batch) = child.handle(message.order, batch)?;
         if !is_continue {
-            parent.say(Some(message.id), reply, batch.as_ref())?;
+            parent.send(Some(message.id), reply, batch.as_ref())?;
         }
     }
     Ok(())

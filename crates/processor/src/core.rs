@@ -1,8 +1,8 @@
 //! The decisions of haproxystats-process: a pure state machine.
 //!
 //! [`Core::step`] takes one event and answers with actions. It has no clock, no descriptor, no disk
-//! and no network: the shell around it does all that, with one child process for each thing that
-//! can block, hang or crash. The same core runs in the simulator.
+//! and no network. The shell around it has them, with one child process for each thing that can
+//! block, hang or crash. The same core runs in the simulator.
 //!
 //! A snapshot is folded once. Its batch is owed to every receiver until the receiver is settled:
 //! the batch is delivered, held in the receiver's outbox, or dropped and counted. When no receiver
@@ -34,32 +34,32 @@ pub use notice::{Level, Notice};
 pub use queue::{CRASHES_MAX, KILLS_MAX, UNREADABLE_MAX, WAITING_MAX};
 pub use receiver::{REJECTIONS_MAX, ReceiverSettings, SENDER_DEATHS_MAX};
 pub use types::{
-    Action, Cause, ChildId, Death, Descriptor, Event, FINDINGS_MAX, Failure, Finding, FindingKind,
-    Findings, Listed, Now, Order, OrderId, Reply, Role,
+    Action, Cause, ChildId, Death, Descriptor, Event, FINDINGS_MAX, Finding, FindingKind, Findings,
+    Folder, Now, Order, OrderId, OutboxFile, Reply, Role, StartFailure,
 };
 
 use crate::entry::EntryName;
 use children::{Children, Job, Work};
 use ending::Phase;
 use journal::Journal;
-use outbox::Outbox;
+use outbox::OutboxState;
 use queue::Queue;
 use receiver::Receiver;
 use report::Counts;
-use spool::Spool;
+use spool::SpoolState;
 
-/// What the core runs on.
+/// The settings of the core.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct CoreSettings {
     /// Fold children.
     pub workers: usize,
-    /// Whether snapshots are folded one at a time, the oldest first, as a fold with state needs it.
-    /// One that is folded late all the same (it could not be read, or is folded again) is older
-    /// than the state, which tells it apart.
+    /// Whether snapshots are folded one at a time, the oldest first, because folds have a state.
+    /// A snapshot that is folded late all the same (it could not be read, or is folded again) is
+    /// older than the state, so the fold child can tell.
     pub folds_in_order: bool,
     /// How long a fold may take.
     pub fold_limit: Duration,
-    /// Time between two reports on itself.
+    /// Time between two reports of the program on itself.
     pub look_interval: Duration,
     /// At least one.
     pub receivers: Vec<ReceiverSettings>,
@@ -83,16 +83,16 @@ pub const PARKED_MAX: usize = 100;
 pub const RELEASES_MAX: usize = 1000;
 /// How long an order to a disk may take.
 pub const DISK_LIMIT: Duration = Duration::from_secs(30);
-/// How long an order may take before nothing more is expected of the outbox for now.
+/// How long the outbox child may work on an order before the outbox counts as unable to hold.
 pub const STALL_AFTER: Duration = Duration::from_secs(1);
-/// How long folds wait at the start for the list of the outbox.
+/// How long folds wait for the list of the outbox when the program starts.
 pub const LIST_LIMIT: Duration = Duration::from_secs(2);
 
 /// A folded batch in memory.
 #[derive(Debug)]
-struct Batch {
+struct PendingBatch {
     id: SnapshotId,
-    /// Its directory in the spool.
+    /// The snapshot's directory in the spool, and its identity.
     snapshot: Timestamp,
     identity: u64,
     points: u64,
@@ -101,64 +101,64 @@ struct Batch {
     since: Instant,
     /// Receivers that are not settled.
     owed: BTreeSet<usize>,
-    /// Receivers in whose new lane it waits or in whose flight it is.
+    /// Receivers in whose new lane the batch is, waiting or in flight.
     in_lane: BTreeSet<usize>,
-    /// Its name in the outbox, once it is held.
+    /// The batch's name in the outbox, once it is held.
     entry: Option<EntryName>,
     hold: Hold,
-    /// How often it killed a send child that had nothing else in flight.
+    /// Send children that crashed with this batch alone in flight.
     deaths: u32,
-    /// How often a receiver rejected it.
     rejections: u32,
     is_released: bool,
 }
 
+/// Whether a batch is to be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hold {
-    Unwanted,
-    Wanted,
+    Unneeded,
+    Needed,
     Ordered,
 }
 
 /// A snapshot whose batch could be neither delivered nor held.
 #[derive(Debug)]
-struct Parked {
+struct ParkedSnapshot {
     id: SnapshotId,
     identity: u64,
     owed: BTreeSet<usize>,
     points: u64,
-    /// It waits in the queue, or is being folded again.
+    /// The snapshot waits in the queue again, or is being folded.
     is_folding: bool,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Core {
-    settings: Settings,
+    settings: CoreSettings,
     now: Now,
     actions: Vec<Action>,
     last_id: u64,
     random: fastrand::Rng,
     children: Children,
     queue: Queue,
-    batches: BTreeMap<u64, Batch>,
-    parked: BTreeMap<Timestamp, Parked>,
+    batches: BTreeMap<u64, PendingBatch>,
+    parked: BTreeMap<Timestamp, ParkedSnapshot>,
     receivers: Vec<Receiver>,
-    outbox: Outbox,
-    spool: Spool,
+    outbox: OutboxState,
+    spool: SpoolState,
     journal: Journal,
     counts: Counts,
     phase: Phase,
     begun: Instant,
     next_look: Instant,
-    /// The last snapshot that was folded had been parked.
-    folded_parked: bool,
+    /// Whether the last fold that began was of a parked snapshot.
+    last_was_parked: bool,
 }
 
 impl Core {
     /// A core before its first step, which starts the children.
     #[must_use]
-    pub fn new(settings: Settings, now: Now) -> Self {
+    pub fn new(settings: CoreSettings, now: Now) -> Self {
         let folds = (0..settings.workers).map(Role::Fold);
         let sends = (0..settings.receivers.len()).map(Role::Send);
         let roles = [Role::Spool, Role::Outbox].into_iter().chain(folds).chain(sends);
@@ -176,23 +176,23 @@ impl Core {
             queue: Queue::default(),
             batches: BTreeMap::new(),
             parked: BTreeMap::new(),
-            outbox: Outbox::new(),
-            spool: Spool::default(),
+            outbox: OutboxState::new(),
+            spool: SpoolState::default(),
             journal: Journal::new(),
             counts: Counts::default(),
             phase: Phase::Running,
             begun: at,
-            folded_parked: false,
+            last_was_parked: false,
         }
     }
 
-    /// Takes an event and tells what is to be done.
+    /// Takes an event and returns the actions that it calls for.
     pub fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
         self.now = now;
         match event {
             Event::Tick => {}
             Event::Started { child, pid } => self.started(child, pid),
-            Event::Unstarted { child, reason } => self.unstarted(child, &reason),
+            Event::SpawnFailed { child, reason } => self.spawn_failed(child, &reason),
             Event::Reply { child, order, reply, descriptor } => {
                 self.reply(child, order, reply, descriptor);
             }
@@ -204,7 +204,7 @@ impl Core {
         std::mem::take(&mut self.actions)
     }
 
-    /// When the core wants a [`Event::Tick`] if nothing else happens.
+    /// When the core needs an [`Event::Tick`] if no other event comes before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let mut moments = vec![self.children.deadline(self.phase.is_running())];
@@ -213,15 +213,15 @@ impl Core {
             phase => moments.push(phase.deadline()),
         }
         for batch in self.batches.values() {
-            if batch.hold == Hold::Unwanted && !batch.owed.is_empty() {
+            if batch.hold == Hold::Unneeded && !batch.owed.is_empty() {
                 moments.push(Some(batch.since + HOLD_AFTER));
             }
         }
         if self.phase.is_running() {
-            if !self.outbox.is_ready() {
+            if !self.outbox.is_ready {
                 moments.push(Some(self.begun + LIST_LIMIT));
             }
-            moments.push(self.outbox.retry_at());
+            moments.push(self.outbox.retry_at);
             let busy_since = self.children.busy_since(Role::Outbox);
             moments.push(busy_since.map(|since| since + STALL_AFTER));
             for receiver in &self.receivers {
@@ -232,7 +232,7 @@ impl Core {
                 }
             }
         }
-        // What is past has had its chance in the last step: only an event can change it.
+        // The last step dealt with the moments that are past: only an event can change those.
         let now = self.now.monotonic;
         moments.into_iter().flatten().filter(|moment| *moment > now).min()
     }
@@ -245,10 +245,8 @@ impl Core {
         self.actions.push(action);
     }
 
-    fn log(&mut self, notice: impl Into<Option<Notice>>) {
-        if let Some(notice) = notice.into() {
-            self.act(Action::Log(notice));
-        }
+    fn log(&mut self, notice: Notice) {
+        self.act(Action::Log(notice));
     }
 
     const fn new_id(&mut self) -> u64 {
@@ -256,11 +254,13 @@ impl Core {
         self.last_id
     }
 
-    fn close(&mut self, descriptor: Descriptor) {
-        self.act(Action::Close(descriptor));
+    fn close(&mut self, descriptor: impl Into<Option<Descriptor>>) {
+        if let Some(descriptor) = descriptor.into() {
+            self.act(Action::Close(descriptor));
+        }
     }
 
-    /// Gives an order to a child that is idle, or to a send child that takes one more.
+    /// Gives an order to an idle child, or a further order to a send child.
     fn order(
         &mut self,
         child: ChildId,
@@ -272,13 +272,13 @@ impl Core {
         let id = OrderId(self.new_id());
         let (now, limit) = (self.now(), self.now() + limit);
         let Some(child_state) = self.children.get_mut(child) else { return };
-        let takes_more = matches!(work, Work::Send(_)) || child_state.jobs.is_empty();
-        debug_assert!(takes_more, "{child_state:?} is busy");
+        let has_room = matches!(work, Work::Send(_)) || child_state.jobs.is_empty();
+        debug_assert!(has_room, "{child_state:?} is busy");
         child_state.jobs.push(Job { id, work, ordered_at: now, limit });
         self.act(Action::Order { child, id, order, descriptor });
     }
 
-    /// Gives orders to all that are idle.
+    /// Starts the children that are due, and gives orders to those that have room for one.
     fn schedule(&mut self) {
         if self.phase.is_over() {
             return;

@@ -1,8 +1,8 @@
 //! The name of a batch in the outbox: `<timestamp>-<origin>-<serial>-<number>-<points>.batch`.
 //!
-//! Order and amount are read off the names, so that a start needs no look into the files. `origin`
-//! is a hash of the origin's name. `number` tells batches of one timestamp apart: the core gives a
-//! number that no file of the timestamp has, so no batch ever takes the place of another.
+//! The names give the order of batches and their points, so a start need not read the files.
+//! `origin` is a hash of the origin's name. `number` tells batches of one timestamp apart: the core
+//! gives a number that no file of the timestamp has, so a batch never replaces another.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,18 +12,18 @@ use model::{SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How the name of a batch ends.
+/// The suffix of a batch's name.
 pub const SUFFIX: &str = ".batch";
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EntryName {
-    /// Of its snapshot.
+    /// The snapshot's timestamp.
     pub timestamp: Timestamp,
-    /// A hash of its snapshot's origin.
+    /// A hash of the snapshot's origin.
     pub origin: u32,
-    /// Of its snapshot; 0 if the snapshot has no manifest.
+    /// The snapshot's serial; 0 if the snapshot has no manifest.
     pub serial: u64,
     /// The later of two batches of one timestamp has the larger number.
     pub number: u32,
@@ -31,7 +31,7 @@ pub struct EntryName {
     pub points: u64,
 }
 
-/// An origin, by its hash, and a second: batches that share both go in order.
+/// An origin, by its hash, and a second. Batches that share both are delivered in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Second {
     origin: u32,
@@ -39,17 +39,17 @@ pub struct Second {
 }
 
 impl Second {
-    /// Of a snapshot.
+    /// The origin and second of a snapshot.
     #[must_use]
     pub fn of(id: &SnapshotId) -> Self {
         Self { origin: origin_hash(&id.origin), seconds: id.timestamp.seconds() }
     }
 }
 
-/// A text that is no name of a batch.
+/// The text is not the name of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no name of a batch")]
-pub struct NoEntryName(String);
+#[error("{0:?} is not the name of a batch")]
+pub struct InvalidEntryName(String);
 
 impl EntryName {
     /// The name of a snapshot's batch.
@@ -59,7 +59,7 @@ impl EntryName {
         Self { timestamp, origin, serial: id.serial, number, points }
     }
 
-    /// The second whose batches go in order.
+    /// The origin and second of the batch.
     #[must_use]
     pub fn second(&self) -> Second {
         Second { origin: self.origin, seconds: self.timestamp.seconds() }
@@ -73,7 +73,7 @@ impl EntryName {
 }
 
 impl Ord for EntryName {
-    /// Oldest first; within a second by number, which tells the order of the batches.
+    /// Oldest first. Within a second the number gives the order of the batches.
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |name: &Self| (name.timestamp.seconds(), name.number);
         let rest = |name: &Self| (name.origin, name.serial, name.points);
@@ -103,14 +103,14 @@ impl fmt::Display for EntryName {
 }
 
 impl FromStr for EntryName {
-    type Err = NoEntryName;
+    type Err = InvalidEntryName;
 
-    fn from_str(text: &str) -> Result<Self, NoEntryName> {
+    fn from_str(text: &str) -> Result<Self, InvalidEntryName> {
         let name = parse(text);
-        // Whatever reads as a name in two ways (`01`, `+1`, upper case) is not ours.
+        // A batch has one name: other spellings (`01`, `+1`, upper case) are refused.
         match name {
             Some(name) if name.to_string() == text => Ok(name),
-            _ => Err(NoEntryName(text.chars().take(120).collect())),
+            _ => Err(InvalidEntryName(text.chars().take(120).collect())),
         }
     }
 }
@@ -128,9 +128,9 @@ fn parse(text: &str) -> Option<EntryName> {
 }
 
 impl TryFrom<String> for EntryName {
-    type Error = NoEntryName;
+    type Error = InvalidEntryName;
 
-    fn try_from(text: String) -> Result<Self, NoEntryName> {
+    fn try_from(text: String) -> Result<Self, InvalidEntryName> {
         text.parse()
     }
 }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_one_second_comes_later_whatever_its_serial() {
+    fn batches_of_one_second_are_in_order_of_number_whatever_their_serials() {
         let first = name("17-00000001-00000000000000ff-1-5.batch");
         let second = name("17-00000001-0000000000000002-2-5.batch");
         let next = name("18-00000001-0000000000000001-1-5.batch");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn near_misses_are_no_names() {
+    fn similar_texts_are_refused() {
         for text in [
             "",
             "17",
@@ -178,7 +178,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is written is read back, and tells which snapshot it is of.
+        /// A name that is written is read back, and matches its snapshot.
         #[test]
         fn names_are_read_back(
             timestamp in "0{0,3}[0-9]{1,17}",

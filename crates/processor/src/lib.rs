@@ -23,22 +23,22 @@ use daemon::{Clock, Service};
 use thiserror::Error;
 use tracing::info;
 
-use crate::core::Failure;
+use crate::core::StartFailure;
 use crate::parent::Parent;
 
-/// What the program is given by `bin`, since nothing below reads it by itself.
+/// The settings of the program. Only `bin` reads clocks, the environment and the command line.
 #[derive(Debug)]
 pub struct Settings {
     /// The configuration.
     pub config: config::Process,
     /// The clocks.
     pub clock: Clock,
-    /// Who started us and wants to know how we are.
+    /// The service manager that started the program.
     pub service: Service,
     /// This machine's name.
     pub host: String,
-    /// Our own command line. Children bear the same, so that a look at the process list tells what
-    /// they belong to.
+    /// The command line of the program. Children get the same, so that a list of processes shows
+    /// which program they belong to.
     pub arguments: Vec<OsString>,
 }
 
@@ -46,13 +46,8 @@ pub struct Settings {
 #[derive(Debug, Error)]
 pub enum Error {
     /// A child can never start.
-    #[error("{reason}")]
-    Unfit {
-        /// Why.
-        reason: String,
-        /// Whether the configuration must change first.
-        is_configuration: bool,
-    },
+    #[error(transparent)]
+    Start(#[from] StartFailure),
     /// The system refuses to wait for events.
     #[error("cannot wait for events: {0}; please report this")]
     Wait(#[source] io::Error),
@@ -62,18 +57,11 @@ impl Error {
     /// Whether the configuration must change before another try can succeed.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Unfit { is_configuration: true, .. })
+        matches!(self, Self::Start(StartFailure { is_configuration: true, .. }))
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        let Failure { reason, is_configuration } = failure;
-        Self::Unfit { reason, is_configuration }
-    }
-}
-
-/// How the program hears that it is to end.
+/// The request that the program ends.
 #[derive(Debug)]
 pub struct Shutdown {
     signals: Receiver<&'static str>,
@@ -82,7 +70,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A shutdown, and the call that asks for it with a signal's name.
+    /// A shutdown, and the function that requests it with a signal's name.
     ///
     /// # Errors
     ///
@@ -90,28 +78,28 @@ impl Shutdown {
     pub fn new() -> io::Result<(impl FnOnce(&'static str) + Send + 'static, Self)> {
         let (wake, waker) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (sender, signals) = bounded(1);
-        let tell = move |signal| {
+        let request = move |signal| {
             let _ = sender.send(signal);
-            // Closing the other end makes ours readable.
+            // This makes `wake`, the other end of the pipe, readable.
             drop(waker);
         };
-        Ok((tell, Self { signals, wake }))
+        Ok((request, Self { signals, wake }))
     }
 
-    /// The name of the signal, once. The pipe stays readable, so the caller asks no more then.
+    /// The name of the signal, once. `wake` stays readable, so the caller must not poll it again.
     fn take(&self) -> Option<&'static str> {
         self.signals.try_recv().ok()
     }
 }
 
-/// Runs until a signal asks for the end: then what is folded is delivered or held, and what is not
-/// begun stays in the spool.
+/// Runs until a signal requests the end. Then batches are delivered or held, and snapshots whose
+/// fold has not begun stay in the spool.
 ///
-/// Call it from the main thread, because children die with the thread that made them.
+/// Call it from the main thread, because children die with the thread that started them.
 ///
 /// # Errors
 ///
-/// A child can never start, such as that of a spool that another program reads.
+/// A child can never start, such as the spool child if another program reads the spool.
 pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
     let config = &settings.config;
     for receiver in &config.receivers {

@@ -4,14 +4,14 @@
 //! One batch is written once and linked into the folder of each receiver. Contract:
 //!
 //! - A name in a folder is a whole batch: it is linked (or, where links are refused, renamed) only
-//!   after its content is synced, and never takes the place of another.
-//! - A hold that was answered outlives a power cut if it was asked to; one that failed leaves
+//!   after its content is synced, and never replaces another one.
+//! - A hold that was answered outlives a power cut if `sync` is set; a hold that failed leaves
 //!   nothing. A crash can leave a batch in some of its folders, and a hidden `.part`, which the
 //!   next start removes.
-//! - Only the core decides what is removed, and by name: nothing here looks at what a batch holds.
+//! - The core decides which batches are removed, and gives their names.
 //!
-//! Version 0.1.0 kept lines of its one Graphite in the directory itself. The start moves them into
-//! the folder `graphite`.
+//! Version 0.1.0 kept the lines of its only Graphite in the directory itself. A start moves them
+//! into the folder `graphite`.
 
 pub(crate) mod old;
 
@@ -26,17 +26,17 @@ use daemon::file::{self, Limit, Links, ReadError};
 use model::form;
 use rustix::io::Errno;
 
-use crate::core::{Cause, Listed};
+use crate::core::{Cause, Folder, OutboxFile};
 use crate::entry::EntryName;
 use crate::memfd;
 
-/// How the name of a file ends that is being written.
+/// The suffix of a file that is being written.
 const PART_SUFFIX: &str = ".part";
-/// How the name of a batch ends that was set aside.
+/// The suffix of a batch that was set aside.
 const DAMAGED_SUFFIX: &str = ".damaged";
-/// Batches that are kept aside in a folder, to be looked at.
+/// Batches that are set aside in a folder.
 pub const DAMAGED_MAX: usize = 10;
-/// Bytes of a batch; a fold of the largest snapshot has some millions.
+/// Bytes of the largest batch that is read. The largest snapshot makes some millions.
 const BATCH_MAX_BYTES: u64 = 1 << 30;
 /// Bytes of a block, as the system counts them (stat(2)).
 const BLOCK_BYTES: u64 = 512;
@@ -47,17 +47,8 @@ pub struct Outbox {
     directory: PathBuf,
 }
 
-/// What a folder holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
-    /// The receiver's name.
-    pub name: String,
-    /// Its batches.
-    pub entries: Vec<Listed>,
-}
-
 impl Outbox {
-    /// Makes the directory where it is missing, so that it can be locked.
+    /// Makes the directory if it is missing, so that it can be locked.
     ///
     /// # Errors
     ///
@@ -66,8 +57,8 @@ impl Outbox {
         make_directory(directory)
     }
 
-    /// Makes the directory where it is missing, removes what was not finished, and moves what
-    /// version 0.1.0 left. One process at a time may do so: it has the directory's lock.
+    /// Makes the directory if it is missing, removes unfinished files, and moves the files of
+    /// version 0.1.0. The caller must have the directory's lock.
     ///
     /// # Errors
     ///
@@ -91,7 +82,7 @@ impl Outbox {
     pub fn list(&self) -> io::Result<Vec<Folder>> {
         let mut folders = Vec::new();
         for name in self.folders()? {
-            let mut entries = Vec::new();
+            let mut files = Vec::new();
             for item in fs::read_dir(self.directory.join(&name))? {
                 let item = item?;
                 let file_name = item.file_name();
@@ -100,11 +91,11 @@ impl Outbox {
                 let metadata = item.metadata()?;
                 if metadata.is_file() {
                     let size_bytes = metadata.blocks() * BLOCK_BYTES;
-                    entries.push(Listed { entry, size_bytes });
+                    files.push(OutboxFile { entry, size_bytes });
                 }
             }
-            if !entries.is_empty() {
-                folders.push(Folder { name, entries });
+            if !files.is_empty() {
+                folders.push(Folder { name, files });
             }
         }
         Ok(folders)
@@ -139,11 +130,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes a batch and links it into folders. Returns the bytes that it takes, in blocks.
+    /// Writes a batch and links it into folders. Returns the bytes that the file takes, in blocks.
     ///
     /// # Errors
     ///
-    /// It is in no folder: what had been done is undone.
+    /// The hold failed, and the batch is in no folder.
     pub fn hold(
         &self,
         batch: BorrowedFd<'_>,
@@ -151,7 +142,7 @@ impl Outbox {
         folders: &[String],
         sync: bool,
     ) -> io::Result<u64> {
-        let part = Part(self.directory.join(format!(".{entry}{PART_SUFFIX}")));
+        let part = PartFile(self.directory.join(format!(".{entry}{PART_SUFFIX}")));
         let mut file = file::create(&part.0)?;
         copy(batch, &mut file)?;
         if sync {
@@ -182,7 +173,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// It is missing, cannot be read now, or is no file that a batch can be.
+    /// The batch is missing, cannot be read now, or is damaged.
     pub fn load(&self, folder: &str, entry: &EntryName) -> Result<OwnedFd, (Cause, String)> {
         let path = self.directory.join(folder).join(entry.to_string());
         let limit = Limit { bytes: BATCH_MAX_BYTES, name: "the bound for batches" };
@@ -212,11 +203,11 @@ impl Outbox {
         Ok(read)
     }
 
-    /// Removes batches; those that are gone already are no fault.
+    /// Removes batches. A batch that is missing is not an error.
     ///
     /// # Errors
     ///
-    /// One of them cannot be removed; the others are.
+    /// A batch cannot be removed; the others are removed.
     pub fn drop(&self, folder: &str, entries: &[EntryName]) -> io::Result<()> {
         let mut failed = Ok(());
         for entry in entries {
@@ -228,11 +219,11 @@ impl Outbox {
         failed
     }
 
-    /// Sets a batch aside under a hidden name. The oldest of those go beyond [`DAMAGED_MAX`].
+    /// Sets a batch aside under a hidden name, and removes the oldest beyond [`DAMAGED_MAX`].
     ///
     /// # Errors
     ///
-    /// It cannot be renamed.
+    /// The batch cannot be renamed.
     pub fn quarantine(&self, folder: &str, entry: &EntryName) -> io::Result<()> {
         let folder = self.directory.join(folder);
         let aside = folder.join(format!(".{entry}{DAMAGED_SUFFIX}"));
@@ -256,8 +247,8 @@ impl Outbox {
     }
 }
 
-/// Reads a batch to its end, so that damage is found before its first line is sent. What version
-/// 0.1.0 left is verified by the send child, which decompresses it.
+/// Reads a batch to its end, so that damage is found before its first line is sent. The send child
+/// verifies a file of version 0.1.0 when it decompresses it.
 fn verify(batch: &OwnedFd) -> Result<(), String> {
     let file = File::from(batch.try_clone().map_err(|error| error.to_string())?);
     if old::is_compressed(&file) {
@@ -270,17 +261,17 @@ fn verify(batch: &OwnedFd) -> Result<(), String> {
     verified.map_err(|error| error.to_string())
 }
 
-/// A hidden file that goes when this is dropped: what it was linked to stays.
-struct Part(PathBuf);
+/// A hidden file that is removed when this is dropped. Its other links stay.
+struct PartFile(PathBuf);
 
-impl Drop for Part {
+impl Drop for PartFile {
     fn drop(&mut self) {
-        // It may not have been made at all.
+        // The file may not exist, because its creation failed.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Links that go when this is dropped, unless the hold has succeeded.
+/// Links that are removed when this is dropped. A hold that succeeds empties the list.
 struct Undo {
     paths: Vec<PathBuf>,
 }
@@ -293,7 +284,7 @@ impl Drop for Undo {
     }
 }
 
-/// Whether this error says that the file system has no links, or none to there.
+/// Whether this error says that links cannot be made, or not into this directory.
 fn refuses_links(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let refusals = [Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK];
@@ -301,7 +292,7 @@ fn refuses_links(error: &io::Error) -> bool {
 }
 
 fn copy_into(from: &Path, folder: &Path, entry: &EntryName, sync: bool) -> io::Result<()> {
-    let part = Part(folder.join(format!(".{entry}{PART_SUFFIX}")));
+    let part = PartFile(folder.join(format!(".{entry}{PART_SUFFIX}")));
     let mut file = file::create(&part.0)?;
     io::copy(&mut File::open(from)?, &mut file)?;
     if sync {
@@ -313,15 +304,15 @@ fn copy_into(from: &Path, folder: &Path, entry: &EntryName, sync: bool) -> io::R
     Ok(())
 }
 
-/// Copies a memfd from its beginning, without moving the position that its readers share.
+/// Copies a memfd from its beginning, without a change of the position that its readers share.
 fn copy(batch: BorrowedFd<'_>, to: &mut File) -> io::Result<()> {
-    let mut view = memfd::view(batch.try_clone_to_owned()?)?;
-    io::copy(&mut view, to)?;
+    let file = File::from(batch.try_clone_to_owned()?);
+    io::copy(&mut form::FileView::new(&file), to)?;
     Ok(())
 }
 
-/// Makes a directory and those above it, each on the disk: else a power cut could take it away
-/// with all the batches that were synced in it.
+/// Makes a directory and its parents, and syncs each: else a power cut could remove the directory
+/// with all batches that were synced in it.
 fn make_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());

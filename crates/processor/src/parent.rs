@@ -1,16 +1,14 @@
 //! The shell around the core: it starts children, carries messages and descriptors, and waits for
-//! all of them in one place.
+//! all children in one poll loop.
 //!
-//! It touches no disk and no network, so nothing that hangs can stop it. Children are started from
-//! this thread alone, because the signal that ends a child with its parent follows the thread that
-//! started it.
+//! It works on no disk and no network, so nothing that hangs can stop it. Only this thread starts
+//! children, because a child dies with the thread that started it.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,26 +19,29 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracing::{debug, error, info, warn};
 
-use crate::channel::{Begin, Channel, OrderMessage, ReplyMessage};
+use crate::channel::{Channel, OrderMessage, ReplyMessage, SetupMessage};
 use crate::child::ROLE_VARIABLE;
 use crate::core::{
-    Action, ChildId, Core, Death, Descriptor, Event, Failure, Level, Notice, Now, Order, OrderId,
-    Role,
+    Action, ChildId, Core, Death, Descriptor, Event, Level, Notice, Now, Order, OrderId, Role,
+    StartFailure,
 };
 use crate::{Error, Shutdown};
 
-/// glibc (mallopt(3)): what a snapshot needed the next one needs too, so a fold child keeps pieces
-/// up to the first size and so much idle memory. Another libc ignores these.
+/// The file that this process runs, also after an upgrade has replaced it.
+const EXECUTABLE: &str = "/proc/self/exe";
+/// For glibc (mallopt(3)): the next snapshot needs the memory of this one again, so a fold child
+/// keeps free pieces up to the first size, and as much free memory as the second. Another libc
+/// ignores these.
 const KEPT_MMAP_BYTES: &str = "33554432";
 const KEPT_BYTES: &str = "268435456";
-/// Messages of one child that are taken at once, before others have their turn.
+/// Messages of one child that are received at once, before those of other children.
 const MESSAGES_MAX: usize = 64;
 
 /// A running child.
 #[derive(Debug)]
 struct Process {
     child: Child,
-    /// `None` once the child was told to end, or has closed its end.
+    /// `None` once either side has closed it.
     channel: Option<Channel>,
     exit: OwnedFd,
 }
@@ -58,8 +59,8 @@ pub(crate) struct Parent {
     descriptors: HashMap<Descriptor, OwnedFd>,
     last_descriptor: u64,
     events: VecDeque<Event>,
-    end: Option<Result<(), Failure>>,
-    /// The signal has come; its pipe stays readable.
+    end: Option<Result<(), StartFailure>>,
+    /// A signal has come, and its pipe must not be polled again, because it stays readable.
     is_ending: bool,
 }
 
@@ -112,10 +113,10 @@ impl Parent {
         (self.clock.monotonic)()
     }
 
-    /// Waits until a child says something or ends, a signal comes, or the limit is over.
+    /// Waits until a child sends a message or ends, a signal comes, or the limit is over.
     fn wait(&mut self, shutdown: &Shutdown, limit: Option<Duration>) -> Result<(), Error> {
         let mut ids = Vec::with_capacity(self.children.len());
-        // A negative descriptor would be passed over; no events do the same.
+        // With no events, poll ignores the descriptor.
         let wanted = if self.is_ending { PollFlags::empty() } else { PollFlags::IN };
         let mut waited = vec![PollFd::new(&shutdown.wake, wanted)];
         for (id, process) in &self.children {
@@ -135,7 +136,7 @@ impl Parent {
             Err(errno) => return Err(Error::Wait(errno.into())),
         }
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        let is_told = waited.first().is_some_and(is_ready);
+        let has_signal = waited.first().is_some_and(is_ready);
         let ready: Vec<(ChildId, bool)> = waited
             .iter()
             .skip(1)
@@ -144,13 +145,13 @@ impl Parent {
             .map(|(_, id)| *id)
             .collect();
         drop(waited);
-        if is_told && let Some(signal) = shutdown.take() {
+        if has_signal && let Some(signal) = shutdown.take() {
             self.is_ending = true;
             self.events.push_back(Event::Shutdown { signal });
         }
-        // What a child said before it ended comes before its end.
+        // The messages of a child come before its end.
         for (id, _) in ready.iter().filter(|(_, is_exit)| !is_exit) {
-            self.listen(*id);
+            self.receive(*id);
         }
         for (id, _) in ready.iter().filter(|(_, is_exit)| *is_exit) {
             self.reap(*id);
@@ -161,14 +162,14 @@ impl Parent {
         Ok(())
     }
 
-    /// Takes what a child has said.
-    fn listen(&mut self, id: ChildId) {
+    /// Receives the messages of a child.
+    fn receive(&mut self, id: ChildId) {
         for _ in 0..MESSAGES_MAX {
             let Some(process) = self.children.get_mut(&id) else { return };
             let Some(channel) = &process.channel else { return };
             match channel.receive::<ReplyMessage>(RecvFlags::DONTWAIT) {
                 Ok(Some((ReplyMessage { order, reply }, batch))) => {
-                    let descriptor = batch.map(|batch| self.keep(batch));
+                    let descriptor = batch.map(|batch| self.add_descriptor(batch));
                     self.events.push_back(Event::Reply { child: id, order, reply, descriptor });
                 }
                 Ok(None) => {
@@ -178,7 +179,7 @@ impl Parent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     let pid = process.child.id();
-                    error!(pid, %error, "a child said what is no reply, ending it");
+                    error!(pid, %error, "a child sent a message that cannot be read, ending it");
                     process.channel = None;
                     self.kill(id);
                     return;
@@ -187,16 +188,16 @@ impl Parent {
         }
     }
 
-    fn keep(&mut self, batch: OwnedFd) -> Descriptor {
+    fn add_descriptor(&mut self, batch: OwnedFd) -> Descriptor {
         self.last_descriptor += 1;
         let descriptor = Descriptor(self.last_descriptor);
         self.descriptors.insert(descriptor, batch);
         descriptor
     }
 
-    /// Takes the end of a child.
+    /// Receives the last messages of a child, and the status with which it ended.
     fn reap(&mut self, id: ChildId) {
-        self.listen(id);
+        self.receive(id);
         let Some(process) = self.children.get_mut(&id) else { return };
         let death = match process.child.try_wait() {
             Ok(None) => return,
@@ -242,7 +243,7 @@ impl Parent {
             }
             Err(error) => {
                 let reason = format!("{error}{}", remedy::of(&error));
-                Event::Unstarted { child: id, reason }
+                Event::SpawnFailed { child: id, reason }
             }
         };
         self.events.push_back(event);
@@ -251,9 +252,9 @@ impl Parent {
     fn spawn(&self, role: Role) -> io::Result<Process> {
         let (channel, theirs) = Channel::pair()?;
         let mut arguments = self.arguments.iter();
-        let mut command = Command::new(executable());
+        let mut command = Command::new(EXECUTABLE);
         let own_name = arguments.next().cloned().unwrap_or_default();
-        // A worker bears the command line of the program, as those who count processes expect.
+        // A worker has the command line of the program, as checks that count processes expect.
         command.arg0(match role {
             Role::Fold(_) => own_name,
             Role::Send(index) => {
@@ -270,12 +271,12 @@ impl Parent {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null());
         match role {
-            // Fold children are the parallelism; polars reads this once, at its first use.
+            // Several fold children run at once, so polars needs no threads. It reads this once.
             Role::Fold(_) => command
                 .env("POLARS_MAX_THREADS", "1")
                 .env("MALLOC_MMAP_THRESHOLD_", KEPT_MMAP_BYTES)
                 .env("MALLOC_TRIM_THRESHOLD_", KEPT_BYTES),
-            // Each arena would keep what one of the threads once needed.
+            // Each arena would keep the largest amount of memory that its thread ever needed.
             Role::Send(_) => command.env("MALLOC_ARENA_MAX", "1"),
             Role::Outbox | Role::Spool => &mut command,
         };
@@ -287,8 +288,8 @@ impl Parent {
                 return Err(error);
             }
         };
-        let begin = Begin { role, config: self.config.clone(), host: self.host.clone() };
-        if let Err(error) = channel.send(&begin, None, SendFlags::DONTWAIT) {
+        let setup = SetupMessage { role, config: self.config.clone(), host: self.host.clone() };
+        if let Err(error) = channel.send(&setup, None, SendFlags::DONTWAIT) {
             end(process.child);
             return Err(error);
         }
@@ -302,7 +303,7 @@ impl Parent {
         let batch = batch.and_then(|batch| self.descriptors.get(&batch)).map(AsFd::as_fd);
         let message = OrderMessage { id: order_id, order };
         if let Err(error) = channel.send(&message, batch, SendFlags::DONTWAIT) {
-            // It has ended, or does not read: the core hears of its end.
+            // The child has ended or does not read. The event of its end follows.
             debug!(pid = process.child.id(), %error, "a child takes no order, ending it");
             self.kill(id);
         }
@@ -312,13 +313,13 @@ impl Parent {
         if let Some(process) = self.children.get_mut(&id)
             && let Err(error) = process.child.kill()
         {
-            // It has ended by itself.
+            // The child has ended by itself.
             debug!(pid = process.child.id(), %error, "a child cannot be killed");
         }
     }
 }
 
-/// Ends a child that could not be set up. It has not begun anything, so it ends at once.
+/// Ends a child that could not be set up. It waits for its first message, so it ends at once.
 fn end(mut child: Child) {
     let _ = child.kill();
     let _ = child.wait();
@@ -331,14 +332,9 @@ fn exit_of(child: &Child) -> io::Result<OwnedFd> {
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
-/// The file that this process runs, also after an upgrade has replaced it.
-fn executable() -> PathBuf {
-    PathBuf::from("/proc/self/exe")
-}
-
 fn death(status: ExitStatus) -> Death {
     match (status.code(), status.signal()) {
-        (Some(0), _) => Death::Asked,
+        (Some(0), _) => Death::Terminated,
         (_, Some(9)) => Death::Killed,
         _ => Death::Crashed,
     }

@@ -1,17 +1,17 @@
-//! What the core runs on, from the configuration.
+//! The settings of the core, from the configuration.
 
 use config::{Confirm, ReceiverKind};
 
-use crate::core::{CircuitSettings, ReceiverSettings, Settings};
+use crate::core::{CircuitSettings, CoreSettings, ReceiverSettings};
 
 /// Batches that a Graphite may have in flight at once: each is confirmed after some round trips,
-/// and the next ones go meanwhile.
-pub(crate) const GRAPHITE_FLIGHTS: usize = 4;
+/// and the next batches are sent meanwhile.
+pub(crate) const GRAPHITE_IN_FLIGHT: usize = 4;
 
 /// The settings of the core.
-pub(crate) fn of_core(config: &config::Process) -> Settings {
+pub(crate) fn of_core(config: &config::Process) -> CoreSettings {
     let receivers = config.receivers.iter().map(|receiver| of_receiver(config, receiver));
-    Settings {
+    CoreSettings {
         workers: config.workers,
         // No fold has state yet.
         folds_in_order: false,
@@ -45,26 +45,26 @@ fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> Receive
         replay_rate: receiver.outbox.replay_rate,
         sync: receiver.outbox.sync,
         takes_figures,
-        flights: flights(receiver),
+        in_flight_max: in_flight_max(receiver),
         send_limit: config.job_timeout + limits,
         end_grace,
     }
 }
 
-/// Batches that a receiver may have in flight at once. One is enough where nothing is confirmed:
-/// several connections would only lose the order of batches.
-pub(crate) const fn flights(receiver: &config::Receiver) -> usize {
+/// Batches that a receiver may have in flight at once. Without confirmation it is one, because
+/// several connections would bring no gain and lose the order of batches.
+pub(crate) const fn in_flight_max(receiver: &config::Receiver) -> usize {
     match &receiver.kind {
         ReceiverKind::Graphite(graphite) => match graphite.confirm {
-            Confirm::Close | Confirm::Tcp => GRAPHITE_FLIGHTS,
+            Confirm::Close | Confirm::Tcp => GRAPHITE_IN_FLIGHT,
             Confirm::None => 1,
         },
         ReceiverKind::LocalStore(_) => 1,
     }
 }
 
-/// What the statistics of a receiver begin with: the unnamed Graphite's have the plain names that
-/// dashboards know.
+/// The prefix of the figures about a receiver. The unnamed Graphite has none, because dashboards
+/// know its figures by their plain names.
 fn prefix(name: &model::ReceiverName) -> String {
     match name.to_string().as_str() {
         "graphite" => String::new(),

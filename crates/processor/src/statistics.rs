@@ -1,11 +1,10 @@
-//! What haproxystats says about itself with each snapshot: how long the parts took and how many
-//! metrics they gave.
+//! The table about the fold of a snapshot: how long the parts took and how many metrics they made.
 //!
 //! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…` and `haproxystats.DamagedFiles`.
-//! A snapshot that holds a report of pull's cycle adds `haproxystats.MissingEndpoints` and
-//! `haproxystats.Pull…`. A part's count is one more than its lines, as the original counted; a
-//! line that goes out on two paths counts once. A part without any file has no lines here, as in
-//! the original.
+//! If the manifest has the facts of pull's cycle, `haproxystats.MissingEndpoints` and
+//! `haproxystats.Pull…` are added. As in the original program, the count of a part is one more than
+//! its lines, and a part without files has no lines here. A line that is sent under two paths
+//! counts once.
 
 use std::time::{Duration, Instant};
 
@@ -29,14 +28,14 @@ impl Stopwatch {
         Self { clock, begun, last: begun, laps: Vec::new() }
     }
 
-    /// A part has ended.
+    /// Notes that a part has ended.
     pub(crate) fn lap(&mut self, name: &'static str) {
         let now = (self.clock.monotonic)();
         self.laps.push((name, now.saturating_duration_since(self.last)));
         self.last = now;
     }
 
-    /// Everything so far.
+    /// The time since the start.
     pub(crate) fn total(&self) -> Duration {
         (self.clock.monotonic)().saturating_duration_since(self.begun)
     }
@@ -57,7 +56,7 @@ pub(crate) const SERVERS: &str = "servers";
 const SERVER_KINDS: [TableKind; 3] =
     [TableKind::ServerCount, TableKind::BackendServer, TableKind::Server];
 
-/// Which kinds of files a snapshot has.
+/// The kinds of files that a snapshot has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts {
     /// Answers to `show info`.
@@ -66,8 +65,8 @@ pub(crate) struct Parts {
     pub(crate) stat: bool,
 }
 
-/// The table about a batch that is folded by now, which gives `lines`. `missing` processes have no
-/// endpoint at all.
+/// The table about a batch whose other tables make `lines`. `missing` is the number of processes
+/// without an endpoint.
 pub(crate) fn table(
     lines: &LineCounts,
     stopwatch: &Stopwatch,
@@ -121,7 +120,7 @@ fn gauge(name: &str, value: i128) -> Column {
     Column::integers(name, Nature::Gauge, None, [Some(value)])
 }
 
-/// What pull says of itself: its counts since its start.
+/// The counts of pull since its start.
 fn of_pull(cycle: &Cycle) -> impl Iterator<Item = Column> {
     [
         ("PullCycles", cycle.cycles),

@@ -12,7 +12,7 @@ use receivers::graphite::{Warning, count_lines};
 use spool::cycle::Cycle;
 use spool::manifest::{self, Header};
 
-use super::{Error, Work};
+use super::{Error, OrderHandler};
 use crate::core::{Cause, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Reply};
 use crate::memfd;
 use crate::statistics::{self, Parts, Stopwatch};
@@ -22,7 +22,7 @@ use crate::statistics::{self, Parts, Stopwatch};
 pub(super) struct FoldChild {
     tables: Tables,
     src_dir: PathBuf,
-    /// The origin of snapshots that do not say theirs.
+    /// The origin of a snapshot without a manifest.
     host: String,
     partial_input: PartialInput,
     clock: Clock,
@@ -30,14 +30,14 @@ pub(super) struct FoldChild {
 
 /// Why there is no batch.
 #[derive(Debug, PartialEq, Eq)]
-struct Unfolded {
+struct FoldFailure {
     cause: Cause,
     reason: String,
 }
 
-impl Unfolded {
+impl FoldFailure {
     fn missing() -> Self {
-        Self { cause: Cause::Missing, reason: "somebody took it away".to_owned() }
+        Self { cause: Cause::Missing, reason: "it was removed".to_owned() }
     }
 
     const fn unreadable(reason: String) -> Self {
@@ -49,8 +49,8 @@ impl Unfolded {
     }
 }
 
-impl Work for FoldChild {
-    fn work(
+impl OrderHandler for FoldChild {
+    fn handle(
         &mut self,
         order: Order,
         _batch: Option<OwnedFd>,
@@ -60,7 +60,7 @@ impl Work for FoldChild {
         };
         Ok(match self.fold(&snapshot) {
             Ok((reply, batch)) => (reply, Some(batch)),
-            Err(Unfolded { cause, reason }) => (Reply::Unfolded { cause, reason }, None),
+            Err(FoldFailure { cause, reason }) => (Reply::FoldFailed { cause, reason }, None),
         })
     }
 }
@@ -76,17 +76,17 @@ impl FoldChild {
         }
     }
 
-    fn fold(&mut self, snapshot: &Timestamp) -> Result<(Reply, OwnedFd), Unfolded> {
+    fn fold(&mut self, snapshot: &Timestamp) -> Result<(Reply, OwnedFd), FoldFailure> {
         let mut stopwatch = Stopwatch::start(self.clock);
         let path = self.src_dir.join(snapshot.as_str());
         let identity =
-            spool::reader::identity(&path).map_err(|error| of_directory(&path, &error))?;
+            spool::reader::identity(&path).map_err(|error| directory_failure(&path, &error))?;
         let inputs = inputs(&path)?;
         let mut list = Vec::new();
         let header = header(&path, &mut list);
-        let daemon = self.tables.daemon(&inputs).map_err(unfolded)?;
+        let daemon = self.tables.daemon(&inputs).map_err(fold_failure)?;
         stopwatch.lap(statistics::DAEMON);
-        let mut proxies = self.tables.read(&inputs, &daemon.doubles).map_err(unfolded)?;
+        let mut proxies = self.tables.read(&inputs, &daemon.doubles).map_err(fold_failure)?;
         stopwatch.lap(statistics::READ);
         list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
         list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
@@ -95,11 +95,11 @@ impl FoldChild {
 
         let id = header.snapshot_id(snapshot.clone(), &self.host);
         let mut batch = Batch { id: id.clone(), tables: daemon.tables };
-        batch.tables.push(self.tables.frontends(&mut proxies).map_err(unfolded)?);
+        batch.tables.push(self.tables.frontends(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::FRONTENDS);
-        batch.tables.push(self.tables.backends(&mut proxies).map_err(unfolded)?);
+        batch.tables.push(self.tables.backends(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::BACKENDS);
-        batch.tables.extend(self.tables.servers(&mut proxies).map_err(unfolded)?);
+        batch.tables.extend(self.tables.servers(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::SERVERS);
         let (lines, warnings) = count_lines(&batch.tables);
         list.extend(warnings.into_iter().map(of_warning));
@@ -112,15 +112,15 @@ impl FoldChild {
         batch.tables.push(own);
         let more = list.len().saturating_sub(FINDINGS_MAX);
         list.truncate(FINDINGS_MAX);
-        let (file, points, bytes) = written(&batch).map_err(|error| {
+        let (file, points, bytes) = to_memfd(&batch).map_err(|error| {
             let remedy = daemon::remedy::of(&error);
-            Unfolded::unreadable(format!("no memory for its batch: {error}{remedy}"))
+            FoldFailure::unreadable(format!("no memory for its batch: {error}{remedy}"))
         })?;
         let findings = Findings { list, more };
         Ok((Reply::Folded { id, identity, points, bytes, findings }, file))
     }
 
-    /// Whether what was read may become a batch.
+    /// Whether the files that were read may become a batch.
     fn check(
         &self,
         path: &Path,
@@ -128,11 +128,11 @@ impl FoldChild {
         usable: usize,
         damaged: usize,
         findings: &[Finding],
-    ) -> Result<(), Unfolded> {
-        // What was taken away while we read it is no damage, and what is left of it would give
-        // lower sums.
+    ) -> Result<(), FoldFailure> {
+        // A snapshot that is being removed is not damaged, and its remaining files would give lower
+        // sums.
         if (damaged > 0 || usable == 0) && self::inputs(path)? != inputs {
-            return Err(Unfolded::missing());
+            return Err(FoldFailure::missing());
         }
         let first = || {
             let mut damages = findings.iter().filter(|found| found.kind == FindingKind::Damage);
@@ -140,18 +140,18 @@ impl FoldChild {
             first.map(|first| format!("{:?}: {}", first.subject, first.text)).unwrap_or_default()
         };
         if usable == 0 {
-            return Err(Unfolded::unusable(format!("nothing of it can be used: {}", first())));
+            return Err(FoldFailure::unusable(format!("nothing of it can be used: {}", first())));
         }
         if damaged > 0 && self.partial_input == PartialInput::Refuse {
             let first = first();
             let reason = format!("{damaged} files are damaged (partial-input = refuse): {first}");
-            return Err(Unfolded::unusable(reason));
+            return Err(FoldFailure::unusable(reason));
         }
         Ok(())
     }
 }
 
-fn written(batch: &Batch) -> io::Result<(OwnedFd, u64, u64)> {
+fn to_memfd(batch: &Batch) -> io::Result<(OwnedFd, u64, u64)> {
     let mut points = 0;
     let file = memfd::sealed("batch", |file| {
         points = form::write(batch, file)?.points;
@@ -161,7 +161,7 @@ fn written(batch: &Batch) -> io::Result<(OwnedFd, u64, u64)> {
     Ok((file, points, u64::try_from(bytes).unwrap_or_default()))
 }
 
-/// What the snapshot says about itself, and what is odd about that.
+/// The header of the manifest, and the findings about it.
 fn header(path: &Path, findings: &mut Vec<Finding>) -> Header {
     let mut odd = |state: &str, text| {
         findings.push(Finding {
@@ -183,17 +183,17 @@ fn header(path: &Path, findings: &mut Vec<Finding>) -> Header {
             header
         }
         Err(error) => {
-            odd("unreadable", format!("what pull tells of its cycle cannot be read: {error}"));
+            odd("unreadable", format!("the manifest cannot be read: {error}"));
             Header { identity: None, cycle: None }
         }
     }
 }
 
-fn unfolded(error: fold::Error) -> Unfolded {
+fn fold_failure(error: fold::Error) -> FoldFailure {
     let reason = error.to_string();
     match error {
-        fold::Error::Unreadable { .. } => Unfolded::unreadable(reason),
-        fold::Error::Fold { .. } => Unfolded::unusable(reason),
+        fold::Error::Unreadable { .. } => FoldFailure::unreadable(reason),
+        fold::Error::Fold { .. } => FoldFailure::unusable(reason),
     }
 }
 
@@ -220,27 +220,27 @@ fn of_warning(warning: Warning) -> Finding {
     Finding { kind: FindingKind::Name, subject, state: state.to_owned(), text }
 }
 
-/// Why a directory cannot be read: only what is surely not there is missing.
-fn of_directory(path: &Path, error: &io::Error) -> Unfolded {
+/// Why a directory cannot be read. It is missing only if the system says so for certain.
+fn directory_failure(path: &Path, error: &io::Error) -> FoldFailure {
     if matches!(path.try_exists(), Ok(false)) {
-        return Unfolded::missing();
+        return FoldFailure::missing();
     }
     let remedy = daemon::remedy::of(error);
-    Unfolded::unreadable(format!("cannot read {path:?}: {error}{remedy}"))
+    FoldFailure::unreadable(format!("cannot read {path:?}: {error}{remedy}"))
 }
 
-/// What is in a snapshot. What cannot be read may be readable later; only what it holds can make
-/// it unusable.
-fn inputs(path: &Path) -> Result<Vec<Input>, Unfolded> {
+/// The files of a snapshot. A snapshot that cannot be read may be readable later; only its content
+/// can make it unusable.
+fn inputs(path: &Path) -> Result<Vec<Input>, FoldFailure> {
     let answers = match spool::reader::answers(path) {
-        Err(_) if matches!(path.try_exists(), Ok(false)) => return Err(Unfolded::missing()),
+        Err(_) if matches!(path.try_exists(), Ok(false)) => return Err(FoldFailure::missing()),
         Err(error @ spool::reader::Error::TooMany { .. }) => {
-            return Err(Unfolded::unusable(error.to_string()));
+            return Err(FoldFailure::unusable(error.to_string()));
         }
-        answers => answers.map_err(|error| Unfolded::unreadable(error.to_string()))?,
+        answers => answers.map_err(|error| FoldFailure::unreadable(error.to_string()))?,
     };
     if answers.is_empty() {
-        return Err(Unfolded::unusable("it holds no file named *_info or *_stat".to_owned()));
+        return Err(FoldFailure::unusable("it holds no file named *_info or *_stat".to_owned()));
     }
     let input = |answers: spool::reader::Answers| Input {
         endpoint: answers.endpoint,
@@ -255,10 +255,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_surely_not_there_is_missing() {
+    fn a_snapshot_is_missing_only_if_the_system_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let missing = inputs(&folder.path().join("1700000000"));
-        assert_eq!(missing, Err(Unfolded::missing()));
+        assert_eq!(missing, Err(FoldFailure::missing()));
         // The system cannot say whether there is such a name.
         let unknown = inputs(&folder.path().join("1".repeat(300))).unwrap_err();
         assert_eq!(unknown.cause, Cause::Unreadable, "{unknown:?}");

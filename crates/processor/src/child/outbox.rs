@@ -1,4 +1,5 @@
-//! The outbox child: it holds batches on the disk of `outbox-dir`, and reads them again.
+//! The outbox child: it writes batches to the disk of `outbox-dir`, reads them again and removes
+//! them.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,9 +8,9 @@ use std::path::PathBuf;
 use daemon::lock::{self, Lock};
 use daemon::remedy;
 
-use super::{Error, Parent, Work};
-use crate::core::{Order, Reply};
-use crate::outbox::{Folder, Outbox};
+use super::{Error, OrderHandler, ParentChannel};
+use crate::core::{Folder, Order, Reply};
+use crate::outbox::Outbox;
 
 /// See the module.
 #[derive(Debug)]
@@ -24,14 +25,14 @@ pub(super) struct OutboxChild {
 const LISTED_MAX: usize = 200;
 
 impl OutboxChild {
-    /// Tells the parent what the outbox holds.
+    /// Locks and opens the outbox, and sends the parent its list.
     ///
     /// # Errors
     ///
-    /// The channel breaks; or, inside, why the outbox cannot be used.
+    /// The channel breaks. The inner error is the reason why the outbox cannot be used.
     pub(super) fn open(
         config: &config::Process,
-        parent: &Parent,
+        parent: &ParentChannel,
     ) -> Result<Result<Self, String>, Error> {
         let path = &config.outbox_dir;
         let unusable = |source: io::Error| {
@@ -53,7 +54,7 @@ impl OutboxChild {
             }
             Err(lock::Error::System(error)) => return Ok(Err(unusable(error))),
         };
-        // Only who has the lock may remove what was not finished.
+        // This removes unfinished files, so it needs the lock.
         let outbox = match Outbox::open(path) {
             Ok(outbox) => outbox,
             Err(error) => return Ok(Err(unusable(error))),
@@ -62,18 +63,18 @@ impl OutboxChild {
             Ok(folders) => folders,
             Err(error) => return Ok(Err(unusable(error))),
         };
-        for Folder { name, entries } in folders {
-            for part in entries.chunks(LISTED_MAX) {
-                let (folder, entries) = (name.clone(), part.to_vec());
-                parent.say(None, Reply::Listed { folder, entries }, None)?;
+        for Folder { name, files } in folders {
+            for part in files.chunks(LISTED_MAX) {
+                let folder = Folder { name: name.clone(), files: part.to_vec() };
+                parent.send(None, Reply::Folder(folder), None)?;
             }
         }
         Ok(Ok(Self { outbox, directory: path.clone(), lock }))
     }
 }
 
-impl Work for OutboxChild {
-    fn work(
+impl OrderHandler for OutboxChild {
+    fn handle(
         &mut self,
         order: Order,
         batch: Option<OwnedFd>,
@@ -88,12 +89,12 @@ impl Work for OutboxChild {
             (Order::Hold { entry, folders, sync }, Some(batch)) => {
                 match outbox.hold(batch.as_fd(), &entry, &folders, sync) {
                     Ok(size_bytes) => Reply::Held { size_bytes },
-                    Err(error) => Reply::Unheld { reason: reason(error) },
+                    Err(error) => Reply::HoldFailed { reason: reason(error) },
                 }
             }
             (Order::Load { folder, entry }, _) => match outbox.load(&folder, &entry) {
                 Ok(batch) => return Ok((Reply::Loaded, Some(batch))),
-                Err((cause, reason)) => Reply::Unloaded { cause, reason },
+                Err((cause, reason)) => Reply::LoadFailed { cause, reason },
             },
             (Order::Drop { folder, entries }, _) => {
                 Reply::Dropped { failure: outbox.drop(&folder, &entries).err().map(reason) }

@@ -1,8 +1,8 @@
-//! The send child: it delivers batches to one receiver, several at once where each has to wait for
-//! its confirmation.
+//! The send child: it delivers batches to one receiver, several at once if each waits for its
+//! confirmation.
 //!
-//! Of the outbox of version 0.1.0 there can be lines of Graphite in place of a batch, compressed by
-//! gzip: they are sent as they are.
+//! A file that version 0.1.0 left in the outbox has Graphite's lines, compressed by gzip, in
+//! place of a batch. They are sent unchanged.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -19,11 +19,11 @@ use receivers::graphite::{Encoder, Paths, encode};
 use receivers::{Graphite, Lines, LocalStore};
 use rustix::net::RecvFlags;
 
-use super::{Error, Parent, Work};
+use super::{Error, OrderHandler, ParentChannel};
 use crate::channel::OrderMessage;
 use crate::core::{Order, Reply};
 use crate::outbox::old::is_compressed;
-use crate::settings::flights;
+use crate::settings::in_flight_max;
 
 /// See the module.
 #[derive(Debug)]
@@ -40,12 +40,12 @@ enum Transport {
 }
 
 const BUFFER_BYTES: usize = 64 << 10;
-/// Values of a batch that is decoded once and kept, in about 1 MiB. A larger one is decoded group by
-/// group each time it is read, so that memory does not grow with the batch.
+/// Points of the largest batch that is decoded once and kept, in about 1 MiB. A larger batch is
+/// decoded group by group each time it is read, so that memory does not grow with the batch.
 const DECODED_POINTS_MAX: u64 = 128 << 10;
 
 impl SendChild {
-    /// As many as the receiver may have batches in flight.
+    /// One for each batch that the receiver may have in flight.
     pub(super) fn several(
         config: &config::Process,
         index: usize,
@@ -56,7 +56,7 @@ impl SendChild {
             return Err(format!("there is no receiver {index}; please report this"));
         };
         let is_only = config.receivers.len() == 1;
-        (0..flights(receiver)).map(|_| Self::new(receiver, is_only, host, clock)).collect()
+        (0..in_flight_max(receiver)).map(|_| Self::new(receiver, is_only, host, clock)).collect()
     }
 
     fn new(
@@ -98,7 +98,7 @@ impl SendChild {
         sent.unwrap_or_else(|error| Reply::Damaged { reason: error.to_string() })
     }
 
-    fn send_own(&mut self, timestamp: &Timestamp, figures: Vec<(String, u64)>) -> Reply {
+    fn send_figures(&mut self, timestamp: &Timestamp, figures: Vec<(String, u64)>) -> Reply {
         let column = |(name, value): (String, u64)| {
             Column::integers(name, Nature::Gauge, None, [Some(i128::from(value))])
         };
@@ -127,35 +127,35 @@ impl Transport {
     }
 }
 
-/// Serves with several children of one receiver at once, each on a thread and with a connection of
-/// its own. Replies go out as their batches end, in any order.
+/// Serves a receiver with several threads, each with its own connection. Replies go out as batches
+/// end, in any order.
 pub(super) fn serve_together(
     children: Vec<SendChild>,
-    parent: &Parent,
+    parent: &ParentChannel,
     ending: &ChildSignals,
 ) -> Result<(), Error> {
-    let in_hand = InHand { count: Mutex::new(0), ending };
-    let (orders, taken) = crossbeam_channel::unbounded();
-    parent.say(None, Reply::Ready, None)?;
+    let open_orders = OpenOrders { count: Mutex::new(0), ending };
+    let (sender, orders) = crossbeam_channel::unbounded();
+    parent.send(None, Reply::Ready, None)?;
     std::thread::scope(|scope| {
         for child in children {
-            let (taken, in_hand) = (taken.clone(), &in_hand);
-            let serve = move || serve_alone(child, &taken, parent, in_hand);
+            let (orders, open_orders) = (orders.clone(), &open_orders);
+            let serve = move || serve_alone(child, &orders, parent, open_orders);
             let thread = std::thread::Builder::new().name("send".to_owned());
             let spawned = thread.spawn_scoped(scope, serve);
             spawned.map_err(|source| Error::Start { doing: "starting a thread", source })?;
         }
-        while !in_hand.is_over()
+        while !open_orders.is_over()
             && let Some((message, batch)) = parent.0.receive::<OrderMessage>(RecvFlags::empty())?
         {
-            if !matches!(message.order, Order::Send | Order::SendOwn { .. }) {
+            if !matches!(message.order, Order::Send | Order::SendFigures { .. }) {
                 return Err(Error::WrongOrder(format!("{:?}", message.order)));
             }
-            in_hand.add();
-            // The core sends no more orders than there are threads, so they never pile up.
-            let _ = orders.send((message, batch));
+            open_orders.add();
+            // The core sends no more orders than there are threads, so none waits here.
+            let _ = sender.send((message, batch));
         }
-        drop(orders);
+        drop(sender);
         Ok(())
     })
 }
@@ -164,24 +164,21 @@ pub(super) fn serve_together(
 fn serve_alone(
     mut child: SendChild,
     orders: &Receiver<(OrderMessage, Option<OwnedFd>)>,
-    parent: &Parent,
-    in_hand: &InHand<'_>,
+    parent: &ParentChannel,
+    open_orders: &OpenOrders<'_>,
 ) {
     let end_on_drop = EndOnDrop(parent);
     for (message, batch) in orders {
-        let Ok((reply, _)) = child.work(message.order, batch) else { return };
-        if parent.say(Some(message.id), reply, None).is_err() {
-            return;
-        }
-        if in_hand.remove() {
+        let Ok((reply, _)) = child.handle(message.order, batch) else { return };
+        if parent.send(Some(message.id), reply, None).is_err() || open_orders.remove() {
             return;
         }
     }
     std::mem::forget(end_on_drop);
 }
 
-/// Ends the child's wait for orders.
-struct EndOnDrop<'a>(&'a Parent);
+/// Ends the child's wait for orders when this is dropped.
+struct EndOnDrop<'a>(&'a ParentChannel);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
@@ -189,26 +186,27 @@ impl Drop for EndOnDrop<'_> {
     }
 }
 
-/// Orders that are not answered: SIGTERM waits for them.
+/// The number of orders that are not answered: the end by SIGTERM waits for them.
 #[derive(Debug)]
-struct InHand<'a> {
+struct OpenOrders<'a> {
     count: Mutex<usize>,
     ending: &'a ChildSignals,
 }
 
-impl InHand<'_> {
+impl OpenOrders<'_> {
     fn add(&self) {
         *self.lock() += 1;
         self.ending.work_begins();
     }
 
-    /// An order is answered. True if it was the last one, and SIGTERM has come meanwhile.
+    /// Removes an order that is answered. True if no order is open now, and SIGTERM has come.
     fn remove(&self) -> bool {
         let mut count = self.lock();
         *count -= 1;
         *count == 0 && self.ending.wait_begins()
     }
 
+    /// Whether no order is open, and SIGTERM has come.
     fn is_over(&self) -> bool {
         let count = self.lock();
         *count == 0 && self.ending.wait_begins()
@@ -219,15 +217,17 @@ impl InHand<'_> {
     }
 }
 
-impl Work for SendChild {
-    fn work(
+impl OrderHandler for SendChild {
+    fn handle(
         &mut self,
         order: Order,
         batch: Option<OwnedFd>,
     ) -> Result<(Reply, Option<OwnedFd>), Error> {
         let reply = match (order, batch) {
             (Order::Send, Some(batch)) => self.send(batch),
-            (Order::SendOwn { timestamp, figures }, _) => self.send_own(&timestamp, figures),
+            (Order::SendFigures { timestamp, figures }, _) => {
+                self.send_figures(&timestamp, figures)
+            }
             (order, _) => return Err(Error::WrongOrder(format!("{order:?}"))),
         };
         Ok((reply, None))
@@ -294,7 +294,7 @@ impl Lines for OldLines<'_> {
     }
 
     fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        // Read once to nowhere, so that what is sent afterwards has passed gzip's CRC.
+        // Read all lines once before the first is sent, so that gzip's CRC is verified.
         let checked = io::copy(&mut self.decoder(), &mut io::sink());
         checked.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, self.decoder())))

@@ -1,7 +1,7 @@
-//! The spool child: it names the snapshots that come, takes away those that are settled, and moves
-//! aside those that cannot be processed.
+//! The spool child: it names new snapshots, releases settled ones, and moves those that cannot be
+//! processed to `failed-dir`.
 //!
-//! A thread of its own watches, and another one deletes what is hidden, because a directory can
+//! One thread watches the spool, another one deletes hidden directories, because a directory can
 //! hold millions of entries.
 
 use std::io;
@@ -18,8 +18,8 @@ use spool::reader::{self, Removal};
 use spool::watch::Watch;
 use tracing::warn;
 
-use super::{Error, Parent, Work};
-use crate::core::{Order, Reply};
+use super::{Error, OrderHandler, ParentChannel};
+use crate::core::{Order, Reply, StartFailure};
 
 /// See the module.
 #[derive(Debug)]
@@ -27,70 +27,62 @@ pub(super) struct SpoolChild {
     src_dir: PathBuf,
     failed_dir: PathBuf,
     failed_limit: usize,
-    /// To the watch: more names may be told.
+    /// To the thread that watches: the core has room for more names.
     continues: Sender<()>,
-    /// To the thread that deletes.
+    /// To the thread that deletes: a round is requested.
     cleanings: Sender<()>,
-    leftovers: Arc<Mutex<Leftovers>>,
+    undeleted: Arc<Mutex<UndeletedSnapshots>>,
 }
 
-/// What the last round of deleting left.
+/// The hidden snapshots that the last round could not delete.
 #[derive(Debug, Default, Clone)]
-struct Leftovers {
+struct UndeletedSnapshots {
     count: u64,
     reason: Option<String>,
 }
 
-/// Why there can be no spool child.
-#[derive(Debug)]
-pub(super) struct UnfitSpool {
-    pub(super) reason: String,
-    /// Whether the configuration must change first.
-    pub(super) is_configuration: bool,
-}
-
-/// Names that one message tells.
+/// Names in one message.
 const NAMES_MAX: usize = 64;
 
 impl SpoolChild {
-    /// Watches the spool.
+    /// Starts to watch the spool.
     ///
     /// # Errors
     ///
-    /// It cannot be watched, or `failed-dir` cannot take its snapshots.
+    /// The spool cannot be watched, or `failed-dir` cannot take its snapshots.
     pub(super) fn start(
         config: &config::Process,
         clock: Clock,
-        parent: &Parent,
-    ) -> Result<Self, UnfitSpool> {
-        let unfit = |reason: String| UnfitSpool { reason, is_configuration: false };
+        parent: &ParentChannel,
+    ) -> Result<Self, StartFailure> {
+        let failure = |reason: String| StartFailure { reason, is_configuration: false };
         let (src_dir, failed_dir) = (config.src_dir.clone(), config.failed_dir.clone());
         let watch = Watch::start(&src_dir, clock.monotonic);
-        let watch = watch.map_err(|error| unfit(error.to_string()))?;
+        let watch = watch.map_err(|error| failure(error.to_string()))?;
         match spool::failed::prepare(&src_dir, &failed_dir) {
             Ok(()) => {}
-            // A full disk must not keep the spool from being emptied.
+            // The spool can be emptied without it, which may free a full disk.
             Err(error @ DirectoryError::Unusable { .. }) => {
                 warn!("{error}; until then snapshots that cannot be processed stay in src-dir");
             }
             Err(error @ DirectoryError::OtherFileSystem { .. }) => {
-                return Err(UnfitSpool { reason: error.to_string(), is_configuration: true });
+                return Err(StartFailure { reason: error.to_string(), is_configuration: true });
             }
         }
-        let (continues, told) = bounded(1);
+        let (continues, permits) = bounded(1);
         let parent = parent.clone();
-        spawn("watch", move || name_snapshots(watch, &parent, &told)).map_err(unfit)?;
+        spawn("watch", move || name_snapshots(watch, &parent, &permits)).map_err(failure)?;
         let (cleanings, requests) = bounded(1);
-        let leftovers = Arc::new(Mutex::new(Leftovers::default()));
-        let (directories, shared) = ([src_dir.clone(), failed_dir.clone()], Arc::clone(&leftovers));
-        spawn("delete", move || delete(&directories, &requests, &shared)).map_err(unfit)?;
+        let undeleted = Arc::new(Mutex::new(UndeletedSnapshots::default()));
+        let (directories, shared) = ([src_dir.clone(), failed_dir.clone()], Arc::clone(&undeleted));
+        spawn("delete", move || delete(&directories, &requests, &shared)).map_err(failure)?;
         let failed_limit = config.failed_limit;
-        Ok(Self { src_dir, failed_dir, failed_limit, continues, cleanings, leftovers })
+        Ok(Self { src_dir, failed_dir, failed_limit, continues, cleanings, undeleted })
     }
 
     fn release(&self, snapshot: &Timestamp, identity: u64) -> Reply {
         let name = snapshot.as_str();
-        // A new snapshot can bear the name of one that went in an earlier try.
+        // If an earlier try released the snapshot, a new one can have its name.
         match reader::identity(&self.src_dir.join(name)) {
             Ok(standing) if standing == identity => {}
             Ok(_) => return Reply::Released { undeleted: None },
@@ -99,19 +91,19 @@ impl SpoolChild {
             }
             Err(error) => {
                 let reason = format!("{name}: {error}{}", remedy::of(&error));
-                return Reply::Unreleased { reason };
+                return Reply::ReleaseFailed { reason };
             }
         }
         match reader::remove(&self.src_dir, name) {
             Ok(Removal::Deleted) => Reply::Released { undeleted: None },
             Ok(Removal::Hidden { path, source }) => {
                 let reason = format!("{path:?}: {source}{}", remedy::of(&source));
-                let mut left = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut left = self.undeleted.lock().unwrap_or_else(PoisonError::into_inner);
                 left.count += 1;
                 left.reason.get_or_insert_with(|| reason.clone());
                 Reply::Released { undeleted: Some(reason) }
             }
-            Err(error) => Reply::Unreleased { reason: error.to_string() },
+            Err(error) => Reply::ReleaseFailed { reason: error.to_string() },
         }
     }
 
@@ -119,29 +111,29 @@ impl SpoolChild {
         let (name, limit) = (snapshot.as_str(), self.failed_limit);
         match spool::failed::move_aside(&self.src_dir, name, &self.failed_dir, reason, limit) {
             Ok(removed) => Reply::GivenUp { removed: removed as u64 },
-            // Somebody took it away meanwhile.
+            // Another program removed the snapshot meanwhile.
             Err(_) if is_missing(&self.src_dir.join(name)) => Reply::GivenUp { removed: 0 },
-            Err(error) => Reply::Unreleased { reason: error.to_string() },
+            Err(error) => Reply::ReleaseFailed { reason: error.to_string() },
         }
     }
 
     fn inspect(&self) -> Reply {
-        // A request while one waits adds nothing.
+        // If the channel is full, a round is requested already.
         let _ = self.cleanings.try_send(());
         let contents = reader::list(&self.src_dir).unwrap_or_default();
-        let leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let undeleted = self.undeleted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let oldest = contents.snapshots.first().and_then(|listed| listed.name.parse().ok());
         Reply::Inspected {
             waiting: contents.snapshots.len() as u64 + contents.more,
             oldest,
-            undeleted: leftovers.count,
-            reason: leftovers.reason,
+            undeleted: undeleted.count,
+            reason: undeleted.reason,
         }
     }
 }
 
-impl Work for SpoolChild {
-    fn work(
+impl OrderHandler for SpoolChild {
+    fn handle(
         &mut self,
         order: Order,
         _batch: Option<OwnedFd>,
@@ -171,31 +163,31 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), String> 
     spawned.map(|_| ()).map_err(unstarted)
 }
 
-/// Tells the parent what the watch finds; waits after each message for its leave to go on.
-fn name_snapshots(mut watch: Watch, parent: &Parent, continues: &Receiver<()>) {
+/// Sends the parent the names that the watch finds. After each message it waits until the core has
+/// room for more.
+fn name_snapshots(mut watch: Watch, parent: &ParentChannel, permits: &Receiver<()>) {
     while let Some(names) = watch.next_names(NAMES_MAX) {
         let snapshots = names.iter().filter_map(|name| name.parse().ok()).collect();
-        if parent.say(None, Reply::Found { snapshots }, None).is_err() || continues.recv().is_err()
-        {
+        if parent.send(None, Reply::Names { snapshots }, None).is_err() || permits.recv().is_err() {
             return;
         }
     }
 }
 
-/// Deletes what was hidden, a round for each request.
-fn delete(directories: &[PathBuf], requests: &Receiver<()>, leftovers: &Mutex<Leftovers>) {
+/// Deletes the hidden snapshots, in a round for each request.
+fn delete(directories: &[PathBuf], requests: &Receiver<()>, undeleted: &Mutex<UndeletedSnapshots>) {
     for () in requests {
-        let mut left = Leftovers::default();
+        let mut left = UndeletedSnapshots::default();
         for directory in directories {
-            // A directory that is not there holds nothing. Whoever works in one that cannot be
-            // read logs the error, and the next round looks again.
+            // A missing directory has no hidden snapshots. If it cannot be read, the work in it
+            // logs the error, and the next round tries again.
             let Ok(found) = reader::clean(directory) else { continue };
             left.count += found.count;
             if let (None, Some((path, error))) = (&left.reason, found.example) {
                 left.reason = Some(format!("{path:?}: {error}{}", remedy::of(&error)));
             }
         }
-        *leftovers.lock().unwrap_or_else(PoisonError::into_inner) = left;
+        *undeleted.lock().unwrap_or_else(PoisonError::into_inner) = left;
     }
 }
 
@@ -203,7 +195,7 @@ fn delete(directories: &[PathBuf], requests: &Receiver<()>, leftovers: &Mutex<Le
 mod tests {
     use super::*;
 
-    /// A release whose child died is ordered again. Meanwhile pull may have published another
+    /// A release whose child died is ordered again, and meanwhile pull may have published another
     /// snapshot of the same name.
     #[test]
     fn a_release_takes_only_the_snapshot_that_it_is_for() {
@@ -216,7 +208,7 @@ mod tests {
             failed_limit: 1,
             continues,
             cleanings,
-            leftovers: Arc::default(),
+            undeleted: Arc::default(),
         };
         let snapshot = Timestamp::of_seconds(1_700_000_000);
         let path = spool.path().join(snapshot.as_str());
@@ -227,6 +219,6 @@ mod tests {
         assert!(path.is_dir(), "another snapshot stays");
         assert_eq!(child.release(&snapshot, identity), released);
         assert!(!path.exists());
-        assert_eq!(child.release(&snapshot, identity), released, "it is gone already");
+        assert_eq!(child.release(&snapshot, identity), released, "it was released before");
     }
 }

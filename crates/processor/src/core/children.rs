@@ -1,9 +1,10 @@
-//! The children: who runs, what each does, and until when.
+//! The table of children: their states, their orders and their limits.
 //!
 //! A seat is a role that must be filled; its child is replaced with growing pauses. A child that
-//! overruns a limit is killed. If the system cannot reap a killed child within [`KILL_LIMIT`], it
-//! hangs in the kernel, mostly on a disk: it is abandoned, its order counts as failed, and its seat
-//! stays empty until the system reaps it, because a replacement would hang at the same place.
+//! overruns a limit is killed. If the system cannot reap a killed child within [`KILL_LIMIT`], the
+//! child hangs in the kernel, mostly on a disk. It is abandoned: its order counts as failed, and
+//! its seat stays empty until the system reaps it, because a replacement would hang at the same
+//! place.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use model::Timestamp;
 use super::types::{ChildId, Descriptor, OrderId, Role};
 use crate::entry::{EntryName, Second};
 
-/// How long a child may take to be ready, which takes milliseconds.
+/// How long a child may take to be ready. It takes milliseconds.
 pub const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long the system may take to reap a killed child.
 pub const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -22,11 +23,11 @@ pub const KILL_LIMIT: Duration = Duration::from_secs(5);
 const REPLACE_FIRST: Duration = Duration::from_millis(50);
 const REPLACE_LONGEST: Duration = Duration::from_secs(10);
 
-/// What a child has been ordered to do.
+/// The work of an order, with what the core needs when the order ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Work {
     Fold(Timestamp),
-    Send(Flight),
+    Send(Delivery),
     Hold { batch: u64, entry: EntryName, receivers: Vec<usize> },
     Load { receiver: usize, entry: EntryName },
     Drop { receiver: usize, entries: Vec<EntryName> },
@@ -36,19 +37,19 @@ pub(crate) enum Work {
     Inspect,
 }
 
-/// What a send child has in flight.
+/// A batch, or figures, that a send child is to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Flight {
-    /// A batch of the new lane, with the second that it must not leave.
+pub(crate) enum Delivery {
+    /// A batch of the new lane, by its key, and its second.
     New(u64, Second),
-    /// A held batch, with the descriptor that it was read into.
-    Held(EntryName, Descriptor),
+    /// A held batch, and the descriptor of its copy in memory.
+    Backlog(EntryName, Descriptor),
     /// Figures about the program itself.
-    Own,
+    Figures,
 }
 
-impl Flight {
-    /// The second whose other batches must not overtake it.
+impl Delivery {
+    /// The second of the batch: other batches of this second must wait.
     pub(crate) fn second(&self) -> Option<Second> {
         match self {
             Self::New(_, second) => Some(*second),
@@ -64,7 +65,7 @@ pub(crate) struct Job {
     pub(crate) id: OrderId,
     pub(crate) work: Work,
     pub(crate) ordered_at: Instant,
-    /// When it is overdue.
+    /// When the order is overdue.
     pub(crate) limit: Instant,
 }
 
@@ -81,14 +82,14 @@ pub(crate) struct Child {
     pub(crate) role: Role,
     pub(crate) pid: u32,
     pub(crate) state: State,
-    /// One at most, unless it is a send child.
+    /// At most one, except for a send child.
     pub(crate) jobs: Vec<Job>,
-    /// When its start or its end is overdue.
+    /// When the child's start or end is overdue.
     pub(crate) limit: Option<Instant>,
 }
 
 impl Child {
-    /// When its start, one of its orders or its end is overdue.
+    /// When the child's start, one of its orders or its end is overdue.
     fn deadline(&self) -> Option<Instant> {
         let orders = self.jobs.iter().map(|job| job.limit);
         match self.state {
@@ -97,8 +98,8 @@ impl Child {
         }
     }
 
-    /// Takes an order that the child has answered.
-    pub(crate) fn take(&mut self, id: OrderId) -> Option<Job> {
+    /// Removes an order that the child has answered.
+    pub(crate) fn end_job(&mut self, id: OrderId) -> Option<Job> {
         let position = self.jobs.iter().position(|job| job.id == id)?;
         Some(self.jobs.swap_remove(position))
     }
@@ -127,7 +128,7 @@ impl Children {
         Self { seats: roles.into_iter().map(seat).collect(), children: BTreeMap::new() }
     }
 
-    /// Roles whose child is to be started now.
+    /// Roles without a child whose pause is over.
     pub(crate) fn vacant(&self, now: Instant) -> Vec<Role> {
         let is_vacant = |seat: &Seat| seat.child.is_none() && now >= seat.start_at;
         self.seats.iter().filter(|(_, seat)| is_vacant(seat)).map(|(role, _)| *role).collect()
@@ -150,38 +151,33 @@ impl Children {
         self.children.get_mut(&id)
     }
 
-    /// The child of a role, if it runs and has nothing to do.
+    /// The child of a role, if it runs and has no order.
     pub(crate) fn idle(&self, role: Role) -> Option<ChildId> {
-        let id = self.seats.get(&role)?.child?;
-        let child = self.children.get(&id)?;
-        (child.state == State::Running && child.jobs.is_empty()).then_some(id)
+        let id = self.running(role)?;
+        if self.children.get(&id)?.jobs.is_empty() { Some(id) } else { None }
     }
 
     /// The child of a role, if it runs.
     pub(crate) fn running(&self, role: Role) -> Option<ChildId> {
         let id = self.seats.get(&role)?.child?;
         let child = self.children.get(&id)?;
-        (child.state == State::Running).then_some(id)
+        if child.state == State::Running { Some(id) } else { None }
     }
 
-    /// Since when the child of a role is busy, if it runs and is.
+    /// When the oldest order of the child of a role was given, if the child runs and has one.
     pub(crate) fn busy_since(&self, role: Role) -> Option<Instant> {
-        let id = self.seats.get(&role)?.child?;
-        let child = self.children.get(&id)?;
-        if child.state != State::Running {
-            return None;
-        }
+        let child = self.children.get(&self.running(role)?)?;
         child.jobs.iter().map(|job| job.ordered_at).min()
     }
 
-    /// It has done something: the next pause before a replacement is the first again.
+    /// The child of a role has answered an order, so pauses before its replacement start anew.
     pub(crate) fn has_worked(&mut self, role: Role) {
         if let Some(seat) = self.seats.get_mut(&role) {
             seat.backoff.reset();
         }
     }
 
-    /// The system has reaped it. Its seat is to be filled after a pause.
+    /// Removes a child that the system has reaped. Its seat is filled after a pause.
     pub(crate) fn remove(&mut self, id: ChildId, now: Instant) -> Option<Child> {
         let child = self.children.remove(&id)?;
         if let Some(seat) = self.seats.get_mut(&child.role)
@@ -193,13 +189,13 @@ impl Children {
         Some(child)
     }
 
-    /// Those whose limit is over.
+    /// Children whose limit is over.
     pub(crate) fn overdue(&self, now: Instant) -> Vec<ChildId> {
         let is_overdue = |child: &Child| child.deadline().is_some_and(|limit| now >= limit);
         self.children.iter().filter(|(_, child)| is_overdue(child)).map(|(id, _)| *id).collect()
     }
 
-    /// When something here is due next.
+    /// When the next limit or pause is over.
     pub(crate) fn deadline(&self, fills_seats: bool) -> Option<Instant> {
         let limits = self.children.values().filter_map(Child::deadline);
         let vacant = self.seats.values().filter(|seat| fills_seats && seat.child.is_none());

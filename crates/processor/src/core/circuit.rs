@@ -1,9 +1,9 @@
 //! Whether a receiver is up or down, and when it is tried again.
 //!
-//! It goes down with the first batch that it refuses and comes up with the first that it takes.
-//! While it is down, one try is made at a time: `retries` quick ones whose pauses grow from
-//! `interval` by `backoff`, then one every `delay`. Chance shortens each pause by up to a tenth, so
-//! that many balancers do not try at one moment.
+//! A receiver goes down with the first batch that it refuses and comes up with the first that it
+//! takes. While it is down, one try is made at a time: `retries` quick tries whose pauses grow from
+//! `interval` by `backoff`, then one try every `delay`. A random part of up to a tenth is taken off
+//! each pause, so that many balancers do not try at one moment.
 
 use std::time::{Duration, Instant};
 
@@ -29,11 +29,11 @@ pub(crate) struct Circuit {
     settings: CircuitSettings,
     quick: Backoff,
     quick_tries: u32,
-    /// When the next try is due; there while the receiver is down.
+    /// When the next try is due, while the receiver is down.
     retry_at: Option<Instant>,
 }
 
-/// The largest part of a pause that chance takes away.
+/// The largest part of a pause that is taken off at random.
 const JITTER: f64 = 0.1;
 /// Without a pause, tries would keep a processor busy for nothing.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -63,15 +63,15 @@ impl Circuit {
         self.retry_at.is_none_or(|at| now >= at)
     }
 
-    /// It took a batch. True if it was down before.
+    /// The receiver took a batch. True if it was down before.
     pub(crate) fn close(&mut self) -> bool {
         self.quick.reset();
         self.quick_tries = 0;
         self.retry_at.take().is_some()
     }
 
-    /// It refused a batch. True if it was up before.
-    pub(crate) fn open(&mut self, now: Instant, chance: f64) -> bool {
+    /// The receiver refused a batch. True if it was up before. `random` is from 0 to 1.
+    pub(crate) fn open(&mut self, now: Instant, random: f64) -> bool {
         let was_up = self.retry_at.is_none();
         let is_quick = match self.settings.retries {
             Retries::Forever => true,
@@ -79,7 +79,7 @@ impl Circuit {
         };
         self.quick_tries = self.quick_tries.saturating_add(1);
         let pause = if is_quick { self.quick.pause() } else { self.settings.delay };
-        let pause = pause.mul_f64(JITTER.mul_add(-chance.clamp(0.0, 1.0), 1.0)).max(PAUSE_MIN);
+        let pause = pause.mul_f64(JITTER.mul_add(-random.clamp(0.0, 1.0), 1.0)).max(PAUSE_MIN);
         self.retry_at = Some(now + pause);
         was_up
     }
@@ -96,17 +96,17 @@ mod tests {
         Circuit::new(&CircuitSettings { retries, interval, backoff, delay })
     }
 
-    fn pauses(circuit: &mut Circuit, chance: f64, count: usize) -> Vec<Duration> {
+    fn pauses(circuit: &mut Circuit, random: f64, count: usize) -> Vec<Duration> {
         let now = Instant::now();
         let pause = |_| {
-            circuit.open(now, chance);
+            circuit.open(now, random);
             circuit.retry_at().unwrap() - now
         };
         (0..count).map(pause).collect()
     }
 
     #[test]
-    fn a_change_is_told_once() {
+    fn a_change_is_reported_once() {
         let (mut circuit, now) = (circuit(Retries::Times(0)), Instant::now());
         let changes = [
             circuit.close(),
@@ -128,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn without_end_pauses_grow_up_to_delay() {
+    fn endless_quick_tries_have_pauses_that_grow_up_to_delay() {
         assert_eq!(pauses(&mut circuit(Retries::Forever), 0.0, 9).last(), Some(&(10 * SECOND)));
     }
 
     #[test]
-    fn chance_takes_at_most_a_tenth_and_there_is_always_a_pause() {
+    fn at_most_a_tenth_is_taken_off_and_some_pause_always_stays() {
         assert_eq!(pauses(&mut circuit(Retries::Times(1)), 1.0, 1), [SECOND.mul_f64(0.9)]);
         let mut circuit = circuit(Retries::Times(0));
         circuit.settings.delay = Duration::ZERO;

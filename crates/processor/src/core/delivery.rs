@@ -1,10 +1,11 @@
-//! From a folded batch to its receivers: the new lane, the backlog, and who is settled.
+//! The delivery of batches: new lane, backlog, and the receivers that are settled.
 
 use std::time::Instant;
 
-use super::children::Flight;
+use super::children::Delivery;
+use super::journal::Condition;
 use super::notice::Notice;
-use super::receiver::{REJECTIONS_MAX, SENDER_DEATHS_MAX};
+use super::receiver::{Entry, REJECTIONS_MAX, SENDER_DEATHS_MAX};
 use super::types::{Death, Order, Reply, Role};
 use super::{Core, HOLD_AFTER, Hold, PENDING_BYTES_MAX, PENDING_MAX, Work};
 use crate::entry::{EntryName, Second};
@@ -17,8 +18,8 @@ impl Core {
         self.batches.len() + self.queue.folding() >= most || bytes >= PENDING_BYTES_MAX
     }
 
-    /// Puts each batch into the new lanes of those that may have it now, and decides which batches
-    /// must be held.
+    /// Puts each batch into the new lanes of the receivers that may have it now, and decides which
+    /// batches must be held.
     pub(super) fn assign(&mut self) {
         let is_full = self.is_pending_full();
         let now = self.now();
@@ -38,87 +39,87 @@ impl Core {
                 receiver.lane.push_back((key, Second::of(&batch.id)));
                 batch.in_lane.insert(index);
             }
-            if must_hold && batch.hold == Hold::Unwanted {
-                batch.hold = Hold::Wanted;
+            if must_hold && batch.hold == Hold::Unneeded {
+                batch.hold = Hold::Needed;
             }
         }
     }
 
-    /// Gives each send child what its receiver is to have next, as long as it has room.
+    /// Gives each send child the next batches of its receiver, as long as it has room.
     pub(super) fn schedule_sends(&mut self) {
         let (now, may_replay) = (self.now(), self.phase.is_running());
         for index in 0..self.receivers.len() {
             let Some(child) = self.children.running(Role::Send(index)) else { continue };
             while let Some(receiver) = self.receivers.get_mut(index)
-                && let Some(flight) = receiver.next_flight(now, may_replay)
+                && let Some(delivery) = receiver.next_delivery(now, may_replay)
             {
                 let limit = receiver.settings.send_limit;
-                let (order, descriptor) = match &flight {
-                    Flight::New(key, _) => {
+                let (order, descriptor) = match &delivery {
+                    Delivery::New(key, _) => {
                         (Order::Send, self.batches.get(key).map(|batch| batch.descriptor))
                     }
-                    Flight::Held(_, descriptor) => (Order::Send, Some(*descriptor)),
-                    Flight::Own => {
-                        let Some((timestamp, figures)) = receiver.own.take() else { break };
-                        (Order::SendOwn { timestamp, figures }, None)
+                    Delivery::Backlog(_, descriptor) => (Order::Send, Some(*descriptor)),
+                    Delivery::Figures => {
+                        let Some((timestamp, figures)) = receiver.figures.take() else { break };
+                        (Order::SendFigures { timestamp, figures }, None)
                     }
                 };
-                receiver.begin_flight(flight.clone());
-                self.order(child, order, Work::Send(flight), descriptor, limit);
+                receiver.begin_delivery(delivery.clone());
+                self.order(child, order, Work::Send(delivery), descriptor, limit);
             }
         }
     }
 
-    /// A send child answered.
+    /// A send child answered an order.
     pub(super) fn send_ended(
         &mut self,
         index: usize,
-        flight: Flight,
+        delivery: Delivery,
         ordered_at: Instant,
         reply: Reply,
     ) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
-        receiver.end_flight(&flight);
+        receiver.end_delivery(&delivery);
         match reply {
-            Reply::Delivered => self.delivered(index, flight),
-            Reply::Rejected { reason } => self.rejected(index, flight, &reason),
-            Reply::Damaged { reason } => self.damaged(index, flight, &reason),
-            Reply::Refused { reason } => self.refused(index, &flight, ordered_at, &reason),
+            Reply::Delivered => self.delivered(index, delivery),
+            Reply::Rejected { reason } => self.rejected(index, delivery, &reason),
+            Reply::Damaged { reason } => self.damaged(index, delivery, &reason),
+            Reply::Refused { reason } => self.refused(index, &delivery, ordered_at, &reason),
             reply => {
                 let reason = format!("a wrong reply: {reply:?}");
-                self.refused(index, &flight, ordered_at, &reason);
+                self.refused(index, &delivery, ordered_at, &reason);
             }
         }
     }
 
-    /// A send child is gone with a batch in flight. A crash is the batch's only if the batch was
-    /// alone.
+    /// A send child ended with a batch in flight. A crash counts for the batch only if nothing else
+    /// was in flight.
     pub(super) fn send_lost(
         &mut self,
         index: usize,
-        flight: Flight,
+        delivery: Delivery,
         ordered_at: Instant,
         death: Death,
         is_alone: bool,
     ) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
-        receiver.end_flight(&flight);
+        receiver.end_delivery(&delivery);
         if death == Death::Overdue {
-            let reason = "it takes longer over a batch than its limits and job-timeout allow";
-            return self.refused(index, &flight, ordered_at, reason);
+            let reason = "the delivery takes longer than its limits and job-timeout allow";
+            return self.refused(index, &delivery, ordered_at, reason);
         }
         if death == Death::Crashed {
             receiver.send_alone();
         }
         let deaths = u32::from(death == Death::Crashed && is_alone);
-        match flight {
-            Flight::New(key, _) => {
+        match delivery {
+            Delivery::New(key, _) => {
                 if let Some(batch) = self.batches.get_mut(&key) {
                     batch.deaths += deaths;
                 }
                 self.demote(index, key);
             }
-            Flight::Held(name, descriptor) => {
+            Delivery::Backlog(name, descriptor) => {
                 self.close(descriptor);
                 let Some(entry) = self.entry_mut(index, &name) else { return };
                 entry.deaths += deaths;
@@ -126,17 +127,17 @@ impl Core {
                     self.set_aside(index, &name, "its senders keep dying over it");
                 }
             }
-            Flight::Own => {}
+            Delivery::Figures => {}
         }
     }
 
-    fn delivered(&mut self, index: usize, flight: Flight) {
+    fn delivered(&mut self, index: usize, delivery: Delivery) {
         self.came_up(index);
         if let Some(receiver) = self.receivers.get_mut(index) {
-            receiver.took_one();
+            receiver.count_delivery();
         }
-        match flight {
-            Flight::New(key, _) => {
+        match delivery {
+            Delivery::New(key, _) => {
                 let Some(batch) = self.batches.get_mut(&key) else { return };
                 batch.owed.remove(&index);
                 batch.in_lane.remove(&index);
@@ -149,7 +150,7 @@ impl Core {
                 }
                 self.finish(key);
             }
-            Flight::Held(name, descriptor) => {
+            Delivery::Backlog(name, descriptor) => {
                 self.close(descriptor);
                 let now = self.now.monotonic;
                 if let Some(receiver) = self.receivers.get_mut(index) {
@@ -157,56 +158,58 @@ impl Core {
                 }
                 self.leave_outbox(index, name);
             }
-            Flight::Own => {}
+            Delivery::Figures => {}
         }
     }
 
     /// A held batch is delivered.
     fn leave_outbox(&mut self, index: usize, name: EntryName) {
-        let now = self.now.monotonic;
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         if receiver.remove(&name).is_none() {
             return;
         }
         self.outbox.drop_later(index, name);
         if receiver.is_empty() {
-            let receiver_name = receiver.settings.name.clone();
-            let notice = self.journal.backlog_is_empty(&receiver_name, now);
-            self.log(notice);
+            let notice = Notice::info("the outbox is empty");
+            let notice = notice.text("receiver", &receiver.settings.name);
+            self.end(Condition::OutboxLimit(index));
+            self.end(Condition::LostBatch(index));
+            self.log_end(Condition::Backlog(index), notice);
         }
     }
 
-    fn refused(&mut self, index: usize, flight: &Flight, ordered_at: Instant, reason: &str) {
-        let (now, chance) = (self.now.monotonic, self.random.f64());
+    fn refused(&mut self, index: usize, delivery: &Delivery, ordered_at: Instant, reason: &str) {
+        let (now, random) = (self.now.monotonic, self.random.f64());
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         receiver.failures += 1;
-        // Batches that were in flight when the circuit opened tell nothing new.
+        // A batch that was in flight when the circuit opened does not open it once more.
         let is_known = receiver.down_since.is_some_and(|since| ordered_at < since);
-        if !is_known && receiver.circuit.open(now, chance) {
+        if !is_known && receiver.circuit.open(now, random) {
             receiver.down_since = Some(now);
-            let name = receiver.settings.name.clone();
-            let notice = self.journal.went_down(&name, reason, now);
-            self.log(notice);
+            let text = "not delivered, the receiver is down; batches go into the outbox until it \
+                        is back";
+            let notice = Notice::warn(text).text("receiver", &receiver.settings.name);
+            self.log_begin(Condition::ReceiverDown(index), "", notice.text("reason", reason));
         }
-        if let Flight::Held(_, descriptor) = flight {
+        if let Delivery::Backlog(_, descriptor) = delivery {
             self.close(*descriptor);
         }
         self.clear_lane(index);
     }
 
-    fn rejected(&mut self, index: usize, flight: Flight, reason: &str) {
+    fn rejected(&mut self, index: usize, delivery: Delivery, reason: &str) {
         self.came_up(index);
         if let Some(receiver) = self.receivers.get_mut(index) {
             receiver.failures += 1;
         }
-        match flight {
-            Flight::New(key, _) => {
+        match delivery {
+            Delivery::New(key, _) => {
                 if let Some(batch) = self.batches.get_mut(&key) {
                     batch.rejections += 1;
                 }
                 self.demote(index, key);
             }
-            Flight::Held(name, descriptor) => {
+            Delivery::Backlog(name, descriptor) => {
                 self.close(descriptor);
                 let now = self.now.monotonic;
                 let Some(receiver) = self.receivers.get_mut(index) else { return };
@@ -217,13 +220,13 @@ impl Core {
                     self.set_aside(index, &name, reason);
                 }
             }
-            Flight::Own => {}
+            Delivery::Figures => {}
         }
     }
 
-    fn damaged(&mut self, index: usize, flight: Flight, reason: &str) {
-        match flight {
-            Flight::New(key, _) => {
+    fn damaged(&mut self, index: usize, delivery: Delivery, reason: &str) {
+        match delivery {
+            Delivery::New(key, _) => {
                 let Some(batch) = self.batches.get_mut(&key) else { return };
                 let (points, snapshot) = (batch.points, batch.snapshot.to_string());
                 batch.owed.remove(&index);
@@ -235,11 +238,11 @@ impl Core {
                 self.lose(index, points);
                 self.demote(index, key);
             }
-            Flight::Held(name, descriptor) => {
+            Delivery::Backlog(name, descriptor) => {
                 self.close(descriptor);
                 self.set_aside(index, &name, reason);
             }
-            Flight::Own => {}
+            Delivery::Figures => {}
         }
     }
 
@@ -251,17 +254,19 @@ impl Core {
         }
         let since = receiver.down_since.take().unwrap_or(now);
         let seconds = now.saturating_duration_since(since).as_secs();
-        let (name, batches) = (receiver.settings.name.clone(), receiver.len());
-        let points = receiver.points();
-        let notice = self.journal.came_up(&name, seconds, batches, points, now);
-        self.log(notice);
+        let notice = Notice::info("the receiver is back; the outbox follows, oldest first")
+            .text("receiver", &receiver.settings.name)
+            .field("seconds", seconds)
+            .field("batches", receiver.len())
+            .field("metrics", receiver.points());
+        self.log_end(Condition::ReceiverDown(index), notice);
     }
 
-    /// Takes the batches out of a receiver's new lane: they go into its backlog. Those in flight
-    /// stay until their replies come, and those of the same seconds stay behind them.
+    /// Moves the batches of a receiver's new lane into its backlog. Those in flight stay until
+    /// their replies come, and those of the same seconds stay behind them.
     fn clear_lane(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get(index) else { return };
-        let is_free = |second: &Second| !receiver.is_flying(*second);
+        let is_free = |second: &Second| !receiver.is_in_flight(*second);
         let free: Vec<_> = receiver.lane.iter().filter(|(_, second)| is_free(second)).collect();
         let keys: Vec<u64> = free.into_iter().map(|(key, _)| *key).collect();
         for key in keys {
@@ -269,8 +274,8 @@ impl Core {
         }
     }
 
-    /// Takes a batch out of a receiver's new lane, with those of its second behind it: they go
-    /// into its backlog.
+    /// Moves a batch of a receiver's new lane into its backlog, with the batches of the same second
+    /// behind it.
     pub(super) fn demote(&mut self, index: usize, key: u64) {
         let Some(second) = self.batches.get(&key).map(|batch| Second::of(&batch.id)) else {
             return;
@@ -285,8 +290,8 @@ impl Core {
         for key in demoted {
             let Some(batch) = self.batches.get_mut(&key) else { continue };
             batch.in_lane.remove(&index);
-            if batch.owed.contains(&index) && batch.hold == Hold::Unwanted {
-                batch.hold = Hold::Wanted;
+            if batch.owed.contains(&index) && batch.hold == Hold::Unneeded {
+                batch.hold = Hold::Needed;
             }
             let entry = batch.entry.clone();
             if let Some(receiver) = self.receivers.get_mut(index) {
@@ -323,28 +328,30 @@ impl Core {
         }
     }
 
-    /// Moves a held batch aside, which is a loss for its receiver.
+    /// Sets a held batch aside and counts it as lost for its receiver.
     pub(super) fn set_aside(&mut self, index: usize, name: &EntryName, reason: &str) {
-        let now = self.now.monotonic;
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         if receiver.remove(name).is_none() {
             return;
         }
-        let receiver_name = receiver.settings.name.clone();
+        let notice = Notice::error("a batch of the outbox is lost; DroppedMetrics counts")
+            .text("receiver", &receiver.settings.name)
+            .text("snapshot", name.timestamp.as_str())
+            .field("metrics", name.points)
+            .text("reason", reason);
         self.outbox.quarantine_later(index, name.clone());
         self.lose(index, name.points);
-        let notice = self.journal.set_aside(&receiver_name, name, reason, now);
-        self.log(notice);
+        self.log_begin(Condition::LostBatch(index), "", notice);
     }
 
-    /// Counts points that a receiver never gets.
+    /// Counts points that a receiver will never get.
     pub(super) fn lose(&mut self, index: usize, points: u64) {
         if let Some(receiver) = self.receivers.get_mut(index) {
             receiver.dropped_points = receiver.dropped_points.saturating_add(points);
         }
     }
 
-    fn entry_mut(&mut self, index: usize, name: &EntryName) -> Option<&mut super::receiver::Entry> {
+    fn entry_mut(&mut self, index: usize, name: &EntryName) -> Option<&mut Entry> {
         self.receivers.get_mut(index)?.entry_mut(name)
     }
 }

@@ -1,19 +1,19 @@
-//! The end: what is folded is delivered or held, within a limit; what is not begun stays in the
-//! spool.
+//! The end of the program: batches are delivered or held, within a limit, and snapshots whose fold
+//! has not begun stay in the spool.
 
 use std::time::{Duration, Instant};
 
 use super::children::Work;
 use super::notice::Notice;
-use super::types::{Action, Failure, Role};
+use super::types::{Action, Role, StartFailure};
 use super::{ChildId, Core};
 
-/// How long folds in hand may go on.
+/// How long current folds may go on.
 pub(crate) const FOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long idle children have to end.
 const CHILD_GRACE: Duration = Duration::from_secs(1);
 
-/// Where the program stands.
+/// The part of the program's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
@@ -22,7 +22,7 @@ pub(super) enum Phase {
         folds_until: Instant,
         until: Instant,
     },
-    /// The children end.
+    /// The children are told to end.
     Closing {
         until: Instant,
     },
@@ -67,7 +67,7 @@ impl Core {
     }
 
     /// Ends the program because a child can never start.
-    pub(super) fn fail(&mut self, failure: Failure) {
+    pub(super) fn fail(&mut self, failure: StartFailure) {
         for child in self.children.ids() {
             self.act(Action::Kill(child));
         }
@@ -110,13 +110,14 @@ impl Core {
         }
     }
 
-    /// A child with an order is not waited for: what it holds is held on the disk, or comes again.
+    /// Tells an idle child to end and kills a busy one, whose batch is held on the disk by now or
+    /// folded again after the next start.
     fn hang_up(&mut self, child: ChildId) {
         let is_idle = self.children.get(child).is_some_and(|child| child.jobs.is_empty());
         self.act(if is_idle { Action::Hangup(child) } else { Action::Kill(child) });
     }
 
-    /// Whether a snapshot is still to be released, or a settled batch to be dropped.
+    /// Whether a batch is still to be held or dropped, or a snapshot to be released.
     fn is_disk_busy(&self) -> bool {
         let mut jobs = self.children.iter().flat_map(|child| &child.jobs);
         let is_at_work = jobs.any(|job| {

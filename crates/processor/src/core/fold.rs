@@ -1,19 +1,23 @@
-//! Which snapshots are folded, and what becomes of those that cannot be.
+//! Which snapshots are folded, parked and folded again, and which go to `failed-dir`.
+
+use std::collections::BTreeSet;
 
 use model::Timestamp;
 
 use super::children::Work;
+use super::journal::Condition;
+use super::life::beginning;
 use super::notice::Notice;
 use super::queue::Verdict;
 use super::types::{Cause, Death, Descriptor, Order, Reply, Role};
-use super::{Batch, Core, Hold, LIST_LIMIT, PARKED_MAX, RELEASES_MAX};
+use super::{Core, Hold, LIST_LIMIT, PARKED_MAX, ParkedSnapshot, PendingBatch, RELEASES_MAX};
 
 impl Core {
     pub(super) fn schedule_folds(&mut self) {
         if !self.phase.is_running() {
             return;
         }
-        let is_outbox_known = self.outbox.is_ready() || self.now() >= self.begun + LIST_LIMIT;
+        let is_outbox_known = self.outbox.is_ready || self.now() >= self.begun + LIST_LIMIT;
         for index in 0..self.settings.workers {
             let must_wait = self.settings.folds_in_order && self.queue.folding() > 0;
             if !is_outbox_known
@@ -21,7 +25,7 @@ impl Core {
                 || self.is_pending_full()
                 || self.spool.releases() >= RELEASES_MAX
                 || !self.may_settle()
-                || self.is_everybody_served()
+                || self.receivers_are_full()
             {
                 return;
             }
@@ -29,7 +33,7 @@ impl Core {
             self.unpark();
             let Some(snapshot) = self.next_snapshot() else { return };
             self.queue.begin(&snapshot);
-            self.folded_parked = self.parked.contains_key(&snapshot);
+            self.last_was_parked = self.parked.contains_key(&snapshot);
             let notice = Notice::debug("folding").text("snapshot", snapshot.as_str());
             self.log(notice.field("worker", index));
             let limit = self.settings.fold_limit;
@@ -38,28 +42,28 @@ impl Core {
         }
     }
 
-    /// Whether a batch could be settled now: a receiver takes it, or it can be held.
+    /// Whether a batch could be settled now: a receiver would take it, or it could be held.
     fn may_settle(&self) -> bool {
         self.can_hold() || self.receivers.iter().any(|r| r.may_take_new(self.now(), false))
     }
 
     /// Whether each receiver that is up has one batch more in memory than it can have in flight.
     /// Folds then wait for the receivers, so that a backlog in the spool need not go through the
-    /// outbox. A batch that is held counts no more, so that a slow receiver keeps folds from
-    /// beginning for [`super::HOLD_AFTER`] at most.
-    fn is_everybody_served(&self) -> bool {
+    /// outbox. Held batches do not count, so a slow receiver keeps folds from beginning for
+    /// [`super::HOLD_AFTER`] at most.
+    fn receivers_are_full(&self) -> bool {
         let mut up = self.receivers.iter().filter(|receiver| !receiver.circuit.is_down());
         let is_unheld =
             |key: &u64| self.batches.get(key).is_some_and(|batch| batch.entry.is_none());
-        let is_served = |receiver: &super::Receiver| {
+        let is_full = |receiver: &super::Receiver| {
             let unheld = receiver.lane.iter().filter(|(key, _)| is_unheld(key));
-            unheld.count() > receiver.settings.flights
+            unheld.count() > receiver.settings.in_flight_max
         };
-        up.next().is_some_and(is_served) && up.all(is_served)
+        up.next().is_some_and(is_full) && up.all(is_full)
     }
 
-    /// The oldest snapshot that may be folded. One second of an unsettled batch is kept out, so
-    /// that the batches of a second stay in order.
+    /// The oldest snapshot that may be folded. A snapshot waits while another one of its second is
+    /// unsettled, so that the batches of a second stay in order.
     fn next_snapshot(&self) -> Option<Timestamp> {
         let is_unsettled = |seconds: u64| {
             let mut batches = self.batches.values().filter(|batch| !batch.owed.is_empty());
@@ -73,16 +77,15 @@ impl Core {
         self.queue.next(may).cloned()
     }
 
-    /// Queues the oldest parked snapshot whose batch could be settled now, one at a
-    /// time and in turn with new ones. At the bound the oldest goes for good, if a receiver waits
-    /// for newer ones.
+    /// Queues the oldest parked snapshot whose batch could be settled now, one at a time and in
+    /// turn with new snapshots. At the bound the oldest is given up, if a receiver is up.
     fn unpark(&mut self) {
         let now = self.now();
         let is_one_folding = self.parked.values().any(|parked| parked.is_folding);
-        let is_new_due = self.folded_parked && self.queue.len() > 0;
+        let is_new_due = self.last_was_parked && self.queue.len() > 0;
         if !is_one_folding && !is_new_due {
             let can_hold = self.can_hold();
-            let takes = |index: &usize, parked: &super::Parked| {
+            let takes = |index: &usize, parked: &ParkedSnapshot| {
                 self.receivers.get(*index).is_some_and(|receiver| {
                     receiver.may_take_new(now, false)
                         && receiver.is_idle()
@@ -99,8 +102,8 @@ impl Core {
                 self.queue.requeue(&snapshot);
             }
         }
-        let somebody_is_up = self.receivers.iter().any(|r| !r.circuit.is_down());
-        if self.parked.len() >= PARKED_MAX && !self.can_hold() && somebody_is_up {
+        let has_receiver = self.receivers.iter().any(|r| !r.circuit.is_down());
+        if self.parked.len() >= PARKED_MAX && !self.can_hold() && has_receiver {
             self.give_up_parked();
         }
     }
@@ -110,12 +113,14 @@ impl Core {
         let oldest = still.next().map(|(snapshot, parked)| (snapshot.clone(), parked.identity));
         let Some((snapshot, identity)) = oldest else { return };
         self.lose_parked(&snapshot);
-        let notice = self.journal.gave_up_parked(snapshot.as_str(), self.now.monotonic);
-        self.log(notice);
+        let text = "too many snapshots can be neither delivered nor held: the oldest go, counted \
+                    in DroppedMetrics";
+        let notice = Notice::warn(text).text("snapshot", snapshot.as_str());
+        self.log_begin(Condition::ParkedLimit, "", notice);
         self.spool.release_later(snapshot, identity);
     }
 
-    /// Counts a parked snapshot as lost for all that are owed its batch.
+    /// Counts a parked snapshot as lost for the receivers that are owed its batch.
     fn lose_parked(&mut self, snapshot: &Timestamp) {
         let Some(parked) = self.parked.remove(snapshot) else { return };
         for index in parked.owed {
@@ -129,71 +134,73 @@ impl Core {
         reply: Reply,
         descriptor: Option<Descriptor>,
     ) {
-        let now = self.now.monotonic;
         match (reply, descriptor) {
             (Reply::Folded { id, identity, points, bytes, findings }, Some(descriptor)) => {
-                self.journal.findings(snapshot.as_str(), &findings, now, &mut self.actions);
-                self.journal.folded(&snapshot, now, &mut self.actions);
+                self.log_findings(snapshot.as_str(), &findings);
+                self.end(Condition::MissingSnapshot);
+                self.log_readable(&snapshot);
+                let notice = Notice::info("snapshots can be processed again");
+                self.log_end(Condition::FailedSnapshot, notice);
                 self.queue.leave(&snapshot);
-                let parked = self.parked.remove(&snapshot);
-                let owed = match parked {
+                let owed = match self.parked.remove(&snapshot) {
                     Some(parked) => parked.owed,
                     None => (0..self.receivers.len()).collect(),
                 };
                 let key = self.new_id();
-                let batch = Batch {
+                let batch = PendingBatch {
                     id,
                     snapshot,
                     identity,
                     points,
                     bytes,
                     descriptor,
-                    since: now,
+                    since: self.now.monotonic,
                     owed,
-                    in_lane: std::collections::BTreeSet::new(),
+                    in_lane: BTreeSet::new(),
                     entry: None,
-                    hold: Hold::Unwanted,
+                    hold: Hold::Unneeded,
                     deaths: 0,
                     rejections: 0,
                     is_released: false,
                 };
                 self.batches.insert(key, batch);
             }
-            (Reply::Unfolded { cause, reason }, descriptor) => {
-                descriptor.into_iter().for_each(|descriptor| self.close(descriptor));
-                self.unfolded(snapshot, cause, reason);
+            (Reply::FoldFailed { cause, reason }, descriptor) => {
+                self.close(descriptor);
+                self.fold_failed(snapshot, cause, reason);
             }
             (reply, descriptor) => {
-                descriptor.into_iter().for_each(|descriptor| self.close(descriptor));
-                self.log(
-                    Notice::error("a fold child gave a wrong reply, please report this")
-                        .text("reply", format!("{reply:?}").chars().take(200).collect::<String>()),
-                );
+                self.close(descriptor);
+                let notice = Notice::error("a fold child gave a wrong reply, please report this");
+                self.log(notice.text("reply", beginning(&reply)));
                 self.fold_lost(snapshot, Death::Crashed);
             }
         }
     }
 
-    fn unfolded(&mut self, snapshot: Timestamp, cause: Cause, reason: String) {
-        let now = self.now.monotonic;
+    fn fold_failed(&mut self, snapshot: Timestamp, cause: Cause, reason: String) {
         match cause {
             Cause::Missing => {
-                let notice = self.journal.missing(snapshot.as_str(), now);
-                self.log(notice);
-                self.journal.is_read(&snapshot, now, &mut self.actions);
+                let notice = Notice::warn("somebody took the snapshot away, going on");
+                let notice = notice.text("snapshot", snapshot.as_str());
+                self.log_begin(Condition::MissingSnapshot, "", notice);
+                self.log_readable(&snapshot);
                 self.lose_parked(&snapshot);
                 self.queue.forget(&snapshot);
             }
             Cause::Unreadable => match self.queue.unreadable(&snapshot) {
                 Verdict::Retry => {
-                    let notice = self.journal.unreadable(&snapshot, &reason, now);
-                    self.log(notice);
-                    self.spool.read_later(snapshot);
+                    self.journal.unreadable.insert(snapshot.clone());
+                    let notice = Notice::warn("the snapshot cannot be read just now, trying again")
+                        .text("snapshot", snapshot.as_str())
+                        .text("reason", reason);
+                    self.log_begin(Condition::UnreadableSnapshot, "", notice);
+                    self.spool.fold_later(snapshot);
                 }
                 Verdict::GiveUp => self.give_up(snapshot, reason, true),
             },
             Cause::Unusable => {
-                self.journal.is_read(&snapshot, now, &mut self.actions);
+                self.log_readable(&snapshot);
                 self.give_up(snapshot, reason, false);
             }
         }
@@ -217,7 +224,7 @@ impl Core {
         }
     }
 
-    /// Has a snapshot moved to `failed-dir`.
+    /// Moves a snapshot to `failed-dir`, by an order to the spool child.
     fn give_up(&mut self, snapshot: Timestamp, reason: String, may_recover: bool) {
         self.queue.leave(&snapshot);
         self.lose_parked(&snapshot);

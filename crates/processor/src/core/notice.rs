@@ -1,13 +1,13 @@
-//! A line of the log, as the core makes it: the shell writes it.
+//! Lines of the log: the core makes them, the shell writes them.
 
 use std::fmt::{self, Display};
 
-/// How much a line matters.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// For finding a fault.
+    /// Of use to find a fault.
     Debug,
-    /// One per snapshot.
+    /// News, such as one line for each snapshot.
     Info,
     /// An operator should look.
     Warning,
@@ -18,7 +18,7 @@ pub enum Level {
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// How much it matters.
+    /// The line's level.
     pub level: Level,
     text: String,
     fields: String,
@@ -52,7 +52,7 @@ impl Notice {
         self
     }
 
-    /// Adds a text, quoted and escaped, because it may come from outside.
+    /// Adds a text, quoted and escaped because it may come from outside.
     #[must_use]
     pub(crate) fn text(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
         self.fields.push_str(&format!(" {name}={:?}", value.as_ref()));
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_from_outside_forges_no_line() {
+    fn a_text_from_outside_cannot_forge_a_line() {
         let notice = Notice::warn("damaged file").text("file", "a\nERROR b").field("count", 3);
         assert_eq!(notice.to_string(), "damaged file file=\"a\\nERROR b\" count=3");
     }

@@ -1,6 +1,6 @@
 //! The outbox as the core sees it: which batches are to be held, read, dropped and set aside.
 //!
-//! Nothing waits for the outbox: while its child is away or its disk is full, batches are parked.
+//! Nothing waits for the outbox: while it has no child or its disk is full, batches are parked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use daemon::Backoff;
 
 use super::children::Work;
+use super::journal::Condition;
 use super::notice::Notice;
 use super::receiver::{Entry, Stage};
-use super::types::{Cause, Descriptor, Listed, Order, Reply, Role};
-use super::{Core, DISK_LIMIT, Hold, Parked, STALL_AFTER};
+use super::types::{Cause, Descriptor, Folder, Order, OutboxFile, Reply, Role};
+use super::{ChildId, Core, DISK_LIMIT, Hold, ParkedSnapshot, PendingBatch, Receiver, STALL_AFTER};
 use crate::entry::EntryName;
 
 /// Pauses before a batch is held again after a hold failed.
@@ -22,13 +23,13 @@ const DROPS_MAX: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Outbox {
-    is_ready: bool,
-    was_ready: bool,
-    /// What the child has listed so far, by folder.
-    listed: BTreeMap<String, Vec<Listed>>,
-    /// When a hold is tried again; there after one failed.
-    retry_at: Option<Instant>,
+pub(super) struct OutboxState {
+    pub(super) is_ready: bool,
+    pub(super) was_ready: bool,
+    /// The files that the child has listed so far, by folder.
+    list: BTreeMap<String, Vec<OutboxFile>>,
+    /// When a hold is tried again after one failed.
+    pub(super) retry_at: Option<Instant>,
     backoff: Backoff,
     /// Files to be removed. They are in no index, so their number is bounded as an index is.
     drops: BTreeMap<usize, VecDeque<EntryName>>,
@@ -36,12 +37,12 @@ pub(super) struct Outbox {
     last_number: u32,
 }
 
-impl Outbox {
+impl OutboxState {
     pub(super) fn new() -> Self {
         Self {
             is_ready: false,
             was_ready: false,
-            listed: BTreeMap::new(),
+            list: BTreeMap::new(),
             retry_at: None,
             backoff: Backoff::new(RETRY_FIRST, 2.0, RETRY_LONGEST),
             drops: BTreeMap::new(),
@@ -50,29 +51,17 @@ impl Outbox {
         }
     }
 
-    pub(super) const fn is_ready(&self) -> bool {
-        self.is_ready
-    }
-
-    pub(super) const fn was_ready(&self) -> bool {
-        self.was_ready
-    }
-
     pub(super) fn has_drops(&self) -> bool {
         self.drops.values().any(|drops| !drops.is_empty())
     }
 
-    pub(super) const fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    pub(super) fn add_to_list(&mut self, folder: Folder) {
+        self.list.entry(folder.name).or_default().extend(folder.files);
     }
 
-    pub(super) fn list(&mut self, folder: String, entries: Vec<Listed>) {
-        self.listed.entry(folder).or_default().extend(entries);
-    }
-
-    pub(super) fn is_gone(&mut self) {
+    pub(super) fn forget_child(&mut self) {
         self.is_ready = false;
-        self.listed.clear();
+        self.list.clear();
     }
 
     pub(super) fn drop_later(&mut self, receiver: usize, entry: EntryName) {
@@ -105,9 +94,9 @@ impl Core {
         self.outbox.is_ready && is_running && !is_pausing && !is_stalled
     }
 
-    /// Takes the list of the outbox in place of the index.
+    /// Makes the index of each receiver anew from the list of the outbox.
     pub(super) fn outbox_is_ready(&mut self) {
-        let mut listed = std::mem::take(&mut self.outbox.listed);
+        let mut list = std::mem::take(&mut self.outbox.list);
         let was_ready = std::mem::replace(&mut self.outbox.was_ready, true);
         self.outbox.is_ready = true;
         for index in 0..self.receivers.len() {
@@ -115,7 +104,7 @@ impl Core {
             let name = receiver.settings.name.clone();
             let before = receiver.points();
             receiver.clear_index();
-            for Listed { entry, size_bytes } in listed.remove(&name).unwrap_or_default() {
+            for OutboxFile { entry, size_bytes } in list.remove(&name).unwrap_or_default() {
                 if !self.outbox.is_leaving(index, &entry) {
                     receiver.insert(entry, Entry::new(size_bytes, false));
                 }
@@ -125,33 +114,28 @@ impl Core {
             let (batches, points) = (receiver.len(), receiver.points());
             if was_ready && points < before {
                 self.lose(index, before - points);
-                self.log(
-                    Notice::warn("held batches are gone from the outbox: somebody removed them")
-                        .text("receiver", &name)
-                        .field("metrics", before - points),
-                );
+                let text = "held batches are gone from the outbox: somebody removed them";
+                let notice = Notice::warn(text).text("receiver", &name);
+                self.log(notice.field("metrics", before - points));
             }
             if !was_ready && batches > 0 {
-                let notice = self.journal.has_backlog(&name, batches, points, self.now.monotonic);
-                self.log(notice);
+                let text = "the outbox holds what the receiver has not taken yet";
+                let notice = Notice::info(text).text("receiver", &name);
+                let notice = notice.field("batches", batches).field("metrics", points);
+                self.log_begin(Condition::Backlog(index), "", notice);
             }
             self.trim(index);
         }
-        for (folder, entries) in listed {
-            let points = entries.iter().map(|l| l.entry.points).fold(0, u64::saturating_add);
-            self.log(
-                Notice::warn(
-                    "the outbox holds batches for a receiver that the configuration does not \
-                     have; they stay until it is back or somebody removes them",
-                )
-                .text("receiver", folder)
-                .field("batches", entries.len())
-                .field("metrics", points),
-            );
+        for (folder, files) in list {
+            let points = files.iter().map(|file| file.entry.points).fold(0, u64::saturating_add);
+            let text = "the outbox holds batches for a receiver that the configuration does not \
+                        have; they stay until it is back or somebody removes them";
+            let notice = Notice::warn(text).text("receiver", folder);
+            self.log(notice.field("batches", files.len()).field("metrics", points));
         }
     }
 
-    /// Joins a new index with the batches in memory.
+    /// Marks the entries of a new index whose batches are in memory too.
     fn match_batches(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         for (key, _) in &receiver.lane.clone() {
@@ -159,7 +143,7 @@ impl Core {
             let Some(name) = batch.entry.clone() else { continue };
             match receiver.entry_mut(&name) {
                 Some(entry) => entry.is_in_memory = true,
-                // It was held and is gone, but memory has it still.
+                // The file is missing, but the batch is still in memory.
                 None => {
                     batch.owed.insert(index);
                 }
@@ -167,7 +151,8 @@ impl Core {
         }
     }
 
-    /// Gives the outbox's child its next order: what frees memory first, then what frees the disk.
+    /// Gives the outbox child its next order: first one that frees memory, then one that frees the
+    /// disk, then one that reads.
     pub(super) fn schedule_outbox(&mut self) {
         if !self.outbox.is_ready {
             return;
@@ -210,11 +195,11 @@ impl Core {
     }
 
     fn next_hold(&self) -> Option<u64> {
-        let mut wanted = self.batches.iter().filter(|(_, batch)| batch.hold == Hold::Wanted);
+        let mut wanted = self.batches.iter().filter(|(_, batch)| batch.hold == Hold::Needed);
         wanted.find(|(_, batch)| !batch.owed.is_empty()).map(|(key, _)| *key)
     }
 
-    fn order_hold(&mut self, child: super::ChildId, key: u64) {
+    fn order_hold(&mut self, child: ChildId, key: u64) {
         let Some(batch) = self.batches.get_mut(&key) else { return };
         batch.hold = Hold::Ordered;
         let seconds = batch.id.timestamp.seconds();
@@ -241,11 +226,12 @@ impl Core {
     ) {
         match reply {
             Reply::Held { size_bytes } => self.held(key, &entry, receivers, size_bytes),
-            Reply::Unheld { reason } => {
+            Reply::HoldFailed { reason } => {
                 self.hold_lost(key);
                 self.outbox.retry_at = Some(self.now() + self.outbox.backoff.pause());
-                let notice = self.journal.outbox_fails(&reason, self.now.monotonic);
-                self.log(notice);
+                let text = "the outbox takes nothing; snapshots wait in the spool until it does";
+                let notice = Notice::warn(text).text("reason", reason);
+                self.log_begin(Condition::HoldFailure, "", notice);
             }
             _ => self.hold_lost(key),
         }
@@ -254,13 +240,12 @@ impl Core {
     fn held(&mut self, key: u64, name: &EntryName, receivers: Vec<usize>, size_bytes: u64) {
         self.outbox.backoff.reset();
         self.outbox.retry_at = None;
-        let notice = self.journal.outbox_works(self.now.monotonic);
-        self.log(notice);
+        self.log_end(Condition::HoldFailure, Notice::info("the outbox takes batches again"));
         let Some(batch) = self.batches.get_mut(&key) else {
-            // All receivers took it meanwhile.
+            // Meanwhile the batch was delivered to all receivers.
             return receivers.into_iter().for_each(|r| self.outbox.drop_later(r, name.clone()));
         };
-        batch.hold = Hold::Unwanted;
+        batch.hold = Hold::Unneeded;
         batch.entry = Some(name.clone());
         let owed = std::mem::take(&mut batch.owed);
         let (id, in_lane) = (batch.id.clone(), batch.in_lane.clone());
@@ -278,10 +263,8 @@ impl Core {
                 receiver.remove(&replaced);
                 self.outbox.drop_later(index, replaced);
             }
-            let (name, is_down) = (receiver.settings.name.clone(), receiver.circuit.is_down());
-            let (batches, points) = (receiver.len(), receiver.points());
-            if is_down {
-                self.journal.has_backlog(&name, batches, points, self.now.monotonic);
+            if receiver.circuit.is_down() {
+                self.begin(Condition::Backlog(index), "");
             }
             self.trim(index);
         }
@@ -290,7 +273,7 @@ impl Core {
 
     pub(super) fn hold_lost(&mut self, key: u64) {
         if let Some(batch) = self.batches.get_mut(&key) {
-            batch.hold = Hold::Wanted;
+            batch.hold = Hold::Needed;
         }
     }
 
@@ -301,15 +284,18 @@ impl Core {
         if trimmed.is_empty() {
             return;
         }
-        let name = receiver.settings.name.clone();
-        let batches = trimmed.len();
         let points = trimmed.iter().map(|entry| entry.points).fold(0, u64::saturating_add);
+        let text = "the outbox is over its bound (outbox-size, queue-size): the oldest batches \
+                    go, counted in DroppedMetrics";
+        let notice = Notice::warn(text)
+            .text("receiver", &receiver.settings.name)
+            .field("batches", trimmed.len())
+            .field("metrics", points);
         for entry in trimmed {
             self.outbox.drop_later(index, entry);
         }
         self.lose(index, points);
-        let notice = self.journal.over_bound(&name, batches, points, self.now.monotonic);
-        self.log(notice);
+        self.log_begin(Condition::OutboxLimit(index), "", notice);
     }
 
     pub(super) fn load_ended(
@@ -319,39 +305,40 @@ impl Core {
         reply: Reply,
         descriptor: Option<Descriptor>,
     ) {
-        let now = self.now.monotonic;
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         receiver.stage = Stage::Empty;
         let name = receiver.settings.name.clone();
         match (reply, descriptor) {
             (Reply::Loaded, Some(descriptor)) => {
                 receiver.stage = Stage::Loaded(entry, descriptor);
-                let notice = self.journal.is_readable(&name, now);
-                self.log(notice);
+                let notice = Notice::info("batches of the outbox can be read again");
+                self.log_end(Condition::UnreadableBatch(index), notice.text("receiver", name));
             }
-            (Reply::Unloaded { cause: Cause::Missing, .. }, _) => {
+            (Reply::LoadFailed { cause: Cause::Missing, .. }, _) => {
                 if receiver.remove(&entry).is_some() {
                     self.lose(index, entry.points);
-                    self.log(
-                        Notice::warn("a held batch is gone: somebody removed it")
-                            .text("receiver", name)
-                            .text("batch", entry.to_string()),
-                    );
+                    let text = "a held batch is gone: somebody removed it";
+                    let notice = Notice::warn(text).text("receiver", name);
+                    self.log(notice.text("batch", entry.to_string()));
                 }
             }
-            (Reply::Unloaded { cause: Cause::Unusable, reason }, descriptor) => {
-                descriptor.into_iter().for_each(|descriptor| self.close(descriptor));
+            (Reply::LoadFailed { cause: Cause::Unusable, reason }, descriptor) => {
+                self.close(descriptor);
                 self.set_aside(index, &entry, &reason);
             }
             (reply, descriptor) => {
-                descriptor.into_iter().for_each(|descriptor| self.close(descriptor));
+                self.close(descriptor);
                 self.load_lost(index, &entry);
                 let reason = match reply {
-                    Reply::Unloaded { reason, .. } => reason,
+                    Reply::LoadFailed { reason, .. } => reason,
                     reply => format!("a wrong reply: {reply:?}"),
                 };
-                let notice = self.journal.is_unreadable(&name, &entry, &reason, now);
-                self.log(notice);
+                let text = "a batch of the outbox cannot be read now, trying again";
+                let notice = Notice::warn(text)
+                    .text("receiver", name)
+                    .text("snapshot", entry.timestamp.as_str())
+                    .text("reason", reason);
+                self.log_begin(Condition::UnreadableBatch(index), "", notice);
             }
         }
     }
@@ -368,13 +355,16 @@ impl Core {
         let Reply::Dropped { failure } = reply else {
             return self.drop_lost(index, entries);
         };
-        let now = self.now.monotonic;
-        let notice = match failure {
-            // They are in no index, so nothing sends them before the next start.
-            Some(reason) => self.journal.cannot_drop(&reason, now),
-            None => self.journal.can_drop(now),
-        };
-        self.log(notice);
+        if let Some(reason) = failure {
+            // The batches are in no index, so nothing sends them before the next start.
+            let text = "delivered batches cannot be removed from the outbox; after a restart they \
+                        are sent again";
+            let notice = Notice::warn(text).text("reason", reason);
+            self.log_begin(Condition::DropFailure, "", notice);
+        } else {
+            let notice = Notice::info("delivered batches can be removed from the outbox again");
+            self.log_end(Condition::DropFailure, notice);
+        }
     }
 
     pub(super) fn drop_lost(&mut self, index: usize, entries: Vec<EntryName>) {
@@ -385,21 +375,17 @@ impl Core {
 
     pub(super) fn quarantine_ended(&mut self, index: usize, entry: EntryName, reply: Reply) {
         if !matches!(reply, Reply::Dropped { .. }) {
-            self.quarantine_lost(index, entry);
+            self.outbox.quarantine_later(index, entry);
         }
     }
 
-    pub(super) fn quarantine_lost(&mut self, index: usize, entry: EntryName) {
-        self.outbox.quarantine_later(index, entry);
-    }
-
-    /// Takes the oldest held batches out of memory where it is full: their receivers are slow, and
-    /// the backlog has them.
+    /// Takes the oldest held batches out of a full memory. Their receivers are slow, and get them
+    /// from the backlog.
     pub(super) fn evict(&mut self) {
         while self.is_pending_full() {
-            let flying = self.flying();
-            let is_held = |key: &u64, batch: &super::Batch| {
-                batch.owed.is_empty() && !batch.in_lane.is_empty() && !flying.contains(key)
+            let in_flight = self.in_flight();
+            let is_held = |key: &u64, batch: &PendingBatch| {
+                batch.owed.is_empty() && !batch.in_lane.is_empty() && !in_flight.contains(key)
             };
             let oldest = self.batches.iter().find(|(key, batch)| is_held(key, batch));
             let Some((key, in_lane)) = oldest.map(|(key, batch)| (*key, batch.in_lane.clone()))
@@ -413,20 +399,20 @@ impl Core {
     }
 
     /// Batches of new lanes that are in flight.
-    fn flying(&self) -> BTreeSet<u64> {
-        self.receivers.iter().flat_map(super::Receiver::flying).collect()
+    fn in_flight(&self) -> BTreeSet<u64> {
+        self.receivers.iter().flat_map(Receiver::in_flight).collect()
     }
 
-    /// Parks what can be neither delivered nor held now, so that it takes up no memory.
+    /// Parks the batches that can be neither delivered nor held now, to free their memory.
     pub(super) fn park(&mut self) {
         if self.can_hold() || !self.phase.is_running() {
             return;
         }
-        let flying = self.flying();
+        let in_flight = self.in_flight();
         let mut is_full = self.is_pending_full();
         for (key, batch) in std::mem::take(&mut self.batches) {
-            let is_stuck = batch.hold == Hold::Wanted && batch.in_lane.is_empty();
-            let takes_room = is_full && !flying.contains(&key);
+            let is_stuck = batch.hold == Hold::Needed && batch.in_lane.is_empty();
+            let takes_room = is_full && !in_flight.contains(&key);
             if batch.owed.is_empty() || batch.hold == Hold::Ordered || !(is_stuck || takes_room) {
                 self.batches.insert(key, batch);
                 continue;
@@ -438,7 +424,7 @@ impl Core {
                 }
             }
             self.close(batch.descriptor);
-            let parked = Parked {
+            let parked = ParkedSnapshot {
                 id: batch.id,
                 identity: batch.identity,
                 owed: batch.owed,

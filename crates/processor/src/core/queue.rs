@@ -1,8 +1,9 @@
 //! Which snapshot is folded next.
 //!
-//! Snapshots go oldest first, each once, however often the feed names them. A snapshot whose fold
-//! child died is folded again alone, so that it takes no others with it and is not blamed for them.
-//! One that ends its child again and again, or can never be folded, is given up.
+//! Snapshots go oldest first, each once, however often the spool child names them. A snapshot whose
+//! fold child died is folded again alone: then it cannot disturb other folds, and another snapshot
+//! cannot be the cause of a further death. A snapshot that ends its child again and again, or can
+//! never be folded, is given up.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,16 +11,16 @@ use model::Timestamp;
 
 use super::types::Death;
 
-/// Snapshots that may wait here; the feed keeps further names back.
+/// Snapshots that may wait here; the spool child keeps further names back.
 pub const WAITING_MAX: usize = 1024;
-/// How often a snapshot is begun whose fold child crashed or hung.
+/// Folds that are begun of a snapshot whose fold children crash or hang.
 pub const CRASHES_MAX: u32 = 2;
-/// How often a snapshot is begun whose fold child was killed from outside.
+/// Folds that are begun of a snapshot whose fold children are killed from outside.
 pub const KILLS_MAX: u32 = 5;
-/// How often a snapshot is begun that cannot be read.
+/// Folds that are begun of a snapshot that cannot be read.
 pub const UNREADABLE_MAX: u32 = 10;
 
-/// What becomes of a snapshot that was not folded.
+/// The next step for a snapshot whose fold failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Retry,
@@ -46,17 +47,17 @@ pub(crate) struct Queue {
     /// Every known snapshot: waiting, being folded, or folded and still in the spool.
     known: HashMap<Timestamp, Attempts>,
     folding: BTreeSet<Timestamp>,
-    /// A snapshot that is folded alone.
+    /// The snapshot that is being folded alone.
     alone: Option<Timestamp>,
 }
 
 impl Queue {
-    /// Whether the feed may name more.
+    /// Whether the spool child may name more snapshots.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < WAITING_MAX
     }
 
-    /// How many wait or are being folded.
+    /// The number of snapshots that wait or are being folded.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.folding.len()
     }
@@ -65,7 +66,7 @@ impl Queue {
         self.folding.len()
     }
 
-    /// Adds a snapshot; false if it is known already.
+    /// Adds a snapshot. False if the queue knows it already.
     pub(crate) fn add(&mut self, snapshot: Timestamp) -> bool {
         if self.known.contains_key(&snapshot) {
             return false;
@@ -74,8 +75,8 @@ impl Queue {
         self.waiting.insert(snapshot)
     }
 
-    /// The oldest that waits and for which `may` holds, if it may begin beside those that are
-    /// being folded.
+    /// The oldest waiting snapshot that `may` accepts, if its fold may begin beside the current
+    /// folds.
     pub(crate) fn next(&self, may: impl Fn(&Timestamp) -> bool) -> Option<&Timestamp> {
         if self.alone.is_some() {
             return None;
@@ -93,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// It is folded, or stays in the spool for another reason: it is known and does not wait.
+    /// The fold of a snapshot ended. The queue still knows the snapshot, which stays in the spool.
     pub(crate) fn leave(&mut self, snapshot: &Timestamp) {
         self.folding.remove(snapshot);
         if self.alone.as_ref() == Some(snapshot) {
@@ -101,7 +102,7 @@ impl Queue {
         }
     }
 
-    /// One that was left waits again.
+    /// Lets a known snapshot wait again.
     pub(crate) fn requeue(&mut self, snapshot: &Timestamp) {
         self.leave(snapshot);
         if self.known.contains_key(snapshot) {
@@ -109,14 +110,14 @@ impl Queue {
         }
     }
 
-    /// It is in the spool no more.
+    /// The snapshot has left the spool.
     pub(crate) fn forget(&mut self, snapshot: &Timestamp) {
         self.leave(snapshot);
         self.waiting.remove(snapshot);
         self.known.remove(snapshot);
     }
 
-    /// It could not be read.
+    /// The snapshot could not be read.
     pub(crate) fn unreadable(&mut self, snapshot: &Timestamp) -> Verdict {
         self.leave(snapshot);
         let attempts = self.known.entry(snapshot.clone()).or_default();
@@ -124,7 +125,7 @@ impl Queue {
         if attempts.unreadable >= UNREADABLE_MAX { Verdict::GiveUp } else { Verdict::Retry }
     }
 
-    /// Its fold child died. It waits again unless it is to be given up.
+    /// The snapshot's fold child died. The snapshot waits again, unless it is to be given up.
     pub(crate) fn died(&mut self, snapshot: &Timestamp, death: Death) -> Verdict {
         self.leave(snapshot);
         let attempts = self.known.entry(snapshot.clone()).or_default();
@@ -137,8 +138,8 @@ impl Queue {
                 attempts.kills += 1;
                 attempts.kills >= KILLS_MAX
             }
-            // It had not begun the snapshot.
-            Death::Asked => false,
+            // The child had not begun the fold.
+            Death::Terminated => false,
         };
         if is_last {
             return Verdict::GiveUp;
@@ -176,12 +177,12 @@ mod tests {
         assert_eq!([begin(&mut queue), begin(&mut queue)], [9, 10]);
         assert!(!queue.add(at(9)), "it is being folded");
         queue.forget(&at(9));
-        assert!(queue.add(at(9)), "it came again after it had left the spool");
+        assert!(queue.add(at(9)), "the name came again after its snapshot had left the spool");
         assert_eq!(queue.len(), 3);
     }
 
     #[test]
-    fn one_that_may_not_begin_lets_others_pass() {
+    fn a_snapshot_that_may_not_begin_lets_others_pass() {
         let queue = queue(&[1, 2]);
         assert_eq!(queue.next(|snapshot| *snapshot != at(1)), Some(&at(2)));
     }
@@ -201,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn a_child_killed_from_outside_says_little_and_one_that_was_asked_to_end_nothing() {
+    fn kills_from_outside_count_less_than_crashes_and_sigterm_does_not_count() {
         let mut queue = queue(&[1]);
         for _ in 1..KILLS_MAX {
             begin(&mut queue);
             assert_eq!(queue.died(&at(1), Death::Killed), Verdict::Retry);
             begin(&mut queue);
-            assert_eq!(queue.died(&at(1), Death::Asked), Verdict::Retry);
+            assert_eq!(queue.died(&at(1), Death::Terminated), Verdict::Retry);
         }
         begin(&mut queue);
         assert_eq!(queue.died(&at(1), Death::Killed), Verdict::GiveUp);
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_read_holds_nobody_up_and_is_given_up_after_some_tries() {
+    fn a_snapshot_that_cannot_be_read_delays_no_other_and_is_given_up_after_some_tries() {
         let mut queue = queue(&[1, 2]);
         for _ in 1..UNREADABLE_MAX {
             assert_eq!(begin(&mut queue), 1);
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_bound() {
+    fn the_number_of_waiting_snapshots_has_a_bound() {
         let mut queue = Queue::default();
         for second in 0..WAITING_MAX as u64 {
             assert!(queue.has_room());

@@ -1,28 +1,28 @@
 //! One receiver as the core sees it: its circuit, its two lanes, and the index of its outbox.
 //!
-//! The new lane has batches in memory, the backlog has held ones. A batch can be in both: it was
-//! held while it waited in the new lane. Then the new lane sends it, and the backlog skips it.
+//! The new lane has batches in memory, the backlog has held batches. A batch that was held while it
+//! waited in the new lane is in both. Then the new lane sends it, and the backlog skips it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use model::{SnapshotId, Timestamp};
 
-use super::children::Flight;
+use super::children::Delivery;
 use super::circuit::{Circuit, CircuitSettings};
 use super::types::Descriptor;
 use crate::entry::{EntryName, Second};
 
-/// What the core needs to know of a receiver.
+/// The settings of a receiver.
 #[derive(Debug, Clone)]
 pub struct ReceiverSettings {
-    /// Its section, which is its folder in the outbox too.
+    /// Its section of the configuration, and its folder in the outbox.
     pub name: String,
-    /// What its own statistics begin with.
+    /// The prefix of the figures about it.
     pub prefix: String,
     /// Whether its failures count as `LocalStoreFailures`.
     pub is_local_store: bool,
-    /// When it is tried again.
+    /// When it is tried again while it is down.
     pub circuit: CircuitSettings,
     /// Bytes that its outbox may take.
     pub outbox_bytes: u64,
@@ -30,19 +30,19 @@ pub struct ReceiverSettings {
     pub outbox_points: Option<u64>,
     /// Points per second that leave its outbox; 0 is no limit.
     pub replay_rate: u64,
-    /// Whether a batch that is held for it must outlive a power cut.
+    /// Whether its held batches must outlive a power cut.
     pub sync: bool,
     /// Whether it gets figures about the program itself.
     pub takes_figures: bool,
     /// Batches that may be in flight at once.
-    pub flights: usize,
+    pub in_flight_max: usize,
     /// How long one batch may be in flight.
     pub send_limit: Duration,
-    /// How long a batch in flight is waited for when the program ends.
+    /// How long the end of the program waits for a batch in flight.
     pub end_grace: Duration,
 }
 
-/// How often a batch may kill its sender before it is set aside.
+/// Send children that a batch may crash before it is set aside.
 pub const SENDER_DEATHS_MAX: u32 = 2;
 /// How often a receiver may reject a batch before it is set aside.
 pub const REJECTIONS_MAX: u32 = 3;
@@ -53,7 +53,7 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) size_bytes: u64,
-    /// The new lane has the batch too.
+    /// Whether the batch is in the new lane too.
     pub(crate) is_in_memory: bool,
     pub(crate) deaths: u32,
     pub(crate) rejections: u32,
@@ -78,23 +78,24 @@ pub(crate) enum Stage {
 pub(crate) struct Receiver {
     pub(crate) settings: ReceiverSettings,
     pub(crate) circuit: Circuit,
-    /// The new lane: batches in memory, those in flight too.
+    /// The new lane: batches in memory, waiting or in flight, by their keys.
     pub(crate) lane: VecDeque<(u64, Second)>,
     index: BTreeMap<EntryName, Entry>,
     bytes: u64,
     points: u64,
-    /// Held batches that could not be read, and when they are read again.
+    /// Held batches that could not be read or sent, and when they are tried again.
     unreadable: BTreeMap<EntryName, Instant>,
-    flights: Vec<Flight>,
-    /// Batches that still go alone: a sender with several in flight crashed, and only a crash over
-    /// a single batch says which one is the reason.
+    /// The deliveries in flight.
+    deliveries: Vec<Delivery>,
+    /// Batches that must still go alone after a crash of the send child: only a crash over a single
+    /// batch shows which batch is the cause.
     alone_left: usize,
     pub(crate) stage: Stage,
-    /// The last batch that was sent came from the backlog.
-    sent_backlog: bool,
+    /// Whether the last batch that was sent came from the backlog.
+    last_was_backlog: bool,
     /// When replay-rate allows the next held batch.
     pub(crate) replay_at: Instant,
-    pub(crate) own: Option<(Timestamp, Vec<(String, u64)>)>,
+    pub(crate) figures: Option<(Timestamp, Vec<(String, u64)>)>,
     pub(crate) down_since: Option<Instant>,
     pub(crate) dropped_points: u64,
     pub(crate) failures: u64,
@@ -110,20 +111,20 @@ impl Receiver {
             bytes: 0,
             points: 0,
             unreadable: BTreeMap::new(),
-            flights: Vec::new(),
+            deliveries: Vec::new(),
             alone_left: 0,
             stage: Stage::Empty,
-            sent_backlog: false,
+            last_was_backlog: false,
             replay_at: now,
-            own: None,
+            figures: None,
             down_since: None,
             dropped_points: 0,
             failures: 0,
         }
     }
 
-    /// Whether a new batch may go to it: it is up, or a probe is due for which it has no held
-    /// batch.
+    /// Whether a new batch may go to the receiver: it is up, or a probe is due and no held batch
+    /// can serve as the probe.
     pub(crate) fn may_take_new(&self, now: Instant, is_outbox_running: bool) -> bool {
         if !self.circuit.is_down() {
             return true;
@@ -133,13 +134,13 @@ impl Receiver {
         self.circuit.allows(now) && self.is_idle() && !has_probe
     }
 
-    /// Whether a held batch is to be read for it now.
+    /// Whether a held batch is to be read now.
     pub(crate) fn wants_held(&self, now: Instant) -> bool {
-        // replay-rate counts from the delivery of one batch to the next.
-        let most = if self.settings.replay_rate > 0 { 1 } else { self.settings.flights };
-        let held = self.flights.iter().filter(|flight| matches!(flight, Flight::Held(..)));
+        // With replay-rate the delivery of one batch sets the time of the next one.
+        let most = if self.settings.replay_rate > 0 { 1 } else { self.settings.in_flight_max };
+        let is_held = |delivery: &&Delivery| matches!(delivery, Delivery::Backlog(..));
         self.stage == Stage::Empty
-            && held.count() < most
+            && self.deliveries.iter().filter(is_held).count() < most
             && now >= self.replay_at
             && self.circuit.allows(now)
     }
@@ -147,65 +148,65 @@ impl Receiver {
     /// Whether one more batch may be in flight.
     pub(crate) fn has_room(&self) -> bool {
         let is_alone = self.circuit.is_down() || self.alone_left > 0;
-        self.flights.len() < if is_alone { 1 } else { self.settings.flights }
+        self.deliveries.len() < if is_alone { 1 } else { self.settings.in_flight_max }
     }
 
-    /// What is to be sent next; `may_replay` is false while the program ends.
-    pub(crate) fn next_flight(&self, now: Instant, may_replay: bool) -> Option<Flight> {
+    /// The delivery that is to begin next; `may_replay` is false while the program ends.
+    pub(crate) fn next_delivery(&self, now: Instant, may_replay: bool) -> Option<Delivery> {
         if !self.circuit.allows(now) || !self.has_room() {
             return None;
         }
-        let mut ready = self.lane.iter().filter(|(_, second)| !self.is_flying(*second));
-        let new = ready.next().map(|(key, second)| Flight::New(*key, *second));
+        let mut ready = self.lane.iter().filter(|(_, second)| !self.is_in_flight(*second));
+        let new = ready.next().map(|(key, second)| Delivery::New(*key, *second));
         if !may_replay {
             return new;
         }
         let held = match &self.stage {
-            Stage::Loaded(name, descriptor) => Some(Flight::Held(name.clone(), *descriptor)),
+            Stage::Loaded(name, descriptor) => Some(Delivery::Backlog(name.clone(), *descriptor)),
             Stage::Loading(_) if self.circuit.is_down() => return None,
             Stage::Empty | Stage::Loading(_) => None,
         };
-        let own = self.own.as_ref().map(|_| Flight::Own);
+        let figures = if self.figures.is_some() { Some(Delivery::Figures) } else { None };
         if self.circuit.is_down() {
             // The oldest held batch is the best probe: its receiver has waited longest for it.
-            return held.or(new).or(own);
+            return held.or(new).or(figures);
         }
-        if self.sent_backlog { own.or(new).or(held) } else { own.or(held).or(new) }
+        if self.last_was_backlog { figures.or(new).or(held) } else { figures.or(held).or(new) }
     }
 
-    pub(crate) fn begin_flight(&mut self, flight: Flight) {
-        self.sent_backlog = matches!(flight, Flight::Held(..));
-        if self.sent_backlog {
+    pub(crate) fn begin_delivery(&mut self, delivery: Delivery) {
+        self.last_was_backlog = matches!(delivery, Delivery::Backlog(..));
+        if self.last_was_backlog {
             self.stage = Stage::Empty;
         }
-        self.flights.push(flight);
+        self.deliveries.push(delivery);
     }
 
-    pub(crate) fn end_flight(&mut self, flight: &Flight) {
-        if let Some(position) = self.flights.iter().position(|other| other == flight) {
-            self.flights.swap_remove(position);
+    pub(crate) fn end_delivery(&mut self, delivery: &Delivery) {
+        if let Some(position) = self.deliveries.iter().position(|other| other == delivery) {
+            self.deliveries.swap_remove(position);
         }
     }
 
-    /// Its sender died with batches in flight.
+    /// The send child crashed with batches in flight.
     pub(crate) fn send_alone(&mut self) {
-        self.alone_left = 2 * self.settings.flights;
+        self.alone_left = 2 * self.settings.in_flight_max;
     }
 
-    pub(crate) const fn took_one(&mut self) {
+    pub(crate) const fn count_delivery(&mut self) {
         self.alone_left = self.alone_left.saturating_sub(1);
     }
 
     /// Whether a batch of this second is in flight.
-    pub(crate) fn is_flying(&self, second: Second) -> bool {
-        self.flights.iter().any(|flight| flight.second() == Some(second))
+    pub(crate) fn is_in_flight(&self, second: Second) -> bool {
+        self.deliveries.iter().any(|delivery| delivery.second() == Some(second))
     }
 
     /// The batches of the new lane that are in flight.
-    pub(crate) fn flying(&self) -> impl Iterator<Item = u64> {
-        self.flights.iter().filter_map(|flight| match flight {
-            Flight::New(key, _) => Some(*key),
-            Flight::Held(..) | Flight::Own => None,
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = u64> {
+        self.deliveries.iter().filter_map(|delivery| match delivery {
+            Delivery::New(key, _) => Some(*key),
+            Delivery::Backlog(..) | Delivery::Figures => None,
         })
     }
 
@@ -213,9 +214,9 @@ impl Receiver {
         self.lane.retain(|(waiting, _)| *waiting != key);
     }
 
-    /// Whether it has nothing in memory.
+    /// Whether its new lane is empty and nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
-        self.lane.is_empty() && self.flights.is_empty()
+        self.lane.is_empty() && self.deliveries.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -262,7 +263,7 @@ impl Receiver {
         self.index.get_mut(name)
     }
 
-    /// Forgets the index, to be filled anew from a list of the outbox.
+    /// Empties the index before it is made anew from a list of the outbox.
     pub(crate) fn clear_index(&mut self) {
         self.index.clear();
         self.unreadable.clear();
@@ -276,7 +277,7 @@ impl Receiver {
     }
 
     fn of_second(&self, seconds: u64) -> impl Iterator<Item = (&EntryName, &Entry)> {
-        // The order is by seconds first, so a name without a number begins the second.
+        // Names are in order of seconds, then of numbers, so number 0 begins a second.
         let begin = EntryName {
             timestamp: Timestamp::of_seconds(seconds),
             origin: 0,
@@ -293,32 +294,33 @@ impl Receiver {
         of_second.any(|(name, entry)| name.second() == Second::of(id) && !entry.is_in_memory)
     }
 
-    /// Held batches of the same snapshot that are neither in flight nor being read: a newer one
-    /// replaces them.
+    /// Held batches that a newer batch of the same snapshot replaces: those that are neither in
+    /// flight nor being read.
     pub(crate) fn replaced_by(&self, id: &SnapshotId, newer: &EntryName) -> Vec<EntryName> {
         let of_second = self.of_second(id.timestamp.seconds());
         let is_replaced = |name: &EntryName, entry: &Entry| {
-            name.is_of(id) && name < newer && !entry.is_in_memory && !self.is_in_hand(name)
+            name.is_of(id) && name < newer && !entry.is_in_memory && !self.is_with_child(name)
         };
         of_second.filter(|(n, e)| is_replaced(n, e)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether the send child has it, or it is being read for the send child.
-    pub(crate) fn is_in_hand(&self, name: &EntryName) -> bool {
-        let is_it = |flight: &Flight| matches!(flight, Flight::Held(held, _) if held == name);
-        self.flights.iter().any(is_it)
+    /// Whether a held batch is in flight, or is read for the send child.
+    pub(crate) fn is_with_child(&self, name: &EntryName) -> bool {
+        let has_name =
+            |delivery: &Delivery| matches!(delivery, Delivery::Backlog(held, _) if held == name);
+        self.deliveries.iter().any(has_name)
             || match &self.stage {
                 Stage::Empty => false,
                 Stage::Loading(staged) | Stage::Loaded(staged, _) => staged == name,
             }
     }
 
-    /// The held batch that is to be sent next: the oldest that can be read, in the order of its
-    /// second.
+    /// The held batch that is to be sent next: the oldest that can be read. Batches of one second
+    /// keep their order.
     pub(crate) fn next_held(&self, now: Instant) -> Option<&EntryName> {
-        // Held batches of these seconds come behind.
+        // The held batches of such a second come after those of the new lane.
         let is_busy = |second: Second| {
-            self.is_flying(second) || self.lane.iter().any(|(_, waiting)| *waiting == second)
+            self.is_in_flight(second) || self.lane.iter().any(|(_, waiting)| *waiting == second)
         };
         let mut blocked: Option<Second> = None;
         for (name, entry) in &self.index {
@@ -327,7 +329,7 @@ impl Receiver {
                 continue;
             }
             let is_waiting = self.unreadable.get(name).is_some_and(|at| now < *at);
-            if !is_waiting && !entry.is_in_memory && !self.is_in_hand(name) && !is_busy(second) {
+            if !is_waiting && !entry.is_in_memory && !self.is_with_child(name) && !is_busy(second) {
                 return Some(name);
             }
             blocked = Some(second);
@@ -352,7 +354,7 @@ impl Receiver {
         let mut trimmed = Vec::new();
         while self.index.len() > 1 && self.is_over_bound() {
             let is_free =
-                |name: &EntryName, entry: &Entry| !entry.is_in_memory && !self.is_in_hand(name);
+                |name: &EntryName, entry: &Entry| !entry.is_in_memory && !self.is_with_child(name);
             let mut free = self.index.iter().filter(|(name, entry)| is_free(name, entry));
             let Some(oldest) = free.next().map(|(name, _)| name.clone()) else { break };
             self.remove(&oldest);
@@ -366,7 +368,7 @@ impl Receiver {
             || self.settings.outbox_points.is_some_and(|most| self.points > most)
     }
 
-    /// A held batch has left the outbox: replay-rate sets the time of the next one.
+    /// A held batch was delivered: replay-rate sets the time of the next one.
     pub(crate) fn pace(&mut self, points: u64, now: Instant) {
         if self.settings.replay_rate > 0 {
             let seconds = points as f64 / self.settings.replay_rate as f64;

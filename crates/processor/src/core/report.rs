@@ -1,4 +1,4 @@
-//! What the program says about itself: everything that is lost, refused, waiting or late.
+//! Figures about the program itself: what it lost and what waits.
 //!
 //! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,WorkerRestarts,
 //! FailedSnapshots,LocalStoreFailures}` and, for each receiver under its prefix,
@@ -8,26 +8,26 @@
 
 use model::Timestamp;
 
-use super::Core;
 use super::types::Action;
+use super::{Core, Receiver};
 
 /// Counts since the start.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// Children that died or were killed and were replaced.
+    /// Children that were replaced, because they died or were killed.
     pub(super) restarts: u64,
     pub(super) failed_snapshots: u64,
 }
 
 impl Core {
-    /// Does what is due each look-interval.
+    /// Retries, inspects and reports once in each look-interval.
     pub(super) fn look(&mut self) {
         let now = self.now();
         if now < self.next_look {
             return;
         }
         self.next_look = now + self.settings.look_interval;
-        self.retry_lingering();
+        self.retry();
         self.spool.wants_inspection = true;
         self.report();
     }
@@ -36,9 +36,9 @@ impl Core {
         let figures = self.figures();
         let timestamp = Timestamp::of_seconds(self.now.epoch_seconds);
         for receiver in self.receivers.iter_mut().filter(|r| r.settings.takes_figures) {
-            receiver.own = Some((timestamp.clone(), figures.clone()));
+            receiver.figures = Some((timestamp.clone(), figures.clone()));
         }
-        let points: u64 = self.receivers.iter().map(super::Receiver::points).sum();
+        let points: u64 = self.receivers.iter().map(Receiver::points).sum();
         let down: Vec<_> = self.receivers.iter().filter(|r| r.circuit.is_down()).collect();
         let state = match down.as_slice() {
             [] => "all receivers are up".to_owned(),
@@ -84,15 +84,13 @@ impl Core {
         figures
     }
 
-    /// Points that a receiver never gets, since the start.
+    /// Points that a receiver will never get, counted since the start.
     #[must_use]
     pub fn dropped_points(&self, receiver: usize) -> u64 {
         self.receivers.get(receiver).map_or(0, |receiver| receiver.dropped_points)
     }
-}
 
-impl Core {
-    /// How things stand, for a simulator that is not at rest.
+    /// The state of the core, for a run of the simulator that does not come to rest.
     #[must_use]
     pub fn summary(&self) -> String {
         let Self { queue, batches, parked, spool, outbox, phase, .. } = self;

@@ -1,58 +1,64 @@
-//! The spool as the core sees it: names that come in, snapshots that are released or given up.
+//! The spool as the core sees it: its snapshots, their release, and their way to `failed-dir`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::Timestamp;
 
 use super::children::Work;
+use super::journal::Condition;
 use super::notice::Notice;
 use super::types::{Action, Order, OrderId, Reply, Role};
 use super::{Core, DISK_LIMIT};
 
-/// Snapshots that stay in the spool though they are done with, and are tried again. Further ones
-/// are forgotten, so that a later list of the spool finds them.
-const LINGERING_MAX: usize = 10_000;
+/// Snapshots whose fold, release or move failed and is tried again. Beyond it the oldest is
+/// forgotten, and a later list of the spool finds it.
+const RETRIES_MAX: usize = 10_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Spool {
+pub(super) struct SpoolState {
     pub(super) was_ready: bool,
-    /// The child waits for [`Order::Continue`].
+    /// The spool child waits for [`Order::Continue`].
     owes_continue: bool,
+    /// Releases to be ordered: directory and identity.
     releases: VecDeque<(Timestamp, u64)>,
-    /// All that are to be released, until they are.
-    releasing: BTreeSet<Timestamp>,
-    /// Named by the feed again while they were to be released.
-    reappeared: BTreeSet<Timestamp>,
+    /// Every snapshot that is settled and not yet released.
+    settled: BTreeSet<Timestamp>,
+    /// Settled snapshots that the spool child named again: a new snapshot may have the name.
+    reused_names: BTreeSet<Timestamp>,
+    /// Moves to `failed-dir` to be ordered: directory and reason.
     give_ups: VecDeque<(Timestamp, String)>,
-    /// Given up because they cannot be read: one that cannot be moved either is read again.
+    /// Snapshots that are given up because they cannot be read. If such a snapshot cannot be moved
+    /// either, its fold is tried again in place of the move.
     may_recover: BTreeSet<Timestamp>,
-    unreadable: BTreeSet<Timestamp>,
-    unreleased: BTreeMap<Timestamp, u64>,
-    unmoved: BTreeMap<Timestamp, String>,
+    fold_retries: BTreeSet<Timestamp>,
+    release_retries: BTreeMap<Timestamp, u64>,
+    give_up_retries: BTreeMap<Timestamp, String>,
     pub(super) wants_inspection: bool,
+    /// From the last inspection: snapshots in the spool, the oldest of them, and hidden
+    /// directories that cannot be deleted.
     pub(super) waiting: u64,
     pub(super) oldest: Option<Timestamp>,
     pub(super) undeleted: u64,
 }
 
-impl Spool {
-    /// How many snapshots wait to be released.
+impl SpoolState {
+    /// The number of settled snapshots that are not released.
     pub(super) fn releases(&self) -> usize {
-        self.releasing.len()
+        self.settled.len()
     }
 
-    /// Whether all that is to be released has been tried, and waits for another try.
+    /// Whether no release is left to be ordered, except for later retries.
     pub(super) fn is_stuck(&self) -> bool {
         self.releases.is_empty()
     }
 
-    pub(super) const fn is_gone(&mut self) {
+    pub(super) const fn forget_child(&mut self) {
         self.owes_continue = false;
     }
 
     pub(super) fn release_later(&mut self, snapshot: Timestamp, identity: u64) {
-        self.releasing.insert(snapshot.clone());
+        self.settled.insert(snapshot.clone());
         self.releases.push_back((snapshot, identity));
     }
 
@@ -71,12 +77,12 @@ impl Spool {
         self.give_ups.push_front((snapshot, reason));
     }
 
-    pub(super) fn read_later(&mut self, snapshot: Timestamp) {
-        self.unreadable.insert(snapshot);
+    pub(super) fn fold_later(&mut self, snapshot: Timestamp) {
+        self.fold_retries.insert(snapshot);
     }
 
-    fn lingering(&self) -> usize {
-        self.unreadable.len() + self.unreleased.len() + self.unmoved.len()
+    fn retries(&self) -> usize {
+        self.fold_retries.len() + self.release_retries.len() + self.give_up_retries.len()
     }
 }
 
@@ -92,12 +98,12 @@ impl Core {
         self.spool.wants_inspection = true;
     }
 
-    /// The feed named snapshots.
-    pub(super) fn found(&mut self, snapshots: Vec<Timestamp>) {
+    /// The spool child named snapshots.
+    pub(super) fn snapshots_named(&mut self, snapshots: Vec<Timestamp>) {
         for snapshot in snapshots {
             let is_new = self.queue.add(snapshot.clone());
-            if !is_new && self.spool.releasing.contains(&snapshot) {
-                self.spool.reappeared.insert(snapshot);
+            if !is_new && self.spool.settled.contains(&snapshot) {
+                self.spool.reused_names.insert(snapshot);
             }
         }
         self.spool.owes_continue = true;
@@ -131,95 +137,103 @@ impl Core {
     }
 
     pub(super) fn release_ended(&mut self, snapshot: Timestamp, identity: u64, reply: Reply) {
-        let now = self.now.monotonic;
         match reply {
             Reply::Released { undeleted } => {
                 if let Some(reason) = undeleted {
                     self.spool.undeleted += 1;
-                    let notice = self.journal.undeleted(&reason, now);
-                    self.log(notice);
+                    self.log_undeleted(&reason);
                 }
-                let notice = self.journal.released(&snapshot, now);
-                self.log(notice);
-                self.left_the_spool(&snapshot);
+                self.journal.unreleased.remove(&snapshot);
+                if self.journal.unreleased.is_empty() {
+                    let notice = Notice::info("snapshots that are done can be removed again");
+                    self.log_end(Condition::ReleaseFailure, notice);
+                }
+                self.forget_snapshot(&snapshot);
             }
-            Reply::Unreleased { reason } => {
-                let notice = self.journal.unreleased(&snapshot, &reason, now);
-                self.log(notice);
-                self.spool.unreleased.insert(snapshot, identity);
-                self.bound_lingering();
+            Reply::ReleaseFailed { reason } => {
+                self.journal.unreleased.insert(snapshot.clone());
+                let text = "a snapshot that is done stays, trying again to remove it";
+                let notice = Notice::error(text).text("snapshot", snapshot.as_str());
+                self.log_begin(Condition::ReleaseFailure, "", notice.text("reason", reason));
+                self.spool.release_retries.insert(snapshot, identity);
+                self.bound_retries();
             }
             _ => self.spool.release_again(snapshot, identity),
         }
     }
 
     pub(super) fn give_up_ended(&mut self, snapshot: Timestamp, reason: String, reply: Reply) {
-        let now = self.now.monotonic;
         match reply {
             Reply::GivenUp { removed } => {
-                let failed_dir = self.settings.failed_dir.clone();
-                let name = snapshot.as_str();
-                let notice = self.journal.given_up(name, &reason, &failed_dir, removed, now);
-                self.log(notice);
-                self.journal.is_read(&snapshot, now, &mut self.actions);
+                let notice = Notice::error("moved to failed-dir; mend it and move it back")
+                    .text("snapshot", snapshot.as_str())
+                    .text("reason", reason)
+                    .text("failed_dir", &self.settings.failed_dir)
+                    .field("gone", removed);
+                self.log_begin(Condition::FailedSnapshot, "moved", notice);
+                self.log_readable(&snapshot);
                 self.spool.may_recover.remove(&snapshot);
                 self.spool.wants_inspection |= removed > 0;
-                self.left_the_spool(&snapshot);
+                self.forget_snapshot(&snapshot);
             }
-            Reply::Unreleased { reason: error } => {
-                let notice = self.journal.not_given_up(snapshot.as_str(), &reason, &error, now);
-                self.log(notice);
+            Reply::ReleaseFailed { reason: error } => {
+                let text = "left in the spool; it is moved to failed-dir once that works";
+                let notice = Notice::error(text)
+                    .text("snapshot", snapshot.as_str())
+                    .text("reason", &reason)
+                    .text("error", error);
+                self.log_begin(Condition::FailedSnapshot, "left", notice);
                 if self.spool.may_recover.remove(&snapshot) {
-                    self.spool.unreadable.insert(snapshot);
+                    self.spool.fold_retries.insert(snapshot);
                 } else {
-                    self.spool.unmoved.insert(snapshot, reason);
+                    self.spool.give_up_retries.insert(snapshot, reason);
                 }
-                self.bound_lingering();
+                self.bound_retries();
             }
             _ => self.spool.give_up_again(snapshot, reason),
         }
     }
 
-    fn left_the_spool(&mut self, snapshot: &Timestamp) {
+    /// A snapshot has left the spool.
+    fn forget_snapshot(&mut self, snapshot: &Timestamp) {
         self.queue.forget(snapshot);
-        self.spool.releasing.remove(snapshot);
+        self.spool.settled.remove(snapshot);
         // A clock that was set back can have given the name to a new snapshot.
-        if self.spool.reappeared.remove(snapshot) {
+        if self.spool.reused_names.remove(snapshot) {
             self.queue.add(snapshot.clone());
         }
     }
 
-    fn bound_lingering(&mut self) {
-        while self.spool.lingering() > LINGERING_MAX {
+    fn bound_retries(&mut self) {
+        while self.spool.retries() > RETRIES_MAX {
             let spool = &mut self.spool;
-            let oldest = spool.unreleased.pop_first().map(|(name, _)| name);
-            let oldest = oldest.or_else(|| spool.unreadable.pop_first());
-            let oldest = oldest.or_else(|| spool.unmoved.pop_first().map(|(name, _)| name));
+            let oldest = spool.release_retries.pop_first().map(|(name, _)| name);
+            let oldest = oldest.or_else(|| spool.fold_retries.pop_first());
+            let oldest = oldest.or_else(|| spool.give_up_retries.pop_first().map(|(name, _)| name));
             let Some(oldest) = oldest else { return };
-            self.spool.releasing.remove(&oldest);
+            self.spool.settled.remove(&oldest);
             self.queue.forget(&oldest);
         }
     }
 
-    /// Tries again what could not be read, released or moved.
-    pub(super) fn retry_lingering(&mut self) {
-        for snapshot in std::mem::take(&mut self.spool.unreadable) {
+    /// Tries the folds, releases and moves again that failed.
+    pub(super) fn retry(&mut self) {
+        for snapshot in std::mem::take(&mut self.spool.fold_retries) {
             self.queue.requeue(&snapshot);
         }
-        self.spool.releases.extend(std::mem::take(&mut self.spool.unreleased));
-        self.spool.give_ups.extend(std::mem::take(&mut self.spool.unmoved));
+        self.spool.releases.extend(std::mem::take(&mut self.spool.release_retries));
+        self.spool.give_ups.extend(std::mem::take(&mut self.spool.give_up_retries));
     }
 
     pub(super) fn inspect_ended(&mut self, reply: Reply) {
         let Reply::Inspected { waiting, oldest, undeleted, reason } = reply else { return };
         (self.spool.waiting, self.spool.oldest) = (waiting, oldest);
         self.spool.undeleted = undeleted;
-        let now = self.now.monotonic;
-        let notice = match reason {
-            Some(reason) => self.journal.undeleted(&reason, now),
-            None if undeleted == 0 => self.journal.deleted(now),
-            None => None,
-        };
-        self.log(notice);
+        if let Some(reason) = reason {
+            self.log_undeleted(&reason);
+        } else if undeleted == 0 {
+            let notice = Notice::info("all snapshots that are done are deleted");
+            self.log_end(Condition::DeletionFailure, notice);
+        }
     }
 }

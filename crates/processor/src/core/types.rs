@@ -1,13 +1,13 @@
-//! The words that the core and the world around it exchange: children, orders, replies, events and
-//! actions.
+//! The types of the core's interface: children, orders, replies, events and actions.
 //!
-//! Orders and replies also travel as JSON between the processes, so they carry no descriptor: the
-//! descriptor of a batch goes beside its message, and the core knows it by a [`Descriptor`].
+//! Orders and replies also travel as JSON between the processes, so they carry no descriptor. The
+//! descriptor of a batch goes beside its message, and the core knows it as a [`Descriptor`].
 
 use std::time::Instant;
 
 use model::{SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::notice::Notice;
 use crate::entry::EntryName;
@@ -21,7 +21,7 @@ pub struct Now {
     pub epoch_seconds: u64,
 }
 
-/// What a child does.
+/// The role of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Reads snapshots and folds them.
@@ -34,32 +34,32 @@ pub enum Role {
     Spool,
 }
 
-/// A child process, for good: its replacement has another number.
+/// The number of a child process, never used again: a replacement has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
-/// An order: its reply bears the same number, and a late reply is known by it.
+/// The number of an order. Its reply bears the same number, which tells a late reply apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OrderId(pub u64);
 
-/// A sealed memfd with a batch, which the shell keeps open until [`Action::Close`].
+/// The number of a sealed memfd with a batch. The shell keeps it open until [`Action::Close`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Descriptor(pub u64);
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// By itself, with a bad status or a fault.
+    /// With a bad status or by a fault.
     Crashed,
-    /// By somebody's SIGKILL.
+    /// By SIGKILL from outside.
     Killed,
-    /// In order, because somebody's SIGTERM asked it to.
-    Asked,
-    /// It overran a limit and was killed by us.
+    /// In order, after SIGTERM from outside.
+    Terminated,
+    /// By SIGKILL from the parent, because it overran a limit.
     Overdue,
 }
 
-/// What a child is to do.
+/// An order to a child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// Fold a snapshot.
@@ -70,7 +70,7 @@ pub enum Order {
     /// Deliver the batch of the descriptor.
     Send,
     /// Deliver figures about the program itself.
-    SendOwn {
+    SendFigures {
         /// Epoch seconds.
         timestamp: Timestamp,
         /// Name and value.
@@ -99,19 +99,19 @@ pub enum Order {
         /// The files.
         entries: Vec<EntryName>,
     },
-    /// Set a held batch aside, for somebody to look at.
+    /// Set a held batch aside, so that it can be looked at.
     Quarantine {
         /// The receiver's folder.
         folder: String,
         /// The file.
         entry: EntryName,
     },
-    /// Take a settled snapshot out of the spool, unless a new one has its name: a release whose
-    /// child died is ordered again.
+    /// Take a settled snapshot out of the spool, unless a new one has its name. A release whose
+    /// child died is ordered again, so the snapshot may have left the spool before.
     Release {
         /// Its directory.
         snapshot: Timestamp,
-        /// What the directory must be.
+        /// The identity that the directory must have.
         identity: u64,
     },
     /// Move a snapshot that cannot be processed to `failed-dir`.
@@ -121,39 +121,34 @@ pub enum Order {
         /// Why.
         reason: String,
     },
-    /// Look how the spool stands, and delete what is hidden.
+    /// Report the state of the spool, and delete the hidden snapshots.
     Inspect,
-    /// The names of the last [`Reply::Found`] are taken; more may come.
+    /// The core has the names of the last [`Reply::Names`]; further names may follow.
     Continue,
 }
 
-/// What a child answers.
+/// A message of a child.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// It has its configuration and takes orders.
+    /// The child has its configuration and takes orders.
     Ready,
-    /// It can never start: the program must end.
-    Unfit {
-        /// Why.
-        reason: String,
-        /// Whether the configuration must change first.
-        is_configuration: bool,
-    },
+    /// The child can never start.
+    StartFailure(StartFailure),
     /// A snapshot is folded; its batch is in the descriptor.
     Folded {
-        /// What identifies it.
+        /// The snapshot's id.
         id: SnapshotId,
-        /// Of its directory, as the fold child saw it.
+        /// Identity of its directory, as the fold child saw it.
         identity: u64,
         /// Values in the batch.
         points: u64,
         /// Bytes of the batch.
         bytes: u64,
-        /// What the files hold that an operator should know.
+        /// Damage and oddities in the files.
         findings: Findings,
     },
     /// A snapshot was not folded.
-    Unfolded {
+    FoldFailed {
         /// Why.
         cause: Cause,
         /// In words.
@@ -171,71 +166,66 @@ pub enum Reply {
         /// Why.
         reason: String,
     },
-    /// The batch is not what was written.
+    /// The batch differs from what was written.
     Damaged {
-        /// What is wrong with it.
+        /// How.
         reason: String,
     },
-    /// What stands in the outbox; several come before [`Reply::Ready`].
-    Listed {
-        /// The receiver's folder.
-        folder: String,
-        /// Its files.
-        entries: Vec<Listed>,
-    },
+    /// Files of the outbox. Such messages come before [`Reply::Ready`], until all files are listed.
+    Folder(Folder),
     /// The batch is on the disk, in all folders.
     Held {
-        /// Bytes that it takes there, in blocks.
+        /// Bytes that the file takes, in blocks.
         size_bytes: u64,
     },
-    /// Nothing of the batch is on the disk.
-    Unheld {
+    /// The hold failed, and nothing of the batch is on the disk.
+    HoldFailed {
         /// Why.
         reason: String,
     },
     /// The held batch is in the descriptor.
     Loaded,
     /// The held batch could not be read.
-    Unloaded {
+    LoadFailed {
         /// Why.
         cause: Cause,
         /// In words.
         reason: String,
     },
-    /// The files are gone.
+    /// The files are removed.
     Dropped {
         /// Why some could not be removed.
         failure: Option<String>,
     },
     /// The snapshot has left the spool.
     Released {
-        /// Why it could not be deleted, if it is only hidden.
+        /// Why its files could not be deleted, if it is only hidden.
         undeleted: Option<String>,
     },
-    /// The snapshot could not be renamed, and stays.
-    Unreleased {
+    /// The snapshot could not be released or moved, and stays in the spool.
+    ReleaseFailed {
         /// Why.
         reason: String,
     },
     /// The snapshot is in `failed-dir`.
     GivenUp {
-        /// Older ones that went because of `failed-limit`.
+        /// Older snapshots that were removed from there because of `failed-limit`.
         removed: u64,
     },
-    /// Snapshots stand in the spool. No more follow until [`Order::Continue`].
-    Found {
+    /// Names of snapshots in the spool. No more follow until [`Order::Continue`].
+    Names {
         /// Their directories.
         snapshots: Vec<Timestamp>,
     },
-    /// How the spool stands.
+    /// The state of the spool.
     Inspected {
-        /// Snapshots in it.
+        /// Snapshots in the spool.
         waiting: u64,
         /// The oldest of them.
         oldest: Option<Timestamp>,
         /// Hidden directories that cannot be deleted.
         undeleted: u64,
-        /// Why the first of them cannot.
+        /// Why one of them cannot be deleted.
         reason: Option<String>,
     },
 }
@@ -243,91 +233,100 @@ pub enum Reply {
 /// Why something could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// Somebody took it away.
+    /// It was removed from outside.
     Missing,
-    /// Not now; a later try may succeed.
+    /// It cannot be read now; a later try may succeed.
     Unreadable,
-    /// It is what it is, now and later.
+    /// Its content cannot be used, now or later.
     Unusable,
 }
 
-/// A file of the outbox.
+/// Files of a receiver's folder in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct Folder {
+    /// The receiver's name.
+    pub name: String,
+    /// Its held batches, or some of them.
+    pub files: Vec<OutboxFile>,
+}
+
+/// A held batch in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxFile {
     /// Its name.
     pub entry: EntryName,
-    /// Bytes that it takes, in blocks.
+    /// Bytes that the file takes, in blocks.
     pub size_bytes: u64,
 }
 
-/// What a child found in a batch or a snapshot. Only the core, which hears of all, knows what is
-/// new.
+/// Findings in a snapshot. The core decides which of them are new, because it gets the findings of
+/// all snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// At most [`FINDINGS_MAX`].
     pub list: Vec<Finding>,
-    /// How many more there are.
+    /// The number of further findings.
     pub more: usize,
 }
 
 /// Findings that one reply lists.
 pub const FINDINGS_MAX: usize = 100;
 
-/// One finding.
+/// Damage or an oddity in a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What it means for later snapshots.
+    /// Its kind.
     pub kind: FindingKind,
-    /// The file, endpoint or name that it is about.
+    /// The file, endpoint or name.
     pub subject: String,
-    /// The same text as long as it is the same finding.
+    /// A text that stays the same while the finding lasts.
     pub state: String,
-    /// What to log.
+    /// The text for the log.
     pub text: String,
 }
 
-/// What a finding means for later snapshots.
+/// The kind of a finding: how long it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FindingKind {
     /// A file is damaged, until a snapshot comes without the damage.
     Damage,
-    /// Something is odd and costs nothing, until a snapshot comes without it.
+    /// An oddity that costs no metric, until a snapshot comes without it.
     Oddity,
-    /// A name is odd, which is logged once.
+    /// An odd name, which is logged once.
     Name,
 }
 
-/// What happened.
+/// An event for the core.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// A child runs.
+    /// The process of a child runs.
     Started {
         /// Which.
         child: ChildId,
         /// Its process number.
         pid: u32,
     },
-    /// A child could not be started.
-    Unstarted {
+    /// The process of a child could not be started.
+    SpawnFailed {
         /// Which.
         child: ChildId,
         /// Why.
         reason: String,
     },
-    /// A child answered.
+    /// A message of a child came.
     Reply {
         /// Which.
         child: ChildId,
-        /// The order that it answers; `None` where it speaks by itself.
+        /// The order that it answers; `None` if it answers no order.
         order: Option<OrderId>,
-        /// The answer.
+        /// The message.
         reply: Reply,
         /// The batch that came with it.
         descriptor: Option<Descriptor>,
     },
-    /// A child is gone for good: the system has reaped it.
+    /// The system has reaped a child.
     Ended {
         /// Which.
         child: ChildId,
@@ -336,19 +335,19 @@ pub enum Event {
     },
     /// The program is to end.
     Shutdown {
-        /// Whose wish it is.
+        /// The signal that asks for it.
         signal: &'static str,
     },
 }
 
-/// What is to be done.
+/// An action that the core asks of the shell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Start a child.
     Start {
         /// Its number.
         child: ChildId,
-        /// What it is to do.
+        /// Its role.
         role: Role,
     },
     /// Give a child an order.
@@ -362,29 +361,30 @@ pub enum Action {
         /// The batch that goes with it.
         descriptor: Option<Descriptor>,
     },
-    /// Tell a child to end when it has nothing to do.
+    /// Tell a child to end, by closing its channel.
     Hangup(ChildId),
     /// Kill a child.
     Kill(ChildId),
-    /// Forget a descriptor.
+    /// Close a descriptor.
     Close(Descriptor),
     /// Write to the log.
     Log(Notice),
     /// Tell the service manager that the program is ready.
     Ready,
-    /// Tell the service manager how things stand.
+    /// Tell the service manager the state of the program.
     Status(String),
     /// Tell the service manager that the program ends.
     Stopping,
     /// End the program.
-    End(Result<(), Failure>),
+    End(Result<(), StartFailure>),
 }
 
-/// Why the program ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// For the log.
+/// The reason why a child can never start, which ends the program.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("{reason}")]
+pub struct StartFailure {
+    /// The text for the log.
     pub reason: String,
-    /// Whether the configuration must change first.
+    /// Whether the configuration must change before another try can succeed.
     pub is_configuration: bool,
 }

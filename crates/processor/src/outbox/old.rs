@@ -1,9 +1,9 @@
-//! What version 0.1.0 left: files `<timestamp>-<run>-<metrics>-<bytes>.gz` with lines of its one
+//! The files of version 0.1.0: `<timestamp>-<run>-<metrics>-<bytes>.gz` with the lines of its only
 //! Graphite, in the directory of the outbox itself.
 //!
-//! Each is renamed into the folder `graphite` under the name of a batch; the send child knows it by
-//! its first bytes. Of several runs of one timestamp the highest counts, as it did then. What is no
-//! such file is left alone.
+//! Each is renamed into the folder `graphite` under the name of a batch, and the send child
+//! recognizes it by its first bytes. Of several runs of one timestamp the highest is kept, as
+//! version 0.1.0 did. Other files are left alone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ const PART_SUFFIX: &str = ".part";
 #[derive(Debug, PartialEq, Eq)]
 struct OldName {
     timestamp: Timestamp,
-    /// Of two runs the higher counts; of equal ones the larger.
+    /// Run, metrics and bytes. Of two files of one timestamp the one with the larger rank is kept.
     rank: (u64, u64, u64),
 }
 
@@ -76,19 +76,20 @@ fn parse(name: &str) -> Option<OldName> {
     }
     let old = OldName { timestamp, rank };
     let (run, metrics, bytes) = rank;
-    (format!("{}-{run}-{metrics}-{bytes}{SUFFIX}", old.timestamp) == name).then_some(old)
+    let only_name = format!("{}-{run}-{metrics}-{bytes}{SUFFIX}", old.timestamp);
+    if only_name == name { Some(old) } else { None }
 }
 
-/// The first bytes of a file that gzip made (RFC 1952).
+/// The first bytes of a gzip file (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Whether a batch is compressed lines of version 0.1.0.
+/// Whether a file has compressed lines of version 0.1.0 in place of a batch.
 pub(crate) fn is_compressed(file: &File) -> bool {
     let mut magic = [0; GZIP_MAGIC.len()];
     file.read_exact_at(&mut magic, 0).is_ok() && magic == GZIP_MAGIC
 }
 
-/// Whether a file is one that version 0.1.0 had not finished: `.<timestamp>-<process>.part`.
+/// Whether this is an unfinished file of version 0.1.0: `.<timestamp>-<process>.part`.
 fn is_part(name: &str) -> bool {
     let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(PART_SUFFIX));
     inner.and_then(|inner| inner.split_once('-')).is_some_and(|(timestamp, process)| {
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_version_0_1_0_wrote_are_taken() {
+    fn only_names_that_version_0_1_0_wrote_are_accepted() {
         assert!(parse("17-1-2-3.gz").is_some());
         for other in ["17.gz", "17-1-2.gz", "17-01-2-3.gz", "17-+1-2-3.gz", "17-1-2-3-4.gz", "x"] {
             assert_eq!(parse(other), None, "{other}");
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_run_of_a_timestamp_moves_and_all_else_stays() {
+    fn the_highest_run_of_a_timestamp_moves_and_other_files_stay() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for name in ["17-1-5-9.gz", "17-2-4-9.gz", "18-1-7-9.gz", ".17-1-5-9.gz.damaged", "notes"] {

@@ -1,13 +1,14 @@
-//! What goes wrong, and when: windows of trouble and single blows, drawn from the seed.
+//! The faults of a run and their times, drawn from the seed: single faults, and pairs that begin
+//! and end a disturbance.
 
 use std::time::Duration;
 
-/// A blow at a moment.
+/// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A child crashes, busy or idle.
     CrashChild,
-    /// Somebody sends SIGKILL to a child.
+    /// A child gets SIGKILL from outside.
     KillChild,
     /// The parent is killed after some more actions.
     CrashParent {
@@ -15,7 +16,7 @@ pub(crate) enum Fault {
     },
     /// The machine loses its power.
     PowerCut,
-    /// A clean end and a new start.
+    /// The parent ends on SIGTERM and is started again.
     Restart,
     ReceiverDown(usize),
     ReceiverSlow(usize),

@@ -1,33 +1,32 @@
-//! What was published, what each receiver got, what was counted: the ledger by which a run is
-//! judged.
+//! The ledger that judges a run: snapshots that were published, delivered and counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A published snapshot, by a number that only the world knows.
+/// The number of a published snapshot, which only the world knows.
 pub(crate) type Uid = u64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Every published snapshot with its second.
     pub(crate) published: BTreeMap<Uid, u64>,
-    /// In failed-dir, or taken away by hand.
-    pub(crate) gone: BTreeSet<Uid>,
-    /// What each receiver got, in order, each time.
+    /// Snapshots that were moved to failed-dir or removed from outside.
+    pub(crate) removed: BTreeSet<Uid>,
+    /// Every delivery to each receiver, in order.
     pub(crate) delivered: Vec<Vec<Uid>>,
-    /// Points that the core counted as dropped, over all its lives. A snapshot is one point.
+    /// Points that the core counted as dropped, in all lives of the parent. A snapshot has one.
     pub(crate) counted: Vec<u64>,
-    /// Fold children that really crashed, were killed and could not read, by snapshot.
+    /// By snapshot: fold children that crashed, that were killed, and that could not read it.
     pub(crate) crashes: BTreeMap<Uid, u32>,
     pub(crate) kills: BTreeMap<Uid, u32>,
     pub(crate) unreadable: BTreeMap<Uid, u32>,
-    /// Every snapshot that was begun to be folded, in order, each time.
+    /// Every fold that began, in order.
     pub(crate) folded: Vec<Uid>,
-    /// Batches that crash each send child, and send children that crashed over a single batch.
+    /// Batches that crash each send child, and for each the crashes while it was alone in flight.
     pub(crate) poison: BTreeSet<Uid>,
     pub(crate) sender_crashes: BTreeMap<Uid, u32>,
-    /// Seconds whose order could not be kept.
+    /// Seconds whose order need not be kept.
     pub(crate) excused: BTreeSet<u64>,
-    /// A rule that was broken on the way.
+    /// The first rule that was broken during the run.
     pub(crate) broken: Option<String>,
 }
 
@@ -56,7 +55,7 @@ impl Ledger {
             let missing: Vec<Uid> = self
                 .published
                 .keys()
-                .filter(|uid| !got.contains(uid) && !self.gone.contains(uid))
+                .filter(|uid| !got.contains(uid) && !self.removed.contains(uid))
                 .copied()
                 .collect();
             let counted = self.counted.get(receiver).copied().unwrap_or_default();
@@ -70,13 +69,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Of one second, what was published first is delivered first.
+    /// Whether the snapshots of one second were first delivered in the order of publication.
     fn order(&self, receiver: usize, delivered: &[Uid]) -> Result<(), String> {
         let mut last: BTreeMap<u64, Uid> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for uid in delivered {
             let Some(second) = self.published.get(uid) else {
-                return Err(format!("receiver {receiver} got {uid}, which nobody published"));
+                return Err(format!("receiver {receiver} got {uid}, which was not published"));
             };
             if !seen.insert(*uid) {
                 continue;

@@ -1,8 +1,8 @@
 //! The simulator: the real core, with simulated children, through crashes and faults.
 //!
-//! `cargo xtask simulate` runs many seeds; the tests run some. A seed that fails prints itself.
-//! The world decides nothing: it does what the core orders, late, wrongly or not at all, and keeps
-//! a ledger of what was published, delivered and counted.
+//! `cargo xtask simulate` runs many seeds; the tests run some. A seed that fails is printed. The
+//! world decides nothing: it carries out the core's orders late, wrongly or not at all, and keeps a
+//! ledger of the snapshots that were published, delivered and counted.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -25,7 +25,7 @@ fn seeds() -> std::ops::Range<u64> {
     from..from + number("SIMULATE_SEEDS", 2000)
 }
 
-/// Every published snapshot reaches every receiver, or is counted, whatever fails on the way.
+/// Every published snapshot reaches every receiver or is counted, whatever fails.
 #[test]
 fn every_seed_ends_exact() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;

@@ -1,24 +1,25 @@
-//! Five wrongs that the ledger must find: each alters what passes between the core and the world.
+//! Five mutants that the ledger must find: each alters an event or an action between the core and
+//! the world.
 
 use crate::world::{Plan, World};
 
-/// What is altered.
+/// The alteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutant {
     /// A snapshot is released before its batch is held.
     EarlyRelease,
-    /// The core is never told that time has passed.
+    /// The core gets no tick.
     LostWakeUp,
     /// One crash of a fold child is reported twice.
     DoubleAttempt,
-    /// What is over the bound of an outbox is not removed.
+    /// Batches beyond the bound of an outbox are not removed.
     UnboundedOutbox,
     /// Of two held batches of one second the later goes first.
     LanesOutOfOrder,
 }
 
-/// Asserts that one of many seeds finds the mutant, by a reason with this text. Another wrong may
-/// show first: a mutant disturbs more than one rule.
+/// Asserts that one of many seeds finds the mutant, by a reason with this text. Seeds before it may
+/// give another reason, because a mutant breaks more than one rule.
 fn assert_found(mutant: Mutant, text: &str) {
     let mut others = Vec::new();
     for seed in 1..5000 {

@@ -1,4 +1,4 @@
-//! Runs with faults that are chosen and not drawn.
+//! Runs with chosen faults.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A plan without chance faults and with snapshots that can all be folded.
+/// A plan with the given faults alone, and with snapshots that can all be folded.
 fn calm(seed: u64, faults: Vec<(Duration, Fault)>) -> Plan {
     Plan {
         receivers: 3,
@@ -17,17 +17,17 @@ fn calm(seed: u64, faults: Vec<(Duration, Fault)>) -> Plan {
         interval: seconds(1),
         outbox_bytes: u64::MAX,
         folds_in_order: false,
-        flights: if seed.is_multiple_of(2) { 4 } else { 1 },
+        in_flight_max: if seed.is_multiple_of(2) { 4 } else { 1 },
         trouble: 0,
         faults,
-        prompt: Some(0),
+        prompt_receiver: Some(0),
         ..Plan::random(seed)
     }
 }
 
-/// A healthy receiver has each snapshot within a second, whatever the others and the disk do.
+/// A healthy receiver gets each snapshot within a second, whatever other receivers and the disk do.
 #[test]
-fn a_healthy_receiver_waits_for_nobody() {
+fn a_healthy_receiver_waits_for_no_other() {
     let down = Fault::ReceiverDown(1);
     let slow = Fault::ReceiverSlow(2);
     for disk in [Fault::OutboxWorks, Fault::OutboxFull, Fault::OutboxHangs] {
@@ -39,9 +39,9 @@ fn a_healthy_receiver_waits_for_nobody() {
     }
 }
 
-/// Folds in order when asked for, with several workers, also when children die.
+/// With `folds_in_order` several workers keep the order, also when children die.
 #[test]
-fn folds_keep_the_order_of_snapshots_when_asked_to() {
+fn folds_in_order_keep_the_order_of_snapshots() {
     let deaths = [5, 20, 40, 80].map(|at| (seconds(at), Fault::KillChild)).to_vec();
     for seed in 1..40 {
         let plan = Plan { folds_in_order: true, ..calm(seed, deaths.clone()) };

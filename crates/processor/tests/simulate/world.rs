@@ -1,6 +1,6 @@
-//! The world around the core: children, disks, receivers and a clock, all simulated.
+//! The simulated world around the core: children, disks, receivers and a clock.
 
-mod blows;
+mod injection;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use config::Retries;
 use haproxystats_processor::core::{
-    Action, ChildId, CircuitSettings, Core, Death, Descriptor, Event, Now, Order, OrderId,
-    PENDING_MAX, ReceiverSettings, Reply, Role, Settings,
+    Action, ChildId, CircuitSettings, Core, CoreSettings, Death, Descriptor, Event, Now, Order,
+    OrderId, PENDING_MAX, ReceiverSettings, Reply, Role,
 };
 use model::Timestamp;
 
@@ -19,11 +19,11 @@ use crate::ledger::{Ledger, Uid};
 use crate::mutants::Mutant;
 
 const SPAN: Duration = Duration::from_secs(200);
-/// By then everything that was published must be where it belongs.
+/// The time after which every published snapshot must be settled.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 const NAMES_MAX: usize = 64;
 
-/// All that decides a run.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -32,14 +32,14 @@ pub(crate) struct Plan {
     pub(crate) interval: Duration,
     pub(crate) outbox_bytes: u64,
     pub(crate) folds_in_order: bool,
-    pub(crate) flights: usize,
+    pub(crate) in_flight_max: usize,
     pub(crate) replay_rate: u64,
-    /// Shares of snapshots, in percent.
+    /// Percentage of snapshots that cannot simply be folded and sent.
     pub(crate) trouble: u8,
     pub(crate) faults: Vec<(Duration, Fault)>,
     pub(crate) mutant: Option<Mutant>,
-    /// Every snapshot must be at this receiver within a second of being published.
-    pub(crate) prompt: Option<usize>,
+    /// This receiver must get every snapshot within a second of its publication.
+    pub(crate) prompt_receiver: Option<usize>,
 }
 
 impl Plan {
@@ -53,32 +53,32 @@ impl Plan {
             interval: Duration::from_millis(rng.u64(200..4000)),
             outbox_bytes: if rng.u8(0..5) == 0 { 8 * ENTRY_BYTES } else { u64::MAX },
             folds_in_order: rng.bool(),
-            flights: rng.usize(1..5),
+            in_flight_max: rng.usize(1..5),
             replay_rate: if rng.bool() { 0 } else { 1000 },
             trouble: if rng.bool() { 0 } else { 10 },
             faults: faults::draw(&mut rng, receivers, SPAN),
             mutant: None,
-            prompt: None,
+            prompt_receiver: None,
         }
     }
 }
 
-/// What a fold of a snapshot comes to.
+/// The effect that a snapshot has on the children that work on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Temper {
+enum SnapshotKind {
     Good,
-    CrashesItsChild,
-    CrashesItsSender,
+    ChildCrash,
+    SenderCrash,
     Unusable,
     Unreadable { times: u32 },
-    Vanishes,
+    Removal,
 }
 
 #[derive(Debug, Clone)]
 struct Snapshot {
     uid: Uid,
     has_manifest: bool,
-    temper: Temper,
+    kind: SnapshotKind,
     published: Instant,
 }
 
@@ -94,26 +94,26 @@ struct Job {
 struct Child {
     role: Role,
     jobs: Vec<Job>,
-    /// In the kernel, on a disk that hangs: no signal ends it.
+    /// The child hangs in the kernel, on a disk: no signal ends it.
     is_hung: bool,
     is_killed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+enum ReceiverState {
     Up,
     Down,
     Slow,
 }
 
-/// What happens at a moment.
+/// An incident that is planned for a moment.
 #[derive(Debug)]
-enum Coming {
+enum Incident {
     Event {
         event: Event,
         life: u32,
     },
-    /// A child has done its order.
+    /// A child has carried out its order.
     Done {
         child: ChildId,
         order: OrderId,
@@ -124,7 +124,7 @@ enum Coming {
         child: ChildId,
         life: u32,
     },
-    /// The spool's child may name more snapshots.
+    /// The spool child may name more snapshots.
     Names {
         life: u32,
     },
@@ -139,31 +139,29 @@ pub(crate) struct World {
     now: Instant,
     epoch: u64,
     core: Core,
-    /// Counts the lives of the parent: what is on its way to an earlier one is lost.
+    /// The number of the parent's life. Incidents of an earlier life are ignored.
     life: u32,
     is_over: bool,
     restarts: bool,
     crash_after: Option<u32>,
-    coming: BTreeMap<(Instant, u64), Coming>,
+    incidents: BTreeMap<(Instant, u64), Incident>,
     sequence: u64,
     children: BTreeMap<ChildId, Child>,
     descriptors: HashMap<Descriptor, Uid>,
     last_descriptor: u64,
     spool: BTreeMap<Timestamp, Snapshot>,
-    /// Names that the spool's child has not told yet, and whether it may.
-    untold: BTreeSet<Timestamp>,
-    may_tell: bool,
+    /// Names that the spool child has not sent yet, and whether it may send more.
+    unnamed: BTreeSet<Timestamp>,
+    may_name: bool,
     disk: Disk,
     outbox_hangs: bool,
     spool_hangs: bool,
-    moods: Vec<Mood>,
+    receivers: Vec<ReceiverState>,
     last_uid: Uid,
     ledger: Ledger,
     mutant: Option<Mutant>,
-    /// For mutants: what they have changed so far.
-    pub(crate) altered: u32,
-    publish_at: BTreeMap<Uid, Instant>,
-    /// Whether the outbox's child of this life has told what it holds.
+    published_at: BTreeMap<Uid, Instant>,
+    /// Whether the outbox child of this life has sent its list.
     is_outbox_listed: bool,
 }
 
@@ -178,9 +176,9 @@ impl World {
         let mut world = Self::new(plan);
         world.begin_life();
         for (at, fault) in &plan.faults {
-            world.later(*at, Coming::Fault(*fault));
+            world.later(*at, Incident::Fault(*fault));
         }
-        world.later(Duration::ZERO, Coming::Publish);
+        world.later(Duration::ZERO, Incident::Publish);
         let (mut is_healed, mut steps) = (false, 0_u64);
         loop {
             if let Some(rule) = world.ledger.broken.take() {
@@ -188,7 +186,7 @@ impl World {
             }
             steps += 1;
             if steps > 2_000_000 {
-                return Err("it never comes to rest".to_owned());
+                return Err("the world never comes to rest".to_owned());
             }
             let since = world.now - world.start;
             if since > SPAN && !is_healed {
@@ -199,7 +197,7 @@ impl World {
                 return world.judge().map(|()| world.ledger);
             }
             if since > PATIENCE {
-                return Err(format!("it is not at rest: {}", world.state()));
+                return Err(format!("the world is not at rest: {}", world.state()));
             }
             world.advance();
         }
@@ -220,52 +218,51 @@ impl World {
             is_over: false,
             restarts: true,
             crash_after: None,
-            coming: BTreeMap::new(),
+            incidents: BTreeMap::new(),
             sequence: 0,
             children: BTreeMap::new(),
             descriptors: HashMap::new(),
             last_descriptor: 0,
             spool: BTreeMap::new(),
-            untold: BTreeSet::new(),
-            may_tell: false,
+            unnamed: BTreeSet::new(),
+            may_name: false,
             disk: Disk::default(),
             outbox_hangs: false,
             spool_hangs: false,
-            moods: vec![Mood::Up; plan.receivers],
+            receivers: vec![ReceiverState::Up; plan.receivers],
             last_uid: 0,
             ledger: Ledger::new(plan.receivers),
             mutant: plan.mutant,
-            altered: 0,
-            publish_at: BTreeMap::new(),
+            published_at: BTreeMap::new(),
             is_outbox_listed: false,
         }
     }
 
-    fn later(&mut self, after: Duration, coming: Coming) {
+    fn later(&mut self, after: Duration, incident: Incident) {
         self.sequence += 1;
-        self.coming.insert((self.now + after, self.sequence), coming);
+        self.incidents.insert((self.now + after, self.sequence), incident);
     }
 
     fn event_later(&mut self, after: Duration, event: Event) {
         let life = self.life;
-        self.later(after, Coming::Event { event, life });
+        self.later(after, Incident::Event { event, life });
     }
 
     fn millis(&mut self, most: u64) -> Duration {
         Duration::from_millis(self.rng.u64(0..=most))
     }
 
-    /// Goes to the next moment at which something happens.
+    /// Goes to the next incident or deadline.
     fn advance(&mut self) {
-        let next = self.coming.first_key_value().map(|((at, _), _)| *at);
-        let is_deaf = self.mutant == Some(Mutant::LostWakeUp);
-        let deadline = if is_deaf || self.is_over { None } else { self.core.deadline() };
+        let next = self.incidents.first_key_value().map(|((at, _), _)| *at);
+        let is_lost = self.mutant == Some(Mutant::LostWakeUp);
+        let deadline = if is_lost || self.is_over { None } else { self.core.deadline() };
         match (next, deadline) {
             (Some(next), Some(deadline)) if deadline < next => self.tick(deadline),
             (Some(_), _) => {
-                let Some(((at, _), coming)) = self.coming.pop_first() else { return };
+                let Some(((at, _), incident)) = self.incidents.pop_first() else { return };
                 self.now = self.now.max(at);
-                self.happen(coming);
+                self.happen(incident);
             }
             (None, Some(deadline)) => self.tick(deadline),
             (None, None) => self.now += Duration::from_secs(60),
@@ -277,18 +274,18 @@ impl World {
         self.step(Event::Tick);
     }
 
-    fn happen(&mut self, coming: Coming) {
-        match coming {
-            Coming::Event { event, life } if life == self.life => self.step(event),
-            Coming::Done { child, order, life } if life == self.life => self.done(child, order),
-            Coming::Begun { child, life } if life == self.life => self.begun(child),
-            Coming::Names { life } if life == self.life => self.tell(),
-            Coming::Publish => self.publish(),
-            Coming::Fault(fault) => self.strike(fault),
-            Coming::Event { .. }
-            | Coming::Done { .. }
-            | Coming::Begun { .. }
-            | Coming::Names { .. } => {}
+    fn happen(&mut self, incident: Incident) {
+        match incident {
+            Incident::Event { event, life } if life == self.life => self.step(event),
+            Incident::Done { child, order, life } if life == self.life => self.done(child, order),
+            Incident::Begun { child, life } if life == self.life => self.begun(child),
+            Incident::Names { life } if life == self.life => self.name_snapshots(),
+            Incident::Publish => self.publish(),
+            Incident::Fault(fault) => self.inject(fault),
+            Incident::Event { .. }
+            | Incident::Done { .. }
+            | Incident::Begun { .. }
+            | Incident::Names { .. } => {}
         }
     }
 
@@ -309,8 +306,8 @@ impl World {
             }
             self.act(action);
         }
-        // Those in memory, and those of each backlog: in flight, and one that was read ahead.
-        let held = self.plan.receivers * (self.plan.flights + 1);
+        // Batches in memory, and of each backlog those in flight and one that was read ahead.
+        let held = self.plan.receivers * (self.plan.in_flight_max + 1);
         let most = PENDING_MAX + self.plan.workers + held;
         let open = self.descriptors.len();
         if open > most {
@@ -325,12 +322,12 @@ impl World {
                 let started = Child { role, jobs, is_hung: false, is_killed: false };
                 self.children.insert(child, started);
                 let (life, after) = (self.life, self.millis(20));
-                self.later(after, Coming::Begun { child, life });
+                self.later(after, Incident::Begun { child, life });
             }
             Action::Order { child, id, order, descriptor } => {
                 self.ordered(child, id, order, descriptor);
             }
-            Action::Hangup(child) => self.end_child(child, Death::Asked),
+            Action::Hangup(child) => self.end_child(child, Death::Terminated),
             Action::Kill(child) => {
                 if let Some(child) = self.children.get_mut(&child) {
                     child.is_killed = true;
@@ -355,7 +352,7 @@ impl World {
         }
     }
 
-    /// The parent dies with its children, and is started again.
+    /// Ends the parent and its children, and starts the parent again.
     fn crash_parent(&mut self, is_power_cut: bool) {
         for (receiver, counted) in self.ledger.counted.iter_mut().enumerate() {
             *counted += self.core.dropped_points(receiver);
@@ -365,7 +362,7 @@ impl World {
             if let Some(child) = self.children.get_mut(&id) {
                 child.is_hung = false;
             }
-            self.end_child(id, Death::Asked);
+            self.end_child(id, Death::Terminated);
         }
         if is_power_cut {
             let rng = &mut self.rng;
@@ -379,7 +376,7 @@ impl World {
         self.life += 1;
         self.is_over = false;
         self.crash_after = None;
-        self.may_tell = false;
+        self.may_name = false;
         self.is_outbox_listed = false;
         let seconds = (self.now - self.start).as_secs();
         let now = Now { monotonic: self.now, epoch_seconds: self.epoch + seconds };
@@ -389,11 +386,11 @@ impl World {
     }
 
     fn heal(&mut self) {
-        self.strike(Fault::OutboxWorks);
-        self.strike(Fault::SpoolWorks);
-        (0..self.plan.receivers).for_each(|receiver| self.set_mood(receiver, Mood::Up));
+        self.inject(Fault::OutboxWorks);
+        self.inject(Fault::SpoolWorks);
+        self.receivers.fill(ReceiverState::Up);
         self.crash_after = None;
-        self.coming.retain(|_, coming| !matches!(coming, Coming::Fault(_)));
+        self.incidents.retain(|_, incident| !matches!(incident, Incident::Fault(_)));
     }
 
     fn is_at_rest(&self) -> bool {
@@ -411,7 +408,7 @@ impl World {
     }
 
     fn state(&self) -> String {
-        let held: Vec<usize> = self.disk.list().iter().map(|(_, held)| held.len()).collect();
+        let held: Vec<usize> = self.disk.list().iter().map(|folder| folder.files.len()).collect();
         let (spool, open) = (self.spool.len(), self.descriptors.len());
         let children = self.core.summary();
         format!("{spool} in the spool, {held:?} held, {open} descriptors, {children}")
@@ -426,11 +423,7 @@ fn refused() -> Reply {
     Reply::Refused { reason: "down".to_owned() }
 }
 
-fn delivered() -> Reply {
-    Reply::Delivered
-}
-
-fn settings(plan: &Plan, seed: u64) -> Settings {
+fn settings(plan: &Plan, seed: u64) -> CoreSettings {
     let receiver = |index| ReceiverSettings {
         name: folder(index),
         prefix: String::new(),
@@ -444,13 +437,13 @@ fn settings(plan: &Plan, seed: u64) -> Settings {
         outbox_bytes: plan.outbox_bytes,
         outbox_points: None,
         replay_rate: plan.replay_rate,
-        flights: plan.flights,
+        in_flight_max: plan.in_flight_max,
         sync: true,
         takes_figures: true,
         send_limit: Duration::from_secs(60),
         end_grace: Duration::from_secs(2),
     };
-    Settings {
+    CoreSettings {
         workers: plan.workers,
         folds_in_order: plan.folds_in_order,
         fold_limit: Duration::from_secs(300),

@@ -1,17 +1,17 @@
-//! What children make of their orders.
+//! The work of the children on their orders.
 
 use std::time::Duration;
 
 use haproxystats_processor::core::{
-    Cause, ChildId, Death, Descriptor, Event, Findings, Order, OrderId, Reply, Role,
+    Cause, ChildId, Death, Descriptor, Event, Findings, Folder, Order, OrderId, Reply, Role,
     SENDER_DEATHS_MAX,
 };
 use haproxystats_processor::entry::EntryName;
 use model::{SnapshotId, Timestamp};
 
 use super::{
-    Child, Coming, ENTRY_BYTES, Job, Mood, NAMES_MAX, SPAN, Snapshot, Temper, Uid, World,
-    delivered, refused,
+    Child, ENTRY_BYTES, Incident, Job, NAMES_MAX, ReceiverState, SPAN, Snapshot, SnapshotKind, Uid,
+    World, refused,
 };
 use crate::mutants::Mutant;
 
@@ -30,22 +30,22 @@ impl World {
         }
         if self.rng.u8(0..50) == 0 {
             self.children.remove(&id);
-            return self.step(Event::Unstarted { child: id, reason: "no memory".to_owned() });
+            return self.step(Event::SpawnFailed { child: id, reason: "no memory".to_owned() });
         }
         self.step(Event::Started { child: id, pid: 1 });
         let mut replies = Vec::new();
         match role {
             Role::Outbox => {
-                for (folder, entries) in self.disk.list() {
-                    for part in entries.chunks(3) {
-                        let (folder, entries) = (folder.clone(), part.to_vec());
-                        replies.push(Reply::Listed { folder, entries });
+                for Folder { name, files } in self.disk.list() {
+                    for part in files.chunks(3) {
+                        let folder = Folder { name: name.clone(), files: part.to_vec() };
+                        replies.push(Reply::Folder(folder));
                     }
                 }
             }
             Role::Spool => {
-                self.untold = self.spool.keys().cloned().collect();
-                self.may_tell = true;
+                self.unnamed = self.spool.keys().cloned().collect();
+                self.may_name = true;
             }
             Role::Fold(_) | Role::Send(_) => {}
         }
@@ -55,7 +55,7 @@ impl World {
             self.step(Event::Reply { child: id, order: None, reply, descriptor: None });
         }
         if role == Role::Spool {
-            self.tell();
+            self.name_snapshots();
         }
     }
 
@@ -64,55 +64,53 @@ impl World {
         self.children.iter().find(|(_, child)| is_spool(child)).map(|(id, _)| *id)
     }
 
-    /// Has the spool's child name what it has not named yet.
-    pub(super) fn tell(&mut self) {
+    /// Sends a message of the spool child with names that it has not sent yet.
+    pub(super) fn name_snapshots(&mut self) {
         let Some(child) = self.spool_child() else { return };
-        if !self.may_tell || self.untold.is_empty() {
+        if !self.may_name || self.unnamed.is_empty() {
             return;
         }
-        self.may_tell = false;
-        let snapshots: Vec<_> = self.untold.iter().take(NAMES_MAX).cloned().collect();
-        snapshots.iter().for_each(|name| {
-            self.untold.remove(name);
-        });
-        let reply = Reply::Found { snapshots };
+        self.may_name = false;
+        let snapshots: Vec<_> = self.unnamed.iter().take(NAMES_MAX).cloned().collect();
+        self.unnamed.retain(|name| !snapshots.contains(name));
+        let reply = Reply::Names { snapshots };
         self.step(Event::Reply { child, order: None, reply, descriptor: None });
     }
 
     pub(super) fn publish(&mut self) {
         if self.now - self.start < SPAN {
             let interval = self.plan.interval;
-            self.later(interval, Coming::Publish);
+            self.later(interval, Incident::Publish);
         }
         let second = self.epoch + (self.now - self.start).as_secs();
         let name = Timestamp::of_seconds(second);
-        // As pull does: no snapshot ever takes the place of another.
+        // As with pull, a snapshot never replaces another one.
         if self.spool.contains_key(&name) {
             return;
         }
         self.last_uid += 1;
         let uid = self.last_uid;
-        let temper = if self.rng.u8(0..100) < self.plan.trouble {
+        let kind = if self.rng.u8(0..100) < self.plan.trouble {
             match self.rng.u8(0..5) {
-                0 => Temper::CrashesItsChild,
-                1 => Temper::Unusable,
+                0 => SnapshotKind::ChildCrash,
+                1 => SnapshotKind::Unusable,
                 2 => {
                     self.ledger.poison.insert(uid);
-                    Temper::CrashesItsSender
+                    SnapshotKind::SenderCrash
                 }
-                3 => Temper::Unreadable { times: self.rng.u32(1..15) },
-                _ => Temper::Vanishes,
+                3 => SnapshotKind::Unreadable { times: self.rng.u32(1..15) },
+                _ => SnapshotKind::Removal,
             }
         } else {
-            Temper::Good
+            SnapshotKind::Good
         };
         let has_manifest = self.rng.u8(0..4) > 0;
-        let snapshot = Snapshot { uid, has_manifest, temper, published: self.now };
+        let snapshot = Snapshot { uid, has_manifest, kind, published: self.now };
         self.spool.insert(name.clone(), snapshot);
         self.ledger.published.insert(uid, second);
-        self.publish_at.insert(uid, self.now);
-        self.untold.insert(name);
-        self.tell();
+        self.published_at.insert(uid, self.now);
+        self.unnamed.insert(name);
+        self.name_snapshots();
     }
 
     pub(super) fn ordered(
@@ -123,10 +121,10 @@ impl World {
         descriptor: Option<Descriptor>,
     ) {
         if order == Order::Continue {
-            self.may_tell = true;
-            // Not within this step: the core is still being asked.
+            self.may_name = true;
+            // The names come after this step, because the core is still in it.
             let life = self.life;
-            return self.later(Duration::ZERO, Coming::Names { life });
+            return self.later(Duration::ZERO, Incident::Names { life });
         }
         let uid = descriptor.and_then(|descriptor| self.descriptors.get(&descriptor).copied());
         if matches!(order, Order::Send | Order::Hold { .. }) && uid.is_none() {
@@ -135,16 +133,15 @@ impl World {
         if let (Some(Mutant::EarlyRelease), Order::Hold { .. }, Some(uid)) =
             (self.mutant, &order, uid)
         {
-            // The snapshot goes before its batch is on the disk.
+            // The snapshot is removed before its batch is on the disk.
             self.spool.retain(|_, snapshot| snapshot.uid != uid);
-            self.altered += 1;
         }
         if let Order::Fold { snapshot } = &order {
             self.begin_fold(snapshot);
         }
         let (hangs, most) = match &order {
             Order::Fold { .. } => (false, 30),
-            Order::Send | Order::SendOwn { .. } => (false, 0),
+            Order::Send | Order::SendFigures { .. } => (false, 0),
             Order::Hold { .. }
             | Order::Load { .. }
             | Order::Drop { .. }
@@ -154,15 +151,15 @@ impl World {
         };
         let mut after = self.millis(most);
         let Some(child) = self.children.get_mut(&id) else { return };
-        let most = if matches!(child.role, Role::Send(_)) { self.plan.flights } else { 1 };
+        let most = if matches!(child.role, Role::Send(_)) { self.plan.in_flight_max } else { 1 };
         if child.jobs.len() >= most {
             self.ledger.break_rule(|| format!("{id:?} has more than {most} orders"));
             return;
         }
         if let Role::Send(receiver) = child.role {
-            after = match self.moods.get(receiver) {
-                Some(Mood::Slow) => Duration::from_millis(self.rng.u64(100..8000)),
-                Some(Mood::Down) => Duration::from_millis(self.rng.u64(0..1000)),
+            after = match self.receivers.get(receiver) {
+                Some(ReceiverState::Slow) => Duration::from_millis(self.rng.u64(100..8000)),
+                Some(ReceiverState::Down) => Duration::from_millis(self.rng.u64(0..1000)),
                 _ => Duration::from_millis(self.rng.u64(0..8)),
             };
         }
@@ -172,10 +169,10 @@ impl World {
             return;
         }
         let life = self.life;
-        self.later(after, Coming::Done { child: id, order: order_id, life });
+        self.later(after, Incident::Done { child: id, order: order_id, life });
     }
 
-    /// Notes that a snapshot is to be folded, and checks the order if it must be kept.
+    /// Notes that a fold begins, and checks that it is alone if folds must keep their order.
     fn begin_fold(&mut self, name: &Timestamp) {
         let Some(uid) = self.spool.get(name).map(|snapshot| snapshot.uid) else { return };
         self.ledger.folded.push(uid);
@@ -186,7 +183,7 @@ impl World {
         }
     }
 
-    /// A child has done what it was ordered, unless it died meanwhile.
+    /// A child has carried out an order, unless it died meanwhile.
     pub(super) fn done(&mut self, id: ChildId, order_id: OrderId) {
         let Some(child) = self.children.get_mut(&id) else { return };
         let Some(position) = child.jobs.iter().position(|job| job.id == order_id) else { return };
@@ -213,11 +210,12 @@ impl World {
         });
         self.step(Event::Reply { child: id, order: Some(order_id), reply, descriptor });
         if role == Role::Spool {
-            self.tell();
+            self.name_snapshots();
         }
     }
 
-    /// What an order does to the world. A child that dies may leave the order half done.
+    /// The effect of an order on the world. With `is_cut` the child dies, and the effect may be
+    /// partial.
     pub(super) fn effect(
         &mut self,
         role: Role,
@@ -231,19 +229,17 @@ impl World {
                 let Role::Send(receiver) = role else { return Err(Death::Crashed) };
                 Ok((self.send(receiver, uid.unwrap_or_default(), is_cut), None))
             }
-            Order::SendOwn { .. } => {
+            Order::SendFigures { .. } => {
                 let Role::Send(receiver) = role else { return Err(Death::Crashed) };
-                let is_down = self.moods.get(receiver) == Some(&Mood::Down);
-                Ok((if is_down { refused() } else { delivered() }, None))
+                let is_down = self.receivers.get(receiver) == Some(&ReceiverState::Down);
+                Ok((if is_down { refused() } else { Reply::Delivered }, None))
             }
             Order::Hold { entry, folders, sync } => {
                 Ok((self.hold(entry, folders, *sync, uid.unwrap_or_default(), is_cut), None))
             }
             Order::Load { folder, entry } => Ok(self.load(folder, entry)),
             Order::Drop { folder, entries } => {
-                if self.mutant == Some(Mutant::UnboundedOutbox) {
-                    self.altered += 1;
-                } else {
+                if self.mutant != Some(Mutant::UnboundedOutbox) {
                     let all = entries.len();
                     let count = if is_cut { self.rng.usize(0..=all) } else { all };
                     self.disk.drop(folder, entries.get(..count).unwrap_or_default());
@@ -280,18 +276,17 @@ impl World {
     }
 
     pub(super) fn fold(&mut self, name: &Timestamp) -> Result<(Reply, Option<Uid>), Death> {
-        let unfolded = |cause| Ok((Reply::Unfolded { cause, reason: "simulated".into() }, None));
-        let Some(snapshot) = self.spool.get_mut(name) else { return unfolded(Cause::Missing) };
+        let failure = |cause| Ok((Reply::FoldFailed { cause, reason: "simulated".into() }, None));
+        let Some(snapshot) = self.spool.get_mut(name) else { return failure(Cause::Missing) };
         let uid = snapshot.uid;
         if self.mutant == Some(Mutant::DoubleAttempt)
             && self.ledger.crashes.get(&uid).is_some_and(|crashes| *crashes == 1)
-            && snapshot.temper == Temper::Good
+            && snapshot.kind == SnapshotKind::Good
         {
-            self.altered += 1;
             return Err(Death::Crashed);
         }
-        match snapshot.temper {
-            Temper::Good | Temper::CrashesItsSender => {
+        match snapshot.kind {
+            SnapshotKind::Good | SnapshotKind::SenderCrash => {
                 let id = SnapshotId {
                     origin: "host".to_owned(),
                     timestamp: name.clone(),
@@ -301,56 +296,57 @@ impl World {
                 let (points, bytes, identity) = (1, 1000, uid);
                 Ok((Reply::Folded { id, identity, points, bytes, findings }, Some(uid)))
             }
-            Temper::CrashesItsChild => {
+            SnapshotKind::ChildCrash => {
                 *self.ledger.crashes.entry(uid).or_default() += 1;
                 Err(Death::Crashed)
             }
-            Temper::Unusable => unfolded(Cause::Unusable),
-            Temper::Unreadable { times } => {
+            SnapshotKind::Unusable => failure(Cause::Unusable),
+            SnapshotKind::Unreadable { times } => {
                 *self.ledger.unreadable.entry(uid).or_default() += 1;
-                let left = times.saturating_sub(1);
-                snapshot.temper =
-                    if left == 0 { Temper::Good } else { Temper::Unreadable { times: left } };
-                unfolded(Cause::Unreadable)
+                let times = times.saturating_sub(1);
+                let is_good = times == 0;
+                snapshot.kind =
+                    if is_good { SnapshotKind::Good } else { SnapshotKind::Unreadable { times } };
+                failure(Cause::Unreadable)
             }
-            Temper::Vanishes => {
+            SnapshotKind::Removal => {
                 self.spool.remove(name);
-                self.ledger.gone.insert(uid);
-                unfolded(Cause::Missing)
+                self.ledger.removed.insert(uid);
+                failure(Cause::Missing)
             }
         }
     }
 
     pub(super) fn send(&mut self, receiver: usize, uid: Uid, is_cut: bool) -> Reply {
-        let mood = self.moods.get(receiver).copied().unwrap_or(Mood::Up);
-        // While nobody knows what the outbox holds, a second of it may be overtaken.
+        let state = self.receivers.get(receiver).copied().unwrap_or(ReceiverState::Up);
+        // Until the outbox is listed, a new batch may overtake a held one of its second.
         if !self.is_outbox_listed
             && let Some(second) = self.ledger.published.get(&uid)
         {
             self.ledger.excused.insert(*second);
         }
-        // A receiver can have the whole batch and not say so.
-        let arrives = match mood {
-            Mood::Down => self.rng.u8(0..5) == 0,
-            Mood::Up | Mood::Slow => !is_cut || self.rng.bool(),
+        // A receiver can get the whole batch without an answer to the send child.
+        let arrives = match state {
+            ReceiverState::Down => self.rng.u8(0..5) == 0,
+            ReceiverState::Up | ReceiverState::Slow => !is_cut || self.rng.bool(),
         };
         let is_first = self.ledger.delivered.get(receiver).is_some_and(|got| !got.contains(&uid));
         if arrives && let Some(delivered) = self.ledger.delivered.get_mut(receiver) {
             delivered.push(uid);
         }
-        if mood == Mood::Down {
+        if state == ReceiverState::Down {
             return refused();
         }
         if is_first
-            && self.plan.prompt == Some(receiver)
-            && let Some(published) = self.publish_at.get(&uid)
+            && self.plan.prompt_receiver == Some(receiver)
+            && let Some(published) = self.published_at.get(&uid)
         {
             let took = self.now - *published;
             if took > Duration::from_secs(1) {
                 self.ledger.break_rule(|| format!("receiver {receiver} got {uid} after {took:?}"));
             }
         }
-        delivered()
+        Reply::Delivered
     }
 
     pub(super) fn hold(
@@ -365,7 +361,7 @@ impl World {
         let done = if is_cut { self.rng.usize(0..=all) } else { all };
         match self.disk.hold(uid, entry, folders, sync && !is_cut, done) {
             Ok(()) => Reply::Held { size_bytes: ENTRY_BYTES },
-            Err(None) => Reply::Unheld { reason: "no space".to_owned() },
+            Err(None) => Reply::HoldFailed { reason: "no space".to_owned() },
             Err(Some(broken)) => {
                 self.ledger.break_rule(|| broken);
                 Reply::Held { size_bytes: ENTRY_BYTES }
@@ -375,11 +371,14 @@ impl World {
 
     pub(super) fn load(&mut self, folder: &str, entry: &EntryName) -> (Reply, Option<Uid>) {
         if self.mutant == Some(Mutant::LanesOutOfOrder) {
-            self.altered += u32::from(self.disk.swap_with_later(folder, entry));
+            self.disk.swap_with_later(folder, entry);
         }
         match self.disk.load(folder, entry) {
             Some(uid) => (Reply::Loaded, Some(uid)),
-            None => (Reply::Unloaded { cause: Cause::Missing, reason: "missing".to_owned() }, None),
+            None => {
+                let reason = "missing".to_owned();
+                (Reply::LoadFailed { cause: Cause::Missing, reason }, None)
+            }
         }
     }
 }

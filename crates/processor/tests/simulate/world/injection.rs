@@ -1,4 +1,4 @@
-//! What befalls the children, the disks and the receivers.
+//! The faults as they strike children, disks and receivers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use haproxystats_processor::core::{
 };
 use model::Timestamp;
 
-use super::{Coming, Job, Mood, Temper, Uid, World};
+use super::{Incident, Job, ReceiverState, SnapshotKind, Uid, World};
 use crate::faults::Fault;
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
         let uid = snapshot.uid;
         let count = |counts: &BTreeMap<Uid, u32>| counts.get(&uid).copied().unwrap_or_default();
         let ledger = &self.ledger;
-        let may = snapshot.temper == Temper::Unusable
+        let may = snapshot.kind == SnapshotKind::Unusable
             || count(&ledger.crashes) >= CRASHES_MAX
             || count(&ledger.kills) >= KILLS_MAX
             || count(&ledger.unreadable) >= UNREADABLE_MAX;
@@ -25,10 +25,10 @@ impl World {
             let age = self.now - snapshot.published;
             self.ledger.break_rule(|| format!("{uid} was given up without need after {age:?}"));
         }
-        self.ledger.gone.insert(uid);
+        self.ledger.removed.insert(uid);
     }
 
-    /// Ends a child, unless it hangs in the kernel. Its order may be done, half done or not done.
+    /// Ends a child, unless it hangs in the kernel. Its orders take effect, partly or not at all.
     pub(super) fn end_child(&mut self, id: ChildId, death: Death) {
         let Some(child) = self.children.get(&id) else { return };
         if child.is_hung {
@@ -44,7 +44,7 @@ impl World {
                             Death::Killed if child.is_killed => Some(&mut self.ledger.crashes),
                             Death::Killed => Some(&mut self.ledger.kills),
                             Death::Crashed => Some(&mut self.ledger.crashes),
-                            Death::Asked | Death::Overdue => None,
+                            Death::Terminated | Death::Overdue => None,
                         };
                         if let Some(counts) = counts {
                             *counts.entry(snapshot.uid).or_default() += 1;
@@ -67,7 +67,7 @@ impl World {
         self.event_later(Duration::ZERO, Event::Ended { child: id, death });
     }
 
-    pub(super) fn strike(&mut self, fault: Fault) {
+    pub(super) fn inject(&mut self, fault: Fault) {
         match fault {
             Fault::CrashChild | Fault::KillChild => {
                 let ids: Vec<_> = self.children.keys().copied().collect();
@@ -79,32 +79,32 @@ impl World {
             Fault::CrashParent { after_actions } => self.crash_after = Some(after_actions),
             Fault::PowerCut => self.crash_parent(true),
             Fault::Restart => self.step(Event::Shutdown { signal: "SIGTERM" }),
-            Fault::ReceiverDown(receiver) => self.set_mood(receiver, Mood::Down),
-            Fault::ReceiverSlow(receiver) => self.set_mood(receiver, Mood::Slow),
-            Fault::ReceiverUp(receiver) => self.set_mood(receiver, Mood::Up),
+            Fault::ReceiverDown(receiver) => self.set_receiver(receiver, ReceiverState::Down),
+            Fault::ReceiverSlow(receiver) => self.set_receiver(receiver, ReceiverState::Slow),
+            Fault::ReceiverUp(receiver) => self.set_receiver(receiver, ReceiverState::Up),
             Fault::OutboxFull => self.disk.is_full = true,
             Fault::OutboxHangs => self.outbox_hangs = true,
             Fault::OutboxWorks => {
                 (self.disk.is_full, self.outbox_hangs) = (false, false);
-                self.thaw(|role| role == Role::Outbox);
+                self.resume(|role| role == Role::Outbox);
             }
             Fault::SpoolHangs => self.spool_hangs = true,
             Fault::SpoolWorks => {
                 self.spool_hangs = false;
-                self.thaw(|role| role == Role::Spool);
+                self.resume(|role| role == Role::Spool);
             }
             Fault::ClockBack { seconds } => self.epoch -= seconds,
         }
     }
 
-    pub(super) fn set_mood(&mut self, receiver: usize, mood: Mood) {
-        if let Some(known) = self.moods.get_mut(receiver) {
-            *known = mood;
+    pub(super) fn set_receiver(&mut self, receiver: usize, state: ReceiverState) {
+        if let Some(known) = self.receivers.get_mut(receiver) {
+            *known = state;
         }
     }
 
-    /// A disk that hung works again: what hung on it goes on, or ends if it was killed.
-    pub(super) fn thaw(&mut self, is_on_it: impl Fn(Role) -> bool) {
+    /// Lets the children of a disk that hung go on, or end if they were killed.
+    pub(super) fn resume(&mut self, is_on_it: impl Fn(Role) -> bool) {
         let life = self.life;
         let hung: Vec<ChildId> = self
             .children
@@ -118,9 +118,9 @@ impl World {
             if child.is_killed {
                 self.end_child(id, Death::Killed);
             } else if let Some(order) = child.jobs.first().map(|job| job.id) {
-                self.later(Duration::ZERO, Coming::Done { child: id, order, life });
+                self.later(Duration::ZERO, Incident::Done { child: id, order, life });
             } else {
-                self.later(Duration::ZERO, Coming::Begun { child: id, life });
+                self.later(Duration::ZERO, Incident::Begun { child: id, life });
             }
         }
     }

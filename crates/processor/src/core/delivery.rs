@@ -230,11 +230,8 @@ impl Core {
                 let Some(batch) = self.batches.get_mut(&key) else { return };
                 let (points, snapshot) = (batch.points, batch.snapshot.to_string());
                 batch.owed.remove(&index);
-                self.log(
-                    Notice::error("a folded batch is damaged, please report this")
-                        .text("snapshot", snapshot)
-                        .text("reason", reason),
-                );
+                let notice = Notice::error("a folded batch is damaged, please report this");
+                self.log(notice.text("snapshot", snapshot).text("reason", reason));
                 self.lose(index, points);
                 self.demote(index, key);
             }
@@ -266,9 +263,8 @@ impl Core {
     /// their replies come, and those of the same seconds stay behind them.
     fn clear_lane(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get(index) else { return };
-        let is_free = |second: &Second| !receiver.is_in_flight(*second);
-        let free: Vec<_> = receiver.lane.iter().filter(|(_, second)| is_free(second)).collect();
-        let keys: Vec<u64> = free.into_iter().map(|(key, _)| *key).collect();
+        let free = receiver.lane.iter().filter(|(_, second)| !receiver.is_in_flight(*second));
+        let keys: Vec<u64> = free.map(|(key, _)| *key).collect();
         for key in keys {
             self.demote(index, key);
         }

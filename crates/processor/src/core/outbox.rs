@@ -106,7 +106,8 @@ impl Core {
             receiver.clear_index();
             for OutboxFile { entry, size_bytes } in list.remove(&name).unwrap_or_default() {
                 if !self.outbox.is_leaving(index, &entry) {
-                    receiver.insert(entry, Entry::new(size_bytes, false));
+                    let held = Entry { size_bytes, is_in_memory: false, deaths: 0, rejections: 0 };
+                    receiver.insert(entry, held);
                 }
             }
             self.match_batches(index);

@@ -59,13 +59,7 @@ pub(crate) struct Entry {
     pub(crate) rejections: u32,
 }
 
-impl Entry {
-    pub(crate) const fn new(size_bytes: u64, is_in_memory: bool) -> Self {
-        Self { size_bytes, is_in_memory, deaths: 0, rejections: 0 }
-    }
-}
-
-/// A held batch on its way to the send child.
+/// The place of the held batch that is read ahead for the send child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
     Empty,
@@ -85,7 +79,6 @@ pub(crate) struct Receiver {
     points: u64,
     /// Held batches that could not be read or sent, and when they are tried again.
     unreadable: BTreeMap<EntryName, Instant>,
-    /// The deliveries in flight.
     deliveries: Vec<Delivery>,
     /// Batches that must still go alone after a crash of the send child: only a crash over a single
     /// batch shows which batch is the cause.

@@ -79,7 +79,6 @@ struct Snapshot {
     uid: Uid,
     has_manifest: bool,
     kind: SnapshotKind,
-    published: Instant,
 }
 
 #[derive(Debug)]
@@ -114,13 +113,13 @@ enum Incident {
         life: u32,
     },
     /// A child has carried out its order.
-    Done {
+    OrderEnd {
         child: ChildId,
         order: OrderId,
         life: u32,
     },
     /// A child has started.
-    Begun {
+    ChildStart {
         child: ChildId,
         life: u32,
     },
@@ -142,7 +141,6 @@ pub(crate) struct World {
     /// The number of the parent's life. Incidents of an earlier life are ignored.
     life: u32,
     is_over: bool,
-    restarts: bool,
     crash_after: Option<u32>,
     incidents: BTreeMap<(Instant, u64), Incident>,
     sequence: u64,
@@ -216,7 +214,6 @@ impl World {
             core,
             life: 0,
             is_over: false,
-            restarts: true,
             crash_after: None,
             incidents: BTreeMap::new(),
             sequence: 0,
@@ -277,14 +274,16 @@ impl World {
     fn happen(&mut self, incident: Incident) {
         match incident {
             Incident::Event { event, life } if life == self.life => self.step(event),
-            Incident::Done { child, order, life } if life == self.life => self.done(child, order),
-            Incident::Begun { child, life } if life == self.life => self.begun(child),
+            Incident::OrderEnd { child, order, life } if life == self.life => {
+                self.end_order(child, order)
+            }
+            Incident::ChildStart { child, life } if life == self.life => self.start_child(child),
             Incident::Names { life } if life == self.life => self.name_snapshots(),
             Incident::Publish => self.publish(),
             Incident::Fault(fault) => self.inject(fault),
             Incident::Event { .. }
-            | Incident::Done { .. }
-            | Incident::Begun { .. }
+            | Incident::OrderEnd { .. }
+            | Incident::ChildStart { .. }
             | Incident::Names { .. } => {}
         }
     }
@@ -322,7 +321,7 @@ impl World {
                 let started = Child { role, jobs, is_hung: false, is_killed: false };
                 self.children.insert(child, started);
                 let (life, after) = (self.life, self.millis(20));
-                self.later(after, Incident::Begun { child, life });
+                self.later(after, Incident::ChildStart { child, life });
             }
             Action::Order { child, id, order, descriptor } => {
                 self.ordered(child, id, order, descriptor);
@@ -344,9 +343,7 @@ impl World {
                     self.ledger.break_rule(|| format!("the program ended: {failure:?}"));
                 }
                 self.is_over = true;
-                if self.restarts {
-                    self.crash_parent(false);
-                }
+                self.crash_parent(false);
             }
             Action::Log(_) | Action::Ready | Action::Status(_) | Action::Stopping => {}
         }

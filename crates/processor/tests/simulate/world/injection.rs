@@ -22,8 +22,7 @@ impl World {
             || count(&ledger.kills) >= KILLS_MAX
             || count(&ledger.unreadable) >= UNREADABLE_MAX;
         if !may {
-            let age = self.now - snapshot.published;
-            self.ledger.break_rule(|| format!("{uid} was given up without need after {age:?}"));
+            self.ledger.break_rule(|| format!("{uid} was given up without need"));
         }
         self.ledger.removed.insert(uid);
     }
@@ -86,12 +85,12 @@ impl World {
             Fault::OutboxHangs => self.outbox_hangs = true,
             Fault::OutboxWorks => {
                 (self.disk.is_full, self.outbox_hangs) = (false, false);
-                self.resume(|role| role == Role::Outbox);
+                self.resume(Role::Outbox);
             }
             Fault::SpoolHangs => self.spool_hangs = true,
             Fault::SpoolWorks => {
                 self.spool_hangs = false;
-                self.resume(|role| role == Role::Spool);
+                self.resume(Role::Spool);
             }
             Fault::ClockBack { seconds } => self.epoch -= seconds,
         }
@@ -104,12 +103,12 @@ impl World {
     }
 
     /// Lets the children of a disk that hung go on, or end if they were killed.
-    pub(super) fn resume(&mut self, is_on_it: impl Fn(Role) -> bool) {
+    pub(super) fn resume(&mut self, role: Role) {
         let life = self.life;
         let hung: Vec<ChildId> = self
             .children
             .iter()
-            .filter(|(_, child)| child.is_hung && is_on_it(child.role))
+            .filter(|(_, child)| child.is_hung && child.role == role)
             .map(|(id, _)| *id)
             .collect();
         for id in hung {
@@ -118,9 +117,9 @@ impl World {
             if child.is_killed {
                 self.end_child(id, Death::Killed);
             } else if let Some(order) = child.jobs.first().map(|job| job.id) {
-                self.later(Duration::ZERO, Incident::Done { child: id, order, life });
+                self.later(Duration::ZERO, Incident::OrderEnd { child: id, order, life });
             } else {
-                self.later(Duration::ZERO, Incident::Begun { child: id, life });
+                self.later(Duration::ZERO, Incident::ChildStart { child: id, life });
             }
         }
     }

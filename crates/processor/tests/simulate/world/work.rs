@@ -16,7 +16,7 @@ use super::{
 use crate::mutants::Mutant;
 
 impl World {
-    pub(super) fn begun(&mut self, id: ChildId) {
+    pub(super) fn start_child(&mut self, id: ChildId) {
         let Some(child) = self.children.get_mut(&id) else { return };
         let role = child.role;
         let hangs = match role {
@@ -105,7 +105,7 @@ impl World {
             SnapshotKind::Good
         };
         let has_manifest = self.rng.u8(0..4) > 0;
-        let snapshot = Snapshot { uid, has_manifest, kind, published: self.now };
+        let snapshot = Snapshot { uid, has_manifest, kind };
         self.spool.insert(name.clone(), snapshot);
         self.ledger.published.insert(uid, second);
         self.published_at.insert(uid, self.now);
@@ -169,7 +169,7 @@ impl World {
             return;
         }
         let life = self.life;
-        self.later(after, Incident::Done { child: id, order: order_id, life });
+        self.later(after, Incident::OrderEnd { child: id, order: order_id, life });
     }
 
     /// Notes that a fold begins, and checks that it is alone if folds must keep their order.
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// A child has carried out an order, unless it died meanwhile.
-    pub(super) fn done(&mut self, id: ChildId, order_id: OrderId) {
+    pub(super) fn end_order(&mut self, id: ChildId, order_id: OrderId) {
         let Some(child) = self.children.get_mut(&id) else { return };
         let Some(position) = child.jobs.iter().position(|job| job.id == order_id) else { return };
         let role = child.role;

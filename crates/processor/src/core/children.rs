@@ -53,8 +53,8 @@ impl Delivery {
     pub(crate) fn second(&self) -> Option<Second> {
         match self {
             Self::New(_, second) => Some(*second),
-            Self::Held(name, _) => Some(name.second()),
-            Self::Own => None,
+            Self::Backlog(name, _) => Some(name.second()),
+            Self::Figures => None,
         }
     }
 }

@@ -83,17 +83,19 @@ impl SendChild {
         if is_compressed(&file) {
             // The lines bear their own timestamps.
             let lines = OldLines { file: &file };
-            return self.transport.deliver(&Timestamp::of_seconds(0), &lines);
+            let timestamp = Timestamp::of_seconds(0);
+            let id = SnapshotId { origin: self.host.clone(), timestamp, serial: 0 };
+            return self.transport.deliver(&id, &lines);
         }
         let sent = form::Reader::new(form::FileView::new(&file)).and_then(|reader| {
             let id = reader.header().id.clone();
             if reader.header().points <= DECODED_POINTS_MAX {
                 let batch = reader.into_batch()?;
                 let lines = DecodedLines { batch: &batch, paths: &self.paths };
-                return Ok(self.transport.deliver(&id.timestamp, &lines));
+                return Ok(self.transport.deliver(&id, &lines));
             }
             let lines = FormLines { file: &file, paths: &self.paths, id: &id };
-            Ok(self.transport.deliver(&id.timestamp, &lines))
+            Ok(self.transport.deliver(&id, &lines))
         });
         sent.unwrap_or_else(|error| Reply::Damaged { reason: error.to_string() })
     }
@@ -107,15 +109,15 @@ impl SendChild {
         let id = SnapshotId { origin: self.host.clone(), timestamp: timestamp.clone(), serial: 0 };
         let mut lines = Vec::new();
         encode(&[table], &self.paths, &id, &mut lines);
-        self.transport.deliver(timestamp, &lines)
+        self.transport.deliver(&id, &lines)
     }
 }
 
 impl Transport {
-    fn deliver(&mut self, timestamp: &Timestamp, lines: &dyn Lines) -> Reply {
+    fn deliver(&mut self, id: &SnapshotId, lines: &dyn Lines) -> Reply {
         let delivered = match self {
             Self::Graphite(graphite) => graphite.deliver(lines),
-            Self::LocalStore(store) => store.deliver(timestamp.as_str(), lines),
+            Self::LocalStore(store) => store.deliver(id, lines),
         };
         match delivered {
             Ok(()) => Reply::Delivered,

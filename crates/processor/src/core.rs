@@ -110,6 +110,9 @@ struct Batch {
     deaths: u32,
     /// How often a receiver rejected it.
     rejections: u32,
+    /// Receivers that rejected it or whose child crashed over it: they get it from the outbox, with
+    /// the pauses and limits of held batches.
+    troubled: BTreeSet<usize>,
     is_released: bool,
 }
 
@@ -127,6 +130,9 @@ struct Parked {
     identity: u64,
     owed: BTreeSet<usize>,
     points: u64,
+    deaths: u32,
+    rejections: u32,
+    troubled: BTreeSet<usize>,
     /// It waits in the queue, or is being folded again.
     is_folding: bool,
 }
@@ -212,6 +218,8 @@ impl Core {
             Phase::Running => moments.push(Some(self.next_look)),
             phase => moments.push(phase.deadline()),
         }
+        moments.push(self.outbox.retry_at());
+        moments.extend(self.receivers.iter().map(|receiver| receiver.circuit.retry_at()));
         for batch in self.batches.values() {
             if batch.hold == Hold::Unwanted && !batch.owed.is_empty() {
                 moments.push(Some(batch.since + HOLD_AFTER));
@@ -221,11 +229,9 @@ impl Core {
             if !self.outbox.is_ready() {
                 moments.push(Some(self.begun + LIST_LIMIT));
             }
-            moments.push(self.outbox.retry_at());
             let busy_since = self.children.busy_since(Role::Outbox);
             moments.push(busy_since.map(|since| since + STALL_AFTER));
             for receiver in &self.receivers {
-                moments.push(receiver.circuit.retry_at());
                 if !receiver.is_empty() {
                     moments.push(Some(receiver.replay_at));
                     moments.push(receiver.reread_at());

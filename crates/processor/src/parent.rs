@@ -301,7 +301,13 @@ impl Parent {
         let Some(channel) = &process.channel else { return };
         let batch = batch.and_then(|batch| self.descriptors.get(&batch)).map(AsFd::as_fd);
         let message = OrderMessage { id: order_id, order };
-        if let Err(error) = channel.send(&message, batch, SendFlags::DONTWAIT) {
+        let sent = channel.send(&message, batch, SendFlags::DONTWAIT);
+        if let Err(error) = &sent
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            // It takes no more orders, because it ends after those in hand.
+            debug!(pid = process.child.id(), "a child that ends takes no order");
+        } else if let Err(error) = sent {
             // It has ended, or does not read: the core hears of its end.
             debug!(pid = process.child.id(), %error, "a child takes no order, ending it");
             self.kill(id);

@@ -40,8 +40,8 @@ enum Transport {
 }
 
 const BUFFER_BYTES: usize = 64 << 10;
-/// Values of a batch that is decoded once and kept, in about 1 MiB. A larger one is decoded group by
-/// group each time it is read, so that memory does not grow with the batch.
+/// Values of a batch that is decoded once and kept, in about 1 MiB. A larger one is decoded group
+/// by group each time it is read, so that memory does not grow with the batch.
 const DECODED_POINTS_MAX: u64 = 128 << 10;
 
 impl SendChild {
@@ -55,7 +55,9 @@ impl SendChild {
         let Some(receiver) = config.receivers.get(index) else {
             return Err(format!("there is no receiver {index}; please report this"));
         };
-        let is_only = config.receivers.len() == 1;
+        let is_local_store =
+            |receiver: &config::Receiver| matches!(receiver.kind, ReceiverKind::LocalStore(_));
+        let is_only = config.receivers.iter().all(is_local_store);
         (0..flights(receiver)).map(|_| Self::new(receiver, is_only, host, clock)).collect()
     }
 
@@ -162,7 +164,8 @@ pub(super) fn serve_together(
     })
 }
 
-/// One thread of [`serve_together`]. If it panics or cannot answer, the whole child ends.
+/// One thread of [`serve_together`]. If it panics the process ends at once, so that the parent hears
+/// of a crash; if it cannot answer, the child takes no more orders.
 fn serve_alone(
     mut child: SendChild,
     orders: &Receiver<(OrderMessage, Option<OwnedFd>)>,
@@ -182,11 +185,15 @@ fn serve_alone(
     std::mem::forget(end_on_drop);
 }
 
-/// Ends the child's wait for orders.
+/// Ends the child's wait for orders, or after a panic the child itself.
 struct EndOnDrop<'a>(&'a Parent);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The other threads would finish their orders first, while new ones come.
+            std::process::abort();
+        }
         self.0.0.close_for_reading();
     }
 }
@@ -204,16 +211,17 @@ impl InHand<'_> {
         self.ending.work_begins();
     }
 
-    /// An order is answered. True if it was the last one, and SIGTERM has come meanwhile.
+    /// An order is answered. True if SIGTERM has come meanwhile: the child takes no more orders,
+    /// and ends after those in hand.
     fn remove(&self) -> bool {
         let mut count = self.lock();
         *count -= 1;
-        *count == 0 && self.ending.wait_begins()
+        if *count == 0 { self.ending.wait_begins() } else { self.ending.is_asked() }
     }
 
     fn is_over(&self) -> bool {
         let count = self.lock();
-        *count == 0 && self.ending.wait_begins()
+        if *count == 0 { self.ending.wait_begins() } else { self.ending.is_asked() }
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {

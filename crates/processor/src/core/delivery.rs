@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::children::Flight;
 use super::notice::Notice;
-use super::receiver::{REJECTIONS_MAX, SENDER_DEATHS_MAX};
+use super::receiver::{REJECTIONS_MAX, SENDER_DEATHS_MAX, Waiting};
 use super::types::{Death, Order, Reply, Role};
 use super::{Core, HOLD_AFTER, Hold, PENDING_BYTES_MAX, PENDING_MAX, Work};
 use crate::entry::{EntryName, Second};
@@ -29,13 +29,15 @@ impl Core {
                 !batch.owed.is_empty() && (is_full || is_ending || now >= batch.since + HOLD_AFTER);
             for &index in batch.owed.difference(&batch.in_lane.clone()) {
                 let Some(receiver) = self.receivers.get_mut(index) else { continue };
-                if receiver.has_predecessor(&batch.id)
+                if batch.troubled.contains(&index)
+                    || receiver.has_predecessor(&batch.id)
                     || !receiver.may_take_new(now, is_outbox_running)
                 {
                     must_hold = true;
                     continue;
                 }
-                receiver.lane.push_back((key, Second::of(&batch.id)));
+                let second = Second::of(&batch.id);
+                receiver.lane.push_back(Waiting { key, second, bytes: batch.bytes });
                 batch.in_lane.insert(index);
             }
             if must_hold && batch.hold == Hold::Unwanted {
@@ -63,7 +65,7 @@ impl Core {
                         (Order::SendOwn { timestamp, figures }, None)
                     }
                 };
-                receiver.begin_flight(flight.clone());
+                receiver.begin_flight(flight.clone(), now);
                 self.order(child, order, Work::Send(flight), descriptor, limit);
             }
         }
@@ -113,8 +115,11 @@ impl Core {
         let deaths = u32::from(death == Death::Crashed && is_alone);
         match flight {
             Flight::New(key, _) => {
-                if let Some(batch) = self.batches.get_mut(&key) {
+                if let Some(batch) = self.batches.get_mut(&key)
+                    && deaths > 0
+                {
                     batch.deaths += deaths;
+                    batch.troubled.insert(index);
                 }
                 self.demote(index, key);
             }
@@ -132,7 +137,9 @@ impl Core {
 
     fn delivered(&mut self, index: usize, flight: Flight) {
         self.came_up(index);
-        if let Some(receiver) = self.receivers.get_mut(index) {
+        if let Some(receiver) = self.receivers.get_mut(index)
+            && flight != Flight::Own
+        {
             receiver.took_one();
         }
         match flight {
@@ -203,6 +210,7 @@ impl Core {
             Flight::New(key, _) => {
                 if let Some(batch) = self.batches.get_mut(&key) {
                     batch.rejections += 1;
+                    batch.troubled.insert(index);
                 }
                 self.demote(index, key);
             }
@@ -226,13 +234,16 @@ impl Core {
             Flight::New(key, _) => {
                 let Some(batch) = self.batches.get_mut(&key) else { return };
                 let (points, snapshot) = (batch.points, batch.snapshot.to_string());
-                batch.owed.remove(&index);
+                // Where it is held, the file is looked at next, and counted if it is damaged too.
+                let is_lost = batch.owed.remove(&index);
                 self.log(
                     Notice::error("a folded batch is damaged, please report this")
                         .text("snapshot", snapshot)
                         .text("reason", reason),
                 );
-                self.lose(index, points);
+                if is_lost {
+                    self.lose(index, points);
+                }
                 self.demote(index, key);
             }
             Flight::Held(name, descriptor) => {
@@ -261,9 +272,8 @@ impl Core {
     /// stay until their replies come, and those of the same seconds stay behind them.
     fn clear_lane(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get(index) else { return };
-        let is_free = |second: &Second| !receiver.is_flying(*second);
-        let free: Vec<_> = receiver.lane.iter().filter(|(_, second)| is_free(second)).collect();
-        let keys: Vec<u64> = free.into_iter().map(|(key, _)| *key).collect();
+        let free = receiver.lane.iter().filter(|waiting| !receiver.is_flying(waiting.second));
+        let keys: Vec<u64> = free.map(|waiting| waiting.key).collect();
         for key in keys {
             self.demote(index, key);
         }
@@ -276,9 +286,9 @@ impl Core {
             return;
         };
         let Some(receiver) = self.receivers.get(index) else { return };
-        let behind = receiver.lane.iter().skip_while(|(waiting, _)| *waiting != key);
-        let of_second = behind.filter(|(_, waiting)| *waiting == second);
-        let mut demoted: Vec<u64> = of_second.map(|(key, _)| *key).collect();
+        let behind = receiver.lane.iter().skip_while(|waiting| waiting.key != key);
+        let of_second = behind.filter(|waiting| waiting.second == second);
+        let mut demoted: Vec<u64> = of_second.map(|waiting| waiting.key).collect();
         if demoted.is_empty() {
             demoted.push(key);
         }
@@ -293,6 +303,7 @@ impl Core {
                 receiver.leave_lane(key);
                 if let Some(entry) = entry.and_then(|name| receiver.entry_mut(&name)) {
                     entry.is_in_memory = false;
+                    (entry.deaths, entry.rejections) = (batch.deaths, batch.rejections);
                 }
             }
             self.finish(key);

@@ -52,7 +52,7 @@ impl Core {
         let is_unheld =
             |key: &u64| self.batches.get(key).is_some_and(|batch| batch.entry.is_none());
         let is_served = |receiver: &super::Receiver| {
-            let unheld = receiver.lane.iter().filter(|(key, _)| is_unheld(key));
+            let unheld = receiver.lane.iter().filter(|waiting| is_unheld(&waiting.key));
             unheld.count() > receiver.settings.flights
         };
         up.next().is_some_and(is_served) && up.all(is_served)
@@ -62,6 +62,9 @@ impl Core {
     /// that the batches of a second stay in order.
     fn next_snapshot(&self) -> Option<Timestamp> {
         let is_unsettled = |seconds: u64| {
+            if self.queue.is_folding_second(seconds) {
+                return true;
+            }
             let mut batches = self.batches.values().filter(|batch| !batch.owed.is_empty());
             batches.any(|batch| batch.id.timestamp.seconds() == seconds)
         };
@@ -90,7 +93,8 @@ impl Core {
                 })
             };
             let found = self.parked.iter().find(|(_, parked)| {
-                can_hold || parked.owed.iter().any(|index| takes(index, parked))
+                let mut takers = parked.owed.difference(&parked.troubled);
+                can_hold || takers.any(|index| takes(index, parked))
             });
             if let Some(snapshot) = found.map(|(snapshot, _)| snapshot.clone()) {
                 if let Some(parked) = self.parked.get_mut(&snapshot) {
@@ -136,9 +140,10 @@ impl Core {
                 self.journal.folded(&snapshot, now, &mut self.actions);
                 self.queue.leave(&snapshot);
                 let parked = self.parked.remove(&snapshot);
-                let owed = match parked {
-                    Some(parked) => parked.owed,
-                    None => (0..self.receivers.len()).collect(),
+                let all = || (0..self.receivers.len()).collect();
+                let (owed, troubled, deaths, rejections) = match parked {
+                    Some(p) => (p.owed, p.troubled, p.deaths, p.rejections),
+                    None => (all(), std::collections::BTreeSet::new(), 0, 0),
                 };
                 let key = self.new_id();
                 let batch = Batch {
@@ -153,8 +158,9 @@ impl Core {
                     in_lane: std::collections::BTreeSet::new(),
                     entry: None,
                     hold: Hold::Unwanted,
-                    deaths: 0,
-                    rejections: 0,
+                    deaths,
+                    rejections,
+                    troubled,
                     is_released: false,
                 };
                 self.batches.insert(key, batch);

@@ -109,6 +109,7 @@ impl Core {
     pub(super) fn outbox_is_ready(&mut self) {
         let mut listed = std::mem::take(&mut self.outbox.listed);
         let was_ready = std::mem::replace(&mut self.outbox.was_ready, true);
+        let is_first = !was_ready;
         self.outbox.is_ready = true;
         for index in 0..self.receivers.len() {
             let Some(receiver) = self.receivers.get_mut(index) else { continue };
@@ -120,7 +121,9 @@ impl Core {
                     receiver.insert(entry, Entry::new(size_bytes, false));
                 }
             }
-            self.match_batches(index);
+            // Memory still has these, so they are not lost with their files.
+            let in_memory = self.match_batches(index);
+            let before = before.saturating_sub(in_memory);
             let Some(receiver) = self.receivers.get(index) else { continue };
             let (batches, points) = (receiver.len(), receiver.points());
             if was_ready && points < before {
@@ -137,6 +140,13 @@ impl Core {
             }
             self.trim(index);
         }
+        if is_first {
+            self.warn_of_other_folders(listed);
+        }
+    }
+
+    /// Names the folders of receivers that are not in the configuration.
+    fn warn_of_other_folders(&mut self, listed: BTreeMap<String, Vec<Listed>>) {
         for (folder, entries) in listed {
             let points = entries.iter().map(|l| l.entry.points).fold(0, u64::saturating_add);
             self.log(
@@ -151,20 +161,24 @@ impl Core {
         }
     }
 
-    /// Joins a new index with the batches in memory.
-    fn match_batches(&mut self, index: usize) {
-        let Some(receiver) = self.receivers.get_mut(index) else { return };
-        for (key, _) in &receiver.lane.clone() {
-            let Some(batch) = self.batches.get_mut(key) else { continue };
+    /// Joins a new index with the batches in memory. Returns the points of those whose files are
+    /// gone.
+    fn match_batches(&mut self, index: usize) -> u64 {
+        let mut points = 0_u64;
+        let Some(receiver) = self.receivers.get_mut(index) else { return points };
+        for waiting in &receiver.lane.clone() {
+            let Some(batch) = self.batches.get_mut(&waiting.key) else { continue };
             let Some(name) = batch.entry.clone() else { continue };
             match receiver.entry_mut(&name) {
                 Some(entry) => entry.is_in_memory = true,
                 // It was held and is gone, but memory has it still.
                 None => {
                     batch.owed.insert(index);
+                    points = points.saturating_add(batch.points);
                 }
             }
         }
+        points
     }
 
     /// Gives the outbox's child its next order: what frees memory first, then what frees the disk.
@@ -427,7 +441,9 @@ impl Core {
         for (key, batch) in std::mem::take(&mut self.batches) {
             let is_stuck = batch.hold == Hold::Wanted && batch.in_lane.is_empty();
             let takes_room = is_full && !flying.contains(&key);
-            if batch.owed.is_empty() || batch.hold == Hold::Ordered || !(is_stuck || takes_room) {
+            // The snapshot of a batch that is released cannot be folded again.
+            let may_park = !batch.owed.is_empty() && batch.hold != Hold::Ordered;
+            if batch.is_released || !may_park || !(is_stuck || takes_room) {
                 self.batches.insert(key, batch);
                 continue;
             }
@@ -443,6 +459,9 @@ impl Core {
                 identity: batch.identity,
                 owed: batch.owed,
                 points: batch.points,
+                deaths: batch.deaths,
+                rejections: batch.rejections,
+                troubled: batch.troubled,
                 is_folding: false,
             };
             self.parked.insert(batch.snapshot, parked);

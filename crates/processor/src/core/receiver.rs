@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use model::{SnapshotId, Timestamp};
 
+use super::HOLD_AFTER;
 use super::children::Flight;
 use super::circuit::{Circuit, CircuitSettings};
 use super::types::Descriptor;
@@ -46,6 +47,8 @@ pub struct ReceiverSettings {
 pub const SENDER_DEATHS_MAX: u32 = 2;
 /// How often a receiver may reject a batch before it is set aside.
 pub const REJECTIONS_MAX: u32 = 3;
+/// Bytes of batches in flight beyond which none joins them: they stay in memory.
+const FLIGHT_BYTES_MAX: u64 = 8 << 20;
 /// Pause before a held batch that cannot be read is read again.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -73,19 +76,34 @@ pub(crate) enum Stage {
     Loaded(EntryName, Descriptor),
 }
 
+/// A batch in the new lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    pub(crate) key: u64,
+    pub(crate) second: Second,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    flight: Flight,
+    since: Instant,
+    bytes: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) settings: ReceiverSettings,
     pub(crate) circuit: Circuit,
     /// The new lane: batches in memory, those in flight too.
-    pub(crate) lane: VecDeque<(u64, Second)>,
+    pub(crate) lane: VecDeque<Waiting>,
     index: BTreeMap<EntryName, Entry>,
     bytes: u64,
     points: u64,
     /// Held batches that could not be read, and when they are read again.
     unreadable: BTreeMap<EntryName, Instant>,
-    flights: Vec<Flight>,
+    in_flight: Vec<InFlight>,
     /// Batches that still go alone: a sender with several in flight crashed, and only a crash over
     /// a single batch says which one is the reason.
     alone_left: usize,
@@ -110,7 +128,7 @@ impl Receiver {
             bytes: 0,
             points: 0,
             unreadable: BTreeMap::new(),
-            flights: Vec::new(),
+            in_flight: Vec::new(),
             alone_left: 0,
             stage: Stage::Empty,
             sent_backlog: false,
@@ -130,33 +148,48 @@ impl Receiver {
         }
         let has_probe =
             self.stage != Stage::Empty || (is_outbox_running && self.next_held(now).is_some());
-        self.circuit.allows(now) && self.is_idle() && !has_probe
+        self.circuit.allows(now) && self.lane.is_empty() && !self.is_probed() && !has_probe
     }
 
     /// Whether a held batch is to be read for it now.
     pub(crate) fn wants_held(&self, now: Instant) -> bool {
         // replay-rate counts from the delivery of one batch to the next.
         let most = if self.settings.replay_rate > 0 { 1 } else { self.settings.flights };
-        let held = self.flights.iter().filter(|flight| matches!(flight, Flight::Held(..)));
+        let is_held = |one: &&InFlight| matches!(one.flight, Flight::Held(..));
         self.stage == Stage::Empty
-            && held.count() < most
+            && self.in_flight.iter().filter(is_held).count() < most
             && now >= self.replay_at
             && self.circuit.allows(now)
     }
 
-    /// Whether one more batch may be in flight.
-    pub(crate) fn has_room(&self) -> bool {
-        let is_alone = self.circuit.is_down() || self.alone_left > 0;
-        self.flights.len() < if is_alone { 1 } else { self.settings.flights }
+    /// Whether a batch is in flight that was sent while it was down.
+    fn is_probed(&self) -> bool {
+        let down_since = self.down_since;
+        self.in_flight.iter().any(|one| down_since.is_none_or(|since| one.since >= since))
+    }
+
+    /// Whether one more batch may be in flight. Batches that a slow receiver or a large size keeps
+    /// in flight take up memory that all receivers share, so no other joins them.
+    fn has_room(&self, now: Instant) -> bool {
+        if self.circuit.is_down() {
+            return !self.is_probed();
+        }
+        let is_slow = |one: &InFlight| now >= one.since + HOLD_AFTER;
+        let bytes: u64 = self.in_flight.iter().map(|one| one.bytes).sum();
+        self.in_flight.is_empty()
+            || (self.alone_left == 0
+                && self.in_flight.len() < self.settings.flights
+                && bytes < FLIGHT_BYTES_MAX
+                && !self.in_flight.iter().any(is_slow))
     }
 
     /// What is to be sent next; `may_replay` is false while the program ends.
     pub(crate) fn next_flight(&self, now: Instant, may_replay: bool) -> Option<Flight> {
-        if !self.circuit.allows(now) || !self.has_room() {
+        if !self.circuit.allows(now) || !self.has_room(now) {
             return None;
         }
-        let mut ready = self.lane.iter().filter(|(_, second)| !self.is_flying(*second));
-        let new = ready.next().map(|(key, second)| Flight::New(*key, *second));
+        let mut ready = self.lane.iter().filter(|waiting| !self.is_flying(waiting.second));
+        let new = ready.next().map(|waiting| Flight::New(waiting.key, waiting.second));
         if !may_replay {
             return new;
         }
@@ -173,17 +206,25 @@ impl Receiver {
         if self.sent_backlog { own.or(new).or(held) } else { own.or(held).or(new) }
     }
 
-    pub(crate) fn begin_flight(&mut self, flight: Flight) {
+    pub(crate) fn begin_flight(&mut self, flight: Flight, now: Instant) {
         self.sent_backlog = matches!(flight, Flight::Held(..));
         if self.sent_backlog {
             self.stage = Stage::Empty;
         }
-        self.flights.push(flight);
+        let bytes = match &flight {
+            Flight::New(key, _) => {
+                let waiting = self.lane.iter().find(|waiting| waiting.key == *key);
+                waiting.map_or(0, |waiting| waiting.bytes)
+            }
+            Flight::Held(name, _) => self.index.get(name).map_or(0, |entry| entry.size_bytes),
+            Flight::Own => 0,
+        };
+        self.in_flight.push(InFlight { flight, since: now, bytes });
     }
 
     pub(crate) fn end_flight(&mut self, flight: &Flight) {
-        if let Some(position) = self.flights.iter().position(|other| other == flight) {
-            self.flights.swap_remove(position);
+        if let Some(position) = self.in_flight.iter().position(|one| one.flight == *flight) {
+            self.in_flight.swap_remove(position);
         }
     }
 
@@ -198,24 +239,24 @@ impl Receiver {
 
     /// Whether a batch of this second is in flight.
     pub(crate) fn is_flying(&self, second: Second) -> bool {
-        self.flights.iter().any(|flight| flight.second() == Some(second))
+        self.in_flight.iter().any(|one| one.flight.second() == Some(second))
     }
 
     /// The batches of the new lane that are in flight.
     pub(crate) fn flying(&self) -> impl Iterator<Item = u64> {
-        self.flights.iter().filter_map(|flight| match flight {
-            Flight::New(key, _) => Some(*key),
+        self.in_flight.iter().filter_map(|one| match one.flight {
+            Flight::New(key, _) => Some(key),
             Flight::Held(..) | Flight::Own => None,
         })
     }
 
     pub(crate) fn leave_lane(&mut self, key: u64) {
-        self.lane.retain(|(waiting, _)| *waiting != key);
+        self.lane.retain(|waiting| waiting.key != key);
     }
 
     /// Whether it has nothing in memory.
     pub(crate) fn is_idle(&self) -> bool {
-        self.lane.is_empty() && self.flights.is_empty()
+        self.lane.is_empty() && self.in_flight.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -305,8 +346,8 @@ impl Receiver {
 
     /// Whether the send child has it, or it is being read for the send child.
     pub(crate) fn is_in_hand(&self, name: &EntryName) -> bool {
-        let is_it = |flight: &Flight| matches!(flight, Flight::Held(held, _) if held == name);
-        self.flights.iter().any(is_it)
+        let is_it = |one: &InFlight| matches!(&one.flight, Flight::Held(held, _) if held == name);
+        self.in_flight.iter().any(is_it)
             || match &self.stage {
                 Stage::Empty => false,
                 Stage::Loading(staged) | Stage::Loaded(staged, _) => staged == name,
@@ -318,19 +359,25 @@ impl Receiver {
     pub(crate) fn next_held(&self, now: Instant) -> Option<&EntryName> {
         // Held batches of these seconds come behind.
         let is_busy = |second: Second| {
-            self.is_flying(second) || self.lane.iter().any(|(_, waiting)| *waiting == second)
+            self.is_flying(second) || self.lane.iter().any(|waiting| waiting.second == second)
         };
-        let mut blocked: Option<Second> = None;
+        // Seconds of which an earlier batch waits; batches of several origins interleave.
+        let mut blocked: Vec<Second> = Vec::new();
+        let mut seconds = 0;
         for (name, entry) in &self.index {
+            if name.timestamp.seconds() != seconds {
+                blocked.clear();
+                seconds = name.timestamp.seconds();
+            }
             let second = name.second();
-            if blocked == Some(second) {
+            if blocked.contains(&second) {
                 continue;
             }
             let is_waiting = self.unreadable.get(name).is_some_and(|at| now < *at);
             if !is_waiting && !entry.is_in_memory && !self.is_in_hand(name) && !is_busy(second) {
                 return Some(name);
             }
-            blocked = Some(second);
+            blocked.push(second);
         }
         None
     }

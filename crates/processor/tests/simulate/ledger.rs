@@ -24,6 +24,10 @@ pub(crate) struct Ledger {
     pub(crate) folded: Vec<Uid>,
     /// Batches that crash each send child, and send children that crashed over a single batch.
     pub(crate) poison: BTreeSet<Uid>,
+    /// Batches that each receiver rejects, and how often they were.
+    pub(crate) rejected: BTreeMap<Uid, u32>,
+    /// How many origins the snapshots have in turn.
+    pub(crate) origins: u64,
     pub(crate) sender_crashes: BTreeMap<Uid, u32>,
     /// Seconds whose order could not be kept.
     pub(crate) excused: BTreeSet<u64>,
@@ -32,8 +36,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(receivers: usize) -> Self {
+    pub(crate) fn new(receivers: usize, origins: u64) -> Self {
         Self {
+            origins,
             delivered: vec![Vec::new(); receivers],
             counted: vec![0; receivers],
             ..Self::default()
@@ -72,7 +77,7 @@ impl Ledger {
 
     /// Of one second, what was published first is delivered first.
     fn order(&self, receiver: usize, delivered: &[Uid]) -> Result<(), String> {
-        let mut last: BTreeMap<u64, Uid> = BTreeMap::new();
+        let mut last: BTreeMap<(u64, u64), Uid> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for uid in delivered {
             let Some(second) = self.published.get(uid) else {
@@ -81,7 +86,7 @@ impl Ledger {
             if !seen.insert(*uid) {
                 continue;
             }
-            let before = last.insert(*second, *uid);
+            let before = last.insert((*second, uid % self.origins), *uid);
             if let Some(before) = before
                 && before > *uid
                 && !self.excused.contains(second)

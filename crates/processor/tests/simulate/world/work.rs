@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use haproxystats_processor::core::{
-    Cause, ChildId, Death, Descriptor, Event, Findings, Order, OrderId, Reply, Role,
-    SENDER_DEATHS_MAX,
+    Cause, ChildId, Death, Descriptor, Event, Findings, Order, OrderId, REJECTIONS_MAX, Reply,
+    Role, SENDER_DEATHS_MAX,
 };
 use haproxystats_processor::entry::EntryName;
 use model::{SnapshotId, Timestamp};
@@ -93,14 +93,18 @@ impl World {
         self.last_uid += 1;
         let uid = self.last_uid;
         let temper = if self.rng.u8(0..100) < self.plan.trouble {
-            match self.rng.u8(0..5) {
+            match self.rng.u8(0..6) {
                 0 => Temper::CrashesItsChild,
                 1 => Temper::Unusable,
                 2 => {
                     self.ledger.poison.insert(uid);
                     Temper::CrashesItsSender
                 }
-                3 => Temper::Unreadable { times: self.rng.u32(1..15) },
+                3 => {
+                    self.ledger.rejected.insert(uid, 0);
+                    Temper::IsRejected
+                }
+                4 => Temper::Unreadable { times: self.rng.u32(1..15) },
                 _ => Temper::Vanishes,
             }
         } else {
@@ -253,7 +257,10 @@ impl World {
             Order::Quarantine { folder, entry } => {
                 if let Some(uid) = self.disk.load(folder, entry) {
                     let crashes = self.ledger.sender_crashes.get(&uid).copied();
-                    if crashes.unwrap_or_default() < SENDER_DEATHS_MAX {
+                    let rejections = self.ledger.rejected.get(&uid).copied();
+                    if crashes.unwrap_or_default() < SENDER_DEATHS_MAX
+                        && rejections.unwrap_or_default() < REJECTIONS_MAX
+                    {
                         self.ledger.break_rule(|| format!("{uid} was set aside without need"));
                     }
                 }
@@ -291,14 +298,14 @@ impl World {
             return Err(Death::Crashed);
         }
         match snapshot.temper {
-            Temper::Good | Temper::CrashesItsSender => {
+            Temper::Good | Temper::CrashesItsSender | Temper::IsRejected => {
                 let id = SnapshotId {
-                    origin: "host".to_owned(),
+                    origin: format!("host{}", uid % self.plan.origins),
                     timestamp: name.clone(),
                     serial: if snapshot.has_manifest { uid } else { 0 },
                 };
                 let findings = Findings::default();
-                let (points, bytes, identity) = (1, 1000, uid);
+                let (points, bytes, identity) = (1, self.plan.batch_bytes, uid);
                 Ok((Reply::Folded { id, identity, points, bytes, findings }, Some(uid)))
             }
             Temper::CrashesItsChild => {
@@ -328,6 +335,12 @@ impl World {
             && let Some(second) = self.ledger.published.get(&uid)
         {
             self.ledger.excused.insert(*second);
+        }
+        if mood != Mood::Down
+            && let Some(rejections) = self.ledger.rejected.get_mut(&uid)
+        {
+            *rejections += 1;
+            return Reply::Rejected { reason: "no sense".to_owned() };
         }
         // A receiver can have the whole batch and not say so.
         let arrives = match mood {

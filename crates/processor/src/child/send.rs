@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::ReceiverKind;
 use crossbeam_channel::Receiver;
@@ -29,7 +29,7 @@ use crate::settings::flights;
 #[derive(Debug)]
 pub(super) struct SendChild {
     transport: Transport,
-    paths: Paths,
+    paths: Arc<Paths>,
     host: String,
 }
 
@@ -58,7 +58,19 @@ impl SendChild {
         let is_local_store =
             |receiver: &config::Receiver| matches!(receiver.kind, ReceiverKind::LocalStore(_));
         let is_only = config.receivers.iter().all(is_local_store);
-        (0..flights(receiver)).map(|_| Self::new(receiver, is_only, host, clock)).collect()
+        let first = Self::new(receiver, is_only, host, clock)?;
+        let mut children = Vec::new();
+        if let Transport::Graphite(graphite) = &first.transport {
+            for _ in 1..flights(receiver) {
+                children.push(Self {
+                    transport: Transport::Graphite(graphite.another()),
+                    paths: Arc::clone(&first.paths),
+                    host: first.host.clone(),
+                });
+            }
+        }
+        children.push(first);
+        Ok(children)
     }
 
     fn new(
@@ -77,7 +89,7 @@ impl SendChild {
             }
         };
         let paths = Paths::new(naming).map_err(|error| error.to_string())?;
-        Ok(Self { transport, paths, host: host.to_owned() })
+        Ok(Self { transport, paths: Arc::new(paths), host: host.to_owned() })
     }
 
     fn send(&mut self, batch: OwnedFd) -> Reply {
@@ -164,8 +176,8 @@ pub(super) fn serve_together(
     })
 }
 
-/// One thread of [`serve_together`]. If it panics the process ends at once, so that the parent hears
-/// of a crash; if it cannot answer, the child takes no more orders.
+/// One thread of [`serve_together`]. If it panics the process ends at once, so that the parent
+/// hears of a crash; if it cannot answer, the child takes no more orders.
 fn serve_alone(
     mut child: SendChild,
     orders: &Receiver<(OrderMessage, Option<OwnedFd>)>,

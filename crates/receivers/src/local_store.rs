@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use daemon::{Clock, Conditions, file, remedy};
-use model::SnapshotId;
+use model::{SnapshotId, Timestamp};
 use tracing::{info, warn};
 
 use crate::{Error, Lines, lines};
@@ -131,7 +131,7 @@ impl LocalStore {
 fn numbered_directories(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let ours = |entry: &fs::DirEntry| {
-        entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok())
+        entry.file_name().to_str().is_some_and(|name| name.parse::<Timestamp>().is_ok())
             && entry.file_type().is_ok_and(|kind| kind.is_dir())
     };
     entries

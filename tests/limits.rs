@@ -33,6 +33,7 @@ const INTERNAL: &[(&str, &str)] = &[
     ("processor::channel::MESSAGE_MAX", "the largest message is the configuration, with its bound"),
     ("processor::child::outbox::LISTED_MAX", "further names follow in another message"),
     ("processor::child::spool::NAMES_MAX", "further names follow in another message"),
+    ("processor::child::send::DECODED_POINTS_MAX", "a larger batch is decoded in pieces"),
     ("processor::core::outbox::DROPS_MAX", "further files follow in another order"),
     ("processor::core::queue::WAITING_MAX", "names beyond it stay in the spool"),
     ("processor::core::receiver::REJECTIONS_MAX", "no kind of receiver of today rejects a batch"),

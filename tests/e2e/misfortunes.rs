@@ -236,7 +236,7 @@ fn a_start_with_too_few_open_files_says_what_was_tried_and_what_to_do() {
 
 /// The signal comes from a `kill`, not from a stop of the service.
 #[test]
-fn sigterm_to_a_worker_ends_it_after_its_snapshot_and_costs_nothing() {
+fn sigterm_to_a_child_ends_it_after_its_orders_and_costs_nothing() {
     let bench = Bench::new(Manner::NeverRead);
     let mut process = bench.start(&bench.config("workers = 1", "confirm-timeout = 1"));
     wait_until("an idle worker", || process.log().contains("worker started"));
@@ -245,16 +245,20 @@ fn sigterm_to_a_worker_ends_it_after_its_snapshot_and_costs_nothing() {
     wait_until("the end of the idle worker", || !lives(idle));
     wait_until("its replacement", || process.log().matches("worker started").count() == 2);
 
-    // It is busy, because it waits until confirm-timeout for a receiver that never reads.
+    // The send child is busy: it waits until confirm-timeout for a receiver that never reads.
     let all = bench.publish(3);
-    wait_until("a busy worker", || bench.sink.connections() > 0);
-    let busy = process.workers()[0];
+    wait_until("a busy send child", || bench.sink.connections() > 0);
+    let is_sender = |pid: &i32| {
+        let command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command_line.starts_with(b"haproxystats-send-graphite")
+    };
+    let busy = process.children().into_iter().find(is_sender).unwrap();
     send(busy, Signal::TERM);
+    wait_until("the end of the busy send child", || !lives(busy));
     bench.sink.behave(Manner::Whole);
     bench.wait_until_drained();
-    wait_until("the end of the busy worker", || !lives(busy));
     let log = process.log();
-    assert!(count(&log, "a worker ended on SIGTERM, replacing it") >= 1, "{log}");
+    assert_eq!(count(&log, "ended on SIGTERM, replacing it"), 2, "{log}");
     assert_eq!(count(&log, "moved to failed-dir"), 0, "{log}");
     assert!(process.runs());
     process.finish();

@@ -81,6 +81,12 @@ impl ChildSignals {
         self.is_terminated.load(Ordering::SeqCst)
     }
 
+    /// Whether SIGTERM has come, for a process with several orders at once.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.is_terminated.load(Ordering::SeqCst)
+    }
+
     /// Must be called before an order is executed: from now on SIGTERM waits for the end of it.
     pub fn work_begins(&self) {
         self.is_waiting.store(false, Ordering::SeqCst);

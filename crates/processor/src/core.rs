@@ -109,6 +109,9 @@ struct PendingBatch {
     /// Send children that crashed with this batch alone in flight.
     deaths: u32,
     rejections: u32,
+    /// Receivers that rejected the batch or whose send child crashed over it. They get it from the
+    /// outbox, with the pauses and limits of held batches.
+    outbox_only: BTreeSet<usize>,
     is_released: bool,
 }
 
@@ -127,6 +130,9 @@ struct ParkedSnapshot {
     identity: u64,
     owed: BTreeSet<usize>,
     points: u64,
+    deaths: u32,
+    rejections: u32,
+    outbox_only: BTreeSet<usize>,
     /// The snapshot waits in the queue again, or is being folded.
     is_folding: bool,
 }
@@ -212,6 +218,8 @@ impl Core {
             Phase::Running => moments.push(Some(self.next_look)),
             phase => moments.push(phase.deadline()),
         }
+        moments.push(self.outbox.retry_at);
+        moments.extend(self.receivers.iter().map(|receiver| receiver.circuit.retry_at()));
         for batch in self.batches.values() {
             if batch.hold == Hold::Unneeded && !batch.owed.is_empty() {
                 moments.push(Some(batch.since + HOLD_AFTER));
@@ -221,11 +229,9 @@ impl Core {
             if !self.outbox.is_ready {
                 moments.push(Some(self.begun + LIST_LIMIT));
             }
-            moments.push(self.outbox.retry_at);
             let busy_since = self.children.busy_since(Role::Outbox);
             moments.push(busy_since.map(|since| since + STALL_AFTER));
             for receiver in &self.receivers {
-                moments.push(receiver.circuit.retry_at());
                 if !receiver.is_empty() {
                     moments.push(Some(receiver.replay_at));
                     moments.push(receiver.reread_at());

@@ -302,7 +302,13 @@ impl Parent {
         let Some(channel) = &process.channel else { return };
         let batch = batch.and_then(|batch| self.descriptors.get(&batch)).map(AsFd::as_fd);
         let message = OrderMessage { id: order_id, order };
-        if let Err(error) = channel.send(&message, batch, SendFlags::DONTWAIT) {
+        let sent = channel.send(&message, batch, SendFlags::DONTWAIT);
+        if let Err(error) = &sent
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            // The child takes no more orders, because it ends after the open ones.
+            debug!(pid = process.child.id(), "a child that ends takes no order");
+        } else if let Err(error) = sent {
             // The child has ended or does not read. The event of its end follows.
             debug!(pid = process.child.id(), %error, "a child takes no order, ending it");
             self.kill(id);

@@ -51,13 +51,13 @@ fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> Receive
     }
 }
 
-/// Batches that a receiver may have in flight at once. Without confirmation it is one, because
-/// several connections would bring no gain and lose the order of batches.
+/// Batches that a receiver may have in flight at once. With a lasting connection it is one: a peer
+/// that has acknowledged a batch may still read a later one of another connection first.
 pub(crate) const fn in_flight_max(receiver: &config::Receiver) -> usize {
     match &receiver.kind {
         ReceiverKind::Graphite(graphite) => match graphite.confirm {
-            Confirm::Close | Confirm::Tcp => GRAPHITE_IN_FLIGHT,
-            Confirm::None => 1,
+            Confirm::Close => GRAPHITE_IN_FLIGHT,
+            Confirm::Tcp | Confirm::None => 1,
         },
         ReceiverKind::LocalStore(_) => 1,
     }

@@ -1,15 +1,19 @@
 //! local-store: a file for each snapshot, with the lines that Graphite gets.
 //!
 //! A file is written under another name and renamed, so that a second run of a snapshot replaces it
-//! whole. Only our own directories are ever removed: those that are named by a number and have
-//! nothing but `stats` in them. A clock that jumps ahead must not empty the store ([`expired`]).
+//! whole. Two snapshots of one second share a file: an empty hidden file with the serial of each
+//! tells that the second one is no second run. Only our own directories are ever removed: those
+//! that are named by a number and have nothing but our files in them. A clock that jumps ahead must
+//! not empty the store ([`expired`]).
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use daemon::{Clock, Conditions, file, remedy};
+use model::{SnapshotId, Timestamp};
 use tracing::{info, warn};
 
 use crate::{Error, Lines, lines};
@@ -26,6 +30,8 @@ pub struct LocalStore {
 
 const FILE: &str = "stats";
 const FILE_ASIDE: &str = ".stats.part";
+/// What the name of a serial's file begins with.
+const SERIAL_PREFIX: &str = ".serial-";
 /// Seconds between two searches for expired directories.
 const CLEAN_INTERVAL_SECONDS: u64 = 60;
 
@@ -37,19 +43,20 @@ impl LocalStore {
         Self { config, clock, sync, cleaned_at_seconds: 0, states: Conditions::new(1) }
     }
 
-    /// Writes the lines of a snapshot whole, and replaces those of an earlier run.
+    /// Writes the lines of a snapshot whole. They replace those of an earlier run, and follow those
+    /// of other snapshots of the second.
     ///
     /// # Errors
     ///
     /// A file or directory cannot be written; no partial file is left.
-    pub fn deliver(&mut self, timestamp: &str, lines: &dyn Lines) -> Result<(), Error> {
-        let stored = self.store(timestamp, lines);
+    pub fn deliver(&mut self, id: &SnapshotId, lines: &dyn Lines) -> Result<(), Error> {
+        let stored = self.store(id, lines);
         self.clean();
         stored
     }
 
-    fn store(&self, timestamp: &str, lines: &dyn Lines) -> Result<(), Error> {
-        let directory = self.config.dir.join(timestamp);
+    fn store(&self, id: &SnapshotId, lines: &dyn Lines) -> Result<(), Error> {
+        let directory = self.config.dir.join(id.timestamp.as_str());
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| Error::Store { path, source }
@@ -57,9 +64,23 @@ impl LocalStore {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let aside = directory.join(FILE_ASIDE);
         let file = directory.join(FILE);
-        let write = |to: &mut fs::File| lines::copy(lines, to);
+        let serial = directory.join(format!("{SERIAL_PREFIX}{:016x}", id.serial));
+        let has_others = id.serial != 0 && has_other_serial(&directory, &serial);
+        if has_others && serial.exists() {
+            // A second run: the file has these lines already.
+            return Ok(());
+        }
+        let write = |to: &mut fs::File| {
+            if has_others {
+                io::copy(&mut fs::File::open(&file)?, to)?;
+            }
+            lines::copy(lines, to)
+        };
         let written = file::write(&aside, self.sync, write).map_err(at(&aside));
-        let stored = written.and_then(|()| fs::rename(&aside, &file).map_err(at(&file)));
+        let mut stored = written.and_then(|_| fs::rename(&aside, &file).map_err(at(&file)));
+        if stored.is_ok() && id.serial != 0 {
+            stored = file::write(&serial, self.sync, |_| Ok(())).map_err(at(&serial));
+        }
         if stored.is_err() {
             // Partial files must not keep a full disk full.
             let _ = fs::remove_file(&aside);
@@ -110,7 +131,7 @@ impl LocalStore {
 fn numbered_directories(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let ours = |entry: &fs::DirEntry| {
-        entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok())
+        entry.file_name().to_str().is_some_and(|name| name.parse::<Timestamp>().is_ok())
             && entry.file_type().is_ok_and(|kind| kind.is_dir())
     };
     entries
@@ -152,13 +173,23 @@ fn expired(
 /// Removes a directory, unless it has other files than ours in it.
 fn remove_ours(directory: &Path) -> io::Result<()> {
     let names: Vec<_> = fs::read_dir(directory)?.flatten().map(|entry| entry.file_name()).collect();
-    if names.iter().any(|name| name != FILE && name != FILE_ASIDE) {
+    if names.iter().any(|name| name != FILE && name != FILE_ASIDE && !is_serial(name)) {
         return Ok(());
     }
     for name in names {
         unless_missing(fs::remove_file(directory.join(name)))?;
     }
     unless_missing(fs::remove_dir(directory))
+}
+
+/// Whether a directory has the serial of another snapshot.
+fn has_other_serial(directory: &Path, serial: &Path) -> bool {
+    let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.any(|entry| is_serial(&entry.file_name()) && entry.path() != serial)
+}
+
+fn is_serial(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(SERIAL_PREFIX.as_bytes())
 }
 
 /// Another child may have removed the file first.
@@ -189,7 +220,35 @@ mod tests {
     }
 
     fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<(), Error> {
-        store.deliver(timestamp, &lines.as_bytes().to_vec())
+        deliver_serial(store, timestamp, 0, lines)
+    }
+
+    fn deliver_serial(
+        store: &mut LocalStore,
+        timestamp: &str,
+        serial: u64,
+        lines: &str,
+    ) -> Result<(), Error> {
+        let timestamp = timestamp.parse().unwrap();
+        let id = SnapshotId { origin: "lb1".to_owned(), timestamp, serial };
+        store.deliver(&id, &lines.as_bytes().to_vec())
+    }
+
+    /// The clock was set back: both snapshots of the second stand in the file, each once.
+    #[test]
+    fn another_snapshot_of_the_second_follows_and_a_second_run_replaces() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store(directory.path(), None);
+        let read = || fs::read_to_string(directory.path().join("17/stats")).unwrap();
+        deliver_serial(&mut store, "17", 1, "old\n").unwrap();
+        deliver_serial(&mut store, "17", 1, "first\n").unwrap();
+        assert_eq!(read(), "first\n");
+        deliver_serial(&mut store, "17", 2, "second\n").unwrap();
+        assert_eq!(read(), "first\nsecond\n");
+        deliver_serial(&mut store, "17", 1, "first\n").unwrap();
+        assert_eq!(read(), "first\nsecond\n");
+        remove_ours(&directory.path().join("17")).unwrap();
+        assert!(!directory.path().join("17").exists());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::ReceiverKind;
 use crossbeam_channel::Receiver;
@@ -29,7 +29,7 @@ use crate::settings::in_flight_max;
 #[derive(Debug)]
 pub(super) struct SendChild {
     transport: Transport,
-    paths: Paths,
+    paths: Arc<Paths>,
     host: String,
 }
 
@@ -55,8 +55,22 @@ impl SendChild {
         let Some(receiver) = config.receivers.get(index) else {
             return Err(format!("there is no receiver {index}; please report this"));
         };
-        let is_only = config.receivers.len() == 1;
-        (0..in_flight_max(receiver)).map(|_| Self::new(receiver, is_only, host, clock)).collect()
+        let is_local_store =
+            |receiver: &config::Receiver| matches!(receiver.kind, ReceiverKind::LocalStore(_));
+        let is_only = config.receivers.iter().all(is_local_store);
+        let first = Self::new(receiver, is_only, host, clock)?;
+        let mut children = Vec::new();
+        if let Transport::Graphite(graphite) = &first.transport {
+            for _ in 1..in_flight_max(receiver) {
+                children.push(Self {
+                    transport: Transport::Graphite(graphite.another()),
+                    paths: Arc::clone(&first.paths),
+                    host: first.host.clone(),
+                });
+            }
+        }
+        children.push(first);
+        Ok(children)
     }
 
     fn new(
@@ -75,7 +89,7 @@ impl SendChild {
             }
         };
         let paths = Paths::new(naming).map_err(|error| error.to_string())?;
-        Ok(Self { transport, paths, host: host.to_owned() })
+        Ok(Self { transport, paths: Arc::new(paths), host: host.to_owned() })
     }
 
     fn send(&mut self, batch: OwnedFd) -> Reply {
@@ -83,17 +97,19 @@ impl SendChild {
         if is_compressed(&file) {
             // The lines bear their own timestamps.
             let lines = OldLines { file: &file };
-            return self.transport.deliver(&Timestamp::of_seconds(0), &lines);
+            let timestamp = Timestamp::of_seconds(0);
+            let id = SnapshotId { origin: self.host.clone(), timestamp, serial: 0 };
+            return self.transport.deliver(&id, &lines);
         }
         let sent = form::Reader::new(form::FileView::new(&file)).and_then(|reader| {
             let id = reader.header().id.clone();
             if reader.header().points <= DECODED_POINTS_MAX {
                 let batch = reader.into_batch()?;
                 let lines = DecodedLines { batch: &batch, paths: &self.paths };
-                return Ok(self.transport.deliver(&id.timestamp, &lines));
+                return Ok(self.transport.deliver(&id, &lines));
             }
             let lines = FormLines { file: &file, paths: &self.paths, id: &id };
-            Ok(self.transport.deliver(&id.timestamp, &lines))
+            Ok(self.transport.deliver(&id, &lines))
         });
         sent.unwrap_or_else(|error| Reply::Damaged { reason: error.to_string() })
     }
@@ -107,15 +123,15 @@ impl SendChild {
         let id = SnapshotId { origin: self.host.clone(), timestamp: timestamp.clone(), serial: 0 };
         let mut lines = Vec::new();
         encode(&[table], &self.paths, &id, &mut lines);
-        self.transport.deliver(timestamp, &lines)
+        self.transport.deliver(&id, &lines)
     }
 }
 
 impl Transport {
-    fn deliver(&mut self, timestamp: &Timestamp, lines: &dyn Lines) -> Reply {
+    fn deliver(&mut self, id: &SnapshotId, lines: &dyn Lines) -> Reply {
         let delivered = match self {
             Self::Graphite(graphite) => graphite.deliver(lines),
-            Self::LocalStore(store) => store.deliver(timestamp.as_str(), lines),
+            Self::LocalStore(store) => store.deliver(id, lines),
         };
         match delivered {
             Ok(()) => Reply::Delivered,
@@ -160,7 +176,8 @@ pub(super) fn serve_together(
     })
 }
 
-/// One thread of [`serve_together`]. If it panics or cannot answer, the whole child ends.
+/// One thread of [`serve_together`]. If it panics the process ends at once, so that the parent
+/// hears of a crash; if it cannot answer, the child takes no more orders.
 fn serve_alone(
     mut child: SendChild,
     orders: &Receiver<(OrderMessage, Option<OwnedFd>)>,
@@ -177,11 +194,15 @@ fn serve_alone(
     std::mem::forget(end_on_drop);
 }
 
-/// Ends the child's wait for orders when this is dropped.
+/// Ends the child's wait for orders when this is dropped; after a panic, ends the process.
 struct EndOnDrop<'a>(&'a ParentChannel);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The other threads would finish their orders first, while new ones come.
+            std::process::abort();
+        }
         self.0.0.close_for_reading();
     }
 }
@@ -199,17 +220,18 @@ impl OpenOrders<'_> {
         self.ending.work_begins();
     }
 
-    /// Removes an order that is answered. True if no order is open now, and SIGTERM has come.
+    /// Removes an order that is answered. True if SIGTERM has come: the child takes no more orders,
+    /// and ends after the open ones.
     fn remove(&self) -> bool {
         let mut count = self.lock();
         *count -= 1;
-        *count == 0 && self.ending.wait_begins()
+        if *count == 0 { self.ending.wait_begins() } else { self.ending.is_asked() }
     }
 
-    /// Whether no order is open, and SIGTERM has come.
+    /// Whether SIGTERM has come, so that the child must take no more orders.
     fn is_over(&self) -> bool {
         let count = self.lock();
-        *count == 0 && self.ending.wait_begins()
+        if *count == 0 { self.ending.wait_begins() } else { self.ending.is_asked() }
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {

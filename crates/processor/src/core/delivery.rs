@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::children::Delivery;
 use super::journal::Condition;
 use super::notice::Notice;
-use super::receiver::{Entry, REJECTIONS_MAX, SENDER_DEATHS_MAX};
+use super::receiver::{Entry, LaneBatch, REJECTIONS_MAX, SENDER_DEATHS_MAX};
 use super::types::{Death, Order, Reply, Role};
 use super::{Core, HOLD_AFTER, Hold, PENDING_BYTES_MAX, PENDING_MAX, Work};
 use crate::entry::{EntryName, Second};
@@ -30,13 +30,15 @@ impl Core {
                 !batch.owed.is_empty() && (is_full || is_ending || now >= batch.since + HOLD_AFTER);
             for &index in batch.owed.difference(&batch.in_lane.clone()) {
                 let Some(receiver) = self.receivers.get_mut(index) else { continue };
-                if receiver.has_predecessor(&batch.id)
+                if batch.outbox_only.contains(&index)
+                    || receiver.has_predecessor(&batch.id)
                     || !receiver.may_take_new(now, is_outbox_running)
                 {
                     must_hold = true;
                     continue;
                 }
-                receiver.lane.push_back((key, Second::of(&batch.id)));
+                let second = Second::of(&batch.id);
+                receiver.lane.push_back(LaneBatch { key, second, bytes: batch.bytes });
                 batch.in_lane.insert(index);
             }
             if must_hold && batch.hold == Hold::Unneeded {
@@ -64,7 +66,7 @@ impl Core {
                         (Order::SendFigures { timestamp, figures }, None)
                     }
                 };
-                receiver.begin_delivery(delivery.clone());
+                receiver.begin_delivery(delivery.clone(), now);
                 self.order(child, order, Work::Send(delivery), descriptor, limit);
             }
         }
@@ -114,8 +116,11 @@ impl Core {
         let deaths = u32::from(death == Death::Crashed && is_alone);
         match delivery {
             Delivery::New(key, _) => {
-                if let Some(batch) = self.batches.get_mut(&key) {
+                if let Some(batch) = self.batches.get_mut(&key)
+                    && deaths > 0
+                {
                     batch.deaths += deaths;
+                    batch.outbox_only.insert(index);
                 }
                 self.demote(index, key);
             }
@@ -133,7 +138,9 @@ impl Core {
 
     fn delivered(&mut self, index: usize, delivery: Delivery) {
         self.came_up(index);
-        if let Some(receiver) = self.receivers.get_mut(index) {
+        if let Some(receiver) = self.receivers.get_mut(index)
+            && delivery != Delivery::Figures
+        {
             receiver.count_delivery();
         }
         match delivery {
@@ -206,6 +213,7 @@ impl Core {
             Delivery::New(key, _) => {
                 if let Some(batch) = self.batches.get_mut(&key) {
                     batch.rejections += 1;
+                    batch.outbox_only.insert(index);
                 }
                 self.demote(index, key);
             }
@@ -229,10 +237,13 @@ impl Core {
             Delivery::New(key, _) => {
                 let Some(batch) = self.batches.get_mut(&key) else { return };
                 let (points, snapshot) = (batch.points, batch.snapshot.to_string());
-                batch.owed.remove(&index);
+                // If the batch is held, its file is tried next, and counted if it is damaged too.
+                let is_lost = batch.owed.remove(&index);
                 let notice = Notice::error("a folded batch is damaged, please report this");
                 self.log(notice.text("snapshot", snapshot).text("reason", reason));
-                self.lose(index, points);
+                if is_lost {
+                    self.lose(index, points);
+                }
                 self.demote(index, key);
             }
             Delivery::Backlog(name, descriptor) => {
@@ -263,8 +274,8 @@ impl Core {
     /// their replies come, and those of the same seconds stay behind them.
     fn clear_lane(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get(index) else { return };
-        let free = receiver.lane.iter().filter(|(_, second)| !receiver.is_in_flight(*second));
-        let keys: Vec<u64> = free.map(|(key, _)| *key).collect();
+        let free = receiver.lane.iter().filter(|waiting| !receiver.is_in_flight(waiting.second));
+        let keys: Vec<u64> = free.map(|waiting| waiting.key).collect();
         for key in keys {
             self.demote(index, key);
         }
@@ -277,9 +288,9 @@ impl Core {
             return;
         };
         let Some(receiver) = self.receivers.get(index) else { return };
-        let behind = receiver.lane.iter().skip_while(|(waiting, _)| *waiting != key);
-        let of_second = behind.filter(|(_, waiting)| *waiting == second);
-        let mut demoted: Vec<u64> = of_second.map(|(key, _)| *key).collect();
+        let behind = receiver.lane.iter().skip_while(|waiting| waiting.key != key);
+        let of_second = behind.filter(|waiting| waiting.second == second);
+        let mut demoted: Vec<u64> = of_second.map(|waiting| waiting.key).collect();
         if demoted.is_empty() {
             demoted.push(key);
         }
@@ -294,6 +305,7 @@ impl Core {
                 receiver.leave_lane(key);
                 if let Some(entry) = entry.and_then(|name| receiver.entry_mut(&name)) {
                     entry.is_in_memory = false;
+                    (entry.deaths, entry.rejections) = (batch.deaths, batch.rejections);
                 }
             }
             self.finish(key);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::children::Work;
 use super::notice::Notice;
 use super::types::{Action, Role, StartFailure};
-use super::{ChildId, Core};
+use super::{ChildId, Core, PendingBatch};
 
 /// How long current folds may go on.
 pub(crate) const FOLD_GRACE: Duration = Duration::from_secs(5);
@@ -60,7 +60,9 @@ impl Core {
         let notice = Notice::info("ending: finishing what the workers hold");
         self.log(notice.text("signal", signal).field("waiting", waiting));
         self.act(Action::Stopping);
-        let folds_until = self.now() + FOLD_GRACE.min(self.settings.fold_limit);
+        let is_folding = self.queue.folding() > 0;
+        let fold_grace = FOLD_GRACE.min(self.settings.fold_limit);
+        let folds_until = self.now() + if is_folding { fold_grace } else { Duration::ZERO };
         let graces = self.receivers.iter().map(|receiver| receiver.settings.end_grace);
         let until = folds_until + graces.max().unwrap_or_default();
         self.phase = Phase::Draining { folds_until, until };
@@ -81,7 +83,7 @@ impl Core {
             Phase::Running | Phase::Over => {}
             Phase::Draining { folds_until, until } => {
                 let is_folding = self.queue.folding() > 0 && now < folds_until;
-                let is_owing = self.batches.values().any(|batch| !batch.owed.is_empty());
+                let is_owing = self.batches.values().any(|batch| self.may_be_settled(batch));
                 let is_busy = is_folding || is_owing || self.is_disk_busy();
                 if is_busy && now < until {
                     if now >= folds_until {
@@ -108,6 +110,13 @@ impl Core {
                 self.phase = Phase::Over;
             }
         }
+    }
+
+    /// Whether a batch is owed to a receiver, and a child lives that could deliver or hold it.
+    fn may_be_settled(&self, batch: &PendingBatch) -> bool {
+        let has_sender = |index: &usize| self.children.running(Role::Send(*index)).is_some();
+        let may_hold = self.children.running(Role::Outbox).is_some();
+        !batch.owed.is_empty() && (may_hold || batch.owed.iter().any(has_sender))
     }
 
     /// Tells an idle child to end and kills a busy one, whose batch is held on the disk by now or

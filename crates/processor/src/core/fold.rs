@@ -56,7 +56,7 @@ impl Core {
         let is_unheld =
             |key: &u64| self.batches.get(key).is_some_and(|batch| batch.entry.is_none());
         let is_full = |receiver: &super::Receiver| {
-            let unheld = receiver.lane.iter().filter(|(key, _)| is_unheld(key));
+            let unheld = receiver.lane.iter().filter(|waiting| is_unheld(&waiting.key));
             unheld.count() > receiver.settings.in_flight_max
         };
         up.next().is_some_and(is_full) && up.all(is_full)
@@ -66,6 +66,9 @@ impl Core {
     /// unsettled, so that the batches of a second stay in order.
     fn next_snapshot(&self) -> Option<Timestamp> {
         let is_unsettled = |seconds: u64| {
+            if self.queue.is_folding_second(seconds) {
+                return true;
+            }
             let mut batches = self.batches.values().filter(|batch| !batch.owed.is_empty());
             batches.any(|batch| batch.id.timestamp.seconds() == seconds)
         };
@@ -93,7 +96,8 @@ impl Core {
                 })
             };
             let found = self.parked.iter().find(|(_, parked)| {
-                can_hold || parked.owed.iter().any(|index| takes(index, parked))
+                let mut takers = parked.owed.difference(&parked.outbox_only);
+                can_hold || takers.any(|index| takes(index, parked))
             });
             if let Some(snapshot) = found.map(|(snapshot, _)| snapshot.clone()) {
                 if let Some(parked) = self.parked.get_mut(&snapshot) {
@@ -142,9 +146,10 @@ impl Core {
                 let notice = Notice::info("snapshots can be processed again");
                 self.log_end(Condition::FailedSnapshot, notice);
                 self.queue.leave(&snapshot);
-                let owed = match self.parked.remove(&snapshot) {
-                    Some(parked) => parked.owed,
-                    None => (0..self.receivers.len()).collect(),
+                let all = || (0..self.receivers.len()).collect();
+                let (owed, outbox_only, deaths, rejections) = match self.parked.remove(&snapshot) {
+                    Some(p) => (p.owed, p.outbox_only, p.deaths, p.rejections),
+                    None => (all(), BTreeSet::new(), 0, 0),
                 };
                 let key = self.new_id();
                 let batch = PendingBatch {
@@ -159,8 +164,9 @@ impl Core {
                     in_lane: BTreeSet::new(),
                     entry: None,
                     hold: Hold::Unneeded,
-                    deaths: 0,
-                    rejections: 0,
+                    deaths,
+                    rejections,
+                    outbox_only,
                     is_released: false,
                 };
                 self.batches.insert(key, batch);

@@ -110,7 +110,9 @@ impl Core {
                     receiver.insert(entry, held);
                 }
             }
-            self.match_batches(index);
+            // A batch in memory is not lost with its file.
+            let in_memory = self.match_batches(index);
+            let before = before.saturating_sub(in_memory);
             let Some(receiver) = self.receivers.get(index) else { continue };
             let (batches, points) = (receiver.len(), receiver.points());
             if was_ready && points < before {
@@ -127,6 +129,13 @@ impl Core {
             }
             self.trim(index);
         }
+        if !was_ready {
+            self.warn_of_other_folders(list);
+        }
+    }
+
+    /// Logs the folders of receivers that are not in the configuration.
+    fn warn_of_other_folders(&mut self, list: BTreeMap<String, Vec<OutboxFile>>) {
         for (folder, files) in list {
             let points = files.iter().map(|file| file.entry.points).fold(0, u64::saturating_add);
             let text = "the outbox holds batches for a receiver that the configuration does not \
@@ -136,20 +145,24 @@ impl Core {
         }
     }
 
-    /// Marks the entries of a new index whose batches are in memory too.
-    fn match_batches(&mut self, index: usize) {
-        let Some(receiver) = self.receivers.get_mut(index) else { return };
-        for (key, _) in &receiver.lane.clone() {
-            let Some(batch) = self.batches.get_mut(key) else { continue };
+    /// Marks the entries of a new index whose batches are in memory too. Returns the points of the
+    /// batches in memory whose files are missing.
+    fn match_batches(&mut self, index: usize) -> u64 {
+        let mut points = 0_u64;
+        let Some(receiver) = self.receivers.get_mut(index) else { return points };
+        for waiting in &receiver.lane.clone() {
+            let Some(batch) = self.batches.get_mut(&waiting.key) else { continue };
             let Some(name) = batch.entry.clone() else { continue };
             match receiver.entry_mut(&name) {
                 Some(entry) => entry.is_in_memory = true,
                 // The file is missing, but the batch is still in memory.
                 None => {
                     batch.owed.insert(index);
+                    points = points.saturating_add(batch.points);
                 }
             }
         }
+        points
     }
 
     /// Gives the outbox child its next order: first one that frees memory, then one that frees the
@@ -414,7 +427,9 @@ impl Core {
         for (key, batch) in std::mem::take(&mut self.batches) {
             let is_stuck = batch.hold == Hold::Needed && batch.in_lane.is_empty();
             let takes_room = is_full && !in_flight.contains(&key);
-            if batch.owed.is_empty() || batch.hold == Hold::Ordered || !(is_stuck || takes_room) {
+            // The snapshot of a batch that is released cannot be folded again.
+            let may_park = !batch.owed.is_empty() && batch.hold != Hold::Ordered;
+            if batch.is_released || !may_park || !(is_stuck || takes_room) {
                 self.batches.insert(key, batch);
                 continue;
             }
@@ -430,6 +445,9 @@ impl Core {
                 identity: batch.identity,
                 owed: batch.owed,
                 points: batch.points,
+                deaths: batch.deaths,
+                rejections: batch.rejections,
+                outbox_only: batch.outbox_only,
                 is_folding: false,
             };
             self.parked.insert(batch.snapshot, parked);

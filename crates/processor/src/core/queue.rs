@@ -62,6 +62,11 @@ impl Queue {
         self.waiting.len() + self.folding.len()
     }
 
+    /// Whether a snapshot of this second is being folded.
+    pub(crate) fn is_folding_second(&self, seconds: u64) -> bool {
+        self.folding.iter().any(|snapshot| snapshot.seconds() == seconds)
+    }
+
     pub(crate) fn folding(&self) -> usize {
         self.folding.len()
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use model::{SnapshotId, Timestamp};
 
+use super::HOLD_AFTER;
 use super::children::Delivery;
 use super::circuit::{Circuit, CircuitSettings};
 use super::types::Descriptor;
@@ -46,6 +47,8 @@ pub struct ReceiverSettings {
 pub const SENDER_DEATHS_MAX: u32 = 2;
 /// How often a receiver may reject a batch before it is set aside.
 pub const REJECTIONS_MAX: u32 = 3;
+/// Bytes of batches in flight beyond which no further batch joins them, to bound their memory.
+const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 /// Pause before a held batch that cannot be read is read again.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -67,19 +70,35 @@ pub(crate) enum Stage {
     Loaded(EntryName, Descriptor),
 }
 
+/// A batch in the new lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneBatch {
+    pub(crate) key: u64,
+    pub(crate) second: Second,
+    pub(crate) bytes: u64,
+}
+
+/// A delivery in flight.
+#[derive(Debug)]
+struct OpenDelivery {
+    delivery: Delivery,
+    since: Instant,
+    bytes: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) settings: ReceiverSettings,
     pub(crate) circuit: Circuit,
-    /// The new lane: batches in memory, waiting or in flight, by their keys.
-    pub(crate) lane: VecDeque<(u64, Second)>,
+    /// The new lane: batches in memory, waiting or in flight.
+    pub(crate) lane: VecDeque<LaneBatch>,
     index: BTreeMap<EntryName, Entry>,
     bytes: u64,
     points: u64,
     /// Held batches that could not be read or sent, and when they are tried again.
     unreadable: BTreeMap<EntryName, Instant>,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<OpenDelivery>,
     /// Batches that must still go alone after a crash of the send child: only a crash over a single
     /// batch shows which batch is the cause.
     alone_left: usize,
@@ -124,33 +143,48 @@ impl Receiver {
         }
         let has_probe =
             self.stage != Stage::Empty || (is_outbox_running && self.next_held(now).is_some());
-        self.circuit.allows(now) && self.is_idle() && !has_probe
+        self.circuit.allows(now) && self.lane.is_empty() && !self.is_probed() && !has_probe
     }
 
     /// Whether a held batch is to be read now.
     pub(crate) fn wants_held(&self, now: Instant) -> bool {
         // With replay-rate the delivery of one batch sets the time of the next one.
         let most = if self.settings.replay_rate > 0 { 1 } else { self.settings.in_flight_max };
-        let is_held = |delivery: &&Delivery| matches!(delivery, Delivery::Backlog(..));
+        let is_held = |open: &&OpenDelivery| matches!(open.delivery, Delivery::Backlog(..));
         self.stage == Stage::Empty
             && self.deliveries.iter().filter(is_held).count() < most
             && now >= self.replay_at
             && self.circuit.allows(now)
     }
 
-    /// Whether one more batch may be in flight.
-    pub(crate) fn has_room(&self) -> bool {
-        let is_alone = self.circuit.is_down() || self.alone_left > 0;
-        self.deliveries.len() < if is_alone { 1 } else { self.settings.in_flight_max }
+    /// Whether a delivery is in flight that began while the receiver was down.
+    fn is_probed(&self) -> bool {
+        let down_since = self.down_since;
+        self.deliveries.iter().any(|open| down_since.is_none_or(|since| open.since >= since))
+    }
+
+    /// Whether one more batch may be in flight. Large batches, and those of a slow receiver, take
+    /// up memory that all receivers share, so no further batch joins them.
+    fn has_room(&self, now: Instant) -> bool {
+        if self.circuit.is_down() {
+            return !self.is_probed();
+        }
+        let is_slow = |open: &OpenDelivery| now >= open.since + HOLD_AFTER;
+        let bytes: u64 = self.deliveries.iter().map(|open| open.bytes).sum();
+        self.deliveries.is_empty()
+            || (self.alone_left == 0
+                && self.deliveries.len() < self.settings.in_flight_max
+                && bytes < IN_FLIGHT_BYTES_MAX
+                && !self.deliveries.iter().any(is_slow))
     }
 
     /// The delivery that is to begin next; `may_replay` is false while the program ends.
     pub(crate) fn next_delivery(&self, now: Instant, may_replay: bool) -> Option<Delivery> {
-        if !self.circuit.allows(now) || !self.has_room() {
+        if !self.circuit.allows(now) || !self.has_room(now) {
             return None;
         }
-        let mut ready = self.lane.iter().filter(|(_, second)| !self.is_in_flight(*second));
-        let new = ready.next().map(|(key, second)| Delivery::New(*key, *second));
+        let mut ready = self.lane.iter().filter(|waiting| !self.is_in_flight(waiting.second));
+        let new = ready.next().map(|waiting| Delivery::New(waiting.key, waiting.second));
         if !may_replay {
             return new;
         }
@@ -167,16 +201,24 @@ impl Receiver {
         if self.last_was_backlog { figures.or(new).or(held) } else { figures.or(held).or(new) }
     }
 
-    pub(crate) fn begin_delivery(&mut self, delivery: Delivery) {
+    pub(crate) fn begin_delivery(&mut self, delivery: Delivery, now: Instant) {
         self.last_was_backlog = matches!(delivery, Delivery::Backlog(..));
         if self.last_was_backlog {
             self.stage = Stage::Empty;
         }
-        self.deliveries.push(delivery);
+        let bytes = match &delivery {
+            Delivery::New(key, _) => {
+                let waiting = self.lane.iter().find(|waiting| waiting.key == *key);
+                waiting.map_or(0, |waiting| waiting.bytes)
+            }
+            Delivery::Backlog(name, _) => self.index.get(name).map_or(0, |entry| entry.size_bytes),
+            Delivery::Figures => 0,
+        };
+        self.deliveries.push(OpenDelivery { delivery, since: now, bytes });
     }
 
     pub(crate) fn end_delivery(&mut self, delivery: &Delivery) {
-        if let Some(position) = self.deliveries.iter().position(|other| other == delivery) {
+        if let Some(position) = self.deliveries.iter().position(|open| open.delivery == *delivery) {
             self.deliveries.swap_remove(position);
         }
     }
@@ -192,19 +234,19 @@ impl Receiver {
 
     /// Whether a batch of this second is in flight.
     pub(crate) fn is_in_flight(&self, second: Second) -> bool {
-        self.deliveries.iter().any(|delivery| delivery.second() == Some(second))
+        self.deliveries.iter().any(|open| open.delivery.second() == Some(second))
     }
 
     /// The batches of the new lane that are in flight.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = u64> {
-        self.deliveries.iter().filter_map(|delivery| match delivery {
-            Delivery::New(key, _) => Some(*key),
+        self.deliveries.iter().filter_map(|open| match open.delivery {
+            Delivery::New(key, _) => Some(key),
             Delivery::Backlog(..) | Delivery::Figures => None,
         })
     }
 
     pub(crate) fn leave_lane(&mut self, key: u64) {
-        self.lane.retain(|(waiting, _)| *waiting != key);
+        self.lane.retain(|waiting| waiting.key != key);
     }
 
     /// Whether its new lane is empty and nothing is in flight.
@@ -299,8 +341,10 @@ impl Receiver {
 
     /// Whether a held batch is in flight, or is read for the send child.
     pub(crate) fn is_with_child(&self, name: &EntryName) -> bool {
-        let has_name =
-            |delivery: &Delivery| matches!(delivery, Delivery::Backlog(held, _) if held == name);
+        let has_name = |open: &OpenDelivery| match &open.delivery {
+            Delivery::Backlog(held, _) => held == name,
+            Delivery::New(..) | Delivery::Figures => false,
+        };
         self.deliveries.iter().any(has_name)
             || match &self.stage {
                 Stage::Empty => false,
@@ -313,19 +357,25 @@ impl Receiver {
     pub(crate) fn next_held(&self, now: Instant) -> Option<&EntryName> {
         // The held batches of such a second come after those of the new lane.
         let is_busy = |second: Second| {
-            self.is_in_flight(second) || self.lane.iter().any(|(_, waiting)| *waiting == second)
+            self.is_in_flight(second) || self.lane.iter().any(|waiting| waiting.second == second)
         };
-        let mut blocked: Option<Second> = None;
+        // Seconds of which an earlier batch waits; batches of several origins interleave.
+        let mut blocked: Vec<Second> = Vec::new();
+        let mut seconds = 0;
         for (name, entry) in &self.index {
+            if name.timestamp.seconds() != seconds {
+                blocked.clear();
+                seconds = name.timestamp.seconds();
+            }
             let second = name.second();
-            if blocked == Some(second) {
+            if blocked.contains(&second) {
                 continue;
             }
             let is_waiting = self.unreadable.get(name).is_some_and(|at| now < *at);
             if !is_waiting && !entry.is_in_memory && !self.is_with_child(name) && !is_busy(second) {
                 return Some(name);
             }
-            blocked = Some(second);
+            blocked.push(second);
         }
         None
     }

@@ -2,8 +2,8 @@
 //! Graphite, in the directory of the outbox itself.
 //!
 //! Each is renamed into the folder `graphite` under the name of a batch, and the send child
-//! recognizes it by its first bytes. Of several runs of one timestamp the highest is kept, as
-//! version 0.1.0 did. Other files are left alone.
+//! recognizes it by its first bytes. Several runs of one timestamp keep their order, because a
+//! later run can be another snapshot (a clock that was set back). Other files are left alone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,6 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use model::{SnapshotId, Timestamp};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use tracing::info;
 
 use super::make_directory;
@@ -25,12 +27,11 @@ const PART_SUFFIX: &str = ".part";
 #[derive(Debug, PartialEq, Eq)]
 struct OldName {
     timestamp: Timestamp,
-    /// Run, metrics and bytes. Of two files of one timestamp the one with the larger rank is kept.
+    /// Run, metrics and bytes.
     rank: (u64, u64, u64),
 }
 
 pub(super) fn migrate(directory: &Path) -> io::Result<()> {
-    let mut newest: BTreeMap<Timestamp, (u64, u64, u64)> = BTreeMap::new();
     let mut found = Vec::new();
     for item in fs::read_dir(directory)? {
         let item = item?;
@@ -41,29 +42,38 @@ pub(super) fn migrate(directory: &Path) -> io::Result<()> {
         if is_part(&name) {
             fs::remove_file(item.path())?;
         } else if let Some(old) = parse(&name) {
-            let rank = newest.entry(old.timestamp.clone()).or_insert(old.rank);
-            *rank = old.rank.max(*rank);
             found.push((item.path(), old));
         }
     }
     if found.is_empty() {
         return Ok(());
     }
+    found.sort_by_key(|(_, old)| old.rank);
     let folder = directory.join(FOLDER);
     make_directory(&folder)?;
-    let mut batches = 0;
-    for (path, OldName { timestamp, rank }) in found {
-        if newest.get(&timestamp) != Some(&rank) {
-            fs::remove_file(path)?;
-            continue;
-        }
-        let id = SnapshotId { origin: String::new(), timestamp, serial: 0 };
-        let name = EntryName::new(&id, 0, rank.1).to_string();
-        fs::rename(path, folder.join(name))?;
-        batches += 1;
+    let batches = found.len();
+    let mut last: BTreeMap<Timestamp, u32> = BTreeMap::new();
+    for (path, old) in found {
+        let last = last.entry(old.timestamp.clone()).or_default();
+        *last = move_into(&folder, &path, old, last.saturating_add(1))?;
     }
     info!(batches, "moved what version 0.1.0 left in the outbox into the folder graphite");
     Ok(())
+}
+
+/// Renames a file and returns the number in its new name. The higher of two runs gets the higher
+/// number, so that its lines come later.
+fn move_into(folder: &Path, path: &Path, old: OldName, least: u32) -> io::Result<u32> {
+    let (run, metrics, _) = old.rank;
+    let id = SnapshotId { origin: String::new(), timestamp: old.timestamp, serial: 0 };
+    let mut number = u32::try_from(run).unwrap_or(u32::MAX).max(least);
+    loop {
+        let to = folder.join(EntryName::new(&id, number, metrics).to_string());
+        match renameat_with(CWD, path, CWD, to, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) if number < u32::MAX => number += 1,
+            renamed => return Ok(renamed.map(|()| number)?),
+        }
+    }
 }
 
 fn parse(name: &str) -> Option<OldName> {
@@ -111,20 +121,26 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_run_of_a_timestamp_moves_and_other_files_stay() {
+    fn all_runs_of_a_timestamp_move_in_their_order_and_other_files_stay() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        for name in ["17-1-5-9.gz", "17-2-4-9.gz", "18-1-7-9.gz", ".17-1-5-9.gz.damaged", "notes"] {
+        let old = ["17-1-5-9.gz", "17-1-5-8.gz", "17-2-4-9.gz", "18-1-7-9.gz"];
+        for name in old.into_iter().chain([".17-1-5-9.gz.damaged", "notes"]) {
             fs::write(at(name), name).unwrap();
         }
         fs::write(at(".19-77.part"), "half").unwrap();
         migrate(directory.path()).unwrap();
-        let mut moved: Vec<_> = fs::read_dir(at(FOLDER))
+        let mut moved: Vec<(EntryName, String)> = fs::read_dir(at(FOLDER))
             .unwrap()
-            .map(|item| fs::read_to_string(item.unwrap().path()).unwrap())
+            .map(|item| item.unwrap())
+            .map(|item| {
+                let name = item.file_name().into_string().unwrap();
+                (name.parse().unwrap(), fs::read_to_string(item.path()).unwrap())
+            })
             .collect();
         moved.sort();
-        assert_eq!(moved, ["17-2-4-9.gz", "18-1-7-9.gz"]);
+        let texts: Vec<_> = moved.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, ["17-1-5-8.gz", "17-1-5-9.gz", "17-2-4-9.gz", "18-1-7-9.gz"]);
         assert!(at("notes").exists() && at(".17-1-5-9.gz.damaged").exists());
         assert!(!at(".19-77.part").exists() && !at("17-1-5-9.gz").exists());
     }

@@ -23,6 +23,10 @@ pub(crate) struct Ledger {
     pub(crate) folded: Vec<Uid>,
     /// Batches that crash each send child, and for each the crashes while it was alone in flight.
     pub(crate) poison: BTreeSet<Uid>,
+    /// Batches that each receiver rejects, and the number of rejections.
+    pub(crate) rejected: BTreeMap<Uid, u32>,
+    /// The number of origins, which the snapshots have in turn.
+    pub(crate) origins: u64,
     pub(crate) sender_crashes: BTreeMap<Uid, u32>,
     /// Seconds whose order need not be kept.
     pub(crate) excused: BTreeSet<u64>,
@@ -31,8 +35,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(receivers: usize) -> Self {
+    pub(crate) fn new(receivers: usize, origins: u64) -> Self {
         Self {
+            origins,
             delivered: vec![Vec::new(); receivers],
             counted: vec![0; receivers],
             ..Self::default()
@@ -71,7 +76,7 @@ impl Ledger {
 
     /// Whether the snapshots of one second were first delivered in the order of publication.
     fn order(&self, receiver: usize, delivered: &[Uid]) -> Result<(), String> {
-        let mut last: BTreeMap<u64, Uid> = BTreeMap::new();
+        let mut last: BTreeMap<(u64, u64), Uid> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for uid in delivered {
             let Some(second) = self.published.get(uid) else {
@@ -80,7 +85,7 @@ impl Ledger {
             if !seen.insert(*uid) {
                 continue;
             }
-            let before = last.insert(*second, *uid);
+            let before = last.insert((*second, uid % self.origins), *uid);
             if let Some(before) = before
                 && before > *uid
                 && !self.excused.contains(second)

@@ -17,6 +17,8 @@ fn calm(seed: u64, faults: Vec<(Duration, Fault)>) -> Plan {
         interval: seconds(1),
         outbox_bytes: u64::MAX,
         folds_in_order: false,
+        origins: 1,
+        batch_bytes: 1000,
         in_flight_max: if seed.is_multiple_of(2) { 4 } else { 1 },
         trouble: 0,
         faults,
@@ -36,6 +38,16 @@ fn a_healthy_receiver_waits_for_no_other() {
             let verdict = World::run(&calm(seed, faults.clone()));
             assert_eq!(verdict, Ok(()), "{disk:?}, seed {seed}");
         }
+    }
+}
+
+/// Large batches that a slow receiver keeps in memory leave room for those of a healthy one.
+#[test]
+fn large_batches_of_a_slow_receiver_delay_no_healthy_one() {
+    let faults = vec![(seconds(5), Fault::ReceiverSlow(1)), (seconds(30), Fault::ReceiverSlow(2))];
+    for seed in 1..40 {
+        let plan = Plan { workers: 1, batch_bytes: 20 << 20, ..calm(seed, faults.clone()) };
+        assert_eq!(World::run(&plan), Ok(()), "seed {seed}");
     }
 }
 

@@ -8,7 +8,8 @@
 //! server's name resolves to other addresses.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use config::Confirm;
@@ -39,7 +40,8 @@ pub struct Graphite {
     address: String,
     clock: Clock,
     lasting: Option<TcpStream>,
-    lookup: Lookup,
+    /// Shared by all transports to this server: a resolver that hangs costs one thread.
+    lookup: Arc<Mutex<Lookup>>,
     last_lookup: Option<Instant>,
 }
 
@@ -51,7 +53,7 @@ impl Graphite {
         let is_ipv6 = server.contains(':');
         let address =
             if is_ipv6 { format!("[{server}]:{port}") } else { format!("{server}:{port}") };
-        let lookup = Lookup::new(server, port);
+        let lookup = Arc::new(Mutex::new(Lookup::new(server, port)));
         Self { config, address, clock, lasting: None, lookup, last_lookup: None }
     }
 
@@ -68,6 +70,23 @@ impl Graphite {
         }
     }
 
+    /// A further transport to the same server, with connections of its own.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            address: self.address.clone(),
+            clock: self.clock,
+            lasting: None,
+            lookup: Arc::clone(&self.lookup),
+            last_lookup: None,
+        }
+    }
+
+    fn look_up(&self, limit: Duration, now: Instant) -> io::Result<Vec<SocketAddr>> {
+        self.lookup.lock().unwrap_or_else(PoisonError::into_inner).addresses(limit, now)
+    }
+
     fn now(&self) -> Instant {
         (self.clock.monotonic)()
     }
@@ -76,7 +95,7 @@ impl Graphite {
         let resolve = |source| Error::Resolve { address: self.address.clone(), source };
         let connect = |source| Error::Connect { address: self.address.clone(), source };
         let now = self.now();
-        let addresses = self.lookup.addresses(LOOKUP_LIMIT, now).map_err(resolve)?;
+        let addresses = self.look_up(LOOKUP_LIMIT, now).map_err(resolve)?;
         self.last_lookup = Some(now);
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         let connect_timeout = at_least_a_millisecond(self.config.connect_timeout);
@@ -208,7 +227,7 @@ impl Graphite {
         {
             return false;
         }
-        match self.lookup.addresses(Duration::ZERO, now) {
+        match self.look_up(Duration::ZERO, now) {
             Ok(addresses) => {
                 self.last_lookup = Some(now);
                 !addresses.iter().any(|address| address.ip() == peer.ip())

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use haproxystats_processor::core::{
-    Cause, ChildId, Death, Descriptor, Event, Findings, Folder, Order, OrderId, Reply, Role,
-    SENDER_DEATHS_MAX,
+    Cause, ChildId, Death, Descriptor, Event, Findings, Folder, Order, OrderId, REJECTIONS_MAX,
+    Reply, Role, SENDER_DEATHS_MAX,
 };
 use haproxystats_processor::entry::EntryName;
 use model::{SnapshotId, Timestamp};
@@ -91,14 +91,18 @@ impl World {
         self.last_uid += 1;
         let uid = self.last_uid;
         let kind = if self.rng.u8(0..100) < self.plan.trouble {
-            match self.rng.u8(0..5) {
+            match self.rng.u8(0..6) {
                 0 => SnapshotKind::ChildCrash,
                 1 => SnapshotKind::Unusable,
                 2 => {
                     self.ledger.poison.insert(uid);
                     SnapshotKind::SenderCrash
                 }
-                3 => SnapshotKind::Unreadable { times: self.rng.u32(1..15) },
+                3 => {
+                    self.ledger.rejected.insert(uid, 0);
+                    SnapshotKind::Rejection
+                }
+                4 => SnapshotKind::Unreadable { times: self.rng.u32(1..15) },
                 _ => SnapshotKind::Removal,
             }
         } else {
@@ -249,7 +253,10 @@ impl World {
             Order::Quarantine { folder, entry } => {
                 if let Some(uid) = self.disk.load(folder, entry) {
                     let crashes = self.ledger.sender_crashes.get(&uid).copied();
-                    if crashes.unwrap_or_default() < SENDER_DEATHS_MAX {
+                    let rejections = self.ledger.rejected.get(&uid).copied();
+                    if crashes.unwrap_or_default() < SENDER_DEATHS_MAX
+                        && rejections.unwrap_or_default() < REJECTIONS_MAX
+                    {
                         self.ledger.break_rule(|| format!("{uid} was set aside without need"));
                     }
                 }
@@ -286,14 +293,14 @@ impl World {
             return Err(Death::Crashed);
         }
         match snapshot.kind {
-            SnapshotKind::Good | SnapshotKind::SenderCrash => {
+            SnapshotKind::Good | SnapshotKind::SenderCrash | SnapshotKind::Rejection => {
                 let id = SnapshotId {
-                    origin: "host".to_owned(),
+                    origin: format!("host{}", uid % self.plan.origins),
                     timestamp: name.clone(),
                     serial: if snapshot.has_manifest { uid } else { 0 },
                 };
                 let findings = Findings::default();
-                let (points, bytes, identity) = (1, 1000, uid);
+                let (points, bytes, identity) = (1, self.plan.batch_bytes, uid);
                 Ok((Reply::Folded { id, identity, points, bytes, findings }, Some(uid)))
             }
             SnapshotKind::ChildCrash => {
@@ -324,6 +331,12 @@ impl World {
             && let Some(second) = self.ledger.published.get(&uid)
         {
             self.ledger.excused.insert(*second);
+        }
+        if state != ReceiverState::Down
+            && let Some(rejections) = self.ledger.rejected.get_mut(&uid)
+        {
+            *rejections += 1;
+            return Reply::Rejected { reason: "no sense".to_owned() };
         }
         // A receiver can get the whole batch without an answer to the send child.
         let arrives = match state {

@@ -29,6 +29,7 @@ const INTERNAL: &[(&str, &str)] = &[
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
     ("receivers::graphite::collisions::JOINED_MAX", "further ones are joined in a further pass"),
     ("receivers::graphite::lines::WHOLE_MAX", "chooses the form of a number"),
+    ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("processor::channel::INLINE_MAX", "a larger message travels in a memfd"),
     ("processor::channel::MESSAGE_MAX", "the largest message is the configuration, with its bound"),
     ("processor::child::outbox::LISTED_MAX", "further names follow in another message"),

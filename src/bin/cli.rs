@@ -24,8 +24,14 @@ struct Arguments {
     flag_print_conf: bool,
 }
 
+/// The format and the directories of `--render`.
+type Render = (String, Vec<PathBuf>);
+
 /// The configuration to run on, or the status to end with because there is nothing to run.
-pub(crate) fn configuration(usage: &str, program: Program) -> Result<Config, ExitCode> {
+pub(crate) fn configuration(
+    usage: &str,
+    program: Program,
+) -> Result<(Config, Option<Render>), ExitCode> {
     let words: Result<Vec<String>, _> = std::env::args_os().map(OsString::into_string).collect();
     let words =
         words.map_err(|word| refuse(&format!("{} is not UTF-8", word.to_string_lossy())))?;
@@ -36,8 +42,13 @@ pub(crate) fn configuration(usage: &str, program: Program) -> Result<Config, Exi
     if has_option(&words, "-v", "--version") {
         return Err(print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")));
     }
-    let parsed = Docopt::new(usage).and_then(|docopt| docopt.help(false).argv(words).deserialize());
-    let arguments: Arguments = parsed.map_err(|error| refuse(&error.to_string()))?;
+    let refused = |error: docopt::Error| refuse(&error.to_string());
+    let parsed = Docopt::new(usage).and_then(|docopt| docopt.help(false).argv(words).parse());
+    let parsed = parsed.map_err(refused)?;
+    // Only haproxystats-process has these; where a usage lacks them they are empty.
+    let format = parsed.get_str("--render").to_owned();
+    let snapshots: Vec<PathBuf> = parsed.get_vec("<snapshot>").iter().map(PathBuf::from).collect();
+    let arguments: Arguments = parsed.deserialize().map_err(refused)?;
     if arguments.flag_print {
         return Err(print(&config::print_defaults(program)));
     }
@@ -51,12 +62,13 @@ pub(crate) fn configuration(usage: &str, program: Program) -> Result<Config, Exi
         }
         return Err(print(&config::print_in_force(&config.document, program)));
     }
-    Ok(config)
+    Ok((config, if format.is_empty() { None } else { Some((format, snapshots)) }))
 }
 
 /// Whether an option is among the words, and not as the value of the option before it.
 fn has_option(words: &[String], short: &str, long: &str) -> bool {
-    let takes_value = |word: &String| ["-f", "--file", "-d", "--dir"].contains(&word.as_str());
+    let takes_value =
+        |word: &String| ["-f", "--file", "-d", "--dir", "--render"].contains(&word.as_str());
     words.windows(2).any(|pair| (pair[1] == short || pair[1] == long) && !takes_value(&pair[0]))
 }
 
@@ -71,7 +83,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn refuse(reason: &str) -> ExitCode {
+pub(crate) fn refuse(reason: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "{reason}");
     ExitCode::from(BAD_CONFIGURATION)
 }

@@ -1,11 +1,13 @@
 //! haproxystats-process: folds snapshots of HAProxy's statistics and delivers them.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use config::Program;
 use daemon::{Clock, Service, shutdown};
-use processor::{Settings, Shutdown, child};
+use processor::{Format, RenderError, Settings, Shutdown, UnknownFormat, child};
 use tracing::{error, info, warn};
 
 mod cli;
@@ -16,6 +18,7 @@ Processes statistics from HAProxy and pushes them to Graphite.
 
 Usage:
     haproxystats-process [-f <file>] [-d <dir>] [-p | -P]
+    haproxystats-process [-f <file>] [-d <dir>] --render <format> <snapshot>...
     haproxystats-process (-h | --help)
     haproxystats-process (-v | --version)
 
@@ -25,6 +28,8 @@ Options:
     -d, --dir <dir>    directory with additional configuration files (*.conf)
     -p, --print        show default settings
     -P, --print-conf   show configuration
+    --render <format>  fold the snapshots in these directories and print
+                       them as graphite, influx or json; nothing is sent
     -h, --help         show this screen
     -v, --version      show version
 
@@ -36,11 +41,17 @@ fn main() -> ExitCode {
     if let Ok(parent) = std::env::var(child::ROLE_VARIABLE) {
         return end(child::run(parent.parse().ok(), clock, cli::start_logging));
     }
-    let config = match cli::configuration(USAGE, Program::Process) {
-        Ok(config) => config,
+    let (config, render) = match cli::configuration(USAGE, Program::Process) {
+        Ok(parsed) => parsed,
         Err(status) => return status,
     };
     cli::start_logging(config.process.loglevel);
+    if let Some((format, snapshots)) = render {
+        return match format.parse() {
+            Ok(format) => print_snapshots(format, &snapshots, &config.process, clock),
+            Err(error) => cli::refuse(&UnknownFormat::to_string(&error)),
+        };
+    }
     if let Err(error) = start::check_resources() {
         error!("{error}");
         return ExitCode::from(cli::FAILED);
@@ -75,6 +86,25 @@ fn main() -> ExitCode {
         return ExitCode::from(cli::BAD_CONFIGURATION);
     }
     end(result)
+}
+
+/// Prints what a receiver would get of some snapshots.
+fn print_snapshots(
+    format: Format,
+    snapshots: &[PathBuf],
+    config: &config::Process,
+    clock: Clock,
+) -> ExitCode {
+    // Its lock cannot be sent to the thread that folds.
+    let mut out = std::io::stdout();
+    let host = start::host_name();
+    match processor::render(config, &host, clock, format, snapshots, &mut out) {
+        // A reader that ends early (`| head`) is not an error.
+        Err(RenderError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        result => end(result),
+    }
 }
 
 fn end(result: Result<(), impl std::error::Error>) -> ExitCode {

@@ -41,7 +41,7 @@ Every option of the file is explained in docs/configuration.md.
 
 fn main() -> ExitCode {
     let config = match cli::configuration(USAGE, Program::Pull) {
-        Ok(config) => config,
+        Ok((config, _)) => config,
         Err(status) => return status,
     };
     cli::start_logging(config.pull.loglevel);

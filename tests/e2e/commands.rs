@@ -1,9 +1,11 @@
 //! Command lines and exit codes, as an operator and a monitoring check meet them.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
-use crate::scene::Scene;
-use crate::support::{PROCESS, PULL, run};
+use crate::scene::{Scene, copy_files, reference};
+use crate::support::{Outcome, PROCESS, PULL, data, run};
 
 /// A name for messages, and the program.
 const PROGRAMS: [(&str, &str); 2] =
@@ -180,4 +182,76 @@ fn pull_without_anything_to_ask_is_status_1_and_names_both_options() {
 fn scene_spool(scene: &Scene) -> String {
     let base = scene.path().display();
     format!("[pull]\ndst-dir = {base}/incoming\ntmp-dst-dir = {base}/incoming.tmp\n")
+}
+
+/// Runs `--render` over one snapshot, which must stay as it is.
+fn render(scene: &Scene, format: &str) -> Outcome {
+    let snapshot = scene.path().join("1700000000");
+    if !snapshot.exists() {
+        copy_files(&data("parity/01-default/1700000000"), &snapshot);
+    }
+    let files = || fs::read_dir(&snapshot).unwrap().count();
+    let before = files();
+    // No receiver listens there.
+    let config = scene.config(1, 1, "");
+    let (config, snapshot) = (config.to_str().unwrap(), snapshot.to_str().unwrap());
+    let outcome = run(PROCESS, &["-f", config, "--render", format, snapshot]);
+    assert_eq!(files(), before);
+    outcome
+}
+
+#[test]
+fn a_snapshot_is_rendered_as_its_receiver_would_get_it() {
+    let scene = Scene::new();
+    let graphite = render(&scene, "graphite");
+    assert_eq!(graphite.code, Some(0), "{}", graphite.stderr);
+    let lines: BTreeSet<String> = graphite
+        .stdout
+        .lines()
+        .filter(|line| !line.contains(".haproxystats."))
+        .map(|line| line.strip_suffix(" 1700000000").unwrap().to_owned())
+        .collect();
+    assert!(lines == *reference(), "{} and {} lines", lines.len(), reference().len());
+
+    let influx = render(&scene, "influx");
+    assert_eq!(influx.code, Some(0), "{}", influx.stderr);
+    assert!(influx.stdout.lines().all(|line| line.ends_with(" 1700000000000000000")));
+    assert!(influx.stdout.contains(",sv=FRONTEND,type=frontend "), "{}", influx.stdout);
+
+    let json = render(&scene, "json");
+    assert_eq!(json.code, Some(0), "{}", json.stderr);
+    let rows: Vec<serde_json::Value> =
+        json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), influx.stdout.lines().count());
+    // The same sum in each form.
+    let frontend = rows.iter().find(|row| row["kind"] == "frontend").unwrap();
+    let (name, stot) = (frontend["proxy"].as_str().unwrap(), &frontend["stot"]);
+    let path = format!("e2e.haproxy.frontend.{}.stot {stot}", name.replace('.', "_"));
+    assert!(lines.contains(&path), "{path}");
+    assert!(influx.stdout.lines().any(|line| {
+        line.contains(&format!("proxy={name},")) && line.contains(&format!("stot={stot}i"))
+    }));
+}
+
+#[test]
+fn what_cannot_be_rendered_says_why() {
+    let scene = Scene::new();
+    let unknown = render(&scene, "xml");
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("write graphite, influx or json"), "{}", unknown.stderr);
+    let config = scene.config(1, 1, "");
+    let run_on = |path: &Path| {
+        let (config, path) = (config.to_str().unwrap(), path.to_str().unwrap());
+        run(PROCESS, &["-f", config, "--render", "json", path])
+    };
+    let missing = run_on(&scene.path().join("17"));
+    assert_eq!((missing.code, missing.stdout.as_str()), (Some(2), ""));
+    assert!(missing.stderr.contains("No such file"), "{}", missing.stderr);
+    let unnamed = run_on(scene.path());
+    assert_eq!(unnamed.code, Some(2));
+    assert!(unnamed.stderr.contains("epoch seconds"), "{}", unnamed.stderr);
+    fs::create_dir(scene.path().join("18")).unwrap();
+    let empty = run_on(&scene.path().join("18"));
+    assert_eq!(empty.code, Some(2));
+    assert!(empty.stderr.contains("holds no file"), "{}", empty.stderr);
 }

@@ -121,7 +121,7 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
     let failed_dir = reader.value(&FAILED_DIR)?;
     let failed_limit = reader.value(&FAILED_LIMIT)?;
     let tables = tables(&mut reader)?;
-    let receivers = receivers?;
+    let (receivers, naming) = receivers?;
 
     Ok(Process {
         loglevel,
@@ -135,6 +135,7 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
         tables,
         outbox_dir,
         receivers,
+        naming,
     })
 }
 

@@ -122,11 +122,12 @@ pub(crate) fn sections(document: &Document) -> Vec<&str> {
     std::iter::once(graphite::SECTION).chain(others).collect()
 }
 
-/// Reads the receivers that are on. Receivers that are off are read too, to report their faults.
+/// Reads the receivers that are on, and the naming of the unnamed Graphite. Receivers that are off
+/// are read too, to report their faults.
 pub(crate) fn read(
     resolver: &mut Resolver<'_>,
     file: &Arc<Path>,
-) -> Result<Vec<Receiver>, Rejection> {
+) -> Result<(Vec<Receiver>, Naming), Rejection> {
     let groups = groups::read(resolver);
     let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
     let naming = graphite::naming(unnamed, &groups);
@@ -155,7 +156,7 @@ pub(crate) fn read(
         let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
         return Err(unnamed.refuse(&ENABLED, Problem::Conflict { why }));
     }
-    Ok(receivers)
+    Ok((receivers, context.naming?))
 }
 
 /// Reads one section; `None` if the receiver is off.

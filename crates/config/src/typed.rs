@@ -132,6 +132,8 @@ pub struct Process {
     pub outbox_dir: PathBuf,
     /// At least one: the unnamed Graphite first, the others in file order.
     pub receivers: Vec<Receiver>,
+    /// The naming of the unnamed Graphite, on or off.
+    pub naming: Naming,
 }
 
 /// The tables to fold of a snapshot.

@@ -11,6 +11,7 @@ pub mod entry;
 mod memfd;
 pub mod outbox;
 mod parent;
+mod render;
 mod settings;
 mod statistics;
 
@@ -22,6 +23,8 @@ use crossbeam_channel::{Receiver, bounded};
 use daemon::{Clock, Service};
 use thiserror::Error;
 use tracing::info;
+
+pub use crate::render::{Format, RenderError, UnknownFormat, render};
 
 use crate::core::StartFailure;
 use crate::parent::Parent;

@@ -5,11 +5,15 @@
 
 mod error;
 pub mod graphite;
+pub mod influxdb;
+pub mod json;
 mod lines;
 mod local_store;
+mod rows;
 mod unacknowledged;
 
 pub use error::Error;
 pub use graphite::Graphite;
 pub use lines::Lines;
 pub use local_store::LocalStore;
+pub use rows::{RowEncoder, RowFormat};

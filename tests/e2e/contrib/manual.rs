@@ -94,11 +94,14 @@ fn the_page_of_the_configuration_has_every_option_and_no_other() {
     }
 }
 
-/// The options of a usage text, such as `-f, --file`.
+/// The options of a usage text, such as `-f, --file` or `--render`.
 fn usage_options(usage: &str) -> BTreeSet<String> {
     let lines = usage.lines().map(str::trim).filter(|line| line.starts_with('-'));
-    let first_two = lines.map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" "));
-    first_two.collect()
+    let names = |line: &str| {
+        let count = if line.starts_with("--") { 1 } else { 2 };
+        line.split_whitespace().take(count).collect::<Vec<_>>().join(" ")
+    };
+    lines.map(names).collect()
 }
 
 #[test]
@@ -108,9 +111,11 @@ fn the_pages_of_the_programs_have_every_option_and_no_other() {
         let items = text.lines().filter_map(|line| line.strip_prefix(".It Fl "));
         let written: BTreeSet<String> = items
             .map(|item| {
-                let (short, long) = item.split_once(" , Fl ").expect(item);
                 let bare = |text: &str| text.split(' ').next().unwrap().to_owned();
-                format!("-{}, -{}", bare(short), bare(long))
+                match item.split_once(" , Fl ") {
+                    Some((short, long)) => format!("-{}, -{}", bare(short), bare(long)),
+                    None => format!("-{}", bare(item)),
+                }
             })
             .collect();
         assert_eq!(written, usage_options(&run(program, &["-h"]).stdout), "{name}");

@@ -58,6 +58,7 @@ fn process_has_its_defaults_too() {
     };
     let outbox_dir = PathBuf::from("/var/lib/haproxystats/outbox");
     let outbox = Outbox { size_bytes: 268_435_456, metrics: None, replay_rate: 50_000, sync: true };
+    let naming = graphite.naming.clone();
     assert_eq!(
         load_text("").process,
         Process {
@@ -87,6 +88,7 @@ fn process_has_its_defaults_too() {
                 outbox,
                 kind: ReceiverKind::Graphite(graphite),
             }],
+            naming,
         }
     );
 }

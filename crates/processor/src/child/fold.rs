@@ -19,7 +19,7 @@ use crate::statistics::{self, Parts, Stopwatch};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct FoldChild {
+pub(crate) struct FoldChild {
     tables: Tables,
     src_dir: PathBuf,
     /// The origin of a snapshot without a manifest.
@@ -30,9 +30,9 @@ pub(super) struct FoldChild {
 
 /// Why there is no batch.
 #[derive(Debug, PartialEq, Eq)]
-struct FoldFailure {
+pub(crate) struct FoldFailure {
     cause: Cause,
-    reason: String,
+    pub(crate) reason: String,
 }
 
 impl FoldFailure {
@@ -58,7 +58,8 @@ impl OrderHandler for FoldChild {
         let Order::Fold { snapshot } = order else {
             return Err(Error::WrongOrder(format!("{order:?}")));
         };
-        Ok(match self.fold(&snapshot) {
+        let directory = self.src_dir.join(snapshot.as_str());
+        Ok(match self.fold(&directory, &snapshot) {
             Ok((reply, batch)) => (reply, Some(batch)),
             Err(FoldFailure { cause, reason }) => (Reply::FoldFailed { cause, reason }, None),
         })
@@ -66,7 +67,7 @@ impl OrderHandler for FoldChild {
 }
 
 impl FoldChild {
-    pub(super) fn new(config: &config::Process, host: &str, clock: Clock) -> Self {
+    pub(crate) fn new(config: &config::Process, host: &str, clock: Clock) -> Self {
         Self {
             tables: Tables::new(config.tables.clone()),
             src_dir: config.src_dir.clone(),
@@ -76,14 +77,18 @@ impl FoldChild {
         }
     }
 
-    fn fold(&mut self, snapshot: &Timestamp) -> Result<(Reply, OwnedFd), FoldFailure> {
+    /// Folds the snapshot in a directory; the batch is in the descriptor.
+    pub(crate) fn fold(
+        &mut self,
+        path: &Path,
+        snapshot: &Timestamp,
+    ) -> Result<(Reply, OwnedFd), FoldFailure> {
         let mut stopwatch = Stopwatch::start(self.clock);
-        let path = self.src_dir.join(snapshot.as_str());
         let identity =
-            spool::reader::identity(&path).map_err(|error| directory_failure(&path, &error))?;
-        let inputs = inputs(&path)?;
+            spool::reader::identity(path).map_err(|error| directory_failure(path, &error))?;
+        let inputs = inputs(path)?;
         let mut list = Vec::new();
-        let header = header(&path, &mut list);
+        let header = header(path, &mut list);
         let daemon = self.tables.daemon(&inputs).map_err(fold_failure)?;
         stopwatch.lap(statistics::DAEMON);
         let mut proxies = self.tables.read(&inputs, &daemon.doubles).map_err(fold_failure)?;
@@ -91,7 +96,7 @@ impl FoldChild {
         list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
         list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
         let damaged = daemon.damages.len() + proxies.damages.len();
-        self.check(&path, &inputs, daemon.usable + proxies.usable, damaged, &list)?;
+        self.check(path, &inputs, daemon.usable + proxies.usable, damaged, &list)?;
 
         let id = header.snapshot_id(snapshot.clone(), &self.host);
         let mut batch = Batch { id: id.clone(), tables: daemon.tables };

@@ -54,7 +54,7 @@ pub(crate) struct Options {
     /// receiver graphite, whose names it takes
     #[arg(long)]
     local_store: bool,
-    /// Put the outbox on a disk of 4 MB that is full for 20 s in each minute; needs root
+    /// Put the outbox on a disk of 64 MB that is full for 20 s in each minute; needs root
     #[arg(long)]
     small_outbox: bool,
     /// Without random faults: then a receiver that is good all the time must have each snapshot
@@ -249,7 +249,7 @@ struct Disks {
 }
 
 impl Disks {
-    const OUTBOX_BYTES: usize = 4 << 20;
+    const OUTBOX_BYTES: usize = 64 << 20;
 
     fn mount(options: &Options, scene: &Scene) -> Result<Self, Failure> {
         let outbox =

@@ -6,8 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::{Config, LogLevel, Program, Sources};
-use daemon::{LevelFilter, logging};
+use config::{Config, Program, Sources};
 use docopt::Docopt;
 use serde::Deserialize;
 
@@ -86,14 +85,4 @@ fn print(text: &str) -> ExitCode {
 pub(crate) fn refuse(reason: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "{reason}");
     ExitCode::from(BAD_CONFIGURATION)
-}
-
-/// Starts logging at the level that the configuration asks for.
-pub(crate) fn start_logging(level: LogLevel) {
-    logging::start(match level {
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Error | LogLevel::Critical => LevelFilter::ERROR,
-    });
 }

@@ -1,16 +1,15 @@
 //! haproxystats-process: folds snapshots of HAProxy's statistics and delivers them.
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use config::Program;
 use daemon::{Clock, Service, shutdown};
-use processor::{Format, RenderError, Settings, Shutdown, UnknownFormat, child};
+use processor::{Settings, Shutdown, child};
 use tracing::{error, info, warn};
 
 mod cli;
+mod render;
 mod start;
 
 const USAGE: &str = "
@@ -39,34 +38,24 @@ Every option of the file is explained in docs/configuration.md.
 fn main() -> ExitCode {
     let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
     if let Ok(parent) = std::env::var(child::ROLE_VARIABLE) {
-        return end(child::run(parent.parse().ok(), clock, cli::start_logging));
+        return end(child::run(parent.parse().ok(), clock, start::start_logging));
     }
     let (config, render) = match cli::configuration(USAGE, Program::Process) {
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
-    cli::start_logging(config.process.loglevel);
+    start::start_logging(config.process.loglevel);
     if let Some((format, snapshots)) = render {
-        return match format.parse() {
-            Ok(format) => print_snapshots(format, &snapshots, &config.process, clock),
-            Err(error) => cli::refuse(&UnknownFormat::to_string(&error)),
-        };
+        return render::print(&format, &snapshots, &config.process, clock);
     }
     if let Err(error) = start::check_resources() {
         error!("{error}");
         return ExitCode::from(cli::FAILED);
     }
-    let caught = Shutdown::new().and_then(|(tell, shutdown)| {
-        shutdown::on_signal(tell)?;
-        Ok(shutdown)
-    });
-    let shutdown = match caught {
-        Ok(shutdown) => shutdown,
-        Err(error) => {
-            error!("{}", start::refused("cannot catch signals", &error));
-            return ExitCode::from(cli::FAILED);
-        }
-    };
+    let caught = Shutdown::new()
+        .and_then(|(tell, shutdown)| shutdown::on_signal(tell).map(|()| shutdown))
+        .inspect_err(|error| error!("{}", start::refused("cannot catch signals", error)));
+    let Ok(shutdown) = caught else { return ExitCode::from(cli::FAILED) };
     info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
     for warning in &config.warnings {
         warn!("{warning}");
@@ -86,25 +75,6 @@ fn main() -> ExitCode {
         return ExitCode::from(cli::BAD_CONFIGURATION);
     }
     end(result)
-}
-
-/// Prints what a receiver would get of some snapshots.
-fn print_snapshots(
-    format: Format,
-    snapshots: &[PathBuf],
-    config: &config::Process,
-    clock: Clock,
-) -> ExitCode {
-    // Its lock cannot be sent to the thread that folds.
-    let mut out = std::io::stdout();
-    let host = start::host_name();
-    match processor::render(config, &host, clock, format, snapshots, &mut out) {
-        // A reader that ends early (`| head`) is not an error.
-        Err(RenderError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        result => end(result),
-    }
 }
 
 fn end(result: Result<(), impl std::error::Error>) -> ExitCode {

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Ok((config, _)) => config,
         Err(status) => return status,
     };
-    cli::start_logging(config.pull.loglevel);
+    start::start_logging(config.pull.loglevel);
     match pull(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

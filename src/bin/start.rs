@@ -1,11 +1,13 @@
-//! Resources that the system can refuse at the start, with messages that tell what to do.
+//! Resources that the system can refuse at the start, with messages that tell what to do; and the
+//! start of logging.
 
 use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::thread;
 
-use daemon::remedy;
+use config::LogLevel;
+use daemon::{LevelFilter, logging, remedy};
 
 /// Files that are open after a start with one endpoint.
 const FILES: usize = 16;
@@ -27,4 +29,14 @@ pub(crate) fn refused(tried: &str, error: &io::Error) -> Box<dyn Error> {
 /// The name of this machine, as uname(2) has it.
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Starts logging at the level that the configuration asks for.
+pub(crate) fn start_logging(level: LogLevel) {
+    logging::start(match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Error | LogLevel::Critical => LevelFilter::ERROR,
+    });
 }

@@ -1,4 +1,5 @@
-//! Folds given snapshots and prints what a receiver would get, for a look at the data and for tests.
+//! Folds given snapshots and prints what a receiver would get, for a look at the data and for
+//! tests.
 //!
 //! The directories stay as they are, and nothing is sent.
 

@@ -33,7 +33,7 @@ fn a_batch_counts_once_it_was_read_to_its_end_each_on_its_own_connection() {
 /// The wait for a close is limited in time and not in the number of reads.
 #[test]
 fn a_receiver_that_talks_byte_by_byte_before_it_closes_has_its_time() {
-    let receiver = receiver([&[ReadToEnd, ReplyOneByOne(300)]]);
+    let receiver = receiver([&[ReadToEnd, ReplyOneByOne(50)]]);
     deliver(&mut graphite(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap();
     assert_eq!(transcripts(receiver), [whole(&batch(SMALL_BYTES))]);
 }

@@ -14,7 +14,7 @@ mod survey;
 mod tests;
 mod transport;
 
-pub use encoder::{Encoder, encode};
+pub use encoder::{Encoder, GraphiteRows, encode};
 pub use groups::InvalidPattern;
 pub use part::PART_MAX_BYTES;
 pub use paths::Paths;

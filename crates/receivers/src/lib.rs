@@ -1,8 +1,11 @@
-//! Receivers: Graphite and local-store. Each kind has a folder or a file.
+//! Receivers: Graphite and local-store, and the encoders for InfluxDB and JSON. Each kind has a
+//! folder or a file.
 //!
-//! Encoding is pure ([`graphite::Encoder`]) and knows no connection. A transport delivers a batch
-//! whole or returns the reason. It never tries again by itself, because the parent decides when to.
+//! Encoding is pure ([`graphite::Encoder`], [`RowEncoder`]) and knows no connection. A transport
+//! delivers a batch whole or returns the reason. It never tries again by itself, because the parent
+//! decides when to.
 
+mod chunks;
 mod error;
 pub mod graphite;
 pub mod influxdb;
@@ -12,8 +15,9 @@ mod local_store;
 mod rows;
 mod unacknowledged;
 
+pub use chunks::{ChunkReader, RowSource};
 pub use error::Error;
 pub use graphite::Graphite;
 pub use lines::Lines;
 pub use local_store::LocalStore;
-pub use rows::{RowEncoder, RowFormat};
+pub use rows::{FormattedRows, RowEncoder, RowFormat};

@@ -7,7 +7,9 @@ use std::io::{self, BufRead, ErrorKind, Write};
 /// whole.
 pub trait Lines: std::fmt::Debug {
     /// How many bytes the lines have, if that is known before they are read.
-    fn bytes(&self) -> Option<u64>;
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// The lines from their beginning.
     ///

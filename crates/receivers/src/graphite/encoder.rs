@@ -1,8 +1,7 @@
-//! The lines of a whole batch, made while they are read: all of them together would take ten times
-//! the memory of the batch.
+//! The lines of a whole batch, made while they are read.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, Read};
+use std::io::BufRead;
 
 use model::{BatchCursor, Cursor, SnapshotId, Table, form};
 
@@ -10,15 +9,16 @@ use super::collisions::Collisions;
 use super::lines::RowLines;
 use super::paths::Paths;
 use super::survey::{CleanNames, Survey, Warning};
-
-/// A chunk ends after the row that reaches this size, so that it still fits a write of 256 KiB.
-const CHUNK_BYTES: usize = 240 * 1024;
+use crate::chunks::{ChunkReader, RowSource};
 
 /// Makes the lines of a batch from its tables, of which it has one in memory at a time.
 ///
 /// Rows that share a path are joined; their lines come last.
+pub type Encoder<'a, C> = ChunkReader<GraphiteRows<'a, C>>;
+
+/// The rows of a batch as Graphite's lines.
 #[derive(Debug)]
-pub struct Encoder<'a, C> {
+pub struct GraphiteRows<'a, C> {
     cursor: C,
     lines: RowLines<'a>,
     collisions: Collisions,
@@ -28,9 +28,6 @@ pub struct Encoder<'a, C> {
     row: usize,
     /// The rows that were joined in this pass over the batch.
     joined: VecDeque<Table>,
-    chunk: Vec<u8>,
-    /// How many bytes of the chunk were read.
-    read: usize,
 }
 
 impl<'a, C: Cursor> Encoder<'a, C> {
@@ -42,7 +39,7 @@ impl<'a, C: Cursor> Encoder<'a, C> {
     pub fn new(paths: &'a Paths, id: &SnapshotId, mut cursor: C) -> Result<Self, form::Error> {
         let survey = Survey::of(&mut cursor)?;
         cursor.rewind()?;
-        Ok(Self {
+        Ok(Self::of(GraphiteRows {
             cursor,
             lines: RowLines::new(paths, id),
             warnings: survey.warnings(),
@@ -50,31 +47,26 @@ impl<'a, C: Cursor> Encoder<'a, C> {
             names: CleanNames::default(),
             row: 0,
             joined: VecDeque::new(),
-            chunk: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8),
-            read: 0,
-        })
+        }))
     }
 
     /// The warnings about names. They are complete once all lines are read.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
-        self.warnings.extend(self.collisions.take_warnings());
-        std::mem::take(&mut self.warnings)
+        let rows = &mut self.source;
+        rows.warnings.extend(rows.collisions.take_warnings());
+        std::mem::take(&mut rows.warnings)
     }
+}
 
-    /// Makes the next chunk; it stays empty after the last line.
-    fn refill(&mut self) -> Result<(), form::Error> {
-        self.chunk.clear();
-        self.read = 0;
-        while self.chunk.len() < CHUNK_BYTES {
-            if !self.push_row() && !self.next_table()? {
-                break;
-            }
-        }
-        Ok(())
+impl<C: Cursor> RowSource for GraphiteRows<'_, C> {
+    fn push_next(&mut self, chunk: &mut Vec<u8>) -> Result<bool, form::Error> {
+        Ok(self.push_row(chunk) || self.next_table()?)
     }
+}
 
+impl<C: Cursor> GraphiteRows<'_, C> {
     /// Appends the lines of the next row; false after the last row of a table.
-    fn push_row(&mut self) -> bool {
+    fn push_row(&mut self, chunk: &mut Vec<u8>) -> bool {
         let is_joined = !self.joined.is_empty();
         let Some(table) = self.joined.front().or_else(|| self.cursor.current()) else {
             return false;
@@ -84,7 +76,7 @@ impl<'a, C: Cursor> Encoder<'a, C> {
         }
         self.names.read(table, self.row);
         if is_joined || !join_shared(table, self.row, &mut self.names, &mut self.collisions) {
-            self.lines.push_row(table, self.row, self.names.clean(), &mut self.chunk);
+            self.lines.push_row(table, self.row, self.names.clean(), chunk);
         }
         self.row += 1;
         true
@@ -133,29 +125,6 @@ fn join_shared(
         return true;
     }
     !collisions.is_first_pass() || collisions.is_shared(hash)
-}
-
-impl<C: Cursor> BufRead for Encoder<'_, C> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.read >= self.chunk.len() {
-            let invalid_data = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-            self.refill().map_err(invalid_data)?;
-        }
-        Ok(self.chunk.get(self.read..).unwrap_or_default())
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.read += count;
-    }
-}
-
-impl<C: Cursor> Read for Encoder<'_, C> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut chunk = self.fill_buf()?;
-        let count = chunk.read(room)?;
-        self.consume(count);
-        Ok(count)
-    }
 }
 
 /// Appends all lines of some tables and returns the warnings about their names.

@@ -1,8 +1,8 @@
 //! A whole batch as line protocol: one line for each row, with all of its fields.
 //!
 //! The rows of proxies are those of telegraf's inputs.haproxy: measurement `haproxy`, the tags
-//! `host`, `proxy`, `server`, `sv` and `type`, whole numbers as integers. What telegraf lacks has
-//! measurements of its own: `haproxy_info`, `haproxy_servers` and `haproxystats`.
+//! `host`, `proxy`, `server`, `sv` and `type`, whole numbers as integers. Figures that telegraf
+//! lacks are in the measurements `haproxy_info`, `haproxy_servers` and `haproxystats`.
 
 use std::io::Write;
 
@@ -21,7 +21,7 @@ pub enum Precision {
     Nanoseconds,
 }
 
-/// What the lines are called.
+/// The names and tags of the lines, and the unit of their timestamps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
     /// Whether fields and tags bear HAProxy's own names in place of telegraf's.
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_have_measurements_of_their_own() {
+    fn other_tables_have_other_measurements() {
         let percent = Column::decimals("ConnPercentage", Nature::Gauge, [Some(2.0)]);
         let uptime = Values::Milliseconds(vec![12_034]);
         let uptime = Column::new("Uptime", Nature::Age, None, uptime);

@@ -234,7 +234,7 @@ fn a_snapshot_is_rendered_as_its_receiver_would_get_it() {
 }
 
 #[test]
-fn what_cannot_be_rendered_says_why() {
+fn an_error_of_render_names_its_reason() {
     let scene = Scene::new();
     let unknown = render(&scene, "xml");
     assert_eq!(unknown.code, Some(1));

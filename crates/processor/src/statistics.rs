@@ -1,10 +1,10 @@
 //! The table about the fold of a snapshot: how long the parts took and how many metrics they made.
 //!
-//! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…` and `haproxystats.DamagedFiles`.
-//! If the manifest has the facts of pull's cycle, `haproxystats.MissingEndpoints` and
-//! `haproxystats.Pull…` are added. As in the original program, the count of a part is one more than
-//! its lines, and a part without files has no lines here. A line that is sent under two paths
-//! counts once.
+//! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…` and
+//! `haproxystats.DamagedFiles`. If the manifest has the facts of pull's cycle,
+//! `haproxystats.MissingEndpoints` and `haproxystats.Pull…` are added. As in the original program,
+//! the count of a part is one more than its lines, and a part without files has no lines here. A
+//! line that is sent under two paths counts once.
 
 use std::time::{Duration, Instant};
 

@@ -168,7 +168,7 @@ pub(super) fn serve_together(
                 return Err(Error::WrongOrder(format!("{:?}", message.order)));
             }
             open_orders.add();
-            // The core sends no more orders than there are threads, so none waits here.
+            // The core sends no more orders than there are threads, so no order waits here.
             let _ = sender.send((message, batch));
         }
         drop(sender);
@@ -184,14 +184,13 @@ fn serve_alone(
     parent: &ParentChannel,
     open_orders: &OpenOrders<'_>,
 ) {
-    let end_on_drop = EndOnDrop(parent);
+    let _end_on_drop = EndOnDrop(parent);
     for (message, batch) in orders {
         let Ok((reply, _)) = child.handle(message.order, batch) else { return };
         if parent.send(Some(message.id), reply, None).is_err() || open_orders.remove() {
             return;
         }
     }
-    std::mem::forget(end_on_drop);
 }
 
 /// Ends the child's wait for orders when this is dropped; after a panic, ends the process.
@@ -223,9 +222,8 @@ impl OpenOrders<'_> {
     /// Removes an order that is answered. True if SIGTERM has come: the child takes no more orders,
     /// and ends after the open ones.
     fn remove(&self) -> bool {
-        let mut count = self.lock();
-        *count -= 1;
-        if *count == 0 { self.ending.wait_begins() } else { self.ending.is_asked() }
+        *self.lock() -= 1;
+        self.is_over()
     }
 
     /// Whether SIGTERM has come, so that the child must take no more orders.
@@ -265,10 +263,6 @@ struct FormLines<'a> {
 }
 
 impl Lines for FormLines<'_> {
-    fn bytes(&self) -> Option<u64> {
-        None
-    }
-
     fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
         let reader = form::Reader::new(form::FileView::new(self.file)).map_err(damaged)?;
         Ok(Box::new(Encoder::new(self.paths, self.id, reader).map_err(damaged)?))
@@ -283,10 +277,6 @@ struct DecodedLines<'a> {
 }
 
 impl Lines for DecodedLines<'_> {
-    fn bytes(&self) -> Option<u64> {
-        None
-    }
-
     fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
         let encoder = Encoder::new(self.paths, &self.batch.id, BatchCursor::new(self.batch));
         Ok(Box::new(encoder.map_err(damaged)?))
@@ -311,10 +301,6 @@ impl OldLines<'_> {
 }
 
 impl Lines for OldLines<'_> {
-    fn bytes(&self) -> Option<u64> {
-        None
-    }
-
     fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
         // Read all lines once before the first is sent, so that gzip's CRC is verified.
         let checked = io::copy(&mut self.decoder(), &mut io::sink());

@@ -82,6 +82,7 @@ impl Core {
     ) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         receiver.end_delivery(&delivery);
+        let is_held = matches!(delivery, Delivery::Backlog(..));
         match reply {
             Reply::Delivered => self.delivered(index, delivery),
             Reply::Rejected { reason } => self.rejected(index, delivery, &reason),
@@ -91,6 +92,9 @@ impl Core {
                 let reason = format!("a wrong reply: {reply:?}");
                 self.refused(index, &delivery, ordered_at, &reason);
             }
+        }
+        if is_held {
+            self.trim(index);
         }
     }
 
@@ -108,7 +112,8 @@ impl Core {
         receiver.end_delivery(&delivery);
         if death == Death::Overdue {
             let reason = "the delivery takes longer than its limits and job-timeout allow";
-            return self.refused(index, &delivery, ordered_at, reason);
+            self.refused(index, &delivery, ordered_at, reason);
+            return self.trim(index);
         }
         if death == Death::Crashed {
             receiver.send_alone();
@@ -131,6 +136,7 @@ impl Core {
                 if entry.deaths >= SENDER_DEATHS_MAX {
                     self.set_aside(index, &name, "its senders keep dying over it");
                 }
+                self.trim(index);
             }
             Delivery::Figures => {}
         }

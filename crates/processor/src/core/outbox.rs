@@ -292,9 +292,9 @@ impl Core {
     }
 
     /// Keeps a receiver's outbox to its bounds.
-    fn trim(&mut self, index: usize) {
+    pub(super) fn trim(&mut self, index: usize) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
-        let trimmed = receiver.trim();
+        let (trimmed, staged) = receiver.trim();
         if trimmed.is_empty() {
             return;
         }
@@ -308,6 +308,7 @@ impl Core {
         for entry in trimmed {
             self.outbox.drop_later(index, entry);
         }
+        self.close(staged);
         self.lose(index, points);
         self.log_begin(Condition::OutboxLimit(index), "", notice);
     }
@@ -323,6 +324,10 @@ impl Core {
         receiver.stage = Stage::Empty;
         let name = receiver.settings.name.clone();
         match (reply, descriptor) {
+            // The batch went meanwhile, because the outbox was over its bound.
+            (Reply::Loaded, descriptor) if receiver.entry_mut(&entry).is_none() => {
+                self.close(descriptor);
+            }
             (Reply::Loaded, Some(descriptor)) => {
                 receiver.stage = Stage::Loaded(entry, descriptor);
                 let notice = Notice::info("batches of the outbox can be read again");

@@ -339,13 +339,17 @@ impl Receiver {
         of_second.filter(|(n, e)| is_replaced(n, e)).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The held batches that are in flight.
+    fn held_in_flight(&self) -> impl Iterator<Item = &EntryName> {
+        self.deliveries.iter().filter_map(|open| match &open.delivery {
+            Delivery::Backlog(name, _) => Some(name),
+            Delivery::New(..) | Delivery::Figures => None,
+        })
+    }
+
     /// Whether a held batch is in flight, or is read for the send child.
     pub(crate) fn is_with_child(&self, name: &EntryName) -> bool {
-        let has_name = |open: &OpenDelivery| match &open.delivery {
-            Delivery::Backlog(held, _) => held == name,
-            Delivery::New(..) | Delivery::Figures => false,
-        };
-        self.deliveries.iter().any(has_name)
+        self.held_in_flight().any(|held| held == name)
             || match &self.stage {
                 Stage::Empty => false,
                 Stage::Loading(staged) | Stage::Loaded(staged, _) => staged == name,
@@ -391,24 +395,37 @@ impl Receiver {
         }
     }
 
-    /// Takes the oldest held batches out of the index until it keeps to its bounds. One batch
-    /// always stays, because a bound below the size of a batch would keep nothing at all.
-    pub(crate) fn trim(&mut self) -> Vec<EntryName> {
-        let mut trimmed = Vec::new();
-        while self.index.len() > 1 && self.is_over_bound() {
+    /// Takes the oldest held batches out of the index until it keeps to its bounds. Those in flight
+    /// neither go nor count. One batch always stays, because a bound below the size of a batch would
+    /// keep nothing at all. Also returns the batch that was read ahead for the send child, if it
+    /// went.
+    pub(crate) fn trim(&mut self) -> (Vec<EntryName>, Option<Descriptor>) {
+        let sent: Vec<EntryName> = self.held_in_flight().cloned().collect();
+        let mut bytes_max = self.settings.outbox_bytes;
+        let mut points_max = self.settings.outbox_points.unwrap_or(u64::MAX);
+        for name in &sent {
+            let size_bytes = self.index.get(name).map_or(0, |entry| entry.size_bytes);
+            bytes_max = bytes_max.saturating_add(size_bytes);
+            points_max = points_max.saturating_add(name.points);
+        }
+        let (mut trimmed, mut staged) = (Vec::new(), None);
+        while self.index.len() > 1 + sent.len()
+            && (self.bytes > bytes_max || self.points > points_max)
+        {
             let is_free =
-                |name: &EntryName, entry: &Entry| !entry.is_in_memory && !self.is_with_child(name);
+                |name: &EntryName, held: &Entry| !held.is_in_memory && !sent.contains(name);
             let mut free = self.index.iter().filter(|(name, entry)| is_free(name, entry));
             let Some(oldest) = free.next().map(|(name, _)| name.clone()) else { break };
             self.remove(&oldest);
+            if let Stage::Loaded(name, descriptor) = &self.stage
+                && *name == oldest
+            {
+                staged = Some(*descriptor);
+                self.stage = Stage::Empty;
+            }
             trimmed.push(oldest);
         }
-        trimmed
-    }
-
-    fn is_over_bound(&self) -> bool {
-        self.bytes > self.settings.outbox_bytes
-            || self.settings.outbox_points.is_some_and(|most| self.points > most)
+        (trimmed, staged)
     }
 
     /// A held batch was delivered: replay-rate sets the time of the next one.
@@ -420,3 +437,6 @@ impl Receiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

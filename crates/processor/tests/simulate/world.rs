@@ -53,7 +53,11 @@ impl Plan {
             receivers,
             workers: rng.usize(1..4),
             interval: Duration::from_millis(rng.u64(200..4000)),
-            outbox_bytes: if rng.u8(0..5) == 0 { 8 * ENTRY_BYTES } else { u64::MAX },
+            outbox_bytes: match rng.u8(0..6) {
+                0 => 8 * ENTRY_BYTES,
+                1 => 1,
+                _ => u64::MAX,
+            },
             folds_in_order: rng.bool(),
             origins: rng.u64(1..4),
             batch_bytes: if rng.u8(0..4) == 0 { 20 << 20 } else { 1000 },

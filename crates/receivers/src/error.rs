@@ -94,6 +94,12 @@ pub enum Error {
         /// How many bytes.
         bytes: usize,
     },
+    /// The receiver takes batches, but not this one.
+    #[error("{reason}")]
+    Rejected {
+        /// The receiver, its answer, and what to do.
+        reason: String,
+    },
     /// The batch itself cannot be read.
     #[error("{source}")]
     Unreadable {
@@ -111,6 +117,14 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+}
+
+impl Error {
+    /// How long the receiver asks us to wait before the next try.
+    #[must_use]
+    pub const fn wait(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What an operator can do about a refused connection.

@@ -12,6 +12,7 @@ pub mod influxdb;
 pub mod json;
 mod lines;
 mod local_store;
+mod outcome;
 mod rows;
 mod unacknowledged;
 
@@ -20,4 +21,5 @@ pub use error::Error;
 pub use graphite::Graphite;
 pub use lines::Lines;
 pub use local_store::LocalStore;
+pub use outcome::{Loss, Outcome};
 pub use rows::{FormattedRows, RowEncoder, RowFormat};

@@ -16,7 +16,7 @@ use daemon::{Clock, Conditions, file, remedy};
 use model::{SnapshotId, Timestamp};
 use tracing::{info, warn};
 
-use crate::{Error, Lines, lines};
+use crate::{Error, Lines, Outcome, lines};
 
 /// The transport to one local-store.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ impl LocalStore {
     /// # Errors
     ///
     /// A file or directory cannot be written; no partial file is left.
-    pub fn deliver(&mut self, id: &SnapshotId, lines: &dyn Lines) -> Result<(), Error> {
+    pub fn deliver(&mut self, id: &SnapshotId, lines: &dyn Lines) -> Result<Outcome, Error> {
         let stored = self.store(id, lines);
         self.clean();
-        stored
+        stored.map(|()| Outcome::default())
     }
 
     fn store(&self, id: &SnapshotId, lines: &dyn Lines) -> Result<(), Error> {

@@ -4,8 +4,10 @@
 //! A file that version 0.1.0 left in the outbox has Graphite's lines, compressed by gzip, in
 //! place of a batch. They are sent unchanged.
 
+mod lines;
+mod transport;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,12 +15,11 @@ use config::ReceiverKind;
 use crossbeam_channel::Receiver;
 use daemon::Clock;
 use daemon::shutdown::ChildSignals;
-use flate2::bufread::GzDecoder;
-use model::{Batch, BatchCursor, Column, Nature, SnapshotId, Table, TableKind, Timestamp, form};
-use receivers::graphite::{Encoder, Paths, encode};
-use receivers::{Graphite, Lines, LocalStore};
+use model::{Batch, Column, Nature, SnapshotId, Table, TableKind, Timestamp, form};
 use rustix::net::RecvFlags;
 
+use self::lines::{DecodedLines, Encoding, FormLines, OldLines};
+use self::transport::Transport;
 use super::{Error, OrderHandler, ParentChannel};
 use crate::channel::OrderMessage;
 use crate::core::{Order, Reply};
@@ -29,17 +30,10 @@ use crate::settings::in_flight_max;
 #[derive(Debug)]
 pub(super) struct SendChild {
     transport: Transport,
-    paths: Arc<Paths>,
+    encoding: Arc<Encoding>,
     host: String,
 }
 
-#[derive(Debug)]
-enum Transport {
-    Graphite(Graphite),
-    LocalStore(LocalStore),
-}
-
-const BUFFER_BYTES: usize = 64 << 10;
 /// Points of the largest batch that is decoded once and kept, in about 1 MiB. A larger batch is
 /// decoded group by group each time it is read, so that memory does not grow with the batch.
 const DECODED_POINTS_MAX: u64 = 128 << 10;
@@ -58,60 +52,45 @@ impl SendChild {
         let is_local_store =
             |receiver: &config::Receiver| matches!(receiver.kind, ReceiverKind::LocalStore(_));
         let is_only = config.receivers.iter().all(is_local_store);
-        let first = Self::new(receiver, is_only, host, clock)?;
-        let mut children = Vec::new();
-        if let Transport::Graphite(graphite) = &first.transport {
-            for _ in 1..in_flight_max(receiver) {
-                children.push(Self {
-                    transport: Transport::Graphite(graphite.another()),
-                    paths: Arc::clone(&first.paths),
-                    host: first.host.clone(),
-                });
-            }
+        let (encoding, first) = transport::open(receiver, is_only, clock)?;
+        let mut transports = Vec::new();
+        for _ in 1..in_flight_max(receiver) {
+            transports.extend(first.another());
         }
-        children.push(first);
-        Ok(children)
-    }
-
-    fn new(
-        receiver: &config::Receiver,
-        is_only: bool,
-        host: &str,
-        clock: Clock,
-    ) -> Result<Self, String> {
-        let (transport, naming) = match &receiver.kind {
-            ReceiverKind::Graphite(graphite) => {
-                (Transport::Graphite(Graphite::new(graphite.clone(), clock)), &graphite.naming)
-            }
-            ReceiverKind::LocalStore(store) => {
-                let store_transport = LocalStore::new(store.clone(), clock, is_only);
-                (Transport::LocalStore(store_transport), &store.naming)
-            }
-        };
-        let paths = Paths::new(naming).map_err(|error| error.to_string())?;
-        Ok(Self { transport, paths: Arc::new(paths), host: host.to_owned() })
+        transports.push(first);
+        let encoding = Arc::new(encoding);
+        let child =
+            |transport| Self { transport, encoding: Arc::clone(&encoding), host: host.to_owned() };
+        Ok(transports.into_iter().map(child).collect())
     }
 
     fn send(&mut self, batch: OwnedFd) -> Reply {
         let file = File::from(batch);
         if is_compressed(&file) {
-            // The lines bear their own timestamps.
-            let lines = OldLines { file: &file };
-            let timestamp = Timestamp::of_seconds(0);
-            let id = SnapshotId { origin: self.host.clone(), timestamp, serial: 0 };
-            return self.transport.deliver(&id, &lines);
+            return self.send_old(&file);
         }
         let sent = form::Reader::new(form::FileView::new(&file)).and_then(|reader| {
             let id = reader.header().id.clone();
             if reader.header().points <= DECODED_POINTS_MAX {
                 let batch = reader.into_batch()?;
-                let lines = DecodedLines { batch: &batch, paths: &self.paths };
+                let lines = DecodedLines { batch: &batch, encoding: &self.encoding };
                 return Ok(self.transport.deliver(&id, &lines));
             }
-            let lines = FormLines { file: &file, paths: &self.paths, id: &id };
+            let lines = FormLines { file: &file, encoding: &self.encoding, id: &id };
             Ok(self.transport.deliver(&id, &lines))
         });
         sent.unwrap_or_else(|error| Reply::Damaged { reason: error.to_string() })
+    }
+
+    fn send_old(&mut self, file: &File) -> Reply {
+        if !self.transport.takes_old_lines() {
+            let reason = "the file has Graphite's lines, which version 0.1.0 stored".to_owned();
+            return Reply::Damaged { reason };
+        }
+        // The lines bear their own timestamps.
+        let timestamp = Timestamp::of_seconds(0);
+        let id = SnapshotId { origin: self.host.clone(), timestamp, serial: 0 };
+        self.transport.deliver(&id, &OldLines { file })
     }
 
     fn send_figures(&mut self, timestamp: &Timestamp, figures: Vec<(String, u64)>) -> Reply {
@@ -121,25 +100,9 @@ impl SendChild {
         let columns = figures.into_iter().map(column).collect();
         let table = Table::of_one_row(TableKind::Own, columns);
         let id = SnapshotId { origin: self.host.clone(), timestamp: timestamp.clone(), serial: 0 };
-        let mut lines = Vec::new();
-        encode(&[table], &self.paths, &id, &mut lines);
-        self.transport.deliver(&id, &lines)
-    }
-}
-
-impl Transport {
-    fn deliver(&mut self, id: &SnapshotId, lines: &dyn Lines) -> Reply {
-        let delivered = match self {
-            Self::Graphite(graphite) => graphite.deliver(lines),
-            Self::LocalStore(store) => store.deliver(id, lines),
-        };
-        match delivered {
-            Ok(()) => Reply::Delivered,
-            Err(receivers::Error::Unreadable { source, .. }) => {
-                Reply::Damaged { reason: source.to_string() }
-            }
-            Err(error) => Reply::Refused { reason: error.to_string() },
-        }
+        let batch = Batch { id, tables: vec![table] };
+        let lines = DecodedLines { batch: &batch, encoding: &self.encoding };
+        self.transport.deliver(&batch.id, &lines)
     }
 }
 
@@ -251,60 +214,5 @@ impl OrderHandler for SendChild {
             (order, _) => return Err(Error::WrongOrder(format!("{order:?}"))),
         };
         Ok((reply, None))
-    }
-}
-
-/// The lines of a batch, made as they are read.
-#[derive(Debug)]
-struct FormLines<'a> {
-    file: &'a File,
-    paths: &'a Paths,
-    id: &'a SnapshotId,
-}
-
-impl Lines for FormLines<'_> {
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        let reader = form::Reader::new(form::FileView::new(self.file)).map_err(damaged)?;
-        Ok(Box::new(Encoder::new(self.paths, self.id, reader).map_err(damaged)?))
-    }
-}
-
-/// The lines of a batch that is in memory.
-#[derive(Debug)]
-struct DecodedLines<'a> {
-    batch: &'a Batch,
-    paths: &'a Paths,
-}
-
-impl Lines for DecodedLines<'_> {
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        let encoder = Encoder::new(self.paths, &self.batch.id, BatchCursor::new(self.batch));
-        Ok(Box::new(encoder.map_err(damaged)?))
-    }
-}
-
-fn damaged(error: form::Error) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, error)
-}
-
-/// Lines that version 0.1.0 stored.
-#[derive(Debug)]
-struct OldLines<'a> {
-    file: &'a File,
-}
-
-impl OldLines<'_> {
-    fn decoder(&self) -> GzDecoder<BufReader<form::FileView<'_>>> {
-        let view = form::FileView::new(self.file);
-        GzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, view))
-    }
-}
-
-impl Lines for OldLines<'_> {
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        // Read all lines once before the first is sent, so that gzip's CRC is verified.
-        let checked = io::copy(&mut self.decoder(), &mut io::sink());
-        checked.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, self.decoder())))
     }
 }

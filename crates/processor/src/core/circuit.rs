@@ -3,7 +3,8 @@
 //! A receiver goes down with the first batch that it refuses and comes up with the first that it
 //! takes. While it is down, one try is made at a time: `retries` quick tries whose pauses grow from
 //! `interval` by `backoff`, then one try every `delay`. A random part of up to a tenth is taken off
-//! each pause, so that many balancers do not try at one moment.
+//! each pause, so that many balancers do not try at one moment. A receiver can ask for a longer
+//! pause, up to [`WAIT_MAX`].
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub(crate) struct Circuit {
 
 /// The largest part of a pause that is taken off at random.
 const JITTER: f64 = 0.1;
+/// A receiver that asks for a longer wait is tried after this time nevertheless.
+const WAIT_MAX: Duration = Duration::from_secs(600);
 /// Without a pause, tries would keep a processor busy for nothing.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 
@@ -70,8 +73,9 @@ impl Circuit {
         self.retry_at.take().is_some()
     }
 
-    /// The receiver refused a batch. True if it was up before. `random` is from 0 to 1.
-    pub(crate) fn open(&mut self, now: Instant, random: f64) -> bool {
+    /// The receiver refused a batch, and asks us to wait for at least `wait`. True if it was up
+    /// before. `random` is from 0 to 1.
+    pub(crate) fn open(&mut self, now: Instant, random: f64, wait: Duration) -> bool {
         let was_up = self.retry_at.is_none();
         let is_quick = match self.settings.retries {
             Retries::Forever => true,
@@ -80,7 +84,7 @@ impl Circuit {
         self.quick_tries = self.quick_tries.saturating_add(1);
         let pause = if is_quick { self.quick.pause() } else { self.settings.delay };
         let pause = pause.mul_f64(JITTER.mul_add(-random.clamp(0.0, 1.0), 1.0)).max(PAUSE_MIN);
-        self.retry_at = Some(now + pause);
+        self.retry_at = Some(now + pause.max(wait.min(WAIT_MAX)));
         was_up
     }
 }
@@ -99,7 +103,7 @@ mod tests {
     fn pauses(circuit: &mut Circuit, random: f64, count: usize) -> Vec<Duration> {
         let now = Instant::now();
         let pause = |_| {
-            circuit.open(now, random);
+            circuit.open(now, random, Duration::ZERO);
             circuit.retry_at().unwrap() - now
         };
         (0..count).map(pause).collect()
@@ -110,8 +114,8 @@ mod tests {
         let (mut circuit, now) = (circuit(Retries::Times(0)), Instant::now());
         let changes = [
             circuit.close(),
-            circuit.open(now, 0.0),
-            circuit.open(now, 0.0),
+            circuit.open(now, 0.0, Duration::ZERO),
+            circuit.open(now, 0.0, Duration::ZERO),
             circuit.close(),
             circuit.close(),
         ];
@@ -144,7 +148,19 @@ mod tests {
     fn a_try_is_allowed_when_its_pause_is_over() {
         let (mut circuit, now) = (circuit(Retries::Forever), Instant::now());
         assert!(circuit.allows(now) && !circuit.is_down());
-        circuit.open(now, 0.0);
+        circuit.open(now, 0.0, Duration::ZERO);
         assert!(!circuit.allows(now) && circuit.allows(now + SECOND));
+    }
+
+    #[test]
+    fn a_receiver_can_ask_for_a_longer_pause_within_a_bound() {
+        let (mut circuit, now) = (circuit(Retries::Forever), Instant::now());
+        let mut pause = |wait| {
+            circuit.open(now, 0.0, wait);
+            circuit.retry_at().unwrap() - now
+        };
+        assert_eq!(pause(Duration::from_millis(1)), SECOND);
+        assert_eq!(pause(30 * SECOND), 30 * SECOND);
+        assert_eq!(pause(Duration::MAX), WAIT_MAX);
     }
 }

@@ -1,6 +1,8 @@
 //! The delivery of batches: new lane, backlog, and the receivers that are settled.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use receivers::Outcome;
 
 use super::children::Delivery;
 use super::journal::Condition;
@@ -84,13 +86,16 @@ impl Core {
         receiver.end_delivery(&delivery);
         let is_held = matches!(delivery, Delivery::Backlog(..));
         match reply {
-            Reply::Delivered => self.delivered(index, delivery),
+            Reply::Delivered(outcome) => self.delivered(index, delivery, &outcome),
             Reply::Rejected { reason } => self.rejected(index, delivery, &reason),
             Reply::Damaged { reason } => self.damaged(index, delivery, &reason),
-            Reply::Refused { reason } => self.refused(index, &delivery, ordered_at, &reason),
+            Reply::Refused { reason, wait } => {
+                let wait = wait.unwrap_or_default();
+                self.refused(index, &delivery, ordered_at, &reason, wait);
+            }
             reply => {
                 let reason = format!("a wrong reply: {reply:?}");
-                self.refused(index, &delivery, ordered_at, &reason);
+                self.refused(index, &delivery, ordered_at, &reason, Duration::ZERO);
             }
         }
         if is_held {
@@ -112,7 +117,7 @@ impl Core {
         receiver.end_delivery(&delivery);
         if death == Death::Overdue {
             let reason = "the delivery takes longer than its limits and job-timeout allow";
-            self.refused(index, &delivery, ordered_at, reason);
+            self.refused(index, &delivery, ordered_at, reason, Duration::ZERO);
             return self.trim(index);
         }
         if death == Death::Crashed {
@@ -142,8 +147,9 @@ impl Core {
         }
     }
 
-    fn delivered(&mut self, index: usize, delivery: Delivery) {
+    fn delivered(&mut self, index: usize, delivery: Delivery, outcome: &Outcome) {
         self.came_up(index);
+        self.count_losses(index, &delivery, outcome);
         if let Some(receiver) = self.receivers.get_mut(index)
             && delivery != Delivery::Figures
         {
@@ -175,6 +181,42 @@ impl Core {
         }
     }
 
+    /// Counts the points of a batch that the receiver will never have, though the batch counts as
+    /// delivered. They are logged when they begin, and again when a batch comes without them.
+    fn count_losses(&mut self, index: usize, delivery: &Delivery, outcome: &Outcome) {
+        let Some(receiver) = self.receivers.get_mut(index) else { return };
+        let Outcome { refused_points, long_lines } = outcome;
+        receiver.refused_points = receiver.refused_points.saturating_add(refused_points.count);
+        receiver.long_lines = receiver.long_lines.saturating_add(long_lines.count);
+        let name = receiver.settings.name.clone();
+        // Figures about the program are other points than those of a batch, so they have conditions
+        // of their own: one set must not end the condition of the other.
+        let is_figures = *delivery == Delivery::Figures;
+        let losses = [
+            (
+                Condition::RefusedPoints { receiver: index, is_figures },
+                refused_points,
+                "the receiver refused points, they are not sent again; RefusedPoints counts",
+                "the receiver takes all points again",
+            ),
+            (
+                Condition::LongLines { receiver: index, is_figures },
+                long_lines,
+                "lines are too long for the receiver and are left out; LongLines counts",
+                "no line is too long any more",
+            ),
+        ];
+        for (condition, loss, begin, end) in losses {
+            if let Some(reason) = &loss.reason {
+                let notice = Notice::warn(begin).text("receiver", &name);
+                let notice = notice.field("count", loss.count).text("reason", reason);
+                self.log_begin(condition, "", notice);
+            } else {
+                self.log_end(condition, Notice::info(end).text("receiver", &name));
+            }
+        }
+    }
+
     /// A held batch is delivered.
     fn leave_outbox(&mut self, index: usize, name: EntryName) {
         let Some(receiver) = self.receivers.get_mut(index) else { return };
@@ -191,13 +233,21 @@ impl Core {
         }
     }
 
-    fn refused(&mut self, index: usize, delivery: &Delivery, ordered_at: Instant, reason: &str) {
+    /// `wait` is the pause that the receiver asks for.
+    fn refused(
+        &mut self,
+        index: usize,
+        delivery: &Delivery,
+        ordered_at: Instant,
+        reason: &str,
+        wait: Duration,
+    ) {
         let (now, random) = (self.now.monotonic, self.random.f64());
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         receiver.failures += 1;
         // A batch that was in flight when the circuit opened does not open it once more.
         let is_known = receiver.down_since.is_some_and(|since| ordered_at < since);
-        if !is_known && receiver.circuit.open(now, random) {
+        if !is_known && receiver.circuit.open(now, random, wait) {
             receiver.down_since = Some(now);
             let text = "not delivered, the receiver is down; batches go into the outbox until it \
                         is back";

@@ -32,6 +32,8 @@ pub(super) enum Condition {
     Backlog(usize),
     OutboxLimit(usize),
     LostBatch(usize),
+    RefusedPoints { receiver: usize, is_figures: bool },
+    LongLines { receiver: usize, is_figures: bool },
     UnreadableBatch(usize),
     HoldFailure,
     DropFailure,

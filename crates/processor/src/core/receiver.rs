@@ -110,6 +110,8 @@ pub(crate) struct Receiver {
     pub(crate) figures: Option<(Timestamp, Vec<(String, u64)>)>,
     pub(crate) down_since: Option<Instant>,
     pub(crate) dropped_points: u64,
+    pub(crate) refused_points: u64,
+    pub(crate) long_lines: u64,
     pub(crate) failures: u64,
 }
 
@@ -131,6 +133,8 @@ impl Receiver {
             figures: None,
             down_since: None,
             dropped_points: 0,
+            refused_points: 0,
+            long_lines: 0,
             failures: 0,
         }
     }

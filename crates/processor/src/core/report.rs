@@ -2,9 +2,9 @@
 //!
 //! Emits `haproxystats.{SpoolSize,SnapshotAgeSeconds,UndeletedSnapshots,WorkerRestarts,
 //! FailedSnapshots,LocalStoreFailures}` and, for each receiver under its prefix,
-//! `{OutboxMetrics,OutboxBytes,OutboxAgeSeconds,ReceiverUp,DroppedMetrics,DeliveryFailures}`.
-//! Failures, restarts and dropped metrics count from the start. These figures have no snapshot:
-//! only the newest are sent, and they are never held.
+//! `{OutboxMetrics,OutboxBytes,OutboxAgeSeconds,ReceiverUp,DroppedMetrics,RefusedPoints,LongLines,
+//! DeliveryFailures}`. Failures, restarts and losses count from the start. These figures have no
+//! snapshot: only the newest are sent, and they are never held.
 
 use model::Timestamp;
 
@@ -76,6 +76,8 @@ impl Core {
                 ("OutboxAgeSeconds", age(oldest)),
                 ("ReceiverUp", u64::from(!receiver.circuit.is_down())),
                 ("DroppedMetrics", receiver.dropped_points),
+                ("RefusedPoints", receiver.refused_points),
+                ("LongLines", receiver.long_lines),
                 ("DeliveryFailures", receiver.failures),
             ];
             let prefix = &receiver.settings.prefix;

@@ -3,9 +3,10 @@
 //! Orders and replies also travel as JSON between the processes, so they carry no descriptor. The
 //! descriptor of a batch goes beside its message, and the core knows it as a [`Descriptor`].
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::{SnapshotId, Timestamp};
+use receivers::Outcome;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -154,12 +155,14 @@ pub enum Reply {
         /// In words.
         reason: String,
     },
-    /// The receiver has the batch.
-    Delivered,
+    /// The receiver has the batch, but for what it left out.
+    Delivered(Outcome),
     /// The receiver does not take batches now.
     Refused {
         /// Why.
         reason: String,
+        /// How long it asks us to wait before the next try.
+        wait: Option<Duration>,
     },
     /// The receiver takes batches, but not this one.
     Rejected {

@@ -426,7 +426,7 @@ fn folder(receiver: usize) -> String {
 }
 
 fn refused() -> Reply {
-    Reply::Refused { reason: "down".to_owned() }
+    Reply::Refused { reason: "down".to_owned(), wait: None }
 }
 
 fn settings(plan: &Plan, seed: u64) -> CoreSettings {

@@ -16,7 +16,7 @@ use config::Confirm;
 use daemon::Clock;
 use daemon::lookup::Lookup;
 
-use crate::{Error, Lines, unacknowledged};
+use crate::{Error, Lines, Outcome, unacknowledged};
 
 /// Bytes handed to the kernel at once.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -63,11 +63,12 @@ impl Graphite {
     ///
     /// Why the batch does not count as delivered. The receiver may have some of its lines, and will
     /// get them again.
-    pub fn deliver(&mut self, lines: &dyn Lines) -> Result<(), Error> {
+    pub fn deliver(&mut self, lines: &dyn Lines) -> Result<Outcome, Error> {
         match self.config.confirm {
-            Confirm::Close => self.deliver_and_close(lines),
-            Confirm::Tcp | Confirm::None => self.deliver_on_lasting(lines),
+            Confirm::Close => self.deliver_and_close(lines)?,
+            Confirm::Tcp | Confirm::None => self.deliver_on_lasting(lines)?,
         }
+        Ok(Outcome::default())
     }
 
     /// A further transport to the same server, with connections of its own.

@@ -8,6 +8,7 @@ use haproxystats_processor::core::{
 };
 use haproxystats_processor::entry::EntryName;
 use model::{SnapshotId, Timestamp};
+use receivers::Outcome;
 
 use super::{
     Child, ENTRY_BYTES, Incident, Job, NAMES_MAX, ReceiverState, SPAN, Snapshot, SnapshotKind, Uid,
@@ -236,7 +237,7 @@ impl World {
             Order::SendFigures { .. } => {
                 let Role::Send(receiver) = role else { return Err(Death::Crashed) };
                 let is_down = self.receivers.get(receiver) == Some(&ReceiverState::Down);
-                Ok((if is_down { refused() } else { Reply::Delivered }, None))
+                Ok((if is_down { refused() } else { Reply::Delivered(Outcome::default()) }, None))
             }
             Order::Hold { entry, folders, sync } => {
                 Ok((self.hold(entry, folders, *sync, uid.unwrap_or_default(), is_cut), None))
@@ -359,7 +360,7 @@ impl World {
                 self.ledger.break_rule(|| format!("receiver {receiver} got {uid} after {took:?}"));
             }
         }
-        Reply::Delivered
+        Reply::Delivered(Outcome::default())
     }
 
     pub(super) fn hold(

@@ -231,7 +231,7 @@ mod tests {
     ) -> Result<(), Error> {
         let timestamp = timestamp.parse().unwrap();
         let id = SnapshotId { origin: "lb1".to_owned(), timestamp, serial };
-        store.deliver(&id, &lines.as_bytes().to_vec())
+        store.deliver(&id, &lines.as_bytes().to_vec()).map(|_| ())
     }
 
     /// The clock was set back: both snapshots of the second stand in the file, each once.

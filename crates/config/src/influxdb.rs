@@ -20,7 +20,7 @@ const API: Opt<InfluxApi> = Opt::new(
     "api",
     kind::INFLUX_API,
     "auto",
-    "v1: /write of InfluxDB 1.x; v2: /api/v2/write of 2 and 3; auto: v2 if bucket is set",
+    "/write of InfluxDB 1.x (v1), /api/v2/write of 2 and 3 (v2); auto: v2 if bucket is set",
 );
 const DATABASE: Opt<String> =
     Opt::unset("database", kind::TEXT, "database (v1); it or bucket must be set");

@@ -112,6 +112,8 @@ struct State {
     script: VecDeque<Answer>,
     /// The answer after these.
     usual: Answer,
+    /// Answers to requests with a text in their body, before all others.
+    rules: Vec<(Vec<u8>, Answer)>,
     streams: Vec<TcpStream>,
     is_over: bool,
 }
@@ -125,8 +127,9 @@ impl Server {
     pub fn start(usual: Answer) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let (requests, script, streams) = (Vec::new(), VecDeque::new(), Vec::new());
-        let state = State { requests, script, usual, streams, is_over: false };
+        let (requests, script) = (Vec::new(), VecDeque::new());
+        let (rules, streams) = (Vec::new(), Vec::new());
+        let state = State { requests, script, usual, rules, streams, is_over: false };
         let shared = Arc::new(Shared { state: Mutex::new(state) });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accepting.accept(&listener));
@@ -148,6 +151,11 @@ impl Server {
     /// Adds answers to the script.
     pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
         self.shared.lock().script.extend(answers);
+    }
+
+    /// Answers so to each request whose body has this text, whatever the script says.
+    pub fn answer_to(&self, text: &str, answer: Answer) {
+        self.shared.lock().rules.push((text.as_bytes().to_vec(), answer));
     }
 
     /// Changes the answer after the script.
@@ -179,6 +187,24 @@ impl Drop for Server {
     }
 }
 
+impl State {
+    /// Whether the next answer is to close without reading the body. It leaves the script.
+    fn next_is_unread(&mut self) -> bool {
+        if self.script.is_empty() {
+            return self.usual == Answer::Unread;
+        }
+        self.script.pop_front_if(|answer| *answer == Answer::Unread).is_some()
+    }
+
+    fn answer(&mut self, body: &[u8]) -> Answer {
+        let has = |text: &[u8]| body.windows(text.len()).any(|part| part == text);
+        if let Some((_, answer)) = self.rules.iter().find(|(text, _)| has(text)) {
+            return answer.clone();
+        }
+        self.script.pop_front().unwrap_or_else(|| self.usual.clone())
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -206,15 +232,15 @@ impl Shared {
     fn serve(&self, stream: &TcpStream, connection: usize) -> io::Result<()> {
         let mut reader = BufReader::new(stream);
         while let Some(mut request) = read_head(&mut reader, connection)? {
-            let mut state = self.lock();
-            let answer = state.script.pop_front().unwrap_or_else(|| state.usual.clone());
-            drop(state);
-            if answer == Answer::Unread {
+            if self.lock().next_is_unread() {
                 self.lock().requests.push(request);
                 return Ok(());
             }
             read_body(&mut reader, &mut request)?;
-            self.lock().requests.push(request);
+            let mut state = self.lock();
+            let answer = state.answer(&request.body);
+            state.requests.push(request);
+            drop(state);
             let mut stream = stream;
             match answer {
                 Answer::Bytes(bytes) => stream.write_all(&bytes)?,

@@ -201,7 +201,13 @@ pub(super) fn failure(error: &ureq::Error, config: &InfluxDb) -> Failure {
              certificates"
         )),
         ureq::Error::Io(error) => {
-            let remedy = "look at its log, and at what is in between";
+            // With TLS 1.3 a server refuses our certificate, or that we have none, after our first
+            // writes. If it closes at once, its reason is lost.
+            let remedy = if config.tls.is_some() {
+                "look at its log, at what is in between, and whether it asks for our certificate"
+            } else {
+                "look at its log, and at what is in between"
+            };
             Failure { text: format!("broke the connection: {error}; {remedy}"), is_broken: true }
         }
         ureq::Error::Rustls(error) => Failure::of(format!(

@@ -77,7 +77,11 @@ impl InfluxDb {
     /// get them again.
     pub fn deliver(&mut self, lines: &dyn Lines) -> Result<Outcome, Error> {
         let delivered = self.deliver_pieces(lines);
-        if delivered.is_err() {
+        if delivered.is_ok() {
+            // The server may take larger requests again one day.
+            let grown = self.request_max_bytes + self.request_max_bytes / 64;
+            self.request_max_bytes = grown.min(REQUEST_MAX_BYTES);
+        } else {
             self.session = None;
         }
         delivered

@@ -66,7 +66,7 @@ fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
 }
 
 fn deliver(graphite: &mut Graphite, lines: &[u8]) -> Result<(), Error> {
-    graphite.deliver(&lines.to_vec())
+    graphite.deliver(&lines.to_vec()).map(|_| ())
 }
 
 /// Lines of `bytes` in all, each line different.

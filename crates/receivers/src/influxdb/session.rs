@@ -178,7 +178,8 @@ pub(super) fn failure(error: &ureq::Error, config: &InfluxDb) -> Failure {
     let seconds = |limit: std::time::Duration| limit.as_secs_f64();
     match error {
         ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => Failure::of(format!(
-            "takes no connection within {}s (connect-timeout); check that it runs and listens there",
+            "takes no connection within {}s (connect-timeout); check that it runs and listens \
+             there",
             seconds(config.connect_timeout)
         )),
         ureq::Error::Timeout(Timeout::PerWrite | Timeout::SendRequest | Timeout::SendBody) => {

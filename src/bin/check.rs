@@ -45,9 +45,11 @@ fn row(check: &EndpointCheck) -> [String; 8] {
         CheckVerdict::LeftOut(reason) => ("left out", reason.as_str()),
         CheckVerdict::Fails(reason) => ("failed", reason.as_str()),
     };
+    // What is left out is of none of our kinds.
+    let kind = if verdict == "left out" { "" } else { check.kind };
     [
         check.address.clone(),
-        check.kind.to_owned(),
+        kind.to_owned(),
         check.version.clone().unwrap_or_default(),
         check.process.clone().unwrap_or_default(),
         format!("{:.1}", check.elapsed.as_secs_f64() * 1000.0),

@@ -128,6 +128,10 @@ pub enum Error {
 
 impl From<NoSnapshot> for Error {
     fn from(reason: NoSnapshot) -> Self {
+        // The log has the directory in a field.
+        if let NoSnapshot::NoSocket(Some(socket_dir)) = &reason {
+            return Self::NoSnapshot(format!("{reason} (socket-dir {socket_dir:?})"));
+        }
         Self::NoSnapshot(reason.to_string())
     }
 }

@@ -28,6 +28,7 @@ mod haproxy;
 mod life;
 mod misfortunes;
 mod oddities;
+mod once;
 mod parity;
 mod pull;
 mod real_servers;

@@ -22,8 +22,11 @@ const BOUND_WORDS: [&str; 10] = [
 /// Bounds that no operator can notice, each with its reason. A new bound that an operator can
 /// notice gets a row in the table.
 const INTERNAL: &[(&str, &str)] = &[
-    ("bin::pull::DISK_THREADS", "one works at a time; docs/architecture.md has it"),
-    ("bin::pull::DISK_THREADS_LIVE", "a thread that was idle for so long ends, and is made anew"),
+    ("bin::runtime::DISK_THREADS", "one works at a time; docs/architecture.md has it"),
+    (
+        "bin::runtime::DISK_THREADS_LIVE",
+        "a thread that was idle for so long ends, and is made anew",
+    ),
     ("config::directories::LINKS_MAX", "the kernel has the same bound"),
     ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
@@ -47,6 +50,7 @@ const INTERNAL: &[(&str, &str)] = &[
         "the socket is not read meanwhile; docs/architecture.md has it",
     ),
     ("puller::responses::REASON_MAX_CHARS", "shortens a reason in the manifest; the log has all"),
+    ("sources::haproxy::VALUE_MAX_BYTES", "cuts a version that no HAProxy sends"),
     ("spool::cycle::LIMIT", "made of CYCLE_MAX_BYTES"),
     ("spool::manifest::LIMIT", "made of MANIFEST_MAX_BYTES"),
     ("spool::writer::FILES_MAX", "is ENTRIES_MAX of the reader"),

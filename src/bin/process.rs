@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use config::Program;
 use daemon::{Clock, Service, shutdown};
 use processor::{Settings, Shutdown, child};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 mod cli;
 mod render;
@@ -40,13 +40,14 @@ fn main() -> ExitCode {
     if let Ok(parent) = std::env::var(child::ROLE_VARIABLE) {
         return end(child::run(parent.parse().ok(), clock, start::start_logging));
     }
-    let (config, render) = match cli::configuration(USAGE, Program::Process) {
+    let (config, arguments) = match cli::configuration(USAGE, Program::Process) {
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
     start::start_logging(config.process.loglevel);
-    if let Some((format, snapshots)) = render {
-        return render::print(&format, &snapshots, &config.process, clock);
+    if let Some(format) = cli::value(&arguments, "--render") {
+        let snapshots = arguments.get_vec("<snapshot>").into_iter().map(Into::into).collect();
+        return render::print(format, snapshots, &config.process, clock);
     }
     if let Err(error) = start::check_resources() {
         error!("{error}");
@@ -57,9 +58,7 @@ fn main() -> ExitCode {
         .inspect_err(|error| error!("{}", start::refused("cannot catch signals", error)));
     let Ok(shutdown) = caught else { return ExitCode::from(cli::FAILED) };
     info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
+    start::log_warnings(&config);
     let settings = Settings {
         config: config.process,
         clock,

@@ -2,28 +2,25 @@
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use config::Program;
-use daemon::{Clock, Service, shutdown};
-use puller::Machine;
-use tracing::{error, info, warn};
+use config::{Config, LogLevel, Program};
+use daemon::{Clock, Service};
+use tracing::info;
 
+mod check;
 mod cli;
+mod once;
+mod runtime;
 mod start;
-
-/// Threads for work on the disk. One works at a time; the end of the program needs the others to
-/// remove an unfinished snapshot while a disk hangs.
-const DISK_THREADS: usize = 8;
-
-/// An idle thread is kept, because no new one can be started once the limit of threads is reached.
-const DISK_THREADS_LIVE: Duration = Duration::from_secs(24 * 3600);
+mod table;
 
 const USAGE: &str = "
 Pulls statistics from HAProxy over its stats sockets.
 
 Usage:
     haproxystats-pull [-f <file>] [-d <dir>] [-p | -P]
+    haproxystats-pull [-f <file>] [-d <dir>] (--once <dir> | --check)
     haproxystats-pull (-h | --help)
     haproxystats-pull (-v | --version)
 
@@ -33,6 +30,10 @@ Options:
     -d, --dir <dir>    directory with additional configuration files (*.conf)
     -p, --print        show default settings
     -P, --print-conf   show configuration
+    --once <dir>       write one snapshot into this directory and print its
+                       path; dst-dir and a running service are left alone
+    --check            ask every endpoint once and print how it answers;
+                       nothing is written
     -h, --help         show this screen
     -v, --version      show version
 
@@ -40,46 +41,37 @@ Every option of the file is explained in docs/configuration.md.
 ";
 
 fn main() -> ExitCode {
-    let config = match cli::configuration(USAGE, Program::Pull) {
-        Ok((config, _)) => config,
+    let (config, arguments) = match cli::configuration(USAGE, Program::Pull) {
+        Ok(parsed) => parsed,
         Err(status) => return status,
     };
+    let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+    if let Some(directory) = cli::value(&arguments, "--once") {
+        start::start_logging(with_warnings(config.pull.loglevel));
+        return runtime::run(once::write(config, clock, directory.as_ref()));
+    }
+    if arguments.get_bool("--check") {
+        start::start_logging(with_warnings(config.pull.loglevel));
+        return runtime::run(check::print(config, clock));
+    }
     start::start_logging(config.pull.loglevel);
-    match pull(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error}");
-            let configuration = error.downcast_ref().is_some_and(puller::Error::is_configuration);
-            ExitCode::from(if configuration { cli::BAD_CONFIGURATION } else { cli::FAILED })
-        }
+    runtime::run(pull(config, clock))
+}
+
+/// A command says why it fails, whatever the service logs.
+const fn with_warnings(level: LogLevel) -> LogLevel {
+    match level {
+        LogLevel::Error | LogLevel::Critical => LogLevel::Warning,
+        level => level,
     }
 }
 
-/// One thread serves all sockets, threads of the puller write answers, and threads of the runtime
-/// do other work on the disk.
-fn pull(config: config::Config) -> Result<(), Box<dyn Error>> {
-    start::check_resources()?;
-    let machine = Machine {
-        name: config.pull.host_name.clone().unwrap_or_else(start::host_name),
-        clock: Clock { wall: SystemTime::now, monotonic: Instant::now },
-        random: || fastrand::u64(..),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(DISK_THREADS)
-        .thread_keep_alive(DISK_THREADS_LIVE)
-        .build()
-        .map_err(|error| start::refused("cannot start the runtime", &error))?;
-    let result = runtime.block_on(async {
-        let signals = shutdown::signals()
-            .map_err(|error| start::refused("cannot catch the signals of the end", &error))?;
-        info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-pull starts");
-        for warning in &config.warnings {
-            warn!("{warning}");
-        }
-        Ok(puller::run(config.pull, machine, Service::of_this_process(), signals).await?)
-    });
-    // A thread that hangs on a dead disk is left behind.
-    runtime.shutdown_background();
-    result
+/// The service.
+async fn pull(config: Config, clock: Clock) -> Result<ExitCode, Box<dyn Error>> {
+    let signals = runtime::signals()?;
+    info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-pull starts");
+    start::log_warnings(&config);
+    let machine = runtime::machine(&config, clock);
+    puller::run(config.pull, machine, Service::of_this_process(), signals).await?;
+    Ok(ExitCode::SUCCESS)
 }

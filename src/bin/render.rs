@@ -12,7 +12,7 @@ use crate::{cli, start};
 /// Prints the snapshots in this format. A reader that ends early (`| head`) is not an error.
 pub(crate) fn print(
     format: &str,
-    snapshots: &[PathBuf],
+    snapshots: Vec<PathBuf>,
     config: &config::Process,
     clock: Clock,
 ) -> ExitCode {
@@ -22,7 +22,7 @@ pub(crate) fn print(
     };
     // A lock of standard output cannot be sent to the thread that folds.
     let mut out = io::stdout();
-    match processor::render(config, &start::host_name(), clock, format, snapshots, &mut out) {
+    match processor::render(config, &start::host_name(), clock, format, &snapshots, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RenderError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS

@@ -1,13 +1,14 @@
-//! Resources that the system can refuse at the start, with messages that tell what to do; and the
-//! start of logging.
+//! Resources that the system can refuse at the start, with messages that tell what to do; the start
+//! of logging, and the warnings about the configuration.
 
 use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::thread;
 
-use config::LogLevel;
+use config::{Config, LogLevel};
 use daemon::{LevelFilter, logging, remedy};
+use tracing::warn;
 
 /// Files that are open after a start with one endpoint.
 const FILES: usize = 16;
@@ -29,6 +30,13 @@ pub(crate) fn refused(tried: &str, error: &io::Error) -> Box<dyn Error> {
 /// The name of this machine, as uname(2) has it.
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Logs the warnings about the configuration.
+pub(crate) fn log_warnings(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
 }
 
 /// Starts logging at the level that the configuration asks for.

@@ -239,6 +239,9 @@ fn an_error_of_render_names_its_reason() {
     let unknown = render(&scene, "xml");
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.stderr.contains("write graphite, influx or json"), "{}", unknown.stderr);
+    // An empty format is a format too, and no start of the service.
+    let empty = render(&scene, "");
+    assert_eq!(empty.code, Some(1), "{}", empty.stderr);
     let config = scene.config(1, 1, "");
     let run_on = |path: &Path| {
         let (config, path) = (config.to_str().unwrap(), path.to_str().unwrap());

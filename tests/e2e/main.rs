@@ -29,6 +29,7 @@ mod influxdb;
 mod life;
 mod misfortunes;
 mod oddities;
+mod once;
 mod parity;
 mod pull;
 mod real_servers;

@@ -16,14 +16,14 @@ use crate::support::{PULL, Program, data, skip, wait_until};
 
 /// The part of its answers that a fake HAProxy sends before it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+pub(crate) enum Answer {
     Whole,
     Nothing,
     Half,
 }
 
 /// Serves one stats socket for the rest of the test run; its folder goes with the test.
-fn serve(socket: &Path, answer: Answer) {
+pub(crate) fn serve(socket: &Path, answer: Answer) {
     let dump = |name: &str| fs::read(data("dumps/haproxy-2.6.12").join(name)).unwrap();
     let mut text = [dump("sock1.show_info.txt"), dump("sock1.show_stat.txt")].concat();
     match answer {

@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::haproxy::ask;
 use crate::scene::Scene;
-use crate::support::{Program, installed, wait_until};
+use crate::support::{PULL, Program, installed, run, wait_until};
 
 /// Frontends with sockets in the folder of the stats socket.
 const TRAFFIC: &str = "
@@ -144,7 +144,32 @@ fn sockets_of_every_kind_beside_the_stats_socket_cost_no_snapshot() {
             assert!(line.is_some_and(|line| line.contains(why)), "{socket}: {line:?}\n{log}");
         }
         pull.finish();
+        assert_checked(&scene);
         drop(haproxy);
+    }
+}
+
+/// `--check` leaves out what a first answer shows to be no stats socket. A socket that only closes
+/// may be a stats socket in trouble, so it fails.
+fn assert_checked(scene: &Scene) {
+    let config = scene.path().join("haproxystats.conf");
+    let outcome = run(PULL, &["-f", config.to_str().unwrap(), "--check"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for (socket, verdict) in [
+        ("admin", "ok"),
+        ("master", "left out  it is the master CLI of HAProxy; keep it out of socket-dir"),
+        ("web", "left out  it answers in HTTP"),
+        ("proxied", "failed    the connection broke after 0 bytes"),
+        ("peers", "left out  it answers in the protocol of peers"),
+        ("datagrams", "left out  it takes datagrams"),
+        ("h2", "failed    closed the connection without an answer"),
+        // A close or a reset, as it happens.
+        ("rejecting", "failed    "),
+        ("syslog", "failed    closed the connection without an answer"),
+    ] {
+        let mut lines = outcome.stdout.lines();
+        let line = lines.find(|line| line.contains(&format!("/{socket}.sock ")));
+        assert!(line.is_some_and(|line| line.contains(verdict)), "{socket}: {}", outcome.stdout);
     }
 }
 

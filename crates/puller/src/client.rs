@@ -1,5 +1,5 @@
-//! Pulls one endpoint in one cycle: connects, asks, and has the answers written to their files as
-//! they come.
+//! Pulls one endpoint in one cycle: connects, asks, and has the answers brought to their destination
+//! as they come.
 //!
 //! The thread of the sockets waits until a connection has bytes. Then a writer moves them from the
 //! socket into a file, because writing may block on the disk. Meanwhile the socket is not
@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use config::{Address, Pull, Retries};
 use sources::{Dialogue, Pipelining, Source};
-use spool::writer::StagedFiles;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::info;
@@ -25,14 +24,14 @@ use crate::failure::Failure;
 use crate::journal::{DiskTask, Journal};
 use crate::lookups::{self, Lookups};
 use crate::stream::AsyncStream;
-use crate::transfer::{ConnectionResult, GATHERING, Progress, Transfer};
+use crate::transfer::{ConnectionResult, Destination, GATHERING, Progress, Transfer};
 use crate::writers::Writers;
 
 /// Asks the endpoints of one cycle.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) limits: Limits,
-    pub(crate) files: StagedFiles,
+    pub(crate) destination: Destination,
     /// For messages about the files.
     pub(crate) tmp_dst_dir: PathBuf,
     pub(crate) disk: Disk,
@@ -60,6 +59,8 @@ pub(crate) struct Answers {
     pub(crate) bytes: u64,
     /// The names of the files.
     pub(crate) files: Vec<String>,
+    /// The beginning of the first answer, if it went to no file.
+    pub(crate) head: Vec<u8>,
 }
 
 /// The cycle ended before the work was done.
@@ -123,7 +124,7 @@ impl Client {
 
     async fn ask(&self, endpoint: &Endpoint, pipelining: Pipelining) -> Result<Answers, Failure> {
         let source = endpoint.source;
-        let mut answers = Answers { pipelining, bytes: 0, files: Vec::new() };
+        let mut answers = Answers { pipelining, bytes: 0, files: Vec::new(), head: Vec::new() };
         let mut dialogue = source.dialogue(pipelining, self.limits.answer_bytes);
         while let Some(request) = dialogue.request() {
             let stream = self.connect(endpoint).await?;
@@ -135,6 +136,9 @@ impl Client {
             dialogue = received.dialogue;
             answers.bytes += received.bytes;
             answers.files.extend(received.files);
+            if answers.head.is_empty() {
+                answers.head = received.head;
+            }
         }
         Ok(answers)
     }
@@ -218,8 +222,8 @@ impl Client {
         dialogue: Dialogue,
     ) -> Result<ConnectionResult, Failure> {
         let limits = &self.limits;
-        let files = self.files.clone();
-        let mut transfer = Transfer::new(endpoint, dialogue, files, self.disk.clone());
+        let destination = self.destination.clone();
+        let mut transfer = Transfer::new(endpoint, dialogue, destination, self.disk.clone());
         let end = limits.cycle.map(|(_, end)| end);
         loop {
             let total = transfer.total();
@@ -243,11 +247,14 @@ impl Client {
             let doing = DiskTask { what: "write answers below", directory: &self.tmp_dst_dir };
             let transferred = limits.within(self.journal.patiently(doing, progress)).await;
             let transferred = transferred.map_err(|late| {
+                let directory = &self.tmp_dst_dir;
                 late.during(if begun.load(Ordering::Relaxed) {
-                    "the disk has not taken the answer; look at the disk of tmp-dst-dir"
+                    format!("the disk has not taken the answer; look at the disk of {directory:?}")
                 } else {
-                    "all threads that take answers are busy; raise workers, or look at the disk of \
-                     tmp-dst-dir"
+                    format!(
+                        "all threads that take answers are busy; raise workers, or look at the \
+                         disk of {directory:?}"
+                    )
                 })
             });
             let progress;

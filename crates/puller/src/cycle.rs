@@ -27,6 +27,7 @@ use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
 use crate::no_snapshot::NoSnapshot;
 use crate::responses::Responses;
+use crate::transfer::Destination;
 use crate::writers::{WorkError, Writers};
 use crate::{Error, Machine};
 
@@ -50,6 +51,14 @@ pub(crate) struct Cycles {
     facts: Cycle,
 }
 
+/// The answers of a cycle, in a snapshot that is not published.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    staged: DiskGuard<Staging>,
+    responses: Responses,
+    start: Instant,
+}
+
 impl Cycles {
     pub(crate) async fn new(
         config: Pull,
@@ -57,9 +66,7 @@ impl Cycles {
         journal: Journal,
         disk: Disk,
     ) -> Result<Self, Error> {
-        if config.socket_dir.is_none() && config.servers.is_empty() {
-            return Err(Error::NothingToAsk);
-        }
+        let finder = Finder::new(&config)?;
         let (dst, tmp, sync) = (config.dst_dir.clone(), config.tmp_dst_dir.clone(), config.sync);
         let doing = DiskTask { what: "prepare", directory: &config.tmp_dst_dir };
         let opened = disk.run(doing, move || {
@@ -69,20 +76,30 @@ impl Cycles {
         });
         let (spool, cleanup) =
             opened.await.map_err(|error| Error::Opening(error.to_string()))??;
-        let writers = Writers::start(config.workers)
-            .map_err(|source| Error::Threads { count: config.workers, source })?;
-        let mut leftovers = Leftovers::new(journal.clone());
-        leftovers.log_cleanup(Ok(cleanup), 0);
+        let mut cycles = Self::with_spool(config, finder, machine, journal, disk, spool)?;
+        cycles.leftovers.log_cleanup(Ok(cleanup), 0);
+        Ok(cycles)
+    }
+
+    /// Cycles that publish into this spool.
+    pub(crate) fn with_spool(
+        config: Pull,
+        finder: Finder,
+        machine: Machine,
+        journal: Journal,
+        disk: Disk,
+        spool: Spool,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            leftovers,
-            finder: Finder::new(config.socket_dir.clone(), config.servers.clone()),
+            leftovers: Leftovers::new(journal.clone()),
+            finder,
+            writers: Writers::of(&config)?,
             config,
             machine,
             history: History::new(journal.clone()),
             journal,
             disk,
             spool: Arc::new(Mutex::new(spool)),
-            writers,
             lookups: Lookups::default(),
             shared: BTreeSet::new(),
             facts: Cycle::default(),
@@ -105,8 +122,7 @@ impl Cycles {
 
     /// Runs one cycle and logs its failure. Returns its result as a line for the service manager.
     pub(crate) async fn cycle(&mut self) -> &'static str {
-        self.facts.cycles += 1;
-        let result = self.pull(Instant::now()).await;
+        let result = self.pull().await;
         debug!(number = self.facts.cycles, published = result.is_ok(), "a cycle has ended");
         match result {
             Ok(()) => {
@@ -127,7 +143,19 @@ impl Cycles {
         }
     }
 
-    async fn pull(&mut self, start: Instant) -> Result<(), NoSnapshot> {
+    async fn pull(&mut self) -> Result<(), NoSnapshot> {
+        let answered = self.ask(Instant::now()).await?;
+        if let Some(reason) = self.reason_against(&answered) {
+            self.abandon(answered.staged).await;
+            return Err(reason);
+        }
+        self.publish(answered).await?;
+        Ok(())
+    }
+
+    /// Asks every endpoint. Dropping the result abandons the snapshot.
+    pub(crate) async fn ask(&mut self, start: Instant) -> Result<Answered, NoSnapshot> {
+        self.facts.cycles += 1;
         let seconds = self.machine.clock.epoch_seconds();
         let endpoints = self.find().await?;
         if endpoints.is_empty() {
@@ -139,13 +167,12 @@ impl Cycles {
         self.facts.endpoints = responses.endpoints() as u64;
         self.facts.missing = responses.missing() as u64;
         self.facts.endpoint_failures += self.facts.missing;
-        match NoSnapshot::judge(&responses, self.config.allow_partial) {
-            None => self.publish(staged, responses, start).await,
-            Some(reason) => {
-                self.abandon(staged).await;
-                Err(reason)
-            }
-        }
+        Ok(Answered { staged, responses, start })
+    }
+
+    /// Why these answers may not be published.
+    pub(crate) fn reason_against(&self, answered: &Answered) -> Option<NoSnapshot> {
+        NoSnapshot::judge(&answered.responses, self.config.allow_partial)
     }
 
     async fn find(&mut self) -> Result<Vec<Endpoint>, NoSnapshot> {
@@ -223,12 +250,10 @@ impl Cycles {
 
     /// Removes files of endpoints that failed half-way, adds the manifest, and publishes. The end
     /// of the program waits for a publication that has begun.
-    async fn publish(
+    pub(crate) async fn publish(
         &mut self,
-        staged: DiskGuard<Staging>,
-        responses: Responses,
-        start: Instant,
-    ) -> Result<(), NoSnapshot> {
+        Answered { staged, responses, start }: Answered,
+    ) -> Result<PublishedSnapshot, NoSnapshot> {
         let Some(staging) = staged.take() else { return Err(WorkError::NoThread.into()) };
         let elapsed = start.elapsed().as_millis();
         self.facts.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
@@ -260,7 +285,7 @@ impl Cycles {
             "published"
         );
         self.log_name_and_sync(&published);
-        Ok(())
+        Ok(published)
     }
 
     /// Logs when snapshots begin and end to have another second's name, or to be unsynced.
@@ -303,7 +328,7 @@ impl Cycles {
     ) -> Responses {
         let client = Arc::new(Client {
             limits: Limits::new(&self.config, start),
-            files: staging.files(),
+            destination: Destination::Files(staging.files()),
             tmp_dst_dir: self.config.tmp_dst_dir.clone(),
             disk: self.disk.clone(),
             writers: self.writers.clone(),

@@ -13,10 +13,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use config::Address;
+use config::{Address, Pull};
 use daemon::remedy;
 use sources::Source;
 use tracing::debug;
+
+use crate::Error;
 
 /// Endpoints of a cycle at most. Each has two files in a snapshot, beside the manifest, and
 /// haproxystats-process refuses a snapshot with more than 20,000 files.
@@ -90,8 +92,13 @@ pub(crate) struct Discovery {
 }
 
 impl Finder {
-    pub(crate) fn new(socket_dir: Option<PathBuf>, servers: Vec<Address>) -> Self {
-        Self { socket_dir, servers }
+    /// Fails if the configuration names no endpoint.
+    pub(crate) fn new(config: &Pull) -> Result<Self, Error> {
+        let (socket_dir, servers) = (config.socket_dir.clone(), config.servers.clone());
+        if socket_dir.is_none() && servers.is_empty() {
+            return Err(Error::NothingToAsk);
+        }
+        Ok(Self { socket_dir, servers })
     }
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
@@ -304,7 +311,7 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         symlink(at("missing"), at("dangling")).unwrap();
         let servers = vec![tcp("lb1", 80), Address::Unix(at("b.sock")), tcp("lb1", 80)];
-        let finder = Finder::new(Some(dir.path().into()), servers);
+        let finder = Finder { socket_dir: Some(dir.path().into()), servers };
         let found = finder.find().unwrap().endpoints;
         let in_directory: Vec<_> =
             found.iter().map(|endpoint| endpoint.identity.is_some()).collect();
@@ -322,7 +329,7 @@ mod tests {
         for number in 1..ENDPOINTS_MAX {
             fs::hard_link(&first, dir.path().join(number.to_string())).unwrap();
         }
-        let find = |servers| Finder::new(Some(dir.path().into()), servers).find();
+        let find = |servers| Finder { socket_dir: Some(dir.path().into()), servers }.find();
         // An endpoint that is listed twice counts once.
         let found = find(vec![Address::Unix(first.clone())]).unwrap();
         assert_eq!(found.endpoints.len(), ENDPOINTS_MAX);
@@ -335,7 +342,8 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_an_error_that_names_it() {
-        let error = Finder::new(Some("/nowhere/at/all".into()), vec![]).find().unwrap_err();
+        let socket_dir = Some("/nowhere/at/all".into());
+        let error = Finder { socket_dir, servers: vec![] }.find().unwrap_err();
         assert!(error.to_string().contains("socket-dir /nowhere/at/all"), "{error}");
     }
 }

@@ -8,27 +8,34 @@ use crate::endpoint::{DiscoveryError, SOURCE};
 use crate::responses::Responses;
 use crate::writers::WorkError;
 
-/// Why a cycle leaves no snapshot.
-#[derive(Debug)]
+/// Why a cycle leaves no snapshot. The log has the numbers beside the text.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum NoSnapshot {
-    Find(DiscoveryError),
+    #[error("no snapshot: {0}")]
+    Find(#[from] DiscoveryError),
     /// There is no socket in `socket-dir`.
+    #[error("{}", SOURCE.no_socket())]
     NoSocket(Option<PathBuf>),
     /// No socket in `socket-dir` is an endpoint.
-    NoEndpoint {
-        left_out: usize,
-    },
+    #[error("{}", SOURCE.no_endpoint())]
+    NoEndpoint { left_out: usize },
     /// Some endpoints failed, and `allow-partial` is off.
-    Partial {
-        endpoints: usize,
-        failed: usize,
-    },
+    #[error(
+        "no snapshot: it would not hold every endpoint; do what the log says about those that \
+         failed, or set allow-partial to go on without them"
+    )]
+    Partial { endpoints: usize, failed: usize },
     /// All endpoints failed.
-    NoAnswer {
-        endpoints: usize,
-    },
-    Spool(spool::writer::Error),
-    Work(WorkError),
+    #[error(
+        "no snapshot: no endpoint has answered; do what the log says about each, and look whether \
+         {} runs",
+        SOURCE.program()
+    )]
+    NoAnswer { endpoints: usize },
+    #[error("no snapshot: {0}")]
+    Spool(#[from] spool::writer::Error),
+    #[error("no snapshot: {0}")]
+    Work(#[from] WorkError),
 }
 
 impl NoSnapshot {
@@ -64,45 +71,13 @@ impl NoSnapshot {
 
     pub(crate) fn log(&self, note: &str) {
         match self {
-            Self::NoSocket(socket_dir) => {
-                warn!(?socket_dir, "{}{note}", SOURCE.no_socket());
-            }
-            Self::NoEndpoint { left_out } => {
-                warn!(left_out, "{}{note}", SOURCE.no_endpoint());
-            }
-            Self::Partial { endpoints, failed } => warn!(
-                endpoints,
-                failed,
-                "no snapshot: it would not hold every endpoint; do what the log says about those \
-                 that failed, or set allow-partial to go on without them{note}"
-            ),
-            Self::NoAnswer { endpoints } => warn!(
-                endpoints,
-                "no snapshot: no endpoint has answered; do what the log says about each, and look \
-                 whether {} runs{note}",
-                SOURCE.program()
-            ),
+            Self::NoSocket(socket_dir) => warn!(?socket_dir, "{self}{note}"),
+            Self::NoEndpoint { left_out } => warn!(left_out, "{self}{note}"),
+            Self::Partial { endpoints, failed } => warn!(endpoints, failed, "{self}{note}"),
+            Self::NoAnswer { endpoints } => warn!(endpoints, "{self}{note}"),
             Self::Find(error) => error!(%error, "no snapshot{note}"),
             Self::Spool(error) => error!(%error, "no snapshot{note}"),
             Self::Work(error) => error!(%error, "no snapshot{note}"),
         }
-    }
-}
-
-impl From<DiscoveryError> for NoSnapshot {
-    fn from(error: DiscoveryError) -> Self {
-        Self::Find(error)
-    }
-}
-
-impl From<spool::writer::Error> for NoSnapshot {
-    fn from(error: spool::writer::Error) -> Self {
-        Self::Spool(error)
-    }
-}
-
-impl From<WorkError> for NoSnapshot {
-    fn from(broken: WorkError) -> Self {
-        Self::Work(broken)
     }
 }

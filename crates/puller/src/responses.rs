@@ -13,7 +13,7 @@ use crate::history::Verdict;
 const REASON_MAX_CHARS: usize = 500;
 
 /// The reason of an endpoint whose task panicked, as the log says it.
-const BROKEN_TASK: &str = "its task broke down: a mistake of haproxystats-pull";
+pub(crate) const BROKEN_TASK: &str = "its task broke down: a mistake of haproxystats-pull";
 
 /// The responses so far.
 #[derive(Debug)]

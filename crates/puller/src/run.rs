@@ -19,7 +19,7 @@ use crate::{Error, Machine};
 
 /// How long the end waits for the disk, which may be publishing a snapshot or removing an
 /// unfinished one.
-const DISK_GRACE: Duration = Duration::from_millis(700);
+pub(crate) const DISK_GRACE: Duration = Duration::from_millis(700);
 
 /// The message while the spool is full.
 const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allows; look why \

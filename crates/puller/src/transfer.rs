@@ -1,4 +1,4 @@
-//! Moves the answers of one connection into their files.
+//! Moves the answers of one connection into their files, or checks them and keeps only a beginning.
 //!
 //! The thread that reads a socket also writes the file: the bytes are in its cache, and no other
 //! thread has to be woken. The thread of the sockets only waits until a connection has bytes. Then
@@ -34,6 +34,19 @@ const GATHERINGS: usize = 16;
 /// Bytes in one piece after which more of the answer is likely to follow at once.
 const LONG_BYTES: u64 = 8 * 1024;
 
+/// Bytes that are kept of an answer that goes to no file. The lines that name the program come
+/// first, and need some hundred bytes.
+const HEAD_BYTES: usize = 4096;
+
+/// Where answers go.
+#[derive(Debug, Clone)]
+pub(crate) enum Destination {
+    /// Into the files of a staged snapshot.
+    Files(StagedFiles),
+    /// Nowhere, but the beginning of a connection's first answer is kept.
+    Head,
+}
+
 /// One connection whose answers are not whole yet.
 #[derive(Debug)]
 pub(crate) struct Transfer {
@@ -45,16 +58,19 @@ pub(crate) struct Transfer {
     total: u64,
 }
 
-/// The files of the answers, one after the other.
+/// The answers, one after the other.
 #[derive(Debug)]
 struct Target {
-    files: StagedFiles,
+    destination: Destination,
     name: String,
     /// Guarded, because a transfer can be dropped on the thread of the sockets, and closing a file
     /// can wait for the disk.
     file: Option<DiskGuard<StagedFile>>,
     /// The names of all files that were begun.
     names: Vec<String>,
+    /// The beginning of the first answer, if it goes to no file, and the suffix of that answer.
+    head: Vec<u8>,
+    head_suffix: Option<String>,
     disk: Disk,
 }
 
@@ -66,6 +82,8 @@ pub(crate) struct ConnectionResult {
     pub(crate) bytes: u64,
     /// The names of the files.
     pub(crate) files: Vec<String>,
+    /// The beginning of the first answer, if it went to no file.
+    pub(crate) head: Vec<u8>,
 }
 
 /// How far a connection is after a step.
@@ -91,17 +109,19 @@ impl Transfer {
     pub(crate) fn new(
         endpoint: &Endpoint,
         dialogue: Dialogue,
-        files: StagedFiles,
+        destination: Destination,
         disk: Disk,
     ) -> Self {
         Self {
             peer: endpoint.source,
             dialogue,
             target: Target {
-                files,
+                destination,
                 name: endpoint.name.clone(),
                 file: None,
                 names: Vec::new(),
+                head: Vec::new(),
+                head_suffix: None,
                 disk,
             },
             buffer_bytes: BUFFER_BYTES,
@@ -116,7 +136,8 @@ impl Transfer {
 
     /// The result of this connection, once it is done.
     pub(crate) fn finish(self) -> ConnectionResult {
-        ConnectionResult { dialogue: self.dialogue, bytes: self.total, files: self.target.names }
+        let Target { names, head, .. } = self.target;
+        ConnectionResult { dialogue: self.dialogue, bytes: self.total, files: names, head }
     }
 
     /// Moves the bytes that have come. Waits for more bytes of a long answer, unless `end` is near
@@ -221,11 +242,18 @@ impl Transfer {
 
 impl Target {
     fn write(&mut self, suffix: &str, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
+        let files = match &self.destination {
+            Destination::Files(files) => files,
+            Destination::Head => {
+                self.keep_head(suffix, bytes);
+                return Ok(());
+            }
+        };
         let mut file = match self.file.take().and_then(DiskGuard::take) {
             Some(file) => file,
             None => {
                 let name = format!("{}{suffix}", self.name);
-                let file = self.files.create(name.as_ref())?;
+                let file = files.create(name.as_ref())?;
                 self.names.push(name);
                 file
             }
@@ -237,6 +265,14 @@ impl Target {
             self.file = Some(self.disk.guard(file));
         }
         Ok(())
+    }
+
+    fn keep_head(&mut self, suffix: &str, bytes: &[u8]) {
+        let first = self.head_suffix.get_or_insert_with(|| suffix.to_owned());
+        if first == suffix {
+            let room = HEAD_BYTES - self.head.len();
+            self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
     }
 }
 
@@ -278,7 +314,8 @@ mod tests {
         dialogue.request().unwrap();
         let (address, source) = (Address::Unix("a".into()), Source::HAProxy);
         let endpoint = Endpoint { source, address, name: "a".to_owned(), identity: None };
-        (Transfer::new(&endpoint, dialogue, staging.files(), disk), staging)
+        let files = Destination::Files(staging.files());
+        (Transfer::new(&endpoint, dialogue, files, disk), staging)
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -311,6 +348,26 @@ mod tests {
             let pieces = if sent.is_empty() { vec![reset()] } else { vec![Ok(sent), reset()] };
             let failure = advance(pieces, false).unwrap_err();
             assert!(matches!(failure, Failure::Read { .. }), "{failure}");
+        }
+    }
+
+    #[test]
+    fn without_files_only_the_beginning_of_the_first_answer_is_kept() {
+        let (root, runtime) = (tempfile::tempdir().unwrap(), runtime());
+        let _entered = runtime.enter();
+        let long = [&INFO[..INFO.len() - 1], &b"x: y\n".repeat(HEAD_BYTES), b"\n"].concat();
+        for info in [INFO, &long] {
+            let (mut transfer, staging) = transfer(&root);
+            transfer.target.destination = Destination::Head;
+            let sent = [info, STAT].concat();
+            let mut from = &sent[..];
+            while transfer.advance(&mut from, None, || true).unwrap() != Progress::Done {}
+            let result = transfer.finish();
+            assert!(result.head == info[..info.len().min(HEAD_BYTES)], "{} bytes", info.len());
+            assert_eq!((result.bytes, result.files.len()), (sent.len() as u64, 0));
+            let names = testbed::names(staging.dir());
+            assert_eq!(names, [spool::manifest::FILE_NAME]);
+            staging.abandon().unwrap();
         }
     }
 

@@ -11,9 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
+use config::Pull;
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::dispatcher::{self, Dispatch};
+
+use crate::Error;
 
 /// Pieces of work in the channel at most; a caller with more waits for a place.
 const WAITING_WORK: usize = 64;
@@ -47,6 +50,12 @@ pub(crate) enum WorkError {
 }
 
 impl Writers {
+    /// As many threads as the configuration says.
+    pub(crate) fn of(config: &Pull) -> Result<Self, Error> {
+        let count = config.workers;
+        Self::start(count).map_err(|source| Error::Threads { count, source })
+    }
+
     pub(crate) fn start(threads: usize) -> io::Result<Self> {
         let (work, waiting) = unbounded::<Work>();
         for _ in 0..threads {

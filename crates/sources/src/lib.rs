@@ -15,6 +15,15 @@ pub enum Source {
     HAProxy,
 }
 
+/// The program that has answered, by its own words. Safe for a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Program {
+    /// Its version.
+    pub version: Option<String>,
+    /// The number of its process.
+    pub process: Option<String>,
+}
+
 /// Whether an endpoint takes several requests on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pipelining {
@@ -115,6 +124,22 @@ impl Source {
     pub fn is_temporary_name(self, file_name: &str) -> bool {
         match self {
             Self::HAProxy => haproxy::is_temporary_name(file_name),
+        }
+    }
+
+    /// The program at the other end, from the beginning of its first answer.
+    ///
+    /// ```
+    /// use haproxystats_sources::Source;
+    ///
+    /// let program = Source::HAProxy.identify(b"Name: HAProxy\nVersion: 2.6.12\nPid: 4711\n");
+    /// assert_eq!(program.version.as_deref(), Some("2.6.12"));
+    /// assert_eq!(program.process.as_deref(), Some("4711"));
+    /// ```
+    #[must_use]
+    pub fn identify(self, answer: &[u8]) -> Program {
+        match self {
+            Self::HAProxy => haproxy::identify(answer),
         }
     }
 

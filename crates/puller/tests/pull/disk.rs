@@ -13,13 +13,13 @@ use crate::on_one_thread;
 use crate::workbench::{SECOND, Workbench, names, snapshots_in};
 
 /// A file system of a few pages in memory, unmounted with the test.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     at: PathBuf,
 }
 
 impl SmallDisk {
     /// `None`, with a note on stderr, where we may not mount.
-    fn mount(at: PathBuf, options: &str) -> Option<Self> {
+    pub(crate) fn mount(at: PathBuf, options: &str) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at).output();
@@ -49,7 +49,7 @@ impl Drop for SmallDisk {
 }
 
 /// Writes until nothing more fits.
-fn fill(file: &Path) {
+pub(crate) fn fill(file: &Path) {
     let page = [0_u8; 4096];
     let mut filler = fs::File::create(file).unwrap();
     while std::io::Write::write_all(&mut filler, &page).is_ok() {}

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use config::Pull;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::fake::{Fake, INFO, Script};
-use crate::workbench::{Workbench, names, snapshots_in};
+use crate::workbench::{Workbench, machine, names, snapshots_in};
 
 /// A file system on a file, which can be frozen.
 struct Disk {
@@ -160,5 +161,23 @@ fn a_start_on_a_disk_that_hangs_can_be_ended() {
         let program = bench.start(config(bench, disk));
         bench.until_logged("the disk has not answered for 3 s: still trying to prepare").await;
         bench.end(program).await;
+    });
+}
+
+#[test]
+fn a_single_snapshot_on_a_disk_that_hangs_can_be_ended() {
+    on_one_thread(async |bench, disk| {
+        let _fake = Fake::unix(&bench.socket("a"), Script::Good);
+        let (config, dir) = (bench.config(), disk.at.join("once"));
+        disk.freeze();
+        let (end, ended) = oneshot::channel();
+        let once = tokio::task::spawn_local(async move {
+            let signal = async { ended.await.unwrap() };
+            haproxystats_puller::once(config, &dir, machine(), signal).await
+        });
+        bench.until_logged("the disk has not answered for 3 s: still trying to prepare").await;
+        end.send("SIGTERM").unwrap();
+        let error = once.await.unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("ended by SIGTERM while the disk of"), "{error}");
     });
 }

@@ -8,6 +8,7 @@
     reason = "a failed step fails the test; a test that cannot run here says so"
 )]
 
+mod check;
 mod cycles;
 mod disk;
 mod endings;
@@ -16,6 +17,7 @@ mod faults;
 mod frozen;
 mod kinds;
 mod logging;
+mod once;
 mod partial;
 mod workbench;
 

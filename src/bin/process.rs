@@ -1,16 +1,19 @@
 //! haproxystats-process: folds snapshots of HAProxy's statistics and delivers them.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use config::Program;
-use daemon::{Clock, Service, shutdown};
+use daemon::{Clock, Service};
 use processor::{Settings, Shutdown, child};
 use tracing::{error, info};
 
 mod cli;
+mod receivers;
 mod render;
 mod start;
+mod table;
 
 const USAGE: &str = "
 Processes statistics from HAProxy and pushes them to Graphite.
@@ -18,6 +21,7 @@ Processes statistics from HAProxy and pushes them to Graphite.
 Usage:
     haproxystats-process [-f <file>] [-d <dir>] [-p | -P]
     haproxystats-process [-f <file>] [-d <dir>] --render <format> <snapshot>...
+    haproxystats-process [-f <file>] [-d <dir>] --check
     haproxystats-process (-h | --help)
     haproxystats-process (-v | --version)
 
@@ -29,6 +33,8 @@ Options:
     -P, --print-conf   show configuration
     --render <format>  fold the snapshots in these directories and print
                        them as graphite, influx or json; nothing is sent
+    --check            connect to every receiver once and print how it
+                       answers; no line is sent
     -h, --help         show this screen
     -v, --version      show version
 
@@ -49,14 +55,17 @@ fn main() -> ExitCode {
         let snapshots = arguments.get_vec("<snapshot>").into_iter().map(Into::into).collect();
         return render::print(format, snapshots, &config.process, clock);
     }
-    if let Err(error) = start::check_resources() {
-        error!("{error}");
-        return ExitCode::from(cli::FAILED);
+    if arguments.get_bool("--check") {
+        start::log_warnings(&config);
+        return receivers::check(&config.process, clock);
     }
-    let caught = Shutdown::new()
-        .and_then(|(tell, shutdown)| shutdown::on_signal(tell).map(|()| shutdown))
-        .inspect_err(|error| error!("{}", start::refused("cannot catch signals", error)));
-    let Ok(shutdown) = caught else { return ExitCode::from(cli::FAILED) };
+    let caught = start::check_resources().and_then(|()| {
+        Shutdown::by_signals().map_err(|error| start::refused("cannot catch signals", &error))
+    });
+    let shutdown = match caught {
+        Ok(shutdown) => shutdown,
+        Err(error) => return end(Err(error)),
+    };
     info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
     start::log_warnings(&config);
     let settings = Settings {
@@ -76,12 +85,8 @@ fn main() -> ExitCode {
     end(result)
 }
 
-fn end(result: Result<(), impl std::error::Error>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error}");
-            ExitCode::from(cli::FAILED)
-        }
-    }
+fn end(result: Result<(), impl Display>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    error!("{error}");
+    ExitCode::from(cli::FAILED)
 }

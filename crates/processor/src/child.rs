@@ -7,7 +7,7 @@
 
 pub(crate) mod fold;
 mod outbox;
-mod send;
+pub(crate) mod send;
 mod spool;
 
 use std::io;

@@ -5,6 +5,7 @@
 //! the disk of the outbox and one for the disk of the spool.
 
 mod channel;
+mod check;
 pub mod child;
 pub mod core;
 pub mod entry;
@@ -24,6 +25,7 @@ use daemon::{Clock, Service};
 use thiserror::Error;
 use tracing::info;
 
+pub use crate::check::{ReceiverCheck, check};
 pub use crate::render::{Format, RenderError, UnknownFormat, render};
 
 use crate::core::StartFailure;
@@ -87,6 +89,17 @@ impl Shutdown {
             drop(waker);
         };
         Ok((request, Self { signals, wake }))
+    }
+
+    /// A shutdown that the signals of the end request.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no pipe, or does not let us catch signals.
+    pub fn by_signals() -> io::Result<Self> {
+        let (request, shutdown) = Self::new()?;
+        daemon::shutdown::on_signal(request)?;
+        Ok(shutdown)
     }
 
     /// The name of the signal, once. `wake` stays readable, so the caller must not poll it again.

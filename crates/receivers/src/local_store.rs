@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use daemon::{Clock, Conditions, file, remedy};
 use model::{SnapshotId, Timestamp};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use tracing::{info, warn};
 
 use crate::{Error, Lines, Outcome, lines};
@@ -43,6 +44,12 @@ impl LocalStore {
         Self { config, clock, sync, cleaned_at_seconds: 0, states: Conditions::new(1) }
     }
 
+    /// The directory of the store.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.config.dir
+    }
+
     /// Writes the lines of a snapshot whole. They replace those of an earlier run, and follow those
     /// of other snapshots of the second.
     ///
@@ -53,6 +60,28 @@ impl LocalStore {
         let stored = self.store(id, lines);
         self.clean();
         stored.map(|()| Outcome::default())
+    }
+
+    /// Asks the system whether files may be made in the directory, or in the one in which it would
+    /// be made, and makes none. Returns what was found.
+    ///
+    /// # Errors
+    ///
+    /// A batch would not be stored now, and why.
+    pub fn check(&self) -> Result<String, Error> {
+        let (mut path, mut found) = (self.config.dir.as_path(), "the directory can be written");
+        while !path.exists()
+            && let Some(parent) = path.parent()
+        {
+            (path, found) = (parent, "the first batch makes the directory");
+        }
+        let may_write = Access::WRITE_OK | Access::EXEC_OK;
+        let asked = accessat(CWD, path, may_write, AtFlags::EACCESS);
+        asked.map_err(|errno| Error::Store { path: path.to_owned(), source: errno.into() })?;
+        if path.is_dir() {
+            return Ok(found.to_owned());
+        }
+        Err(Error::Store { path: path.to_owned(), source: io::ErrorKind::NotADirectory.into() })
     }
 
     fn store(&self, id: &SnapshotId, lines: &dyn Lines) -> Result<(), Error> {

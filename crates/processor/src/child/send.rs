@@ -5,7 +5,7 @@
 //! place of a batch. They are sent unchanged.
 
 mod lines;
-mod transport;
+pub(crate) mod transport;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

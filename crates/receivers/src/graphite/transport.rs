@@ -71,6 +71,21 @@ impl Graphite {
         Ok(Outcome::default())
     }
 
+    /// Host and port.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Connects and sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// A batch would not be delivered now, and why.
+    pub fn check(&mut self) -> Result<(), Error> {
+        self.connect().map(drop)
+    }
+
     /// A further transport to the same server, with connections of its own.
     #[must_use]
     pub fn another(&self) -> Self {

@@ -53,6 +53,8 @@ pub(super) struct Response {
     pub(super) status: u16,
     pub(super) retry_after: Option<String>,
     pub(super) location: Option<String>,
+    /// The version that the server says it has.
+    pub(super) version: Option<String>,
     pub(super) body: String,
 }
 
@@ -70,6 +72,9 @@ impl Failure {
         Self { text, is_broken: false }
     }
 }
+
+/// The answer of a server before its body is read.
+type Answered = ureq::http::Response<ureq::Body>;
 
 /// A session, and what is odd about its files.
 pub(super) type Opened = (Session, Vec<String>);
@@ -153,25 +158,44 @@ impl Session {
         if let Some(encoding) = encoding {
             request = request.header("Content-Encoding", encoding);
         }
-        if let Some(host) = &self.host {
-            request = request.header("Host", host.clone());
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
         }
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization.clone());
+        let response = request.send(body)?;
+        self.answer(response)
+    }
+
+    /// Asks for a page.
+    pub(super) fn get(&mut self, path: &str) -> Result<Response, ureq::Error> {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
         }
-        let mut response = request.send(body)?;
+        let response = request.call()?;
+        self.answer(response)
+    }
+
+    /// The headers of every request.
+    fn headers(&self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
+        let host = self.host.clone().map(|value| ("Host", value));
+        let authorization = self.authorization.clone().map(|value| ("Authorization", value));
+        host.into_iter().chain(authorization)
+    }
+
+    fn answer(&mut self, mut response: Answered) -> Result<Response, ureq::Error> {
         let header = |name: &str| {
             let value = response.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
         };
         let (retry_after, location) = (header("Retry-After"), header("Location"));
+        let version = header("X-Influxdb-Version");
         let status = response.status().as_u16();
         let mut bytes = Vec::new();
         let reader = response.body_mut().with_config().limit(u64::MAX).reader();
         reader.take(ANSWER_MAX_BYTES).read_to_end(&mut bytes)?;
         self.is_used = true;
         let body = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Response { status, retry_after, location, body })
+        Ok(Response { status, retry_after, location, version, body })
     }
 }
 

@@ -69,6 +69,12 @@ impl InfluxDb {
         }
     }
 
+    /// The URL of the server.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.config.url.to_string()
+    }
+
     /// Delivers a batch whole, but for points that the server refuses.
     ///
     /// # Errors
@@ -161,6 +167,57 @@ impl InfluxDb {
             body: &response.body,
         };
         verdict(&answer, (self.clock.wall)())
+    }
+
+    /// Connects and writes no lines, to find whether the server is there, lets us write, and has
+    /// the database or bucket. Returns what was found.
+    ///
+    /// # Errors
+    ///
+    /// A batch would not be delivered now, and why.
+    pub fn check(&mut self) -> Result<String, Error> {
+        let checked = self.check_server();
+        self.session = None;
+        checked
+    }
+
+    fn check_server(&mut self) -> Result<String, Error> {
+        let url = self.config.url.to_string();
+        let failed = |text| Error::InfluxDb { text: format!("influxdb {url} {text}"), wait: None };
+        let mut session = self.open_session()?;
+        let pong =
+            session.get("/ping").map_err(|error| self.failed(&failure(&error, &self.config)))?;
+        self.session = Some(session);
+        let found = match &pong.version {
+            Some(version) => format!("it says that it is InfluxDB {version}"),
+            None => "it answers".to_owned(),
+        };
+        match self.verdict(&pong) {
+            Verdict::Delivered => {}
+            Verdict::Wait { reason, .. } | Verdict::Doubtful { reason } => {
+                return Err(failed(reason));
+            }
+            _ => return Err(failed(format!("answered {} to a ping; check url", pong.status))),
+        }
+        // The server looks for the database, and for our right to write there, before the lines.
+        let answer = self.request(&[])?;
+        match (self.verdict(&answer), &self.config.target) {
+            (Verdict::Delivered | Verdict::Malformed { .. }, _) => Ok(found),
+            // InfluxDB 2 and 3 refuse a request without lines.
+            (Verdict::Doubtful { .. }, InfluxTarget::V2 { .. }) if answer.status == 400 => {
+                Ok(found)
+            }
+            (Verdict::NoDatabase { .. }, InfluxTarget::V1 { create_database: true, .. }) => {
+                Ok(format!("{found}; the first batch makes the database"))
+            }
+            (Verdict::NoDatabase { reason }, _) => {
+                Err(failed(format!("{reason}; create the database")))
+            }
+            (Verdict::Wait { reason, .. } | Verdict::Doubtful { reason }, _) => Err(failed(reason)),
+            (Verdict::Partial { reason, .. } | Verdict::TooLarge { reason }, _) => {
+                Err(failed(format!("{reason}, to a request without lines; check url")))
+            }
+        }
     }
 
     /// Posts lines and returns the answer. A lasting connection may have ended long ago: if it

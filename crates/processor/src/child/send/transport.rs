@@ -13,7 +13,7 @@ use crate::core::Reply;
 
 /// The transport to one receiver.
 #[derive(Debug)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Graphite(Graphite),
     InfluxDb(InfluxDb),
     LocalStore(LocalStore),
@@ -25,7 +25,7 @@ pub(super) enum Transport {
 /// # Errors
 ///
 /// The configuration cannot be used.
-pub(super) fn open(
+pub(crate) fn open(
     receiver: &config::Receiver,
     is_only: bool,
     clock: Clock,
@@ -62,6 +62,30 @@ impl Transport {
         match self {
             Self::Graphite(_) | Self::LocalStore(_) => true,
             Self::InfluxDb(_) => false,
+        }
+    }
+
+    /// The address that an operator knows the receiver by.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Graphite(graphite) => graphite.address().to_owned(),
+            Self::InfluxDb(influxdb) => influxdb.url(),
+            Self::LocalStore(store) => store.dir().display().to_string(),
+        }
+    }
+
+    /// Connects without sending a line, and returns what was found.
+    ///
+    /// # Errors
+    ///
+    /// A batch would not be delivered now, and why.
+    pub(crate) fn check(&mut self) -> Result<String, receivers::Error> {
+        match self {
+            Self::Graphite(graphite) => {
+                graphite.check().map(|()| "it takes connections".to_owned())
+            }
+            Self::InfluxDb(influxdb) => influxdb.check(),
+            Self::LocalStore(store) => store.check(),
         }
     }
 

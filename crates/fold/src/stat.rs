@@ -6,15 +6,17 @@
 //! a column, its rows have null there; a column that no file has is left out. A file with too many
 //! rows or names is left out whole, so that the other files have room.
 
+mod report;
+
 use std::io::Read;
 use std::path::Path;
 
 use daemon::file::{self, Limit, Links, ReadError};
 use model::catalog::{self, Fold, Nature};
 
+pub(crate) use self::report::FileReport;
 use crate::cells::{self, Cells};
 use crate::codes::{self, Codes, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, NameCells, NameError};
-use crate::findings::{self, Damage, Oddity};
 use crate::rows::{Buffer, ROW_MAX_BYTES, Request, Row, RowFault};
 
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
@@ -45,23 +47,6 @@ pub(crate) struct Rows {
     block: Vec<i64>,
     /// How many rows the block has.
     block_rows: usize,
-}
-
-/// The findings about a file.
-#[derive(Debug, Default)]
-pub(crate) struct FileReport {
-    /// How many rows could not be used, and the reason for the first.
-    pub(crate) rows: Option<(usize, String)>,
-    /// How many cells are no number, and the first of them.
-    pub(crate) cells: Option<(usize, String)>,
-    /// How many gauges are below zero, and the first of them.
-    pub(crate) below_zero: Option<(usize, String)>,
-    /// Whether the file has a row after the header.
-    pub(crate) has_rows: bool,
-    /// Whether a row could be used.
-    is_used: bool,
-    /// How many more rows the snapshot can have.
-    room: usize,
 }
 
 impl Rows {
@@ -178,63 +163,6 @@ fn record_other(
         report.bad_cell(field, cell);
     }
     value.unwrap_or_default()
-}
-
-impl FileReport {
-    #[cold]
-    fn bad_row(&mut self, why: impl FnOnce() -> String) {
-        self.rows.get_or_insert_with(|| (0, why())).0 += 1;
-    }
-
-    #[cold]
-    fn bad_cell(&mut self, field: &str, cell: &[u8]) {
-        let first =
-            || format!("{field} is {:?}", String::from_utf8_lossy(&cell[..cell.len().min(40)]));
-        self.cells.get_or_insert_with(|| (0, first())).0 += 1;
-    }
-
-    /// Whether a row could be used, or the file has no rows, which is no damage.
-    pub(crate) const fn is_usable(&self) -> bool {
-        self.is_used || !self.has_rows
-    }
-
-    /// The damage of the file, if any.
-    pub(crate) fn damage(&self, path: &Path) -> Option<Damage> {
-        let rows = self
-            .rows
-            .as_ref()
-            .map(|(count, why)| format!("{count} rows left out, the first since {why}"));
-        let cells = self
-            .cells
-            .as_ref()
-            .map(|(count, first)| format!("{count} cells are no numbers, the first: {first}"));
-        let (state, reason) = match (rows, cells) {
-            (None, None) => return None,
-            (Some(rows), None) => (findings::OF_ROWS, rows),
-            (None, Some(cells)) => (findings::OF_CELLS, cells),
-            (Some(rows), Some(cells)) => (findings::OF_ROWS_AND_CELLS, format!("{rows}; {cells}")),
-        };
-        Some(Damage { path: path.to_owned(), state, reason })
-    }
-
-    /// The oddities of an endpoint's file.
-    pub(crate) fn oddities(&self, endpoint: &str) -> impl Iterator<Item = Oddity> {
-        let empty = (!self.has_rows).then(|| {
-            let text = "its answer to show stat has a header and no rows: nothing of it counts";
-            Oddity::new(endpoint, "no rows", text)
-        });
-        let below_zero = self.below_zero.as_ref().map(|(count, first)| {
-            let text =
-                format!("{count} gauges are below zero and count as no value, the first: {first}");
-            Oddity::new(endpoint, "gauge below zero", text)
-        });
-        empty.into_iter().chain(below_zero)
-    }
-
-    fn gauge_below_zero(&mut self, field: &str, cell: &[u8]) {
-        let first = || format!("{field} is {}", String::from_utf8_lossy(cell));
-        self.below_zero.get_or_insert_with(|| (0, first())).0 += 1;
-    }
 }
 
 /// The codes of all three kinds.

@@ -52,7 +52,7 @@ fn row(check: &EndpointCheck) -> [String; 8] {
         kind.to_owned(),
         check.version.clone().unwrap_or_default(),
         check.process.clone().unwrap_or_default(),
-        format!("{:.1}", check.elapsed.as_secs_f64() * 1000.0),
+        table::milliseconds(check.elapsed),
         check.bytes.to_string(),
         verdict.to_owned(),
         reason.to_owned(),

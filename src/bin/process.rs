@@ -33,8 +33,7 @@ Options:
     -P, --print-conf   show configuration
     --render <format>  fold the snapshots in these directories and print
                        them as graphite, influx or json; nothing is sent
-    --check            connect to every receiver once and print how it
-                       answers; no line is sent
+    --check            connect to every receiver once; no line is sent
     -h, --help         show this screen
     -v, --version      show version
 
@@ -75,14 +74,13 @@ fn main() -> ExitCode {
         host: start::host_name(),
         arguments: std::env::args_os().collect(),
     };
-    let result = processor::run(settings, &shutdown);
-    if let Err(error) = &result
-        && error.is_configuration()
-    {
-        error!("{error}");
-        return ExitCode::from(cli::BAD_CONFIGURATION);
+    match processor::run(settings, &shutdown) {
+        Err(error) if error.is_configuration() => {
+            error!("{error}");
+            ExitCode::from(cli::BAD_CONFIGURATION)
+        }
+        result => end(result),
     }
-    end(result)
 }
 
 fn end(result: Result<(), impl Display>) -> ExitCode {

@@ -11,9 +11,10 @@ use crate::table::{self, Align, Column};
 /// Exit status if a receiver fails.
 const RECEIVER_FAILS: u8 = 1;
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [Column; 5] = [
     ("receiver", Align::Left),
     ("address", Align::Left),
+    ("ms", Align::Right),
     ("verdict", Align::Left),
     ("reason and remedy", Align::Left),
 ];
@@ -21,16 +22,22 @@ const COLUMNS: [Column; 4] = [
 /// Prints the table. The status is that of a failure if a receiver fails.
 pub(crate) fn check(config: &config::Process, clock: Clock) -> ExitCode {
     let checks = processor::check(config, clock);
-    let rows: Vec<[String; 4]> = checks.iter().map(row).collect();
+    let rows: Vec<[String; 5]> = checks.iter().map(row).collect();
     let printed = cli::print(&table::format(COLUMNS, &rows));
     let fails = checks.iter().any(|check| check.result.is_err());
     if fails { ExitCode::from(RECEIVER_FAILS) } else { printed }
 }
 
-fn row(check: &ReceiverCheck) -> [String; 4] {
+fn row(check: &ReceiverCheck) -> [String; 5] {
     let (verdict, reason) = match &check.result {
         Ok(found) => ("ok", found),
         Err(reason) => ("failed", reason),
     };
-    [check.receiver.clone(), check.address.clone(), verdict.to_owned(), reason.clone()]
+    [
+        check.receiver.clone(),
+        check.address.clone(),
+        table::milliseconds(check.elapsed),
+        verdict.to_owned(),
+        reason.clone(),
+    ]
 }

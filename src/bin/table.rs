@@ -1,5 +1,7 @@
 //! Aligns the columns of a table, for a terminal and for grep.
 
+use std::time::Duration;
+
 /// The side of its column to which a text is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -36,6 +38,11 @@ pub(crate) fn format<const N: usize>(columns: [Column; N], rows: &[[String; N]])
         text.push('\n');
     }
     text
+}
+
+/// Milliseconds with one decimal.
+pub(crate) fn milliseconds(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]

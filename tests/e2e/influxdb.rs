@@ -1,7 +1,7 @@
 //! InfluxDB as a receiver, with a real InfluxDB 1.x and a real VictoriaMetrics: every value is read
 //! back, and nothing is lost when the server is killed, frozen, or refuses.
 
-mod servers;
+pub(crate) mod servers;
 mod telegraf;
 mod values;
 

@@ -15,6 +15,7 @@
 
 mod bench;
 mod carbon;
+mod check;
 mod commands;
 mod contrib;
 mod demo;

@@ -1,6 +1,7 @@
 //! Asks every receiver once whether it would take a batch now. Sends no line.
 
 use std::thread;
+use std::time::Duration;
 
 use daemon::Clock;
 
@@ -13,6 +14,8 @@ pub struct ReceiverCheck {
     pub receiver: String,
     /// Its address: a host and port, a URL or a directory.
     pub address: String,
+    /// The time that the answer or the failure took.
+    pub elapsed: Duration,
     /// What was found; or why a batch would not be delivered, with a remedy.
     pub result: Result<String, String>,
 }
@@ -32,19 +35,23 @@ pub fn check(config: &config::Process, clock: Clock) -> Vec<ReceiverCheck> {
 }
 
 fn check_one(receiver: &config::Receiver, clock: Clock) -> ReceiverCheck {
-    let name = receiver.name.to_string();
-    match transport::open(receiver, false, clock) {
-        Ok((_, mut transport)) => ReceiverCheck {
-            receiver: name,
-            address: transport.address(),
-            result: transport.check().map_err(|error| error.to_string()),
-        },
-        Err(error) => ReceiverCheck { receiver: name, address: String::new(), result: Err(error) },
-    }
+    let start = (clock.monotonic)();
+    let (address, result) = match transport::open(receiver, false, clock) {
+        Ok((_, mut transport)) => {
+            (transport.address(), transport.check().map_err(|error| error.to_string()))
+        }
+        Err(error) => (String::new(), Err(error)),
+    };
+    let elapsed = (clock.monotonic)().saturating_duration_since(start);
+    ReceiverCheck { receiver: receiver.name.to_string(), address, elapsed, result }
 }
 
 /// The result of a check that panicked.
 fn broken(receiver: &config::Receiver) -> ReceiverCheck {
-    let result = Err("the check crashed; please report this".to_owned());
-    ReceiverCheck { receiver: receiver.name.to_string(), address: String::new(), result }
+    ReceiverCheck {
+        receiver: receiver.name.to_string(),
+        address: String::new(),
+        elapsed: Duration::ZERO,
+        result: Err("the check crashed; please report this".to_owned()),
+    }
 }

@@ -75,13 +75,14 @@ impl LocalStore {
         {
             (path, found) = (parent, "the first batch makes the directory");
         }
+        let failed = |source| Error::Store { path: path.to_owned(), source };
+        if !path.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
         let may_write = Access::WRITE_OK | Access::EXEC_OK;
         let asked = accessat(CWD, path, may_write, AtFlags::EACCESS);
-        asked.map_err(|errno| Error::Store { path: path.to_owned(), source: errno.into() })?;
-        if path.is_dir() {
-            return Ok(found.to_owned());
-        }
-        Err(Error::Store { path: path.to_owned(), source: io::ErrorKind::NotADirectory.into() })
+        asked.map_err(|errno| failed(errno.into()))?;
+        Ok(found.to_owned())
     }
 
     fn store(&self, id: &SnapshotId, lines: &dyn Lines) -> Result<(), Error> {

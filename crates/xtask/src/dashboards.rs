@@ -1,12 +1,15 @@
-//! `cargo xtask dashboards`: the dashboards of `contrib/grafana` and `contrib/graphite`, both
-//! written from one list of panels, so that they show the same.
+//! `cargo xtask dashboards`: the dashboards of `contrib/grafana`, for Graphite and for InfluxDB, and
+//! of `contrib/graphite`, all written from one list of panels, so that they show the same.
 //!
 //! The files are committed, because operators take them as they are. A test compares them with the
 //! list; do not edit them.
 
+mod functions;
 mod grafana;
 mod graphite;
 mod hosts;
+mod influxql;
+mod line;
 mod ours;
 mod proxies;
 
@@ -16,19 +19,21 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::{Failure, root};
+use grafana::{GRAPHITE, INFLUXDB};
+use line::Line;
 
 /// One dashboard.
 struct Board {
     /// The name of its file, without an extension.
     name: &'static str,
-    /// Its identifier in Grafana and graphite-web.
+    /// Its identifier in Grafana over Graphite and in graphite-web.
     id: &'static str,
     title: &'static str,
     subject: Subject,
     panels: &'static [Panel],
 }
 
-/// The variable at the top of a dashboard, beside namespace and host.
+/// The variable at the top of a dashboard, beside host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Hosts,
@@ -43,8 +48,7 @@ struct Panel {
     about: &'static str,
     unit: Unit,
     chart: Chart,
-    /// Expressions of Graphite, with [`HOST`] and similar words for the paths.
-    targets: &'static [&'static str],
+    lines: &'static [Line],
 }
 
 #[derive(Clone, Copy)]
@@ -78,12 +82,6 @@ enum Threshold {
     From(f64),
     Below(f64),
 }
-
-/// Words for paths in targets: all hosts in view, one frontend, one backend, its servers in view.
-const HOST: &str = "HOST.";
-const FRONTEND: &str = "FRONTEND.";
-const BACKEND: &str = "BACKEND.";
-const SERVER: &str = "SERVER.";
 
 const BOARDS: [Board; 4] = [
     Board {
@@ -127,31 +125,24 @@ pub(crate) fn run() -> Result<(), Failure> {
 
 fn files() -> Vec<(PathBuf, Value)> {
     let contrib = root().join("contrib");
-    let both = |board: &Board| {
+    let of_board = |board: &Board| {
         let file = format!("{}.json", board.name);
         [
-            (contrib.join("grafana").join(&file), grafana::encode(board)),
+            (contrib.join("grafana").join(&file), grafana::encode(board, &GRAPHITE)),
+            (contrib.join("grafana/influxdb").join(&file), grafana::encode(board, &INFLUXDB)),
             (contrib.join("graphite").join(&file), graphite::encode(board)),
         ]
     };
-    BOARDS.iter().flat_map(both).collect()
+    BOARDS.iter().flat_map(of_board).collect()
 }
 
 fn text(board: &Value) -> String {
     format!("{board:#}\n")
 }
 
-/// A target with the paths of one kind of dashboard.
-fn resolve(target: &str, paths: [&str; 4]) -> String {
-    let names = [HOST, FRONTEND, BACKEND, SERVER];
-    names
-        .into_iter()
-        .zip(paths)
-        .fold(target.to_owned(), |target, (name, path)| target.replace(name, &format!("{path}.")))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::line::Rows;
     use super::*;
 
     #[test]
@@ -162,17 +153,18 @@ mod tests {
         }
     }
 
-    /// Dashboards of one frontend or backend have no place for the paths of the other.
+    /// Dashboards of one frontend or backend have no variable for the rows of the other.
     #[test]
     fn panels_ask_only_for_what_their_dashboard_chooses() {
         for board in &BOARDS {
-            let strange: &[&str] = match board.subject {
-                Subject::Hosts => &[FRONTEND, BACKEND, SERVER],
-                Subject::Frontend => &[BACKEND, SERVER],
-                Subject::Backend => &[FRONTEND],
+            let strange: &[Rows] = match board.subject {
+                Subject::Hosts => &[Rows::Frontend, Rows::Backend, Rows::Servers],
+                Subject::Frontend => &[Rows::Backend, Rows::Servers],
+                Subject::Backend => &[Rows::Frontend],
             };
-            for target in board.panels.iter().flat_map(|panel| panel.targets) {
-                assert!(!strange.iter().any(|name| target.contains(name)), "{target}");
+            for panel in board.panels {
+                let is_strange = |line: &Line| strange.contains(&line.rows);
+                assert!(!panel.lines.iter().any(is_strange), "{}", panel.title);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The dashboards of `contrib/grafana` and `contrib/graphite`, tried with the real tools.
+//! The dashboards of `contrib/grafana` and `contrib/graphite`, tried with the real tools; those for
+//! InfluxDB in `influxdb`.
 //!
 //! A dashboard that asks for a missing path shows an empty panel, which looks as if nothing had
 //! happened. So each target is compared with the lines that the programs send, and then queried
@@ -7,6 +8,7 @@
 
 mod boards;
 mod graphite_web;
+mod influxdb;
 mod storage;
 
 use std::collections::BTreeSet;

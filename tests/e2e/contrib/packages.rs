@@ -130,7 +130,7 @@ fn expected(layout: &Layout) -> BTreeMap<String, bool> {
     for picture in [names("docs", ".png"), names("docs", ".svg")].concat() {
         add(format!("usr/share/doc/haproxystats/docs/{picture}"), false);
     }
-    for folder in ["grafana", "graphite", "nagios", "systemd"] {
+    for folder in ["grafana", "grafana/influxdb", "graphite", "nagios", "systemd"] {
         for ending in [".md", ".json", ".conf", ".py"] {
             for file in names(&format!("contrib/{folder}"), ending) {
                 add(format!("usr/share/doc/haproxystats/contrib/{folder}/{file}"), false);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod answers;
+mod check;
 mod connection;
 mod secrets;
 mod tls;

@@ -1,11 +1,16 @@
 //! A dashboard in Grafana's classic JSON model, in which dashboards are shared.
 //!
-//! The data source is a variable, so that a file can be provisioned as it is. Namespaces and hosts
-//! are queried with `expand`, because only that tells our hosts from other nodes of a namespace.
+//! The data source is a variable, so that a file can be provisioned as it is.
+
+mod graphite;
+mod influxdb;
 
 use serde_json::{Value, json};
 
-use super::{Board, Chart, Panel, Subject, Threshold, Unit, resolve};
+use super::line::Line;
+use super::{Board, Chart, Panel, Subject, Threshold, Unit};
+pub(super) use graphite::GRAPHITE;
+pub(super) use influxdb::INFLUXDB;
 
 /// The version of the model in Grafana 13; a newer Grafana migrates it by itself.
 const SCHEMA: u32 = 42;
@@ -15,18 +20,28 @@ const GRID: u32 = 24;
 const FIGURE: (u32, u32) = (4, 4);
 const GRAPH: (u32, u32) = (8, 8);
 
-const PATHS: [&str; 4] = [
-    "$namespace.$host.haproxy",
-    "$namespace.$host.haproxy.frontend.$frontend",
-    "$namespace.$host.haproxy.backend.$backend",
-    "$namespace.$host.haproxy.backend.$backend.server.$server",
-];
+/// A kind of data source.
+pub(super) struct Source {
+    /// Grafana's name of the kind.
+    kind: &'static str,
+    name: &'static str,
+    /// The begin of the dashboards' identifiers, and the tag by which they link to each other.
+    id: &'static str,
+    /// The end of their titles.
+    suffix: &'static str,
+    /// The least time between two points; empty if the data source knows it.
+    interval: &'static str,
+    /// The variables that a dashboard has beside that of the data source.
+    variables: fn(Subject) -> Vec<Value>,
+    /// The query of a line, without what all queries have.
+    target: fn(&Line) -> Value,
+}
 
-pub(super) fn encode(board: &Board) -> Value {
+pub(super) fn encode(board: &Board, source: &Source) -> Value {
     json!({
-        "uid": board.id,
-        "title": board.title,
-        "tags": ["haproxystats"],
+        "uid": id(board, source),
+        "title": format!("{}{}", board.title, source.suffix),
+        "tags": [source.id],
         "schemaVersion": SCHEMA,
         "version": 1,
         "editable": true,
@@ -39,7 +54,7 @@ pub(super) fn encode(board: &Board) -> Value {
         "links": [{
             "type": "dashboards",
             "title": "HAProxy",
-            "tags": ["haproxystats"],
+            "tags": [source.id],
             "asDropdown": false,
             "includeVars": true,
             "keepTime": true,
@@ -48,50 +63,41 @@ pub(super) fn encode(board: &Board) -> Value {
             "tooltip": "",
             "url": "",
         }],
-        "templating": {"list": variables(board.subject)},
-        "panels": panels(board.panels),
+        "templating": {"list": variables(board.subject, source)},
+        "panels": panels(board.panels, source),
     })
 }
 
-fn variables(subject: Subject) -> Vec<Value> {
-    let mut variables = vec![
-        json!({
-            "type": "datasource",
-            "name": "datasource",
-            "label": "Graphite",
-            "query": "graphite",
-            "refresh": 1,
-            "regex": "",
-            "hide": 0,
-            "multi": false,
-            "includeAll": false,
-        }),
-        query("namespace", "Namespace", "expand(*.*.haproxy)", r"/^([^.]+)\./"),
-        several(query("host", "Host", "expand($namespace.*.haproxy)", r"/([^.]+)\.haproxy$/")),
-    ];
-    match subject {
-        Subject::Hosts => {}
-        Subject::Frontend => {
-            let frontends = "$namespace.$host.haproxy.frontend.*";
-            variables.push(query("frontend", "Frontend", frontends, ""));
-        }
-        Subject::Backend => {
-            let backends = "$namespace.$host.haproxy.backend.*";
-            let servers = "$namespace.$host.haproxy.backend.$backend.server.*";
-            variables.push(query("backend", "Backend", backends, ""));
-            variables.push(several(query("server", "Server", servers, "")));
-        }
+fn id(board: &Board, source: &Source) -> String {
+    board.id.replacen("haproxystats", source.id, 1)
+}
+
+fn variables(subject: Subject, source: &Source) -> Vec<Value> {
+    let mut variables = vec![json!({
+        "type": "datasource",
+        "name": "datasource",
+        "label": source.name,
+        "query": source.kind,
+        "refresh": 1,
+        "regex": "",
+        "hide": 0,
+        "multi": false,
+        "includeAll": false,
+    })];
+    let mut queried = (source.variables)(subject);
+    for variable in &mut queried {
+        variable["datasource"] = datasource(source);
     }
+    variables.extend(queried);
     variables
 }
 
-/// A variable whose values Graphite knows.
+/// A variable whose values the database knows.
 fn query(name: &str, label: &str, query: &str, regex: &str) -> Value {
     json!({
         "type": "query",
         "name": name,
         "label": label,
-        "datasource": datasource(),
         "query": query,
         "regex": regex,
         // With each change of the time range, because proxies come and go.
@@ -103,22 +109,23 @@ fn query(name: &str, label: &str, query: &str, regex: &str) -> Value {
     })
 }
 
-/// The variable with many values at once, and at first with all values.
-fn several(mut variable: Value) -> Value {
+/// The variable with many values at once, and at first with all values, for which `all` stands in
+/// a query.
+fn several(mut variable: Value, all: &str) -> Value {
     variable["multi"] = json!(true);
     variable["includeAll"] = json!(true);
-    variable["allValue"] = json!("*");
+    variable["allValue"] = json!(all);
     variable["current"] = json!({"text": ["All"], "value": ["$__all"]});
     variable
 }
 
-fn datasource() -> Value {
-    json!({"type": "graphite", "uid": "${datasource}"})
+fn datasource(source: &Source) -> Value {
+    json!({"type": source.kind, "uid": "${datasource}"})
 }
 
 /// Places panels from left to right, line by line. Figures come first, so that the panels of a line
 /// have one size.
-fn panels(panels: &[Panel]) -> Vec<Value> {
+fn panels(panels: &[Panel], source: &Source) -> Vec<Value> {
     let (mut x, mut y, mut line) = (0, 0, 0);
     let mut placed = Vec::new();
     for (id, one) in (1..).zip(panels) {
@@ -130,7 +137,7 @@ fn panels(panels: &[Panel]) -> Vec<Value> {
             (x, y) = (0, y + line);
         }
         line = height;
-        let mut value = panel(one);
+        let mut value = panel(one, source);
         value["id"] = json!(id);
         value["gridPos"] = json!({"x": x, "y": y, "w": width, "h": height});
         placed.push(value);
@@ -139,16 +146,14 @@ fn panels(panels: &[Panel]) -> Vec<Value> {
     placed
 }
 
-fn panel(panel: &Panel) -> Value {
+fn panel(panel: &Panel, source: &Source) -> Value {
     let targets: Vec<Value> = ('A'..='Z')
-        .zip(panel.targets)
-        .map(|(letter, target)| {
-            json!({
-                "refId": letter.to_string(),
-                "datasource": datasource(),
-                "target": resolve(target, PATHS),
-                "textEditor": true,
-            })
+        .zip(panel.lines)
+        .map(|(letter, line)| {
+            let mut target = (source.target)(line);
+            target["refId"] = json!(letter.to_string());
+            target["datasource"] = datasource(source);
+            target
         })
         .collect();
     let (kind, defaults, options) = match panel.chart {
@@ -163,15 +168,19 @@ fn panel(panel: &Panel) -> Value {
     if matches!(panel.unit, Unit::Percent) {
         defaults["max"] = json!(100);
     }
-    json!({
+    let mut value = json!({
         "type": kind,
         "title": panel.title,
         "description": panel.about,
-        "datasource": datasource(),
+        "datasource": datasource(source),
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": options,
         "targets": targets,
-    })
+    });
+    if !source.interval.is_empty() {
+        value["interval"] = json!(source.interval);
+    }
+    value
 }
 
 fn figure(bad: Threshold, calculation: &str) -> (&'static str, Value, Value) {
@@ -254,9 +263,11 @@ mod tests {
     /// Grafana draws overlapping panels one over the other, without an error.
     #[test]
     fn panels_stand_side_by_side_on_the_grid() {
-        for board in &BOARDS {
+        for (board, source) in
+            BOARDS.iter().flat_map(|board| [(board, &GRAPHITE), (board, &INFLUXDB)])
+        {
             let (mut cells, mut ids) = (BTreeSet::new(), BTreeSet::new());
-            for panel in panels(board.panels) {
+            for panel in panels(board.panels, source) {
                 let at = |name: &str| panel["gridPos"][name].as_u64().unwrap();
                 assert!(at("x") + at("w") <= u64::from(GRID), "{panel}");
                 for x in at("x")..at("x") + at("w") {
@@ -269,7 +280,7 @@ mod tests {
                 assert!(!targets.is_empty() && targets.len() <= 26, "{panel}");
             }
             // The longest uid that Grafana takes.
-            assert!(board.id.len() <= 40);
+            assert!(id(board, source).len() <= 40);
         }
     }
 }

@@ -5,14 +5,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Board, Chart, Panel, Subject, resolve};
+use super::functions::{self, Paths};
+use super::{Board, Chart, Panel, Subject};
 
-const PATHS: [&str; 4] = [
-    "loadbalancers.*.haproxy",
-    "loadbalancers.*.haproxy.frontend.FRONTEND",
-    "loadbalancers.*.haproxy.backend.BACKEND",
-    "loadbalancers.*.haproxy.backend.BACKEND.server.*",
-];
+const PATHS: Paths = Paths {
+    host: "loadbalancers.*.haproxy",
+    frontend: "loadbalancers.*.haproxy.frontend.FRONTEND",
+    backend: "loadbalancers.*.haproxy.backend.BACKEND",
+    servers: "loadbalancers.*.haproxy.backend.BACKEND.server.*",
+};
 
 /// The width of a graph: three fit in a line of a common screen.
 const WIDTH: u32 = 440;
@@ -61,7 +62,8 @@ pub(super) fn encode(board: &Board) -> Value {
 /// The page needs the targets three times: as a name, as parameters, and in an address that it
 /// makes anew.
 fn graph(panel: &Panel) -> Value {
-    let targets: Vec<String> = panel.targets.iter().map(|target| resolve(target, PATHS)).collect();
+    let targets: Vec<String> =
+        panel.lines.iter().map(|line| functions::target(line, &PATHS)).collect();
     let area = if matches!(panel.chart, Chart::Lines) { "none" } else { "stacked" };
     let parameters = json!({
         "title": panel.title,

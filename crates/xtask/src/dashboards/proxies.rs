@@ -1,6 +1,11 @@
 //! One frontend, and one backend with its servers. Where several hosts are in view, their figures
 //! are added up; times are averaged.
 
+use super::line::Label::{Name, Server};
+use super::line::Rows::{Backend, Frontend, Servers};
+use super::line::{
+    RESPONSES, growth, largest, mean, percent_of_rates, percent_of_sums, rate, smallest, sum,
+};
 use super::{Chart, Panel, Threshold, Unit};
 
 pub(super) const FRONTEND_PANELS: &[Panel] = &[
@@ -9,54 +14,51 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
         about: "Per second.",
         unit: Unit::Requests,
         chart: Chart::Figure(Threshold::Never),
-        targets: &["alias(sumSeries(perSecond(FRONTEND.req_tot)), 'requests')"],
+        lines: &[rate(Frontend, &["req_tot"], Name("requests"))],
     },
     Panel {
         title: "Answers 5xx",
         about: "Of a hundred answers.",
         unit: Unit::Percent,
         chart: Chart::Figure(Threshold::From(1.0)),
-        targets: &["alias(asPercent(sumSeries(perSecond(FRONTEND.hrsp_5xx)), \
-             sumSeries(perSecond(FRONTEND.hrsp_*))), '5xx')"],
+        lines: &[percent_of_rates(Frontend, &["hrsp_5xx"], RESPONSES, Name("5xx"))],
     },
     Panel {
         title: "Answers 4xx",
         about: "Of a hundred answers.",
         unit: Unit::Percent,
         chart: Chart::Figure(Threshold::Never),
-        targets: &["alias(asPercent(sumSeries(perSecond(FRONTEND.hrsp_4xx)), \
-             sumSeries(perSecond(FRONTEND.hrsp_*))), '4xx')"],
+        lines: &[percent_of_rates(Frontend, &["hrsp_4xx"], RESPONSES, Name("4xx"))],
     },
     Panel {
         title: "Sessions",
         about: "Open now.",
         unit: Unit::Count,
         chart: Chart::Figure(Threshold::Never),
-        targets: &["alias(sumSeries(FRONTEND.scur), 'sessions')"],
+        lines: &[sum(Frontend, &["scur"], Name("sessions"))],
     },
     Panel {
         title: "Sessions, of the limit",
         about: "At 100 new connections of this frontend wait in the kernel.",
         unit: Unit::Percent,
         chart: Chart::Figure(Threshold::From(80.0)),
-        targets: &["alias(asPercent(sumSeries(FRONTEND.scur), sumSeries(FRONTEND.slim)), \
-             'of the limit')"],
+        lines: &[percent_of_sums(Frontend, &["scur"], &["slim"], Name("of the limit"))],
     },
     Panel {
         title: "To clients",
         about: "Bytes per second.",
         unit: Unit::BytesPerSecond,
         chart: Chart::Figure(Threshold::Never),
-        targets: &["alias(sumSeries(perSecond(FRONTEND.bout)), 'to clients')"],
+        lines: &[rate(Frontend, &["bout"], Name("to clients"))],
     },
     Panel {
         title: "Requests per second",
         about: "HAProxy answers some itself: redirects, the statistics page, monitor-uri.",
         unit: Unit::Requests,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(FRONTEND.req_tot)), 'all')",
-            "alias(sumSeries(perSecond(FRONTEND.intercepted)), 'answered by HAProxy')",
+        lines: &[
+            rate(Frontend, &["req_tot"], Name("all")),
+            rate(Frontend, &["intercepted"], Name("answered by HAProxy")),
         ],
     },
     Panel {
@@ -64,12 +66,12 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
         about: "",
         unit: Unit::PerSecond,
         chart: Chart::Stack,
-        targets: &[
-            "alias(sumSeries(perSecond(FRONTEND.hrsp_2xx)), '2xx')",
-            "alias(sumSeries(perSecond(FRONTEND.hrsp_3xx)), '3xx')",
-            "alias(sumSeries(perSecond(FRONTEND.hrsp_4xx)), '4xx')",
-            "alias(sumSeries(perSecond(FRONTEND.hrsp_5xx)), '5xx')",
-            "alias(sumSeries(perSecond(FRONTEND.hrsp_{1xx,other})), 'other')",
+        lines: &[
+            rate(Frontend, &["hrsp_2xx"], Name("2xx")),
+            rate(Frontend, &["hrsp_3xx"], Name("3xx")),
+            rate(Frontend, &["hrsp_4xx"], Name("4xx")),
+            rate(Frontend, &["hrsp_5xx"], Name("5xx")),
+            rate(Frontend, &["hrsp_1xx", "hrsp_other"], Name("other")),
         ],
     },
     Panel {
@@ -77,12 +79,12 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
         about: "An error is a request that was broken off, was not HTTP, or came too slowly.",
         unit: Unit::PerSecond,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(FRONTEND.ereq)), 'bad requests')",
-            "alias(sumSeries(perSecond(FRONTEND.dreq)), 'denied requests')",
-            "alias(sumSeries(perSecond(FRONTEND.dresp)), 'denied responses')",
-            "alias(sumSeries(perSecond(FRONTEND.dcon)), 'denied connections')",
-            "alias(sumSeries(perSecond(FRONTEND.dses)), 'denied sessions')",
+        lines: &[
+            rate(Frontend, &["ereq"], Name("bad requests")),
+            rate(Frontend, &["dreq"], Name("denied requests")),
+            rate(Frontend, &["dresp"], Name("denied responses")),
+            rate(Frontend, &["dcon"], Name("denied connections")),
+            rate(Frontend, &["dses"], Name("denied sessions")),
         ],
     },
     Panel {
@@ -90,19 +92,16 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
         about: "The limit is the sum over the processes.",
         unit: Unit::Count,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(FRONTEND.scur), 'open')",
-            "alias(sumSeries(FRONTEND.slim), 'limit')",
-        ],
+        lines: &[sum(Frontend, &["scur"], Name("open")), sum(Frontend, &["slim"], Name("limit"))],
     },
     Panel {
         title: "New sessions and connections per second",
         about: "",
         unit: Unit::PerSecond,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(FRONTEND.stot)), 'sessions')",
-            "alias(sumSeries(perSecond(FRONTEND.conn_tot)), 'connections')",
+        lines: &[
+            rate(Frontend, &["stot"], Name("sessions")),
+            rate(Frontend, &["conn_tot"], Name("connections")),
         ],
     },
     Panel {
@@ -110,9 +109,9 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
         about: "",
         unit: Unit::BytesPerSecond,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(FRONTEND.bin)), 'from clients')",
-            "alias(sumSeries(perSecond(FRONTEND.bout)), 'to clients')",
+        lines: &[
+            rate(Frontend, &["bin"], Name("from clients")),
+            rate(Frontend, &["bout"], Name("to clients")),
         ],
     },
     Panel {
@@ -120,10 +119,10 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
         about: "Peaks within a pull-interval show here, if only those of its last second.",
         unit: Unit::PerSecond,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(FRONTEND.req_rate), 'requests')",
-            "alias(sumSeries(FRONTEND.rate), 'sessions')",
-            "alias(sumSeries(FRONTEND.conn_rate), 'connections')",
+        lines: &[
+            sum(Frontend, &["req_rate"], Name("requests")),
+            sum(Frontend, &["rate"], Name("sessions")),
+            sum(Frontend, &["conn_rate"], Name("connections")),
         ],
     },
     Panel {
@@ -132,10 +131,10 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
              reload.",
         unit: Unit::Count,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(FRONTEND.req_rate_max), 'requests per second')",
-            "alias(sumSeries(FRONTEND.rate_max), 'sessions per second')",
-            "alias(sumSeries(FRONTEND.smax), 'open sessions')",
+        lines: &[
+            sum(Frontend, &["req_rate_max"], Name("requests per second")),
+            sum(Frontend, &["rate_max"], Name("sessions per second")),
+            sum(Frontend, &["smax"], Name("open sessions")),
         ],
     },
     Panel {
@@ -143,10 +142,10 @@ pub(super) const FRONTEND_PANELS: &[Panel] = &[
         about: "Past it goes what comes while CPU or bandwidth are at the limit of compression.",
         unit: Unit::BytesPerSecond,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(FRONTEND.comp_in)), 'into the compressor')",
-            "alias(sumSeries(perSecond(FRONTEND.comp_out)), 'out of it')",
-            "alias(sumSeries(perSecond(FRONTEND.comp_byp)), 'past it')",
+        lines: &[
+            rate(Frontend, &["comp_in"], Name("into the compressor")),
+            rate(Frontend, &["comp_out"], Name("out of it")),
+            rate(Frontend, &["comp_byp"], Name("past it")),
         ],
     },
 ];
@@ -157,53 +156,52 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
         about: "Per second.",
         unit: Unit::Requests,
         chart: Chart::Figure(Threshold::Never),
-        targets: &["alias(sumSeries(perSecond(BACKEND.req_tot)), 'requests')"],
+        lines: &[rate(Backend, &["req_tot"], Name("requests"))],
     },
     Panel {
         title: "Answers 5xx",
         about: "Of a hundred answers.",
         unit: Unit::Percent,
         chart: Chart::Figure(Threshold::From(1.0)),
-        targets: &["alias(asPercent(sumSeries(perSecond(BACKEND.hrsp_5xx)), \
-             sumSeries(perSecond(BACKEND.hrsp_*))), '5xx')"],
+        lines: &[percent_of_rates(Backend, &["hrsp_5xx"], RESPONSES, Name("5xx"))],
     },
     Panel {
         title: "Response time",
         about: "The mean of the last 1024 requests.",
         unit: Unit::Milliseconds,
         chart: Chart::Figure(Threshold::Never),
-        targets: &["alias(averageSeries(BACKEND.rtime), 'response time')"],
+        lines: &[mean(Backend, &["rtime"], Name("response time"))],
     },
     Panel {
         title: "Queue",
         about: "Requests that wait for a server.",
         unit: Unit::Count,
         chart: Chart::Figure(Threshold::From(1.0)),
-        targets: &["alias(sumSeries(BACKEND.qcur), 'queue')"],
+        lines: &[sum(Backend, &["qcur"], Name("queue"))],
     },
     Panel {
         title: "Active servers",
         about: "As the host with the fewest sees them.",
         unit: Unit::Count,
         chart: Chart::Figure(Threshold::Below(1.0)),
-        targets: &["alias(minSeries(BACKEND.act), 'active')"],
+        lines: &[smallest(Backend, &["act"], Name("active"))],
     },
     Panel {
         title: "Servers",
         about: "In the configuration.",
         unit: Unit::Count,
         chart: Chart::Figure(Threshold::Never),
-        targets: &["alias(maxSeries(BACKEND.TotalServers), 'servers')"],
+        lines: &[largest(Backend, &["TotalServers"], Name("servers"))],
     },
     Panel {
         title: "Requests per second",
         about: "HAProxy answers some itself; the balancer chooses a server for the others.",
         unit: Unit::Requests,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(BACKEND.req_tot)), 'all')",
-            "alias(sumSeries(perSecond(BACKEND.lbtot)), 'balanced')",
-            "alias(sumSeries(perSecond(BACKEND.intercepted)), 'answered by HAProxy')",
+        lines: &[
+            rate(Backend, &["req_tot"], Name("all")),
+            rate(Backend, &["lbtot"], Name("balanced")),
+            rate(Backend, &["intercepted"], Name("answered by HAProxy")),
         ],
     },
     Panel {
@@ -211,12 +209,12 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
         about: "",
         unit: Unit::PerSecond,
         chart: Chart::Stack,
-        targets: &[
-            "alias(sumSeries(perSecond(BACKEND.hrsp_2xx)), '2xx')",
-            "alias(sumSeries(perSecond(BACKEND.hrsp_3xx)), '3xx')",
-            "alias(sumSeries(perSecond(BACKEND.hrsp_4xx)), '4xx')",
-            "alias(sumSeries(perSecond(BACKEND.hrsp_5xx)), '5xx')",
-            "alias(sumSeries(perSecond(BACKEND.hrsp_{1xx,other})), 'other')",
+        lines: &[
+            rate(Backend, &["hrsp_2xx"], Name("2xx")),
+            rate(Backend, &["hrsp_3xx"], Name("3xx")),
+            rate(Backend, &["hrsp_4xx"], Name("4xx")),
+            rate(Backend, &["hrsp_5xx"], Name("5xx")),
+            rate(Backend, &["hrsp_1xx", "hrsp_other"], Name("other")),
         ],
     },
     Panel {
@@ -224,14 +222,14 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
         about: "",
         unit: Unit::PerSecond,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(BACKEND.econ)), 'no connection to a server')",
-            "alias(sumSeries(perSecond(BACKEND.eresp)), 'bad responses')",
-            "alias(sumSeries(perSecond(BACKEND.wretr)), 'connections tried again')",
-            "alias(sumSeries(perSecond(BACKEND.wredis)), 'sent to another server')",
-            "alias(sumSeries(perSecond(BACKEND.{dreq,dresp})), 'denied')",
-            "alias(sumSeries(perSecond(BACKEND.cli_abrt)), 'broken off by clients')",
-            "alias(sumSeries(perSecond(BACKEND.srv_abrt)), 'broken off by servers')",
+        lines: &[
+            rate(Backend, &["econ"], Name("no connection to a server")),
+            rate(Backend, &["eresp"], Name("bad responses")),
+            rate(Backend, &["wretr"], Name("connections tried again")),
+            rate(Backend, &["wredis"], Name("sent to another server")),
+            rate(Backend, &["dreq", "dresp"], Name("denied")),
+            rate(Backend, &["cli_abrt"], Name("broken off by clients")),
+            rate(Backend, &["srv_abrt"], Name("broken off by servers")),
         ],
     },
     Panel {
@@ -240,11 +238,11 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
              total follow each other.",
         unit: Unit::Milliseconds,
         chart: Chart::Lines,
-        targets: &[
-            "alias(averageSeries(BACKEND.qtime), 'in the queue')",
-            "alias(averageSeries(BACKEND.ctime), 'to connect')",
-            "alias(averageSeries(BACKEND.rtime), 'until the response')",
-            "alias(averageSeries(BACKEND.ttime), 'total')",
+        lines: &[
+            mean(Backend, &["qtime"], Name("in the queue")),
+            mean(Backend, &["ctime"], Name("to connect")),
+            mean(Backend, &["rtime"], Name("until the response")),
+            mean(Backend, &["ttime"], Name("total")),
         ],
     },
     Panel {
@@ -252,9 +250,9 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
         about: "",
         unit: Unit::Count,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(BACKEND.scur), 'open sessions')",
-            "alias(sumSeries(BACKEND.qcur), 'in the queue')",
+        lines: &[
+            sum(Backend, &["scur"], Name("open sessions")),
+            sum(Backend, &["qcur"], Name("in the queue")),
         ],
     },
     Panel {
@@ -262,9 +260,9 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
         about: "",
         unit: Unit::BytesPerSecond,
         chart: Chart::Lines,
-        targets: &[
-            "alias(sumSeries(perSecond(BACKEND.bin)), 'from clients')",
-            "alias(sumSeries(perSecond(BACKEND.bout)), 'to clients')",
+        lines: &[
+            rate(Backend, &["bin"], Name("from clients")),
+            rate(Backend, &["bout"], Name("to clients")),
         ],
     },
     Panel {
@@ -272,10 +270,7 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
         about: "As the average host sees them. A fraction: its processes do not agree.",
         unit: Unit::Count,
         chart: Chart::Lines,
-        targets: &[
-            "alias(averageSeries(BACKEND.act), 'active')",
-            "alias(averageSeries(BACKEND.bck), 'backup')",
-        ],
+        lines: &[mean(Backend, &["act"], Name("active")), mean(Backend, &["bck"], Name("backup"))],
     },
     Panel {
         title: "Whole backend down",
@@ -283,10 +278,9 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
              counts what it saw.",
         unit: Unit::Count,
         chart: Chart::Bars,
-        targets: &[
-            "alias(consolidateBy(sumSeries(nonNegativeDerivative(BACKEND.chkdown)), \
-             'sum'), 'times')",
-            "alias(sumSeries(perSecond(BACKEND.downtime)), 'seconds per second')",
+        lines: &[
+            growth(Backend, &["chkdown"], Name("times")),
+            rate(Backend, &["downtime"], Name("seconds per second")),
         ],
     },
     Panel {
@@ -294,14 +288,14 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
         about: "How often the balancer chose it.",
         unit: Unit::Requests,
         chart: Chart::Stack,
-        targets: &["groupByNode(perSecond(SERVER.lbtot), -2, 'sum')"],
+        lines: &[rate(Servers, &["lbtot"], Server)],
     },
     Panel {
         title: "Answers 5xx per second, by server",
         about: "",
         unit: Unit::PerSecond,
         chart: Chart::Stack,
-        targets: &["groupByNode(perSecond(SERVER.hrsp_5xx), -2, 'sum')"],
+        lines: &[rate(Servers, &["hrsp_5xx"], Server)],
     },
     Panel {
         title: "Errors per second, by server",
@@ -309,50 +303,48 @@ pub(super) const BACKEND_PANELS: &[Panel] = &[
              elsewhere.",
         unit: Unit::PerSecond,
         chart: Chart::Stack,
-        targets: &["groupByNode(perSecond(SERVER.{econ,eresp,srv_abrt,wretr,wredis}), -2, 'sum')"],
+        lines: &[rate(Servers, &["econ", "eresp", "srv_abrt", "wretr", "wredis"], Server)],
     },
     Panel {
         title: "Response time, by server",
         about: "Means of the last 1024 requests.",
         unit: Unit::Milliseconds,
         chart: Chart::Lines,
-        targets: &["groupByNode(SERVER.rtime, -2, 'average')"],
+        lines: &[mean(Servers, &["rtime"], Server)],
     },
     Panel {
         title: "Open sessions, by server",
         about: "",
         unit: Unit::Count,
         chart: Chart::Stack,
-        targets: &["groupByNode(SERVER.scur, -2, 'sum')"],
+        lines: &[sum(Servers, &["scur"], Server)],
     },
     Panel {
         title: "Queue, by server",
         about: "Requests that wait for this one.",
         unit: Unit::Count,
         chart: Chart::Stack,
-        targets: &["groupByNode(SERVER.qcur, -2, 'sum')"],
+        lines: &[sum(Servers, &["qcur"], Server)],
     },
     Panel {
         title: "Failed checks, by server",
         about: "While it was up. Each process of each host checks by itself.",
         unit: Unit::Count,
         chart: Chart::Bars,
-        targets: &["aliasByNode(consolidateBy(groupByNode(nonNegativeDerivative(SERVER.chkfail), \
-             -2, 'sum'), 'sum'), 0)"],
+        lines: &[growth(Servers, &["chkfail"], Server)],
     },
     Panel {
         title: "Went down, by server",
         about: "Each process of each host counts what it saw.",
         unit: Unit::Count,
         chart: Chart::Bars,
-        targets: &["aliasByNode(consolidateBy(groupByNode(nonNegativeDerivative(SERVER.chkdown), \
-             -2, 'sum'), 'sum'), 0)"],
+        lines: &[growth(Servers, &["chkdown"], Server)],
     },
     Panel {
         title: "Weight, by server",
         about: "In effect: 0 while it drains, and less than usual while it starts slowly.",
         unit: Unit::Count,
         chart: Chart::Lines,
-        targets: &["groupByNode(SERVER.weight, -2, 'average')"],
+        lines: &[mean(Servers, &["weight"], Server)],
     },
 ];

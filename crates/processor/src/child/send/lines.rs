@@ -11,7 +11,7 @@ use receivers::{Lines, RowEncoder};
 
 /// The format of a receiver's lines.
 #[derive(Debug)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// Graphite's plaintext protocol.
     Graphite(Paths),
     /// InfluxDB's line protocol.

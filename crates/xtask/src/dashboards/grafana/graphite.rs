@@ -1,0 +1,55 @@
+//! Graphite as Grafana's data source.
+//!
+//! Namespaces and hosts are queried with `expand`, because only that tells our hosts from other
+//! nodes of a namespace.
+
+use serde_json::{Value, json};
+
+use super::super::Subject;
+use super::super::functions::{self, Paths};
+use super::super::line::Line;
+use super::{Source, query, several};
+
+const PATHS: Paths = Paths {
+    host: "$namespace.$host.haproxy",
+    frontend: "$namespace.$host.haproxy.frontend.$frontend",
+    backend: "$namespace.$host.haproxy.backend.$backend",
+    servers: "$namespace.$host.haproxy.backend.$backend.server.$server",
+};
+
+pub(in super::super) const GRAPHITE: Source = Source {
+    kind: "graphite",
+    name: "Graphite",
+    id: "haproxystats",
+    suffix: "",
+    // That of the finest retention.
+    interval: "",
+    variables,
+    target,
+};
+
+fn variables(subject: Subject) -> Vec<Value> {
+    let hosts = query("host", "Host", "expand($namespace.*.haproxy)", r"/([^.]+)\.haproxy$/");
+    let mut variables = vec![
+        query("namespace", "Namespace", "expand(*.*.haproxy)", r"/^([^.]+)\./"),
+        several(hosts, "*"),
+    ];
+    match subject {
+        Subject::Hosts => {}
+        Subject::Frontend => {
+            let frontends = "$namespace.$host.haproxy.frontend.*";
+            variables.push(query("frontend", "Frontend", frontends, ""));
+        }
+        Subject::Backend => {
+            let backends = "$namespace.$host.haproxy.backend.*";
+            let servers = "$namespace.$host.haproxy.backend.$backend.server.*";
+            variables.push(query("backend", "Backend", backends, ""));
+            variables.push(several(query("server", "Server", servers, ""), "*"));
+        }
+    }
+    variables
+}
+
+fn target(line: &Line) -> Value {
+    json!({"target": functions::target(line, &PATHS), "textEditor": true})
+}

@@ -34,6 +34,7 @@ pub use load::{Config, DEFAULT_FILE, Program, Sources, load};
 pub use options::{GROUP_SECTIONS, KnownOption, NO_EFFECT, known_options};
 pub use print::{print_defaults, print_in_force};
 pub use typed::{
-    Address, Circuit, Confirm, Graphite, GroupRule, Groups, HostPart, LocalStore, LogLevel, Naming,
-    Outbox, PartialInput, Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables,
+    Address, Circuit, Confirm, Graphite, GroupRule, Groups, HostPart, Kafka, KafkaFormat,
+    KafkaSecurity, LinesPerMessage, LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput,
+    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables,
 };

@@ -4,11 +4,15 @@
 //! The values serialize, because a child gets its part from the parent and never reads the file
 //! itself. So two children have the same configuration even if the file was edited in between.
 
+mod kafka;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use model::ReceiverName;
 use serde::{Deserialize, Serialize};
+
+pub use kafka::{Kafka, KafkaFormat, KafkaSecurity, LinesPerMessage, MessageKey};
 
 /// How much is logged, in the words of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ mod error;
 pub mod graphite;
 pub mod influxdb;
 pub mod json;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod lines;
 mod local_store;
 mod outcome;
@@ -19,6 +21,8 @@ mod unacknowledged;
 pub use chunks::{ChunkReader, RowSource};
 pub use error::Error;
 pub use graphite::Graphite;
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
 pub use lines::Lines;
 pub use local_store::LocalStore;
 pub use outcome::{Loss, Outcome};

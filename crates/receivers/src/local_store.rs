@@ -219,7 +219,7 @@ mod tests {
         LocalStore::new(config, clock, false)
     }
 
-    fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<(), Error> {
+    fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<Outcome, Error> {
         deliver_serial(store, timestamp, 0, lines)
     }
 
@@ -228,7 +228,7 @@ mod tests {
         timestamp: &str,
         serial: u64,
         lines: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<Outcome, Error> {
         let timestamp = timestamp.parse().unwrap();
         let id = SnapshotId { origin: "lb1".to_owned(), timestamp, serial };
         store.deliver(&id, &lines.as_bytes().to_vec())

@@ -45,6 +45,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("docker-compose", "docker-compose"),
     ("pip3", "python3-pip"),
     ("curl", "curl"),
+    ("kcat", "kcat"),
 ];
 
 /// The seed of all property tests.

@@ -106,12 +106,15 @@ impl State {
             self.down_since.get_or_insert(now);
             return;
         }
-        if let Meaning::Failed(kind) = meaning(code) {
-            if kind == FailureKind::Fatal {
-                self.failed.get_or_insert_with(|| (Some(kind), reason.to_owned()));
-            }
-            self.last_error = Some((kind, reason.to_owned()));
+        let kind = match meaning(code) {
+            Meaning::Failed(kind) => kind,
+            // No message is meant, but a broker that does not answer.
+            Meaning::TimedOut | Meaning::TooLarge => FailureKind::Unreachable,
+        };
+        if kind == FailureKind::Fatal {
+            self.failed.get_or_insert_with(|| (Some(kind), reason.to_owned()));
         }
+        self.last_error = Some((kind, reason.to_owned()));
     }
 }
 

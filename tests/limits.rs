@@ -29,7 +29,10 @@ const INTERNAL: &[(&str, &str)] = &[
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
     ("receivers::graphite::collisions::JOINED_MAX", "further ones are joined in a further pass"),
     ("receivers::graphite::lines::WHOLE_MAX", "chooses the form of a number"),
+    ("receivers::influxdb::answer::TEXT_MAX_CHARS", "shortens what a message quotes"),
     ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),
+    ("receivers::influxdb::session::ADDRESSES_MAX", "ureq tries no more addresses of a name"),
+    ("receivers::influxdb::transport::WARNINGS_MAX", "there are three kinds of warnings"),
     ("processor::channel::INLINE_MAX", "a larger message travels in a memfd"),
     ("processor::channel::MESSAGE_MAX", "the largest message is the configuration, with its bound"),
     ("processor::child::outbox::LISTED_MAX", "further names follow in another message"),
@@ -37,7 +40,6 @@ const INTERNAL: &[(&str, &str)] = &[
     ("processor::child::send::DECODED_POINTS_MAX", "a larger batch is decoded in pieces"),
     ("processor::core::outbox::DROPS_MAX", "further files follow in another order"),
     ("processor::core::queue::WAITING_MAX", "names beyond it stay in the spool"),
-    ("processor::core::receiver::REJECTIONS_MAX", "no kind of receiver of today rejects a batch"),
     ("processor::parent::MESSAGES_MAX", "further messages are taken in the next turn"),
     ("puller::journal::STATES_MAX", "states of pull itself, of which there are a dozen kinds"),
     (

@@ -35,7 +35,9 @@ fn options_of(text: &str, mark: &str) -> BTreeMap<(String, String), String> {
     let mut options = BTreeMap::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']').to_owned();
+            // A further receiver has the options of its kind.
+            let name = name.trim_end_matches(']');
+            section = name.split(':').next().unwrap_or(name).to_owned();
         } else if let Some((name, value)) =
             line.strip_prefix(mark).and_then(|rest| rest.split_once(" = "))
             && !name.starts_with(['#', ' '])

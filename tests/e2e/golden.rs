@@ -9,8 +9,12 @@ use std::fs;
 use crate::scene::Scene;
 use crate::support::{data, wait_until};
 
-fn run_case(case: &str, dumps: &str) {
-    let scene = Scene::new();
+/// The dumps that we have.
+pub(crate) const DUMPS: [&str; 5] =
+    ["haproxy-1.5.0", "haproxy-2.2.9", "haproxy-2.6.12", "haproxy-3.0.11", "haproxy-3.4.7"];
+
+/// Puts dumps into the spool as a snapshot.
+pub(crate) fn publish(scene: &Scene, dumps: &str, second: u64) {
     let aside = scene.path().join("aside");
     fs::create_dir(&aside).unwrap();
     for entry in fs::read_dir(data(&format!("dumps/{dumps}"))).unwrap() {
@@ -22,7 +26,12 @@ fn run_case(case: &str, dumps: &str) {
             }
         }
     }
-    fs::rename(aside, scene.incoming().join("1700000000")).unwrap();
+    fs::rename(aside, scene.incoming().join(second.to_string())).unwrap();
+}
+
+fn run_case(case: &str, dumps: &str) {
+    let scene = Scene::new();
+    publish(&scene, dumps, 1_700_000_000);
     let directory = data(&format!("golden/{case}"));
     let config = fs::read_to_string(directory.join("haproxystats.conf")).unwrap();
     let config = scene.write(

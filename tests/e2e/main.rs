@@ -25,6 +25,7 @@ mod faults;
 mod frozen;
 mod golden;
 mod haproxy;
+mod influxdb;
 mod life;
 mod misfortunes;
 mod oddities;

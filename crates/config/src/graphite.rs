@@ -7,7 +7,7 @@ use crate::groups::GroupSections;
 use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
-use crate::receivers::Context;
+use crate::receivers::{Context, ENABLED};
 use crate::typed::{Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind};
 
 pub(crate) const SECTION: &str = "graphite";
@@ -61,7 +61,8 @@ pub(crate) fn graphite(
     context: &Context<'_>,
 ) -> Result<ReceiverKind, Rejection> {
     // An error is returned only after the other options, so that one run reports their faults too.
-    let naming = naming(reader, &context.groups);
+    let is_on = reader.value(&ENABLED)?;
+    let naming = naming(reader, &context.groups, is_on);
     Ok(ReceiverKind::Graphite(Graphite {
         server: reader.value(&SERVER)?,
         port: reader.value(&PORT)?,
@@ -73,10 +74,12 @@ pub(crate) fn graphite(
     }))
 }
 
-/// Reads the options that determine a line's path.
+/// Reads the options that determine a line's path. If nothing is sent under such a path, the groups
+/// need no `group-namespace`: they may be there for another kind of receiver.
 pub(crate) fn naming(
     reader: &mut Reader<'_, '_>,
     groups: &GroupSections<'_>,
+    is_used: bool,
 ) -> Result<Naming, Rejection> {
     let namespace = reader.value(&NAMESPACE)?;
     let host = match (reader.value(&PREFIX_HOSTNAME)?, reader.value(&FQDN)?) {
@@ -84,12 +87,13 @@ pub(crate) fn naming(
         (true, false) => HostPart::Short,
         (true, true) => HostPart::Full,
     };
-    Ok(Naming { namespace, host, groups: groups_of(reader, groups)? })
+    Ok(Naming { namespace, host, groups: groups_of(reader, groups, is_used)? })
 }
 
 fn groups_of(
     reader: &mut Reader<'_, '_>,
     sections: &GroupSections<'_>,
+    is_used: bool,
 ) -> Result<Option<Groups>, Rejection> {
     let switched_on = reader.value(&GROUPS)?;
     let namespace = reader.optional(&GROUP_NAMESPACE);
@@ -100,6 +104,9 @@ fn groups_of(
     }
     if !reader.is_set(&GROUP_NAMESPACE) {
         let Some(first) = sections.first else { return Ok(None) };
+        if !is_used {
+            return Ok(None);
+        }
         let section = reader.section();
         let why = format!(
             "the groups need a group-namespace; set it in [{section}], write groups = false \
@@ -120,12 +127,9 @@ fn groups_of(
             .to_owned();
         return Err(reader.refuse(&GROUP_NAMESPACE, Problem::Conflict { why }));
     }
-    let [frontend, backend, server] = sections.rules.clone()?;
     Ok(Some(Groups {
         namespace: namespace.ok_or(Rejection)?,
         double_writes: double_writes?,
-        frontend,
-        backend,
-        server,
+        rules: sections.rules.clone()?,
     }))
 }

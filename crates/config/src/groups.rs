@@ -7,15 +7,14 @@ use crate::fault::{Fault, Problem};
 use crate::interpolate::{Resolution, Resolver};
 use crate::options::GROUP_SECTIONS;
 use crate::reader::Rejection;
-use crate::typed::GroupRule;
+use crate::typed::{GroupRule, GroupRules};
 use crate::values;
 
 /// The sections of groups, read.
 pub(crate) struct GroupSections<'d> {
     /// The first section that the file has.
     pub(crate) first: Option<&'d Section>,
-    /// In the order of [`GROUP_SECTIONS`].
-    pub(crate) rules: Result<[Vec<GroupRule>; 3], Rejection>,
+    pub(crate) rules: Result<GroupRules, Rejection>,
 }
 
 /// Reads the sections.
@@ -24,7 +23,7 @@ pub(crate) fn read<'d>(resolver: &mut Resolver<'d>) -> GroupSections<'d> {
     let first = GROUP_SECTIONS.iter().find_map(|name| document.section(name));
     // All three are read, so that one run reports the faults of all.
     let rules = match GROUP_SECTIONS.map(|name| rules(resolver, name)) {
-        [Ok(frontend), Ok(backend), Ok(server)] => Ok([frontend, backend, server]),
+        [Ok(frontend), Ok(backend), Ok(server)] => Ok(GroupRules { frontend, backend, server }),
         _ => Err(Rejection),
     };
     GroupSections { first, rules }

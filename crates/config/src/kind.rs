@@ -6,7 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::typed::{Address, Confirm, LogLevel, PartialInput, Retries, Selection};
+use crate::tags;
+use crate::typed::{Address, Confirm, Gzip, InfluxApi, LogLevel, PartialInput, Retries, Selection};
+use crate::url::{self, Url};
 use crate::values::{self, Problems};
 
 /// The range of whole numbers that an option accepts.
@@ -49,6 +51,12 @@ pub enum Kind {
     HostName,
     /// Parts of a metric's path with dots between.
     Prefix,
+    /// The URL of a server.
+    Url,
+    /// A word or some words, without control characters.
+    Text,
+    /// A comma-separated list of names and values.
+    Tags,
 }
 
 impl fmt::Display for Kind {
@@ -76,6 +84,9 @@ impl fmt::Display for Kind {
             Self::Host => f.write_str("host name or address"),
             Self::HostName => f.write_str("host name"),
             Self::Prefix => f.write_str("path parts with dots between"),
+            Self::Url => f.write_str("http://host:port/path or https://host:port/path"),
+            Self::Text => f.write_str("text"),
+            Self::Tags => f.write_str("comma list of NAME=VALUE"),
         }
     }
 }
@@ -97,6 +108,10 @@ const CONFIRMS: [(&str, Confirm); 3] =
     [("close", Confirm::Close), ("tcp", Confirm::Tcp), ("none", Confirm::None)];
 const PARTIAL_INPUTS: [(&str, PartialInput); 2] =
     [("accept", PartialInput::Accept), ("refuse", PartialInput::Refuse)];
+const INFLUX_APIS: [(&str, InfluxApi); 3] =
+    [("auto", InfluxApi::Auto), ("v1", InfluxApi::V1), ("v2", InfluxApi::V2)];
+const GZIPS: [(&str, Gzip); 3] =
+    [("auto", Gzip::Auto), ("true", Gzip::Always), ("false", Gzip::Never)];
 
 pub(crate) const LOG_LEVEL: Form<LogLevel> = Form {
     kind: Kind::Word(const { &words(&LOG_LEVELS) }),
@@ -110,6 +125,14 @@ pub(crate) const PARTIAL_INPUT: Form<PartialInput> = Form {
     kind: Kind::Word(const { &words(&PARTIAL_INPUTS) }),
     parse: |text| values::word(text, "neither accept nor refuse", &PARTIAL_INPUTS),
 };
+pub(crate) const INFLUX_API: Form<InfluxApi> = Form {
+    kind: Kind::Word(const { &words(&INFLUX_APIS) }),
+    parse: |text| values::word(text, "no API of InfluxDB", &INFLUX_APIS),
+};
+pub(crate) const GZIP: Form<Gzip> = Form {
+    kind: Kind::Word(const { &words(&GZIPS) }),
+    parse: |text| values::word(text, "none of the choices", &GZIPS),
+};
 pub(crate) const BOOLEAN: Form<bool> = Form { kind: Kind::Boolean, parse: values::boolean };
 pub(crate) const RETRIES: Form<Retries> = Form { kind: Kind::Retries, parse: values::retries };
 pub(crate) const PAUSE: Form<Duration> = Form { kind: Kind::Pause, parse: values::pause };
@@ -121,6 +144,9 @@ pub(crate) const METRICS: Form<Selection> = Form { kind: Kind::Metrics, parse: v
 pub(crate) const HOST: Form<String> = Form { kind: Kind::Host, parse: values::host };
 pub(crate) const HOST_NAME: Form<String> = Form { kind: Kind::HostName, parse: values::host_name };
 pub(crate) const PREFIX: Form<String> = Form { kind: Kind::Prefix, parse: values::prefix };
+pub(crate) const URL: Form<Url> = Form { kind: Kind::Url, parse: url::url };
+pub(crate) const TEXT: Form<String> = Form { kind: Kind::Text, parse: values::text };
+pub(crate) const TAGS: Form<Vec<(String, String)>> = Form { kind: Kind::Tags, parse: tags::tags };
 
 /// Threads or processes; a larger number can only be a mistake.
 pub(crate) const WORKERS: Form<usize> = whole::<1, 512, _>(None);
@@ -130,6 +156,7 @@ pub(crate) const BYTES: Form<u64> = whole::<1, { u64::MAX }, _>(Some("bytes"));
 pub(crate) const BUFFER_BYTES: Form<u64> = whole::<1, { 1 << 30 }, _>(Some("bytes"));
 pub(crate) const METRIC_COUNT: Form<u64> = whole::<1, { u64::MAX }, _>(Some("metrics"));
 pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metrics per second"));
+pub(crate) const LINE_COUNT: Form<usize> = whole::<1, 1_000_000, _>(Some("lines"));
 pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("snapshots"));
 /// Whole seconds; as many as a duration may have.
 pub(crate) const PERIOD: Form<Duration> = whole_seconds::<1, 1_000_000_000>();

@@ -9,6 +9,7 @@ mod document;
 mod fault;
 mod graphite;
 mod groups;
+mod influxdb;
 mod interpolate;
 mod kind;
 mod load;
@@ -22,8 +23,11 @@ mod reader;
 mod receivers;
 mod scan;
 mod shared;
+mod tags;
+mod tls;
 mod typed;
 mod unknown;
+mod url;
 mod values;
 
 pub use directories::{Overlap, Relation};
@@ -34,7 +38,9 @@ pub use load::{Config, DEFAULT_FILE, Program, Sources, load};
 pub use options::{GROUP_SECTIONS, KnownOption, NO_EFFECT, known_options};
 pub use print::{print_defaults, print_in_force};
 pub use typed::{
-    Address, Circuit, Confirm, Graphite, GroupRule, Groups, HostPart, Kafka, KafkaFormat,
-    KafkaSecurity, LinesPerMessage, LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput,
-    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables,
+    Address, Circuit, Confirm, Graphite, GroupRule, GroupRules, Groups, Gzip, HostPart, InfluxApi,
+    InfluxDb, InfluxTarget, Kafka, KafkaFormat, KafkaSecurity, LinesPerMessage, LocalStore,
+    LogLevel, MessageKey, Naming, Outbox, PartialInput, Process, Pull, Receiver, ReceiverKind,
+    Retries, Selection, Tables, Tls,
 };
+pub use url::Url;

@@ -19,7 +19,7 @@ use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::typed::{Circuit, Naming, Outbox, Receiver, ReceiverKind, Retries};
-use crate::{graphite, local_store};
+use crate::{graphite, influxdb, local_store};
 
 /// Receivers of a file; each costs a process and a folder in the outbox.
 const RECEIVERS_MAX: usize = 16;
@@ -91,8 +91,9 @@ pub(crate) struct KindSchema {
     read: fn(&mut Reader<'_, '_>, &Context<'_>) -> Result<ReceiverKind, Rejection>,
 }
 
-pub(crate) const KINDS: [KindSchema; 2] = [
+pub(crate) const KINDS: [KindSchema; 3] = [
     KindSchema { section: graphite::SECTION, options: graphite::OPTIONS, read: graphite::graphite },
+    KindSchema { section: influxdb::SECTION, options: influxdb::OPTIONS, read: influxdb::influxdb },
     KindSchema {
         section: local_store::SECTION,
         options: local_store::OPTIONS,
@@ -129,8 +130,14 @@ pub(crate) fn read(
     file: &Arc<Path>,
 ) -> Result<(Vec<Receiver>, Naming), Rejection> {
     let groups = groups::read(resolver);
+    let document = resolver.document();
+    let is_store =
+        |section: &&str| kind_of(section).is_some_and(|kind| kind.section == local_store::SECTION);
+    let has_store = sections(document).iter().any(is_store);
     let unnamed = &mut Reader::new(resolver, graphite::SECTION, file);
-    let naming = graphite::naming(unnamed, &groups);
+    // A local-store has the paths of the unnamed Graphite.
+    let is_used = has_store || unnamed.value(&ENABLED)?;
+    let naming = graphite::naming(unnamed, &groups, is_used);
     let context = Context { groups, naming };
     let mut receivers = Vec::new();
     let mut rejection = None;

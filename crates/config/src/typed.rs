@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use kafka::{Kafka, KafkaFormat, KafkaSecurity, LinesPerMessage, MessageKey};
 
+use crate::url::Url;
+
 /// How much is logged, in the words of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogLevel {
@@ -185,13 +187,20 @@ pub enum HostPart {
     Full,
 }
 
-/// The three sections of groups.
+/// The groups in Graphite's paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups {
     /// The path part before the group's name.
     pub namespace: String,
     /// Whether a grouped line is sent on its plain path too.
     pub double_writes: bool,
+    /// The groups and their members.
+    pub rules: GroupRules,
+}
+
+/// The three sections of groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRules {
     /// `[frontend-groups]`, in file order.
     pub frontend: Vec<GroupRule>,
     /// `[backend-groups]`, in file order.
@@ -264,6 +273,8 @@ pub struct Outbox {
 pub enum ReceiverKind {
     /// Graphite's plaintext protocol.
     Graphite(Graphite),
+    /// InfluxDB's line protocol over HTTP.
+    InfluxDb(InfluxDb),
     /// Files on this machine.
     LocalStore(LocalStore),
 }
@@ -285,6 +296,95 @@ pub struct Graphite {
     pub confirm_timeout: Duration,
     /// The names in its lines' paths.
     pub naming: Naming,
+}
+
+/// The options that only an InfluxDB has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InfluxDb {
+    /// The server, and what precedes the paths of its API.
+    pub url: Url,
+    /// The place in the server, and the user.
+    pub target: InfluxTarget,
+    /// The options of TLS, if the URL asks for it.
+    pub tls: Option<Tls>,
+    /// Tags of every line.
+    pub tags: Vec<(String, String)>,
+    /// Whether fields and tags bear HAProxy's own names in place of telegraf's.
+    pub keep_field_names: bool,
+    /// The groups that give the tag `group`.
+    pub groups: Option<GroupRules>,
+    /// Whether requests are compressed.
+    pub gzip: Gzip,
+    /// Lines of one request, at least 1.
+    pub batch_points: usize,
+    /// Limit of one attempt to connect.
+    pub connect_timeout: Duration,
+    /// A peer that accepts no byte for this time is given up.
+    pub write_timeout: Duration,
+    /// Limit of the wait for an answer.
+    pub timeout: Duration,
+}
+
+/// The place of the points in an InfluxDB.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InfluxTarget {
+    /// `/write`.
+    V1 {
+        /// The database.
+        database: String,
+        /// `None` is the database's default.
+        retention_policy: Option<String>,
+        /// The user; `None` sends no credentials.
+        username: Option<String>,
+        /// Read at each new connection; `None` is the empty password.
+        password_file: Option<PathBuf>,
+        /// Whether a database that is missing is made.
+        create_database: bool,
+    },
+    /// `/api/v2/write`.
+    V2 {
+        /// The organisation; some servers need none.
+        org: Option<String>,
+        /// The bucket.
+        bucket: String,
+        /// Read at each new connection; `None` sends no credentials.
+        token_file: Option<PathBuf>,
+    },
+}
+
+/// The API that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InfluxApi {
+    /// [`Self::V2`] if a bucket is set.
+    Auto,
+    /// `/write`.
+    V1,
+    /// `/api/v2/write`.
+    V2,
+}
+
+/// Whether requests are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gzip {
+    /// Not to an address of the loopback.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The options of TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Authorities that are trusted; `None` trusts those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate; set together with `key`.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// The name in the server's certificate, if it is not the host.
+    pub server_name: Option<String>,
 }
 
 /// The options that only a local-store has.

@@ -25,7 +25,7 @@ const HOST_NAME_MAX_BYTES: usize = 255;
 /// The problems of one value; a list can have a problem per entry.
 pub(crate) type Problems = Vec<Problem>;
 
-fn wrong(value: &str, what: &'static str, right: impl Into<String>) -> Problems {
+pub(crate) fn wrong(value: &str, what: &'static str, right: impl Into<String>) -> Problems {
     vec![Problem::Value { value: clip(value), what, right: right.into() }]
 }
 
@@ -122,6 +122,14 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, Problems> {
         return Err(wrong(text, "no path", "one such as /var/lib/haproxystats"));
     }
     Ok(PathBuf::from(text))
+}
+
+/// A text that goes to a server, such as the name of a database.
+pub(crate) fn text(text: &str) -> Result<String, Problems> {
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err(wrong(text, "no text", "some letters, without control characters"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Parts of a metric's path.

@@ -114,6 +114,11 @@ pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
                 confirm = ?graphite.confirm,
                 "sending to graphite"
             ),
+            config::ReceiverKind::InfluxDb(influxdb) => info!(
+                receiver = %receiver.name,
+                url = %influxdb.url,
+                "sending to influxdb"
+            ),
             config::ReceiverKind::LocalStore(store) => info!(
                 receiver = %receiver.name,
                 dir = %store.dir.display(),

@@ -12,7 +12,7 @@ use daemon::Clock;
 use model::{Timestamp, form};
 use receivers::graphite::{Encoder, Paths};
 use receivers::influxdb::{InfluxLines, Precision, Schema};
-use receivers::{RowEncoder, json};
+use receivers::{InvalidPattern, RowEncoder, json};
 use thiserror::Error;
 use tracing::warn;
 
@@ -24,7 +24,8 @@ use crate::core::Reply;
 pub enum Format {
     /// The lines of the unnamed `[graphite]`, on or off.
     Graphite,
-    /// InfluxDB's line protocol, with nanoseconds.
+    /// InfluxDB's line protocol, with nanoseconds and the names and tags of the first `[influxdb]`
+    /// that is on, else telegraf's names.
     Influx,
     /// An object for each row and line.
     Json,
@@ -122,11 +123,7 @@ fn render_one(
             io::copy(&mut Encoder::new(&paths, &id, reader).map_err(damaged)?, out)?;
         }
         Format::Influx => {
-            let schema = Schema {
-                keep_field_names: false,
-                tags: Vec::new(),
-                precision: Precision::Nanoseconds,
-            };
+            let schema = influx_schema(config).map_err(|error| unfolded(error.to_string()))?;
             let format = InfluxLines::new(&schema, &id);
             io::copy(&mut RowEncoder::new(reader, format).map_err(damaged)?, out)?;
         }
@@ -136,4 +133,13 @@ fn render_one(
         }
     }
     Ok(())
+}
+
+fn influx_schema(config: &config::Process) -> Result<Schema, InvalidPattern> {
+    for receiver in &config.receivers {
+        if let config::ReceiverKind::InfluxDb(influxdb) = &receiver.kind {
+            return Schema::new(influxdb, Precision::Nanoseconds);
+        }
+    }
+    Ok(Schema::plain(Precision::Nanoseconds))
 }

@@ -33,6 +33,10 @@ fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> Receive
             let confirm = if confirms { graphite.confirm_timeout } else { Default::default() };
             (true, until_written + confirm, until_written)
         }
+        ReceiverKind::InfluxDb(influxdb) => {
+            let until_written = influxdb.connect_timeout + influxdb.write_timeout;
+            (true, until_written + influxdb.timeout, until_written)
+        }
         ReceiverKind::LocalStore(_) => Default::default(),
     };
     ReceiverSettings {
@@ -59,7 +63,7 @@ pub(crate) const fn in_flight_max(receiver: &config::Receiver) -> usize {
             Confirm::Close => GRAPHITE_IN_FLIGHT,
             Confirm::Tcp | Confirm::None => 1,
         },
-        ReceiverKind::LocalStore(_) => 1,
+        ReceiverKind::InfluxDb(_) | ReceiverKind::LocalStore(_) => 1,
     }
 }
 

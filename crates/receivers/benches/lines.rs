@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot begin should say so and end")]
 
 use std::hint::black_box;
-use std::io::BufRead;
+use std::io::{BufRead, Read, Write};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use haproxystats_receivers::RowEncoder;
 use haproxystats_receivers::graphite::{Encoder, Paths, count_lines};
+use haproxystats_receivers::influxdb::{InfluxLines, Precision, Schema};
 use model::form::{self, Reader};
 use model::{
     Batch, BatchCursor, Column, Fold, Integers, Names, Nature, SnapshotId, Table, TableKind,
@@ -60,6 +64,28 @@ fn lines(criterion: &mut Criterion) {
             while let length @ 1.. = black_box(encoder.fill_buf().unwrap()).len() {
                 encoder.consume(length);
             }
+        });
+    });
+    let schema = Schema::plain(Precision::Seconds);
+    let influx = || {
+        let format = InfluxLines::new(&schema, &batch.id);
+        RowEncoder::new(BatchCursor::new(black_box(&batch)), format).unwrap()
+    };
+    group.bench_function("format for InfluxDB", |bencher| {
+        bencher.iter(|| {
+            let mut encoder = influx();
+            while let length @ 1.. = black_box(encoder.fill_buf().unwrap()).len() {
+                encoder.consume(length);
+            }
+        });
+    });
+    let mut text = Vec::new();
+    influx().read_to_end(&mut text).unwrap();
+    group.bench_function("compress for InfluxDB", |bencher| {
+        bencher.iter(|| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(black_box(&text)).unwrap();
+            encoder.finish().unwrap().len()
         });
     });
     let mut bytes = Vec::new();

@@ -94,6 +94,20 @@ pub enum Error {
         /// How many bytes.
         bytes: usize,
     },
+    /// An InfluxDB did not store the batch.
+    #[error("{text}")]
+    InfluxDb {
+        /// The URL, what happened, and what to do.
+        text: String,
+        /// The pause that it asks for.
+        wait: Option<Duration>,
+    },
+    /// The receiver refuses the batch, which may be because of the batch or because of its state.
+    #[error("{reason}")]
+    Doubtful {
+        /// The receiver, its answer, and what to do.
+        reason: String,
+    },
     /// The receiver takes batches, but not this one.
     #[error("{reason}")]
     Rejected {
@@ -127,7 +141,10 @@ impl Error {
     /// How long the receiver asks us to wait before the next try.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
-        None
+        match self {
+            Self::InfluxDb { wait, .. } => *wait,
+            _ => None,
+        }
     }
 }
 

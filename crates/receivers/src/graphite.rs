@@ -5,7 +5,6 @@
 
 mod collisions;
 mod encoder;
-mod groups;
 mod lines;
 mod part;
 mod paths;
@@ -15,7 +14,6 @@ mod tests;
 mod transport;
 
 pub use encoder::{Encoder, GraphiteRows, encode};
-pub use groups::InvalidPattern;
 pub use part::PART_MAX_BYTES;
 pub use paths::Paths;
 pub use survey::{LineCounts, Warning, count_lines};

@@ -1,4 +1,4 @@
-//! Receivers: Graphite and local-store, and the encoders for InfluxDB and JSON. Each kind has a
+//! Receivers: Graphite, InfluxDB and local-store, and the encoder for JSON. Each kind has a
 //! folder or a file.
 //!
 //! Encoding is pure ([`graphite::Encoder`], [`RowEncoder`]) and knows no connection. A transport
@@ -8,6 +8,7 @@
 mod chunks;
 mod error;
 pub mod graphite;
+mod groups;
 pub mod influxdb;
 pub mod json;
 #[cfg(feature = "kafka")]
@@ -21,6 +22,8 @@ mod unacknowledged;
 pub use chunks::{ChunkReader, RowSource};
 pub use error::Error;
 pub use graphite::Graphite;
+pub use groups::InvalidPattern;
+pub use influxdb::InfluxDb;
 #[cfg(feature = "kafka")]
 pub use kafka::Kafka;
 pub use lines::Lines;

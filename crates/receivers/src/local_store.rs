@@ -219,7 +219,7 @@ mod tests {
         LocalStore::new(config, clock, false)
     }
 
-    fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<Outcome, Error> {
+    fn deliver(store: &mut LocalStore, timestamp: &str, lines: &str) -> Result<(), Error> {
         deliver_serial(store, timestamp, 0, lines)
     }
 
@@ -228,10 +228,10 @@ mod tests {
         timestamp: &str,
         serial: u64,
         lines: &str,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<(), Error> {
         let timestamp = timestamp.parse().unwrap();
         let id = SnapshotId { origin: "lb1".to_owned(), timestamp, serial };
-        store.deliver(&id, &lines.as_bytes().to_vec())
+        store.deliver(&id, &lines.as_bytes().to_vec()).map(|_| ())
     }
 
     /// The clock was set back: both snapshots of the second stand in the file, each once.

@@ -117,7 +117,7 @@ fn queue_size_bounds_the_outbox_only_where_graphite_itself_has_it() {
     assert!(
         warnings[0].to_string().ends_with(
             "[DEFAULT] queue-size: not read here, where its section does not inherit it; set it \
-             in [pull] or [graphite] or [local-store]"
+             in [pull] or [graphite] or [influxdb] or [local-store]"
         ),
         "{warnings:?}"
     );
@@ -162,7 +162,9 @@ fn typed_values_survive_json() {
          [graphite]\ngroup-namespace = g\ngroup-namespace-double-writes = no\nbackoff = 1.1\n\
          queue-size = 5\nreplay-rate = 0\noutbox-sync = no\n\
          [frontend-groups]\nx = ^a\\d(?!b)\n[local-store]\nretention = 0.1\n\
-         [graphite:second]\ngroups = no\nbackoff = 1.3\n",
+         [graphite:second]\ngroups = no\nbackoff = 1.3\n\
+         [influxdb]\nurl = https://[::1]:1/x\nbucket = b\ntoken-file = /t\ntags = a=b\n\
+         server-name = x\n[influxdb:one]\nurl = http://x\ndatabase = d\n",
     );
     let pull: Pull = serde_json::from_str(&serde_json::to_string(&config.pull).unwrap()).unwrap();
     let process: Process =

@@ -5,6 +5,7 @@
 mod defaults;
 mod directories;
 mod faults;
+mod influxdb;
 mod interpolation;
 mod print;
 mod receivers;

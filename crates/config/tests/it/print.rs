@@ -84,6 +84,25 @@ retries = 3
 server = 127.0.0.1
 write-timeout = 1
 
+[influxdb]
+api = auto
+backoff = 2
+batch-points = 5000
+connect-timeout = 1
+create-database = true
+delay = 10
+enabled = true
+groups = true
+gzip = auto
+interval = 1.8
+keep-field-names = false
+outbox-size = 268435456
+outbox-sync = true
+replay-rate = 50000
+retries = 3
+timeout = 5
+write-timeout = 1
+
 [local-store]
 backoff = 2
 delay = 10
@@ -97,6 +116,23 @@ retries = 3
 
 ";
 
+/// What an InfluxDB must have.
+const INFLUXDB: &str = "url = https://influx\ndatabase = d\n";
+/// Options of an InfluxDB that go with some others alone.
+const INFLUXDB_FIXED: [&str; 11] = [
+    "url",
+    "database",
+    "api",
+    "username",
+    "password-file",
+    "retention-policy",
+    "org",
+    "bucket",
+    "token-file",
+    "certificate",
+    "key",
+];
+
 #[test]
 fn the_defaults() {
     assert_eq!(print_defaults(Program::Pull), DEFAULTS_OF_PULL);
@@ -105,8 +141,11 @@ fn the_defaults() {
 
 #[test]
 fn the_defaults_read_back_as_the_defaults() {
-    let printed = load_text(&print_defaults(Program::Process));
-    // The printed section turns local-store on.
+    let printed = print_defaults(Program::Process);
+    // An InfluxDB has no address by default.
+    let influxdb = format!("[influxdb]\n{INFLUXDB}");
+    let printed = load_text(&printed.replace("[influxdb]\n", &influxdb));
+    // The printed sections turn the other receivers on.
     let mut process = printed.process;
     process.receivers.retain(|receiver| receiver.name.kind() == "graphite");
     assert_eq!(process, load_text("").process);
@@ -189,6 +228,9 @@ fn written(kind: Kind) -> Vec<&'static str> {
         Kind::HostName => vec!["h", "lb${x:two}.example.com"],
         Kind::Host => vec!["h", "::1", "10.0.0.${x:two}"],
         Kind::Prefix => vec!["a", "a.b", "$$.${x:two}"],
+        Kind::Url => vec!["http://a", "https://[::1]:8086/x$$"],
+        Kind::Text => vec!["a b", "$$${x:two}"],
+        Kind::Tags => vec!["dc=a", "dc=${x:two},\n  zone=b c"],
     }
 }
 
@@ -204,6 +246,7 @@ fn file() -> impl Strategy<Value = String> {
     let options: Vec<_> = known_options()
         .iter()
         .filter(|known| !known.name.ends_with("-dir") && !known.name.starts_with("group-"))
+        .filter(|known| known.section != "influxdb" || !INFLUXDB_FIXED.contains(&known.name))
         .map(option)
         .collect();
     let pattern = "[a-z\\\\d.^+]{1,5}(\\$\\$)?(\n  [a-z#;]{1,3})?";
@@ -226,6 +269,9 @@ fn file() -> impl Strategy<Value = String> {
             if known.section != current {
                 current = known.section;
                 writeln!(text, "[{current}]").unwrap();
+                if current == "influxdb" {
+                    text.push_str(INFLUXDB);
+                }
                 if current == "graphite" {
                     text.push_str(std::mem::take(&mut group_options));
                 }

@@ -196,11 +196,18 @@ fn groups_hold_in_every_graphite_that_does_not_switch_them_off() {
     assert_eq!(faults_of("[graphite]\ngroups = no\ngroup-namespace = a b\n").len(), 1);
 }
 
+/// Groups can be there for another kind of receiver.
+#[test]
+fn a_graphite_that_is_off_needs_no_group_namespace() {
+    let others = "enabled = no\n[graphite:b]\nenabled = no\n[influxdb]\nurl = http://a\n\
+                  database = d\n[server-groups]\nx = y\n";
+    assert_eq!(names(&format!("[graphite]\n{others}")), ["influxdb"]);
+}
+
 /// The naming of the unnamed Graphite is read for itself and for a local-store.
 #[test]
 fn a_fault_in_the_names_of_the_unnamed_graphite_is_reported_once() {
-    for others in ["", "enabled = no\n[graphite:b]\ngroups = no\n", "enabled = no\n[local-store]\n"]
-    {
+    for others in ["", "enabled = no\n[local-store]\n"] {
         assert_eq!(
             faults_of(&format!("[server-groups]\nx = y\n[graphite]\n{others}")),
             ["c.conf:1: [server-groups]: the groups need a group-namespace; set it in \

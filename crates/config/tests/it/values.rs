@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use haproxystats_config::{
-    Address, Confirm, GroupRule, Groups, HostPart, LocalStore, Naming, PartialInput, ReceiverKind,
-    Retries, Selection,
+    Address, Confirm, GroupRule, GroupRules, Groups, HostPart, LocalStore, Naming, PartialInput,
+    ReceiverKind, Retries, Selection,
 };
 
 use crate::{faults_of, graphites, load_text};
@@ -105,9 +105,11 @@ fn groups_stand_in_file_order_and_inherit_nothing() {
         Some(Groups {
             namespace: "flavor".to_owned(),
             double_writes: true,
-            frontend: vec![rule("zed", "^foo-\\d+$"), rule("abc", "ams(?!x)")],
-            backend: vec![],
-            server: vec![],
+            rules: GroupRules {
+                frontend: vec![rule("zed", "^foo-\\d+$"), rule("abc", "ams(?!x)")],
+                backend: vec![],
+                server: vec![],
+            },
         })
     );
 }

@@ -7,7 +7,7 @@ use receivers::Outcome;
 use super::children::Delivery;
 use super::journal::Condition;
 use super::notice::Notice;
-use super::receiver::{Entry, LaneBatch, REJECTIONS_MAX, SENDER_DEATHS_MAX};
+use super::receiver::{Doubt, Entry, LaneBatch, REJECTIONS_MAX, SENDER_DEATHS_MAX};
 use super::types::{Death, Order, Reply, Role};
 use super::{Core, HOLD_AFTER, Hold, PENDING_BYTES_MAX, PENDING_MAX, Work};
 use crate::entry::{EntryName, Second};
@@ -88,6 +88,7 @@ impl Core {
         match reply {
             Reply::Delivered(outcome) => self.delivered(index, delivery, &outcome),
             Reply::Rejected { reason } => self.rejected(index, delivery, &reason),
+            Reply::Doubtful { reason } => self.doubtful(index, delivery, ordered_at, &reason),
             Reply::Damaged { reason } => self.damaged(index, delivery, &reason),
             Reply::Refused { reason, wait } => {
                 let wait = wait.unwrap_or_default();
@@ -258,6 +259,29 @@ impl Core {
             self.close(*descriptor);
         }
         self.clear_lane(index);
+    }
+
+    /// A batch that the receiver may never take must not keep its lane from going on. So the other
+    /// held batches have their turn first. If the receiver takes one of them and refuses this one
+    /// again with the same text, the reason is the batch, and it counts as rejected.
+    fn doubtful(&mut self, index: usize, delivery: Delivery, ordered_at: Instant, reason: &str) {
+        let now = self.now.monotonic;
+        let mut is_rejected = false;
+        if let Delivery::Backlog(name, _) = &delivery
+            && let Some(receiver) = self.receivers.get_mut(index)
+        {
+            let reason_hash = xxhash_rust::xxh3::xxh3_64(reason.as_bytes());
+            let doubt = Doubt { reason_hash, taken: receiver.taken };
+            receiver.unreadable(name, now);
+            if let Some(entry) = receiver.entry_mut(name) {
+                is_rejected = entry.is_rejected_by(doubt);
+            }
+        }
+        if is_rejected {
+            self.rejected(index, delivery, reason);
+        } else {
+            self.refused(index, &delivery, ordered_at, reason, Duration::ZERO);
+        }
     }
 
     fn rejected(&mut self, index: usize, delivery: Delivery, reason: &str) {

@@ -106,7 +106,7 @@ impl Core {
             receiver.clear_index();
             for OutboxFile { entry, size_bytes } in list.remove(&name).unwrap_or_default() {
                 if !self.outbox.is_leaving(index, &entry) {
-                    let held = Entry { size_bytes, is_in_memory: false, deaths: 0, rejections: 0 };
+                    let held = Entry::new(size_bytes);
                     receiver.insert(entry, held);
                 }
             }
@@ -271,7 +271,7 @@ impl Core {
             }
             let Some(receiver) = self.receivers.get_mut(index) else { continue };
             let is_in_memory = in_lane.contains(&index);
-            let entry = Entry { size_bytes, is_in_memory, deaths, rejections };
+            let entry = Entry { is_in_memory, deaths, rejections, ..Entry::new(size_bytes) };
             receiver.insert(name.clone(), entry);
             for replaced in receiver.replaced_by(&id, name) {
                 receiver.remove(&replaced);

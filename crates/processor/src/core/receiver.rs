@@ -60,6 +60,33 @@ pub(crate) struct Entry {
     pub(crate) is_in_memory: bool,
     pub(crate) deaths: u32,
     pub(crate) rejections: u32,
+    /// The last doubtful refusal.
+    pub(crate) doubt: Option<Doubt>,
+}
+
+/// A refusal that may be because of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// Stands for the receiver's text.
+    pub(crate) reason_hash: u64,
+    /// Batches that the receiver had taken by then.
+    pub(crate) taken: u64,
+}
+
+impl Entry {
+    /// A held batch that is not in memory.
+    pub(crate) const fn new(size_bytes: u64) -> Self {
+        Self { size_bytes, is_in_memory: false, deaths: 0, rejections: 0, doubt: None }
+    }
+
+    /// Notes a doubtful refusal. True if it counts as a rejection: the receiver refused the batch
+    /// before with the same text, and has taken another one since.
+    pub(crate) fn is_rejected_by(&mut self, doubt: Doubt) -> bool {
+        let before = self.doubt.replace(doubt);
+        before.is_some_and(|before| {
+            before.reason_hash == doubt.reason_hash && before.taken < doubt.taken
+        })
+    }
 }
 
 /// The place of the held batch that is read ahead for the send child.
@@ -112,6 +139,8 @@ pub(crate) struct Receiver {
     pub(crate) dropped_points: u64,
     pub(crate) refused_points: u64,
     pub(crate) long_lines: u64,
+    /// Batches that the receiver has taken.
+    pub(crate) taken: u64,
     pub(crate) failures: u64,
 }
 
@@ -135,6 +164,7 @@ impl Receiver {
             dropped_points: 0,
             refused_points: 0,
             long_lines: 0,
+            taken: 0,
             failures: 0,
         }
     }
@@ -234,6 +264,7 @@ impl Receiver {
 
     pub(crate) const fn count_delivery(&mut self) {
         self.alone_left = self.alone_left.saturating_sub(1);
+        self.taken += 1;
     }
 
     /// Whether a batch of this second is in flight.

@@ -164,6 +164,12 @@ pub enum Reply {
         /// How long it asks us to wait before the next try.
         wait: Option<Duration>,
     },
+    /// The receiver refuses the batch, which may be because of the batch or because of its own
+    /// state. Whether it takes other batches shows which.
+    Doubtful {
+        /// Why.
+        reason: String,
+    },
     /// The receiver takes batches, but not this one.
     Rejected {
         /// Why.

@@ -10,8 +10,8 @@ use std::io::Write;
 
 use model::{Column, Integers, SnapshotId, Table, TableKind, Values};
 
-use super::groups::GroupRules;
 use super::paths::Paths;
+use crate::groups::GroupRules;
 
 /// Makes the lines of rows.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use model::{SnapshotId, TableKind, clean};
 
-use super::groups::{GroupRules, InvalidPattern};
 use super::part::shortened;
+use crate::groups::{GroupRules, GroupSections, InvalidPattern};
 
 /// The paths that the configuration asks for.
 #[derive(Debug)]
@@ -17,9 +17,7 @@ pub struct Paths {
 struct Grouping {
     namespace: String,
     double_writes: bool,
-    frontend: GroupRules,
-    backend: GroupRules,
-    server: GroupRules,
+    sections: GroupSections,
 }
 
 impl Paths {
@@ -33,9 +31,7 @@ impl Paths {
             Some(groups) => Some(Grouping {
                 namespace: groups.namespace.clone(),
                 double_writes: groups.double_writes,
-                frontend: GroupRules::compile(&groups.frontend)?,
-                backend: GroupRules::compile(&groups.backend)?,
-                server: GroupRules::compile(&groups.server)?,
+                sections: GroupSections::compile(&groups.rules)?,
             }),
             None => None,
         };
@@ -60,15 +56,7 @@ impl Paths {
 
     /// The rules for the first label of a kind's rows.
     pub(super) fn groups_of(&self, kind: TableKind) -> Option<&GroupRules> {
-        let grouping = self.grouping.as_ref()?;
-        match kind {
-            TableKind::Frontend => Some(&grouping.frontend),
-            TableKind::Backend | TableKind::ServerCount | TableKind::BackendServer => {
-                Some(&grouping.backend)
-            }
-            TableKind::Server => Some(&grouping.server),
-            TableKind::Daemon | TableKind::Process | TableKind::Own => None,
-        }
+        self.grouping.as_ref()?.sections.of_kind(kind)
     }
 
     /// Appends the parts of a row's path between the prefix and the metric, with the group's parts

@@ -25,9 +25,11 @@ fn groups(double_writes: bool) -> config::Groups {
     config::Groups {
         namespace: "flavor".into(),
         double_writes,
-        frontend: vec![],
-        backend: vec![rule("Even", "[02]$")],
-        server: vec![],
+        rules: config::GroupRules {
+            frontend: vec![],
+            backend: vec![rule("Even", "[02]$")],
+            server: vec![],
+        },
     }
 }
 

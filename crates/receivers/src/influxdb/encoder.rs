@@ -6,10 +6,11 @@
 
 use std::io::Write;
 
-use model::{Column, Integers, SnapshotId, Table, TableKind, Values};
+use model::{Column, Integers, SnapshotId, Table, TableKind, Values, clean};
 
 use super::escape::{is_tag_value, push_key, push_string};
 use super::fields;
+use crate::groups::{GroupRules, GroupSections, InvalidPattern};
 use crate::rows::RowFormat;
 
 /// The unit of timestamps.
@@ -22,14 +23,33 @@ pub enum Precision {
 }
 
 /// The names and tags of the lines, and the unit of their timestamps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Schema {
-    /// Whether fields and tags bear HAProxy's own names in place of telegraf's.
-    pub keep_field_names: bool,
+    keep_field_names: bool,
     /// Tags of every line.
-    pub tags: Vec<(String, String)>,
-    /// The unit of timestamps.
-    pub precision: Precision,
+    tags: Vec<(String, String)>,
+    /// The groups that give the tag `group`.
+    groups: Option<GroupSections>,
+    precision: Precision,
+}
+
+impl Schema {
+    /// The schema of a receiver.
+    ///
+    /// # Errors
+    ///
+    /// A group's pattern does not compile; the configuration refuses such a pattern earlier.
+    pub fn new(config: &config::InfluxDb, precision: Precision) -> Result<Self, InvalidPattern> {
+        let groups = config.groups.as_ref().map(GroupSections::compile).transpose()?;
+        let (keep_field_names, tags) = (config.keep_field_names, config.tags.clone());
+        Ok(Self { keep_field_names, tags, groups, precision })
+    }
+
+    /// Telegraf's names, and no tag or group of a configuration.
+    #[must_use]
+    pub const fn plain(precision: Precision) -> Self {
+        Self { keep_field_names: false, tags: Vec::new(), groups: None, precision }
+    }
 }
 
 /// The lines of a batch.
@@ -39,8 +59,33 @@ pub struct InfluxLines<'a> {
     origin: String,
     /// A blank, the timestamp and the end of a line.
     tail: Vec<u8>,
+    /// The series of the current table's rows: measurement and tags, in the order of the tags.
+    series: Vec<SeriesPart>,
+    groups: Option<&'a GroupRules>,
+    /// The first label of the last row that was asked for its group, and the group: servers of a
+    /// backend follow each other.
+    last_group: Option<(String, Option<&'a str>)>,
     /// The fields of the current table: name and equals sign, escaped.
     names: Vec<Vec<u8>>,
+}
+
+/// A part of the series of a row.
+#[derive(Debug)]
+enum SeriesPart {
+    /// What all rows of a table have in common.
+    Fixed(Vec<u8>),
+    /// A tag with a label of the row: comma, key and equals sign.
+    Label { key: Vec<u8>, label: usize },
+    /// The tag of the row's group, if it has one.
+    Group { key: Vec<u8> },
+}
+
+/// The value of a tag.
+#[derive(Debug, Clone, Copy)]
+enum TagValue<'a> {
+    Fixed(&'a str),
+    Label(usize),
+    Group,
 }
 
 impl<'a> InfluxLines<'a> {
@@ -55,14 +100,50 @@ impl<'a> InfluxLines<'a> {
             schema,
             origin: id.origin.clone(),
             tail: format!(" {}{zeros}\n", id.timestamp.seconds()).into_bytes(),
+            series: Vec::new(),
+            groups: None,
+            last_group: None,
             names: Vec::new(),
         }
+    }
+
+    fn push_series(&mut self, table: &Table, row: usize, out: &mut Vec<u8>) {
+        let group = self.group_of(table, row);
+        for part in &self.series {
+            let (key, value) = match part {
+                SeriesPart::Fixed(bytes) => {
+                    out.extend_from_slice(bytes);
+                    continue;
+                }
+                SeriesPart::Label { key, label } => (key, table.names.label(row, *label)),
+                SeriesPart::Group { key } => (key, group),
+            };
+            let value = value.unwrap_or_default();
+            if is_tag_value(value) {
+                out.extend_from_slice(key);
+                push_key(value, out);
+            }
+        }
+    }
+
+    fn group_of(&mut self, table: &Table, row: usize) -> Option<&'a str> {
+        let groups = self.groups?;
+        let name = table.names.label(row, 0)?;
+        if let Some((last, group)) = &self.last_group
+            && last == name
+        {
+            return *group;
+        }
+        let group = groups.of(&clean::segment(name));
+        self.last_group = Some((name.to_owned(), group));
+        group
     }
 }
 
 impl RowFormat for InfluxLines<'_> {
     fn begin_table(&mut self, table: &Table) {
-        let keeps_names = self.schema.keep_field_names || !is_of_proxies(table.kind);
+        let schema = self.schema;
+        let keeps_names = schema.keep_field_names || !is_of_proxies(table.kind);
         self.names.clear();
         self.names.extend(table.columns.iter().map(|column| {
             let mut name = Vec::new();
@@ -70,11 +151,14 @@ impl RowFormat for InfluxLines<'_> {
             name.push(b'=');
             name
         }));
+        self.groups = schema.groups.as_ref().and_then(|groups| groups.of_kind(table.kind));
+        self.last_group = None;
+        self.series = series(table.kind, &self.origin, schema, self.groups.is_some());
     }
 
     fn push_row(&mut self, table: &Table, row: usize, out: &mut Vec<u8>) {
         let begin = out.len();
-        push_series(table, row, &self.origin, self.schema, out);
+        self.push_series(table, row, out);
         let mut separator = b' ';
         for (column, name) in table.columns.iter().zip(&self.names) {
             if column.has(row) {
@@ -103,40 +187,63 @@ const fn is_of_proxies(kind: TableKind) -> bool {
     }
 }
 
-/// Appends the measurement and the tags of a row, the tags in the order of their names.
-fn push_series(table: &Table, row: usize, origin: &str, schema: &Schema, out: &mut Vec<u8>) {
-    let name = |label| table.names.label(row, label).unwrap_or_default();
-    let (measurement, proxy, server, kind) = match table.kind {
-        TableKind::Daemon | TableKind::Process => ("haproxy_info", "", "", ""),
-        TableKind::Own => ("haproxystats", "", "", ""),
-        TableKind::Frontend => ("haproxy", name(0), "FRONTEND", "frontend"),
-        TableKind::Backend | TableKind::ServerCount => ("haproxy", name(0), "BACKEND", "backend"),
-        TableKind::BackendServer => ("haproxy", name(0), name(1), "server"),
-        TableKind::Server => ("haproxy_servers", "", name(0), "server"),
-    };
-    let process = if table.kind == TableKind::Process { name(0) } else { "" };
-    let (proxy_tag, server_tag) =
+/// The series of a table's rows, the tags in the order of their names.
+fn series(kind: TableKind, origin: &str, schema: &Schema, has_groups: bool) -> Vec<SeriesPart> {
+    let (proxy, server) =
         if schema.keep_field_names { ("pxname", "svname") } else { ("proxy", "sv") };
-    let source = if is_of_proxies(table.kind) { origin } else { "" };
-    let mut tags = vec![
-        ("host", origin),
-        ("process", process),
-        (proxy_tag, proxy),
-        ("server", source),
-        (server_tag, server),
-        ("type", kind),
-    ];
-    tags.extend(schema.tags.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let (label, fixed) = (TagValue::Label, TagValue::Fixed);
+    let (measurement, own): (&str, &[(&str, TagValue<'_>)]) = match kind {
+        TableKind::Daemon => ("haproxy_info", &[]),
+        TableKind::Process => ("haproxy_info", &[("process", label(0))]),
+        TableKind::Own => ("haproxystats", &[]),
+        TableKind::Frontend => (
+            "haproxy",
+            &[(proxy, label(0)), (server, fixed("FRONTEND")), ("type", fixed("frontend"))],
+        ),
+        TableKind::Backend | TableKind::ServerCount => (
+            "haproxy",
+            &[(proxy, label(0)), (server, fixed("BACKEND")), ("type", fixed("backend"))],
+        ),
+        TableKind::BackendServer => {
+            ("haproxy", &[(proxy, label(0)), (server, label(1)), ("type", fixed("server"))])
+        }
+        TableKind::Server => ("haproxy_servers", &[(server, label(0)), ("type", fixed("server"))]),
+    };
+    let mut tags = vec![("host", fixed(origin))];
+    tags.extend(own);
+    if is_of_proxies(kind) {
+        tags.push(("server", fixed(origin)));
+    }
+    if has_groups {
+        tags.push(("group", TagValue::Group));
+    }
+    tags.extend(schema.tags.iter().map(|(name, value)| (name.as_str(), fixed(value))));
     tags.sort_by_key(|(name, _)| *name);
-    out.extend_from_slice(measurement.as_bytes());
+
+    let mut parts = Vec::new();
+    let mut fixed = measurement.as_bytes().to_vec();
     for (name, value) in tags {
-        if is_tag_value(value) {
-            out.push(b',');
-            push_key(name, out);
-            out.push(b'=');
-            push_key(value, out);
+        let mut key = vec![b','];
+        push_key(name, &mut key);
+        key.push(b'=');
+        match value {
+            TagValue::Fixed(value) if is_tag_value(value) => {
+                fixed.extend(key);
+                push_key(value, &mut fixed);
+            }
+            TagValue::Fixed(_) => {}
+            TagValue::Label(label) => {
+                parts.push(SeriesPart::Fixed(std::mem::take(&mut fixed)));
+                parts.push(SeriesPart::Label { key, label });
+            }
+            TagValue::Group => {
+                parts.push(SeriesPart::Fixed(std::mem::take(&mut fixed)));
+                parts.push(SeriesPart::Group { key });
+            }
         }
     }
+    parts.push(SeriesPart::Fixed(fixed));
+    parts
 }
 
 /// Appends a value. Means are whole numbers, as telegraf has them, rounded half to even. Derived
@@ -193,7 +300,7 @@ mod tests {
     use crate::rows::RowEncoder;
 
     fn schema() -> Schema {
-        Schema { keep_field_names: false, tags: Vec::new(), precision: Precision::Seconds }
+        Schema::plain(Precision::Seconds)
     }
 
     fn lines(tables: Vec<Table>, schema: &Schema) -> String {
@@ -239,7 +346,8 @@ mod tests {
     #[test]
     fn names_can_be_haproxys_and_timestamps_nanoseconds() {
         let tags = vec![("dc".to_owned(), "ams 1".to_owned()), ("zone".to_owned(), String::new())];
-        let schema = Schema { keep_field_names: true, tags, precision: Precision::Nanoseconds };
+        let schema =
+            Schema { keep_field_names: true, tags, ..Schema::plain(Precision::Nanoseconds) };
         let text = lines(vec![servers()], &schema);
         let first = text.lines().next().unwrap();
         assert_eq!(
@@ -271,6 +379,28 @@ mod tests {
              haproxy_servers,host=lb\\ 1,server=lb\\ 1,sv=s1,type=server \
              status=\"UP \\\"1\\\" \" 1700000000\n"
         );
+    }
+
+    #[test]
+    fn a_member_of_a_group_has_a_tag_for_it() {
+        let rule = |name: &str, pattern: &str| config::GroupRule {
+            name: name.to_owned(),
+            pattern: pattern.to_owned(),
+        };
+        let backend = vec![rule("comma", "^www_a$"), rule("All", "w")];
+        let rules = config::GroupRules { frontend: vec![], backend, server: vec![] };
+        let groups = Some(GroupSections::compile(&rules).unwrap());
+        let text = lines(vec![servers()], &Schema { groups, ..schema() });
+        let begins: Vec<&str> =
+            text.lines().map(|line| line.split(",host").next().unwrap()).collect();
+        assert_eq!(begins, ["haproxy,group=comma", "haproxy,group=all"]);
+        let mut names = Names::new(TableKind::Frontend);
+        names.push(&["www"]);
+        let columns = vec![Column::integers("stot", Nature::Counter, None, [Some(1)])];
+        let frontend = Table { kind: TableKind::Frontend, names, columns };
+        let groups = Some(GroupSections::compile(&rules).unwrap());
+        let text = lines(vec![frontend], &Schema { groups, ..schema() });
+        assert!(text.starts_with("haproxy,host=lb\\ 1,proxy=www,"), "{text}");
     }
 
     #[test]

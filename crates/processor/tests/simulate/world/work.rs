@@ -337,7 +337,14 @@ impl World {
             && let Some(rejections) = self.ledger.rejected.get_mut(&uid)
         {
             *rejections += 1;
-            return Reply::Rejected { reason: "no sense".to_owned() };
+            let reason = "no sense".to_owned();
+            // A receiver may not tell whether the reason is the batch.
+            let is_doubtful = self.rng.u8(0..4) == 0;
+            return if is_doubtful {
+                Reply::Doubtful { reason }
+            } else {
+                Reply::Rejected { reason }
+            };
         }
         // A receiver can get the whole batch without an answer to the send child.
         let arrives = match state {

@@ -1,8 +1,9 @@
-//! Groups of rows: the first rule of the file whose pattern is found in a name decides.
+//! Groups of rows: the first rule of the file whose pattern is found in a clean name decides.
 //!
 //! The patterns are Python's (`re.search`). They need fancy-regex, because regex has no
 //! look-around.
 
+use model::TableKind;
 use thiserror::Error;
 
 /// A pattern that does not compile.
@@ -13,19 +14,50 @@ pub struct InvalidPattern {
     source: Box<fancy_regex::Error>,
 }
 
+/// The three sections of groups, compiled.
+#[derive(Debug)]
+pub(crate) struct GroupSections {
+    frontend: GroupRules,
+    backend: GroupRules,
+    server: GroupRules,
+}
+
+impl GroupSections {
+    /// Compiles the rules.
+    ///
+    /// # Errors
+    ///
+    /// The first pattern that does not compile.
+    pub(crate) fn compile(rules: &config::GroupRules) -> Result<Self, InvalidPattern> {
+        Ok(Self {
+            frontend: GroupRules::compile(&rules.frontend)?,
+            backend: GroupRules::compile(&rules.backend)?,
+            server: GroupRules::compile(&rules.server)?,
+        })
+    }
+
+    /// The rules for the first label of a kind's rows. A server has the group of its backend.
+    pub(crate) const fn of_kind(&self, kind: TableKind) -> Option<&GroupRules> {
+        match kind {
+            TableKind::Frontend => Some(&self.frontend),
+            TableKind::Backend | TableKind::ServerCount | TableKind::BackendServer => {
+                Some(&self.backend)
+            }
+            TableKind::Server => Some(&self.server),
+            TableKind::Daemon | TableKind::Process | TableKind::Own => None,
+        }
+    }
+}
+
 /// Rules in the order of the file, compiled.
 #[derive(Debug, Default)]
-pub(super) struct GroupRules {
+pub(crate) struct GroupRules {
     rules: Vec<(String, fancy_regex::Regex)>,
 }
 
 impl GroupRules {
     /// Compiles the rules; a group's name is put in lower case.
-    ///
-    /// # Errors
-    ///
-    /// The first pattern that does not compile.
-    pub(super) fn compile(rules: &[config::GroupRule]) -> Result<Self, InvalidPattern> {
+    fn compile(rules: &[config::GroupRule]) -> Result<Self, InvalidPattern> {
         let compile = |rule: &config::GroupRule| match fancy_regex::Regex::new(&rule.pattern) {
             Ok(regex) => Ok((rule.name.to_lowercase(), regex)),
             Err(source) => {
@@ -36,7 +68,7 @@ impl GroupRules {
     }
 
     /// The group of a clean name. A pattern does not match a name on which it backtracks too far.
-    pub(super) fn of(&self, name: &str) -> Option<&str> {
+    pub(crate) fn of(&self, name: &str) -> Option<&str> {
         self.rules
             .iter()
             .find(|(_, regex)| regex.is_match(name).unwrap_or(false))

@@ -1,0 +1,282 @@
+//! InfluxDB's write requests over HTTP.
+//!
+//! A batch goes in requests of at most `batch-points` lines, one after the other. It counts as
+//! delivered when each has been answered. After a failure the whole batch is sent again: InfluxDB
+//! unites points of the same series and time, so a point that arrives twice is one.
+//!
+//! A session with its connection lasts [`SESSION_MAX_AGE`] and ends with the first failure. Then
+//! addresses, credentials and certificates are read anew.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use config::InfluxTarget;
+use daemon::lookup::Lookup;
+use daemon::{Clock, Conditions};
+use tracing::{info, warn};
+
+use super::answer::{Answer, Verdict, verdict};
+use super::piece::{PieceReader, count_lines, halves};
+use super::session::{Failure, Response, Session, failure};
+use crate::{Error, Lines, Outcome};
+
+/// Bytes of a request before it is compressed: below the 10 MiB of InfluxDB 3 and the 25 MB of
+/// InfluxDB 1.
+const REQUEST_MAX_BYTES: usize = 4 << 20;
+/// A request that broke the connection was not too large if it had no more bytes: a server that
+/// refuses a large one may close before we read its answer.
+const REQUEST_SURE_BYTES: usize = 64 << 10;
+/// How long the look-up of the server's name may take. A later answer serves the next session.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
+/// The age at which a session ends.
+const SESSION_MAX_AGE: Duration = Duration::from_secs(60);
+/// Warnings that are followed at one time.
+const WARNINGS_MAX: usize = 20;
+
+/// The transport to one InfluxDB.
+#[derive(Debug)]
+pub struct InfluxDb {
+    config: config::InfluxDb,
+    clock: Clock,
+    lookup: Arc<Mutex<Lookup>>,
+    session: Option<Session>,
+    /// Bytes of a request that the server takes, as far as we know.
+    request_max_bytes: usize,
+    reader: PieceReader,
+    warnings: Conditions,
+}
+
+/// What became of a request.
+enum Sent {
+    Done,
+    TooLarge { reason: String },
+}
+
+impl InfluxDb {
+    /// The transport connects at the first delivery.
+    #[must_use]
+    pub fn new(config: config::InfluxDb, clock: Clock) -> Self {
+        let lookup = Arc::new(Mutex::new(Lookup::new(&config.url.host, config.url.port)));
+        Self {
+            config,
+            clock,
+            lookup,
+            session: None,
+            request_max_bytes: REQUEST_MAX_BYTES,
+            reader: PieceReader::default(),
+            warnings: Conditions::new(WARNINGS_MAX),
+        }
+    }
+
+    /// Delivers a batch whole, but for points that the server refuses.
+    ///
+    /// # Errors
+    ///
+    /// Why the batch does not count as delivered. The server may have some of its lines, and will
+    /// get them again.
+    pub fn deliver(&mut self, lines: &dyn Lines) -> Result<Outcome, Error> {
+        let delivered = self.deliver_pieces(lines);
+        if delivered.is_ok() {
+            // The server may take larger requests again one day.
+            let grown = self.request_max_bytes + self.request_max_bytes / 64;
+            self.request_max_bytes = grown.min(REQUEST_MAX_BYTES);
+        } else {
+            self.session = None;
+        }
+        delivered
+    }
+
+    fn deliver_pieces(&mut self, lines: &dyn Lines) -> Result<Outcome, Error> {
+        let unreadable = |source| Error::Unreadable { source };
+        let mut source = lines.open().map_err(unreadable)?;
+        let mut outcome = Outcome::default();
+        let mut reader = std::mem::take(&mut self.reader);
+        loop {
+            let (lines_max, bytes_max) = (self.config.batch_points, self.request_max_bytes);
+            let piece = reader.read(&mut source, lines_max, bytes_max).map_err(unreadable)?;
+            if piece.is_empty() {
+                break;
+            }
+            self.deliver_piece(piece, &mut outcome)?;
+        }
+        self.reader = reader;
+        Ok(outcome)
+    }
+
+    /// Sends a piece, in halves where it is too large. A single line that is too large is refused.
+    fn deliver_piece(&mut self, piece: &[u8], outcome: &mut Outcome) -> Result<(), Error> {
+        let mut rest = vec![piece];
+        while let Some(part) = rest.pop() {
+            let Sent::TooLarge { reason } = self.send(part, outcome)? else { continue };
+            if let Some((first, second)) = halves(part) {
+                self.request_max_bytes = first.len().max(second.len());
+                rest.extend([second, first]);
+            } else {
+                let bytes = part.len();
+                outcome.refused_points.add(1, || format!("{reason}, to a line of {bytes} bytes"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends some lines in one request, and makes the database if it is missing.
+    fn send(&mut self, lines: &[u8], outcome: &mut Outcome) -> Result<Sent, Error> {
+        let mut may_create = true;
+        loop {
+            let answer = self.request(lines)?;
+            let url = self.config.url.to_string();
+            let failed =
+                |text, wait| Error::InfluxDb { text: format!("influxdb {url} {text}"), wait };
+            match self.verdict(&answer) {
+                Verdict::Delivered => return Ok(Sent::Done),
+                Verdict::Partial { refused, reason } => {
+                    let most = count_lines(lines);
+                    outcome.refused_points.add(refused.min(most), || reason);
+                    return Ok(Sent::Done);
+                }
+                Verdict::TooLarge { reason } => return Ok(Sent::TooLarge { reason }),
+                Verdict::NoDatabase { .. } if may_create && self.create_database()? => {
+                    may_create = false;
+                }
+                Verdict::NoDatabase { reason } => {
+                    return Err(failed(format!("{reason}; create the database"), None));
+                }
+                Verdict::Wait { reason, pause } => return Err(failed(reason, pause)),
+                Verdict::Doubtful { reason } => {
+                    return Err(Error::Doubtful { reason: format!("influxdb {url} {reason}") });
+                }
+                Verdict::Malformed { reason } => {
+                    return Err(Error::Rejected { reason: format!("influxdb {url} {reason}") });
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, response: &Response) -> Verdict {
+        let answer = Answer {
+            status: response.status,
+            retry_after: response.retry_after.as_deref(),
+            location: response.location.as_deref(),
+            body: &response.body,
+        };
+        verdict(&answer, (self.clock.wall)())
+    }
+
+    /// Posts lines and returns the answer. A lasting connection may have ended long ago: if it
+    /// breaks, a new one decides.
+    fn request(&mut self, lines: &[u8]) -> Result<Response, Error> {
+        loop {
+            let mut session = self.open_session()?;
+            let was_used = session.is_used;
+            let (path, query) = write_request(&self.config.target);
+            match session.write(path, &query, lines) {
+                Ok(response) => {
+                    self.session = Some(session);
+                    return Ok(response);
+                }
+                Err(error) => {
+                    let failure = failure(&error, &self.config);
+                    if failure.is_broken && was_used {
+                        continue;
+                    }
+                    if failure.is_broken && lines.len() > REQUEST_SURE_BYTES {
+                        self.request_max_bytes = (lines.len() / 2).max(REQUEST_SURE_BYTES);
+                    }
+                    return Err(self.failed(&failure));
+                }
+            }
+        }
+    }
+
+    /// The session, or a new one if it is too old.
+    fn open_session(&mut self) -> Result<Session, Error> {
+        let now = (self.clock.monotonic)();
+        if let Some(session) = self.session.take()
+            && now.saturating_duration_since(session.since) < SESSION_MAX_AGE
+        {
+            return Ok(session);
+        }
+        let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses = lookup.addresses(LOOKUP_LIMIT, now);
+        drop(lookup);
+        let addresses = addresses.map_err(|error| self.unresolved(&error))?;
+        let opened = Session::open(&self.config, addresses, now);
+        let (session, warnings) = opened.map_err(|failure| self.failed(&failure))?;
+        for warning in warnings {
+            if self.warnings.begin(&warning, "", now).is_due() {
+                warn!("influxdb {}: {warning}", self.config.url);
+            }
+        }
+        Ok(session)
+    }
+
+    /// Makes the database. False if that is not wanted, or refused.
+    fn create_database(&mut self) -> Result<bool, Error> {
+        let InfluxTarget::V1 { database, create_database: true, .. } = &self.config.target else {
+            return Ok(false);
+        };
+        let statement = create_statement(database);
+        let database = database.clone();
+        let mut session = self.open_session()?;
+        let created = session.post("/query", &[("q", &statement)], None, &[]);
+        let refusal = match created {
+            Ok(response) if response.status == 200 && !response.body.contains("\"error\"") => {
+                self.session = Some(session);
+                info!("influxdb {}: database {database:?} is made", self.config.url);
+                self.warnings.end(CREATE, (self.clock.monotonic)());
+                return Ok(true);
+            }
+            Ok(response) => match self.verdict(&response) {
+                Verdict::Wait { reason, .. } | Verdict::Doubtful { reason } => reason,
+                _ => format!("answered {}: {}", response.status, response.body.trim()),
+            },
+            Err(error) => failure(&error, &self.config).text,
+        };
+        if self.warnings.begin(CREATE, "", (self.clock.monotonic)()).is_due() {
+            warn!(
+                "influxdb {} does not make the database {database:?}, it {refusal}; make it, or \
+                 set create-database = false",
+                self.config.url
+            );
+        }
+        Ok(false)
+    }
+
+    fn failed(&self, failure: &Failure) -> Error {
+        Error::InfluxDb { text: format!("influxdb {} {failure}", self.config.url), wait: None }
+    }
+
+    fn unresolved(&self, error: &io::Error) -> Error {
+        let text = format!("influxdb {} does not resolve: {error}; check url", self.config.url);
+        Error::InfluxDb { text, wait: None }
+    }
+}
+
+/// The condition that the server refuses to make the database.
+const CREATE: &str = "create-database";
+
+/// The path and the parameters of a write.
+fn write_request(target: &InfluxTarget) -> (&'static str, Vec<(&'static str, &str)>) {
+    let precision = ("precision", "s");
+    match target {
+        InfluxTarget::V1 { database, retention_policy, .. } => {
+            let mut query = vec![("db", database.as_str())];
+            query.extend(retention_policy.as_deref().map(|policy| ("rp", policy)));
+            query.push(precision);
+            ("/write", query)
+        }
+        InfluxTarget::V2 { org, bucket, .. } => {
+            let mut query = Vec::new();
+            query.extend(org.as_deref().map(|org| ("org", org)));
+            query.extend([("bucket", bucket.as_str()), precision]);
+            ("/api/v2/write", query)
+        }
+    }
+}
+
+/// InfluxQL's statement, with the name quoted.
+fn create_statement(database: &str) -> String {
+    let name = database.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("CREATE DATABASE \"{name}\"")
+}

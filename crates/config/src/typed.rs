@@ -12,7 +12,7 @@ use std::time::Duration;
 use model::ReceiverName;
 use serde::{Deserialize, Serialize};
 
-pub use kafka::{Kafka, KafkaFormat, KafkaSecurity, LinesPerMessage, MessageKey};
+pub use kafka::{Kafka, KafkaFormat, KafkaLogin, KafkaSecurity, LinesPerMessage, MessageKey};
 
 use crate::url::Url;
 
@@ -275,6 +275,8 @@ pub enum ReceiverKind {
     Graphite(Graphite),
     /// InfluxDB's line protocol over HTTP.
     InfluxDb(InfluxDb),
+    /// A topic of Kafka.
+    Kafka(Kafka),
     /// Files on this machine.
     LocalStore(LocalStore),
 }

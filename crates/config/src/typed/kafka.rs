@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Naming;
+use super::{Naming, Tls};
 
 /// The options that only a Kafka has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,16 +72,19 @@ pub enum MessageKey {
 pub struct KafkaSecurity {
     /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
     pub protocol: String,
-    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; used with `sasl_plaintext` and `sasl_ssl`.
+    /// `None` for a protocol without a login.
+    pub login: Option<KafkaLogin>,
+    /// `None` for a protocol without TLS; has no name of a server.
+    pub tls: Option<Tls>,
+}
+
+/// A login by SASL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KafkaLogin {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub mechanism: String,
     /// The user's name.
-    pub username: Option<String>,
+    pub username: String,
     /// The file with the user's password.
-    pub password_file: Option<PathBuf>,
-    /// The certificates that sign the brokers'; `None` for the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate.
-    pub certificate: Option<PathBuf>,
-    /// The private key of our certificate.
-    pub key: Option<PathBuf>,
+    pub password_file: PathBuf,
 }

@@ -146,7 +146,7 @@ const fn remedy(kind: FailureKind) -> &'static str {
             "; check sasl-username, sasl-password-file and sasl-mechanism"
         }
         FailureKind::Authorization => "; grant the user WRITE on the topic",
-        FailureKind::Tls => "; check security-protocol, ca-file, certificate and key",
+        FailureKind::Tls => "; check security-protocol, ca-file and certificate",
         FailureKind::Replicas => "; look at the brokers of the topic and its min.insync.replicas",
         FailureKind::Unconfirmed { .. } => "; look at the load and the logs of the brokers",
         FailureKind::Setting => "; check the options librdkafka.*",

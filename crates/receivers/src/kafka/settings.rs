@@ -1,10 +1,10 @@
 //! The settings of librdkafka that a configuration and the current size of messages ask for.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
+use daemon::file::{self, Limit, Links};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
@@ -21,15 +21,14 @@ const SETUP_MIN: Duration = Duration::from_secs(1);
 const SOCKET_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const SOCKET_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const MESSAGE_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
-/// Bytes of a file with a password.
-const SECRET_MAX_BYTES: u64 = 64 << 10;
+const SECRET_LIMIT: Limit = Limit { bytes: 16 << 10, name: "16 KiB" };
 
 /// The settings for batches of records of `batch_size` bytes: the broker's limit is one on batches.
 ///
 /// # Errors
 ///
 /// The password cannot be read.
-pub(super) fn of(config: &config::Kafka, batch_size: usize) -> io::Result<ClientConfig> {
+pub(super) fn of(config: &config::Kafka, batch_size: usize) -> Result<ClientConfig, String> {
     let security = &config.security;
     let mut settings = ClientConfig::new();
     for (name, value) in &config.library {
@@ -64,23 +63,21 @@ pub(super) fn of(config: &config::Kafka, batch_size: usize) -> io::Result<Client
     if config.compression == "zstd" {
         settings.set("compression.level", "1");
     }
-    for (name, path) in [
-        ("ssl.ca.location", &security.ca_file),
-        ("ssl.certificate.location", &security.certificate),
-        ("ssl.key.location", &security.key),
-    ] {
-        if let Some(path) = path {
-            settings.set(name, path.to_string_lossy());
+    if let Some(tls) = &security.tls {
+        for (name, path) in [
+            ("ssl.ca.location", &tls.ca_file),
+            ("ssl.certificate.location", &tls.certificate),
+            ("ssl.key.location", &tls.key),
+        ] {
+            if let Some(path) = path {
+                settings.set(name, path.to_string_lossy());
+            }
         }
     }
-    if security.protocol.starts_with("sasl_") {
-        settings.set("sasl.mechanism", &security.mechanism);
-        if let Some(username) = &security.username {
-            settings.set("sasl.username", username);
-        }
-        if let Some(path) = &security.password_file {
-            settings.set("sasl.password", secret(path)?);
-        }
+    if let Some(login) = &security.login {
+        settings.set("sasl.mechanism", &login.mechanism);
+        settings.set("sasl.username", &login.username);
+        settings.set("sasl.password", secret(&login.password_file)?);
     }
     Ok(settings)
 }
@@ -99,16 +96,14 @@ fn millis(duration: Duration, most: Duration) -> String {
     duration.clamp(SOCKET_TIMEOUT_MIN, most).as_millis().to_string()
 }
 
-/// The first line of a file. It is read for each producer, so that a new password needs no restart.
-fn secret(path: &Path) -> io::Result<String> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{path:?}: {error}"));
+/// The text of a file without line ends at its end. It is read for each producer, so that a new
+/// password needs no restart.
+fn secret(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let mut file = File::open(path).map_err(named)?.take(SECRET_MAX_BYTES);
-    file.read_to_string(&mut text).map_err(named)?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        let empty = io::Error::new(ErrorKind::InvalidData, "its first line has no password");
-        return Err(named(empty));
+    let read = file::open(path, SECRET_LIMIT, Links::Follow)
+        .and_then(|mut file| file.read_to_string(&mut text).map_err(Into::into));
+    match read {
+        Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => Err(format!("sasl-password-file {path:?}: {error}")),
     }
-    Ok(line.to_owned())
 }

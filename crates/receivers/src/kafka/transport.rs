@@ -148,7 +148,7 @@ impl Kafka {
 
     fn new_producer(&self) -> Result<BaseProducer<Reports>, Error> {
         let settings = settings::of(&self.config, self.limit)
-            .map_err(|error| self.failure(FailureKind::Secret, error.to_string()))?;
+            .map_err(|error| self.failure(FailureKind::Secret, error))?;
         settings
             .create_with_context(Reports::new(self.clock))
             .map_err(|error: KafkaError| self.failure(FailureKind::Setting, error.to_string()))

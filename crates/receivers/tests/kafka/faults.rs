@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use config::LinesPerMessage;
+use config::{KafkaLogin, LinesPerMessage};
 use haproxystats_receivers::Outcome;
 use haproxystats_receivers::kafka::FailureKind;
 use testbed::free_ports;
@@ -170,8 +170,11 @@ fn a_refused_login_is_an_error_and_a_new_password_is_read() {
     let password_file = folder.path().join("password");
     let mut settings = settings(&bench.broker.login_address(), "login");
     settings.security.protocol = "sasl_plaintext".to_owned();
-    settings.security.username = Some(USER.to_owned());
-    settings.security.password_file = Some(password_file.clone());
+    settings.security.login = Some(KafkaLogin {
+        mechanism: "PLAIN".to_owned(),
+        username: USER.to_owned(),
+        password_file: password_file.clone(),
+    });
     let mut kafka = kafka(settings);
     let (kind, text) = failure(deliver(&mut kafka, b"a 1 1\n"));
     assert_eq!(kind, FailureKind::Secret, "{text}");

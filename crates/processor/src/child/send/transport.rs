@@ -17,7 +17,8 @@ use crate::core::Reply;
 #[derive(Debug)]
 pub(super) enum Transport {
     Graphite(Graphite),
-    InfluxDb(InfluxDb),
+    /// Boxed, because it is much larger than the others.
+    InfluxDb(Box<InfluxDb>),
     #[cfg(feature = "kafka")]
     Kafka(Box<Kafka>),
     LocalStore(LocalStore),
@@ -43,7 +44,7 @@ pub(super) fn open(
         )),
         ReceiverKind::InfluxDb(influxdb) => Ok((
             Encoding::Influx(Schema::new(influxdb, Precision::Seconds).map_err(invalid)?),
-            Transport::InfluxDb(InfluxDb::new(influxdb.clone(), clock)),
+            Transport::InfluxDb(Box::new(InfluxDb::new(influxdb.clone(), clock))),
         )),
         ReceiverKind::Kafka(kafka) => {
             let encoding = match kafka.format {

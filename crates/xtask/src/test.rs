@@ -47,10 +47,16 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pip3", "python3-pip"),
     ("curl", "curl"),
     ("kcat", "kcat"),
+    // The build of librdkafka asks it for OpenSSL.
+    ("pkg-config", "pkg-config"),
+    ("make", "make"),
 ];
 
 /// The seed of all property tests.
 const PROPTEST_SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20261120");
+
+/// What is built in addition, as in the packages.
+const FEATURES: &str = "kafka";
 
 const NO_FAIL_FAST: &str = "--no-fail-fast";
 const COLOUR: &str = "CARGO_TERM_COLOR";
@@ -105,7 +111,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 /// The command of cargo that runs the tests; with `all_must_run` a skipped test fails.
 fn tests(arguments: &[String], notes: &Path, all_must_run: bool) -> Command {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--locked"]);
+    command.args(["test", "--workspace", "--locked", "--features", FEATURES]);
     // Cargo refuses the option twice.
     if !arguments.iter().take_while(|word| **word != "--").any(|word| *word == NO_FAIL_FAST) {
         command.arg(NO_FAIL_FAST);

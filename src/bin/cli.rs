@@ -10,6 +10,8 @@ use config::{Config, Program, Sources};
 use docopt::Docopt;
 use serde::Deserialize;
 
+use crate::version;
+
 /// Exit status for a bad command line or configuration.
 pub(crate) const BAD_CONFIGURATION: u8 = 1;
 /// Exit status for a failure at run time.
@@ -26,16 +28,6 @@ struct Arguments {
 /// The format and the directories of `--render`.
 type Render = (String, Vec<PathBuf>);
 
-/// The version, and the features that were chosen when haproxystats-process was built.
-fn version(program: Program) -> String {
-    let version = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
-    let features = if cfg!(feature = "kafka") { "kafka" } else { "none" };
-    match program {
-        Program::Pull => format!("{version}\n"),
-        Program::Process => format!("{version}\nfeatures: {features}\n"),
-    }
-}
-
 /// The configuration to run on, or the status to end with because there is nothing to run.
 pub(crate) fn configuration(
     usage: &str,
@@ -49,7 +41,7 @@ pub(crate) fn configuration(
         return Err(print(usage.trim_start()));
     }
     if has_option(&words, "-v", "--version") {
-        return Err(print(&version(program)));
+        return Err(print(&version::of(program)));
     }
     let refused = |error: docopt::Error| refuse(&error.to_string());
     let parsed = Docopt::new(usage).and_then(|docopt| docopt.help(false).argv(words).parse());

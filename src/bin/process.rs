@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 mod cli;
 mod render;
 mod start;
+mod version;
 
 const USAGE: &str = "
 Processes statistics from HAProxy and pushes them to Graphite.

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 mod cli;
 mod start;
+mod version;
 
 /// Threads for work on the disk. One works at a time; the end of the program needs the others to
 /// remove an unfinished snapshot while a disk hangs.

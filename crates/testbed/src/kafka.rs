@@ -1,8 +1,8 @@
 //! A real Kafka broker for tests: one node in a folder of its own, which can be killed, frozen and
 //! started again on its data.
 //!
-//! It is started by `kafka-broker`, which `cargo xtask test` installs: a script that runs a class of
-//! Kafka's with the arguments that it gets. Topics are made by Kafka's own protocol, because
+//! It is started by `kafka-broker`, which `cargo xtask test` installs: a script that runs a class
+//! of Kafka's with the arguments that it gets. Topics are made by Kafka's own protocol, because
 //! Kafka's command for that takes seconds. Messages are read by kcat, a client that is not ours.
 
 mod admin;

@@ -1,8 +1,8 @@
 //! Cuts the lines of a batch into messages.
 //!
-//! A message of many lines has as many whole lines as fit, each with its line feed; a message of one
-//! line has no line feed. A line that is too large for any message is left out and counted: it would
-//! be refused again and again, and with it the whole batch.
+//! A message of many lines has as many whole lines as fit, each with its line feed; a message of
+//! one line has no line feed. A line that is too large for any message is left out and counted: it
+//! would be refused again and again, and with it the whole batch.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 

@@ -1,6 +1,7 @@
 //! The settings of librdkafka that a configuration and the current size of messages ask for.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const SETUP_MIN: Duration = Duration::from_secs(1);
 const SOCKET_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const SOCKET_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const MESSAGE_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+/// The others' right to read a file.
+const READABLE_FOR_OTHERS: u32 = 0o004;
 const SECRET_LIMIT: Limit = Limit { bytes: 16 << 10, name: "16 KiB" };
 
 /// The settings for batches of records of `batch_size` bytes: the broker's limit is one on batches.
@@ -85,6 +88,18 @@ pub(super) fn of(config: &config::Kafka, batch_size: usize) -> Result<ClientConf
 /// A lasting outage of all brokers fails a batch after this time.
 pub(super) fn setup_timeout(config: &config::Kafka) -> Duration {
     (config.connect_timeout + config.write_timeout).max(SETUP_MIN)
+}
+
+/// A warning about a file with a password that every user of the machine can read.
+pub(super) fn warning(config: &config::Kafka) -> Option<String> {
+    let path = &config.security.login.as_ref()?.password_file;
+    let mode = path.metadata().ok()?.mode();
+    (mode & READABLE_FOR_OTHERS != 0).then(|| {
+        let path = path.display();
+        format!(
+            "sasl-password-file {path} can be read by every user of this machine; chmod o-r {path}"
+        )
+    })
 }
 
 /// Two messages fit at any size, so that an empty library takes each.

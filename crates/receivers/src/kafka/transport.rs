@@ -66,6 +66,9 @@ impl Kafka {
             let checked = settings.create_native_config();
             checked.map_err(|error| kafka.failure(FailureKind::Setting, error.to_string()))?;
         }
+        if let Some(warning) = settings::warning(&kafka.config) {
+            warn!("{warning}");
+        }
         Ok(kafka)
     }
 

@@ -1,5 +1,5 @@
-//! Kafka's promise, tested with a real broker that is killed, frozen and misconfigured: a batch that
-//! counts as delivered is in the topic, byte for byte, and any other is sent again whole.
+//! Kafka's promise, tested with a real broker that is killed, frozen and misconfigured: a batch
+//! that counts as delivered is in the topic, byte for byte, and any other is sent again whole.
 //!
 //! What is in a topic is read by kcat.
 

@@ -1,4 +1,4 @@
-//! Faults that a real broker has seldom, by the cluster of brokers that librdkafka brings for tests.
+//! Faults that a real broker has seldom, by the mock cluster of librdkafka.
 
 use std::time::Duration;
 

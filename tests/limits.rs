@@ -35,6 +35,12 @@ const INTERNAL: &[(&str, &str)] = &[
     ("receivers::influxdb::answer::TEXT_MAX_CHARS", "shortens what a message quotes"),
     ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("receivers::influxdb::session::ADDRESSES_MAX", "ureq tries no more addresses of a name"),
+    ("config::kafka::TOPIC_MAX_BYTES", "Kafka has the same bound"),
+    ("receivers::kafka::settings::MESSAGE_TIMEOUT_MAX", "librdkafka's own, 24 days"),
+    (
+        "receivers::kafka::settings::SOCKET_TIMEOUT_MAX",
+        "librdkafka's own; a longer wait is its own",
+    ),
     ("receivers::influxdb::transport::WARNINGS_MAX", "there are three kinds of warnings"),
     ("processor::channel::INLINE_MAX", "a larger message travels in a memfd"),
     ("processor::channel::MESSAGE_MAX", "the largest message is the configuration, with its bound"),

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use config::{Config, Program, Sources};
 use docopt::{ArgvMap, Docopt, Value};
 
+use crate::version;
+
 /// Exit status for a bad command line or configuration.
 pub(crate) const BAD_CONFIGURATION: u8 = 1;
 /// Exit status for a failure at run time.
@@ -24,7 +26,7 @@ pub(crate) fn configuration(usage: &str, program: Program) -> Result<(Config, Ar
         return Err(print(usage.trim_start()));
     }
     if has_option(&words, "-v", "--version") {
-        return Err(print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")));
+        return Err(print(&version::of(program)));
     }
     let parsed = Docopt::new(usage).and_then(|docopt| docopt.help(false).argv(words).parse());
     let arguments = parsed.map_err(|error| refuse(&error.to_string()))?;

@@ -14,6 +14,7 @@ mod receivers;
 mod render;
 mod start;
 mod table;
+mod version;
 
 const USAGE: &str = "
 Processes statistics from HAProxy and pushes them to Graphite.

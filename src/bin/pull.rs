@@ -14,6 +14,7 @@ mod once;
 mod runtime;
 mod start;
 mod table;
+mod version;
 
 const USAGE: &str = "
 Pulls statistics from HAProxy over its stats sockets.

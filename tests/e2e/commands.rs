@@ -44,6 +44,31 @@ fn version_is_the_packages() {
 }
 
 #[test]
+fn version_names_the_features_of_process() {
+    let features = if cfg!(feature = "kafka") { "kafka" } else { "none" };
+    let output = run(PROCESS, &["--version"]).stdout;
+    assert!(output.ends_with(&format!("\nfeatures: {features}\n")), "{output}");
+    assert!(!run(PULL, &["--version"]).stdout.contains("features"));
+}
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_program_without_kafka_refuses_its_section_and_says_what_to_build() {
+    let scene = crate::scene::Scene::new();
+    let text = format!(
+        "[paths]\nbase-dir = {}\n[process]\nsrc-dir = {}\n[kafka]\n",
+        scene.path().display(),
+        scene.incoming().display()
+    );
+    let config = scene.write("c.conf", &text);
+    let output = run(PROCESS, &["-f", config.to_str().unwrap()]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let sentence = "[kafka]: this haproxystats-process was built without Kafka; take it from the \
+                    packages, or build it with cargo build --release --features kafka";
+    assert!(output.stderr.contains(sentence), "{}", output.stderr);
+}
+
+#[test]
 fn defaults_are_printed_by_section() {
     for flag in ["-p", "--print"] {
         let pull = run(PULL, &[flag]);

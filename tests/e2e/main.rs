@@ -27,6 +27,7 @@ mod frozen;
 mod golden;
 mod haproxy;
 mod influxdb;
+mod kafka;
 mod life;
 mod misfortunes;
 mod oddities;

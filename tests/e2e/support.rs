@@ -1,15 +1,14 @@
-//! Programs that end with their test, conditions with a deadline, ports, and notes about tests that
-//! are skipped.
+//! Programs that end with their test, conditions with a deadline, ports.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+pub(crate) use testbed::{installed, skip, skip_for_the_machine};
 
 /// Only a hang takes so long. A loaded machine with a debug build can need seconds where others
 /// need milliseconds.
@@ -182,42 +181,4 @@ pub(crate) fn data(path: &str) -> PathBuf {
 /// A file that users get.
 pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
-}
-
-/// The paths of the named servers; `None`, with a note, when one is missing.
-pub(crate) fn installed<const N: usize>(test: &str, programs: [&str; N]) -> Option<[String; N]> {
-    let found = programs.map(find);
-    if let Some(missing) = programs.iter().zip(&found).find(|(_, path)| path.is_none()) {
-        skip(&format!("{test}: {} is not installed", missing.0));
-        return None;
-    }
-    Some(found.map(Option::unwrap))
-}
-
-fn find(program: &str) -> Option<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
-        .map(|path| path.to_string_lossy().into_owned())
-}
-
-/// Notes that a test is skipped because a program is not installed; a failure if all should be.
-pub(crate) fn skip(what: &str) {
-    assert!(
-        std::env::var_os("HAPROXYSTATS_REQUIRE_SERVERS").is_none(),
-        "not to be skipped: {what}"
-    );
-    skip_for_the_machine(what);
-}
-
-/// Notes that a test is skipped because this machine does not allow it, which is never a failure.
-pub(crate) fn skip_for_the_machine(what: &str) {
-    // Directly to standard error, because libtest hides the output of `eprintln!` of a passed test.
-    std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).unwrap();
-    if let Some(notes) = std::env::var_os("HAPROXYSTATS_SKIPPED") {
-        let mut notes = OpenOptions::new().create(true).append(true).open(notes).unwrap();
-        writeln!(notes, "skipped: {what}").unwrap();
-    }
 }

@@ -74,6 +74,20 @@ pub(crate) fn graphite(
     }))
 }
 
+/// The options of a line's path but for groups.
+pub(crate) const PATH_ROWS: [KnownOption; 3] = [NAMESPACE.row, PREFIX_HOSTNAME.row, FQDN.row];
+
+/// Reads the options of a line's path, for a receiver that has no groups.
+pub(crate) fn paths(reader: &mut Reader<'_, '_>) -> Result<Naming, Rejection> {
+    let namespace = reader.value(&NAMESPACE)?;
+    let host = match (reader.value(&PREFIX_HOSTNAME)?, reader.value(&FQDN)?) {
+        (false, _) => HostPart::None,
+        (true, false) => HostPart::Short,
+        (true, true) => HostPart::Full,
+    };
+    Ok(Naming { namespace, host, groups: None })
+}
+
 /// Reads the options that determine a line's path. If nothing is sent under such a path, the groups
 /// need no `group-namespace`: they may be there for another kind of receiver.
 pub(crate) fn naming(
@@ -81,13 +95,8 @@ pub(crate) fn naming(
     groups: &GroupSections<'_>,
     is_used: bool,
 ) -> Result<Naming, Rejection> {
-    let namespace = reader.value(&NAMESPACE)?;
-    let host = match (reader.value(&PREFIX_HOSTNAME)?, reader.value(&FQDN)?) {
-        (false, _) => HostPart::None,
-        (true, false) => HostPart::Short,
-        (true, true) => HostPart::Full,
-    };
-    Ok(Naming { namespace, host, groups: groups_of(reader, groups, is_used)? })
+    let naming = paths(reader)?;
+    Ok(Naming { groups: groups_of(reader, groups, is_used)?, ..naming })
 }
 
 fn groups_of(

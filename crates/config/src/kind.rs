@@ -51,6 +51,10 @@ pub enum Kind {
     HostName,
     /// Parts of a metric's path with dots between.
     Prefix,
+    /// A comma-separated list of hosts with their ports.
+    Brokers,
+    /// The name of a Kafka topic.
+    Topic,
     /// The URL of a server.
     Url,
     /// A word or some words, without control characters.
@@ -84,6 +88,8 @@ impl fmt::Display for Kind {
             Self::Host => f.write_str("host name or address"),
             Self::HostName => f.write_str("host name"),
             Self::Prefix => f.write_str("path parts with dots between"),
+            Self::Brokers => f.write_str("comma list of host:port; without a port 9092"),
+            Self::Topic => f.write_str("name of a topic"),
             Self::Url => f.write_str("http://host:port/path or https://host:port/path"),
             Self::Text => f.write_str("text"),
             Self::Tags => f.write_str("comma list of NAME=VALUE"),
@@ -156,6 +162,8 @@ pub(crate) const BYTES: Form<u64> = whole::<1, { u64::MAX }, _>(Some("bytes"));
 pub(crate) const BUFFER_BYTES: Form<u64> = whole::<1, { 1 << 30 }, _>(Some("bytes"));
 pub(crate) const METRIC_COUNT: Form<u64> = whole::<1, { u64::MAX }, _>(Some("metrics"));
 pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metrics per second"));
+/// Bytes of a message; some messages are in memory at once.
+pub(crate) const MESSAGE_BYTES: Form<usize> = whole::<1024, { 16 << 20 }, _>(Some("bytes"));
 pub(crate) const LINE_COUNT: Form<usize> = whole::<1, 1_000_000, _>(Some("lines"));
 pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("snapshots"));
 /// Whole seconds; as many as a duration may have.
@@ -179,7 +187,7 @@ const fn whole_seconds<const LEAST: u64, const MOST: u64>() -> Form<Duration> {
 }
 
 /// The words of a list of words and values.
-const fn words<T, const N: usize>(pairs: &[(&'static str, T); N]) -> [&'static str; N] {
+pub(crate) const fn words<T, const N: usize>(pairs: &[(&'static str, T); N]) -> [&'static str; N] {
     let mut words = [""; N];
     let mut index = 0;
     // A const fn cannot use an iterator.

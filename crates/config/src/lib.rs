@@ -11,6 +11,7 @@ mod graphite;
 mod groups;
 mod influxdb;
 mod interpolate;
+mod kafka;
 mod kind;
 mod load;
 mod local_store;
@@ -39,7 +40,8 @@ pub use options::{GROUP_SECTIONS, KnownOption, NO_EFFECT, known_options};
 pub use print::{print_defaults, print_in_force};
 pub use typed::{
     Address, Circuit, Confirm, Graphite, GroupRule, GroupRules, Groups, Gzip, HostPart, InfluxApi,
-    InfluxDb, InfluxTarget, LocalStore, LogLevel, Naming, Outbox, PartialInput, Process, Pull,
-    Receiver, ReceiverKind, Retries, Selection, Tables, Tls,
+    InfluxDb, InfluxTarget, Kafka, KafkaFormat, KafkaLogin, KafkaSecurity, LinesPerMessage,
+    LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput, Process, Pull, Receiver,
+    ReceiverKind, Retries, Selection, Tables, Tls,
 };
 pub use url::Url;

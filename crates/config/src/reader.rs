@@ -64,6 +64,29 @@ impl<'r, 'd> Reader<'r, 'd> {
         }
     }
 
+    /// The options of the section whose names begin with `prefix`, in the order of the file, with
+    /// their values. An option with a fault is left out.
+    pub(crate) fn written(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let section = self.resolver.document().section(self.section);
+        let entries = section.into_iter().flat_map(|section| section.entries());
+        let names: Vec<_> = entries
+            .map(|entry| entry.option.clone())
+            .filter(|name| name.starts_with(prefix))
+            .collect();
+        let mut options = Vec::new();
+        for name in names {
+            if let Resolution::Value { text, .. } = self.resolver.value(self.section, &name) {
+                options.push((name, text.to_string()));
+            }
+        }
+        options
+    }
+
+    /// Records a fault of an option that no table has.
+    pub(crate) fn refuse_written(&mut self, option: &str, problem: Problem) -> Rejection {
+        refuse(self.resolver, self.section, option, self.file, problem)
+    }
+
     /// Whether the option has a value, faulty or not.
     pub(crate) fn is_set<T>(&mut self, option: &Opt<T>) -> bool {
         let value = self.resolver.value(self.section, option.row.name);

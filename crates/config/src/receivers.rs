@@ -19,7 +19,7 @@ use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::typed::{Circuit, Naming, Outbox, Receiver, ReceiverKind, Retries};
-use crate::{graphite, influxdb, local_store};
+use crate::{graphite, influxdb, kafka, local_store};
 
 /// Receivers of a file; each costs a process and a folder in the outbox.
 const RECEIVERS_MAX: usize = 16;
@@ -91,9 +91,10 @@ pub(crate) struct KindSchema {
     read: fn(&mut Reader<'_, '_>, &Context<'_>) -> Result<ReceiverKind, Rejection>,
 }
 
-pub(crate) const KINDS: [KindSchema; 3] = [
+pub(crate) const KINDS: [KindSchema; 4] = [
     KindSchema { section: graphite::SECTION, options: graphite::OPTIONS, read: graphite::graphite },
     KindSchema { section: influxdb::SECTION, options: influxdb::OPTIONS, read: influxdb::influxdb },
+    KindSchema { section: kafka::SECTION, options: kafka::OPTIONS, read: kafka::kafka },
     KindSchema {
         section: local_store::SECTION,
         options: local_store::OPTIONS,
@@ -113,6 +114,12 @@ pub(crate) struct Context<'d> {
 pub(crate) fn kind_of(section: &str) -> Option<&'static KindSchema> {
     let (kind, _) = section.split_once(':').unwrap_or((section, ""));
     KINDS.iter().find(|known| known.section == kind)
+}
+
+/// Whether a receiver's section takes an option that no table has, for its library.
+pub(crate) fn is_library_option(section: &str, option: &str) -> bool {
+    option.starts_with(kafka::LIBRARY_PREFIX)
+        && kind_of(section).is_some_and(|kind| kind.section == kafka::SECTION)
 }
 
 /// The sections of receivers, on or off: first the unnamed Graphite's, then all others in file

@@ -24,33 +24,50 @@ const SERVER_NAME: Opt<String> = Opt::unset(
 
 /// The rows of the table.
 pub(crate) const ROWS: [KnownOption; 4] = [CA_FILE.row, CERTIFICATE.row, KEY.row, SERVER_NAME.row];
+/// Those of a receiver whose library expects the name of its address alone, and which has an option
+/// of its own for the key.
+pub(crate) const FILE_ROWS: [KnownOption; 2] = [CA_FILE.row, CERTIFICATE.row];
 
 /// Reads the options. Without TLS they must not be set, because they promise what nothing keeps.
 pub(crate) fn tls(reader: &mut Reader<'_, '_>, is_tls: bool) -> Result<Option<Tls>, Rejection> {
+    let server_name = reader.optional(&SERVER_NAME);
+    let tls = files(reader, is_tls, &KEY)?;
+    if !is_tls && reader.is_set(&SERVER_NAME) {
+        return Err(reader.refuse(&SERVER_NAME, unused()));
+    }
+    Ok(tls.map(|tls| Tls { server_name, ..tls }))
+}
+
+/// Reads [`FILE_ROWS`] and the option of the key.
+pub(crate) fn files(
+    reader: &mut Reader<'_, '_>,
+    is_tls: bool,
+    key: &Opt<PathBuf>,
+) -> Result<Option<Tls>, Rejection> {
     let tls = Tls {
         ca_file: reader.optional(&CA_FILE),
         certificate: reader.optional(&CERTIFICATE),
-        key: reader.optional(&KEY),
-        server_name: reader.optional(&SERVER_NAME),
+        key: reader.optional(key),
+        server_name: None,
     };
     if !is_tls {
-        let unused = "is for TLS, which is off here; turn TLS on, or leave it out";
-        let unused = || Problem::Conflict { why: unused.to_owned() };
-        for option in [&CA_FILE, &CERTIFICATE, &KEY] {
+        for option in [&CA_FILE, &CERTIFICATE, key] {
             if reader.is_set(option) {
                 return Err(reader.refuse(option, unused()));
             }
         }
-        if reader.is_set(&SERVER_NAME) {
-            return Err(reader.refuse(&SERVER_NAME, unused()));
-        }
         return Ok(None);
     }
-    for (one, other) in [(&CERTIFICATE, &KEY), (&KEY, &CERTIFICATE)] {
+    for (one, other) in [(&CERTIFICATE, key), (key, &CERTIFICATE)] {
         if reader.is_set(one) && !reader.is_set(other) {
             let why = format!("needs {}; set that too, or leave this out", other.row.name);
             return Err(reader.refuse(one, Problem::Conflict { why }));
         }
     }
     Ok(Some(tls))
+}
+
+fn unused() -> Problem {
+    let why = "is for TLS, which is off here; turn TLS on, or leave it out";
+    Problem::Conflict { why: why.to_owned() }
 }

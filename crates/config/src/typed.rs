@@ -4,11 +4,15 @@
 //! The values serialize, because a child gets its part from the parent and never reads the file
 //! itself. So two children have the same configuration even if the file was edited in between.
 
+mod kafka;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use model::ReceiverName;
 use serde::{Deserialize, Serialize};
+
+pub use kafka::{Kafka, KafkaFormat, KafkaLogin, KafkaSecurity, LinesPerMessage, MessageKey};
 
 use crate::url::Url;
 
@@ -271,6 +275,8 @@ pub enum ReceiverKind {
     Graphite(Graphite),
     /// InfluxDB's line protocol over HTTP.
     InfluxDb(InfluxDb),
+    /// A topic of Kafka.
+    Kafka(Kafka),
     /// Files on this machine.
     LocalStore(LocalStore),
 }

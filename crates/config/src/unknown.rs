@@ -64,6 +64,9 @@ fn reason_unread(section: &str, option: &str) -> Option<String> {
     if let Some(known) = options::find(section, option) {
         return (!known.has_effect()).then(|| without_effect(known));
     }
+    if receivers::is_library_option(section, option) {
+        return None;
+    }
     let rows = || options::known_options().iter();
     let homes: Vec<_> = rows().filter(|known| known.name == option).collect();
     if section == DEFAULT

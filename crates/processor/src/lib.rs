@@ -132,6 +132,12 @@ pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
                 url = %influxdb.url,
                 "sending to influxdb"
             ),
+            config::ReceiverKind::Kafka(kafka) => info!(
+                receiver = %receiver.name,
+                brokers = kafka.brokers,
+                topic = kafka.topic,
+                "sending to kafka"
+            ),
             config::ReceiverKind::LocalStore(store) => info!(
                 receiver = %receiver.name,
                 dir = %store.dir.display(),

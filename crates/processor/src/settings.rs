@@ -37,6 +37,10 @@ fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> Receive
             let until_written = influxdb.connect_timeout + influxdb.write_timeout;
             (true, until_written + influxdb.timeout, until_written)
         }
+        ReceiverKind::Kafka(kafka) => {
+            let until_connected = kafka.connect_timeout + kafka.write_timeout;
+            (true, until_connected + kafka.confirm_timeout, until_connected)
+        }
         ReceiverKind::LocalStore(_) => Default::default(),
     };
     ReceiverSettings {
@@ -63,7 +67,7 @@ pub(crate) const fn in_flight_max(receiver: &config::Receiver) -> usize {
             Confirm::Close => GRAPHITE_IN_FLIGHT,
             Confirm::Tcp | Confirm::None => 1,
         },
-        ReceiverKind::InfluxDb(_) | ReceiverKind::LocalStore(_) => 1,
+        ReceiverKind::InfluxDb(_) | ReceiverKind::Kafka(_) | ReceiverKind::LocalStore(_) => 1,
     }
 }
 

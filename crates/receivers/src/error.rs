@@ -114,6 +114,10 @@ pub enum Error {
         /// The receiver, its answer, and what to do.
         reason: String,
     },
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] crate::kafka::Failure),
     /// The batch itself cannot be read.
     #[error("{source}")]
     Unreadable {

@@ -11,6 +11,8 @@ pub mod graphite;
 mod groups;
 pub mod influxdb;
 pub mod json;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod lines;
 mod local_store;
 mod outcome;
@@ -22,6 +24,8 @@ pub use error::Error;
 pub use graphite::Graphite;
 pub use groups::InvalidPattern;
 pub use influxdb::InfluxDb;
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
 pub use lines::Lines;
 pub use local_store::LocalStore;
 pub use outcome::{Loss, Outcome};

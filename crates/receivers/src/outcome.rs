@@ -31,6 +31,16 @@ pub struct Loss {
     pub reason: Option<String>,
 }
 
+impl Outcome {
+    /// Adds what another part of the batch lost.
+    pub fn add(&mut self, other: Self) {
+        let refused_points = (&mut self.refused_points, other.refused_points);
+        for (loss, other) in [refused_points, (&mut self.long_lines, other.long_lines)] {
+            loss.add(other.count, || other.reason.unwrap_or_default());
+        }
+    }
+}
+
 impl Loss {
     /// Adds to the count. The reason is kept if it is the first.
     pub fn add(&mut self, count: u64, reason: impl FnOnce() -> String) {

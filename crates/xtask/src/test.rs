@@ -46,10 +46,18 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("docker-compose", "docker-compose"),
     ("pip3", "python3-pip"),
     ("curl", "curl"),
+    ("kcat", "kcat"),
+    FOR_KAFKA[0],
+    FOR_KAFKA[1],
+    FOR_KAFKA[2],
 ];
 
 /// The seed of all property tests.
 const PROPTEST_SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20261120");
+
+/// What the build of librdkafka needs beside a linker; a file of headers is its path.
+const FOR_KAFKA: [(&str, &str); 3] =
+    [("make", "make"), ("pkg-config", "pkg-config"), ("/usr/include/openssl/ssl.h", "libssl-dev")];
 
 const NO_FAIL_FAST: &str = "--no-fail-fast";
 const COLOUR: &str = "CARGO_TERM_COLOR";
@@ -105,6 +113,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 fn tests(arguments: &[String], notes: &Path, all_must_run: bool) -> Command {
     let mut command = cargo();
     command.args(["test", "--workspace", "--locked"]);
+    if missing_for_kafka().is_none() {
+        command.args(["--features", "kafka"]);
+    }
     // Cargo refuses the option twice.
     if !arguments.iter().take_while(|word| **word != "--").any(|word| *word == NO_FAIL_FAST) {
         command.arg(NO_FAIL_FAST);
@@ -143,6 +154,12 @@ pub(crate) fn installed() -> Vec<&'static str> {
 
 fn missing_programs() -> Vec<(&'static str, &'static str)> {
     PROGRAMS.iter().copied().filter(|(program, _)| find_program(program).is_none()).collect()
+}
+
+/// What is missing for the feature `kafka`; without it the tests are built and run all the same.
+fn missing_for_kafka() -> Option<&'static str> {
+    let missing = FOR_KAFKA.into_iter().find(|(program, _)| find_program(program).is_none());
+    missing.map(|(program, _)| program)
 }
 
 /// The Debian packages of all programs.

@@ -191,11 +191,13 @@ fn the_commands_that_make_the_image_are_in_its_base() {
         let Some(commands) = line.strip_prefix("RUN ") else { continue };
         for command in commands.split("&&") {
             let name = command.split_whitespace().next().unwrap();
-            assert!(base.join(name).exists(), "{name} is not in Debian's required packages");
+            // Docker's image of Debian has apt in addition to what is required.
+            let is_there = name == "apt-get" || base.join(name).exists();
+            assert!(is_there, "{name} is not in Debian's required packages");
             known += 1;
         }
     }
-    assert_eq!(known, 3);
+    assert_eq!(known, 6);
     assert!(!base.join("curl").exists(), "the base has only what is required");
 }
 
@@ -333,9 +335,9 @@ fn the_end_of_one_program_ends_the_container() {
 #[test]
 fn the_entry_point_runs_one_program_or_any_command() {
     let Some(image) = Image::new() else { return };
-    let version = format!("haproxystats {}\n", env!("CARGO_PKG_VERSION"));
+    let version = format!("haproxystats {}", env!("CARGO_PKG_VERSION"));
     for program in ["pull", "process"] {
-        assert_eq!(image.run(&[program, "-v"]).stdout, version);
+        assert_eq!(image.run(&[program, "-v"]).stdout.lines().next(), Some(&version[..]));
     }
     assert_eq!(image.run(&["echo", "any", "command"]).stdout, "any command\n");
 

@@ -42,6 +42,8 @@ pub(crate) fn other_values(folder: &Path) -> Vec<(&'static KnownOption, Value)> 
 fn other_value(option: &KnownOption, folder: &Path) -> Value {
     let text = |text: &str| Value::Text(text.to_owned());
     match option.kind {
+        // The options of a login and of TLS ask for this one.
+        Kind::Word(_) if option.name == "security-protocol" => text("sasl_ssl"),
         Kind::Word(words) => {
             text(words.iter().find(|&&word| Some(word) != option.default).unwrap())
         }
@@ -65,6 +67,8 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Metrics => Value::List(vec!["stot", "scur"]),
         Kind::Host | Kind::HostName => text("graphite.example.com"),
         Kind::Prefix => text("other.place"),
+        Kind::Brokers => text("kafka1:9092, [::1]:19092"),
+        Kind::Topic => text("a.topic"),
         Kind::Url => text("https://[::1]:8086/influx"),
         Kind::Text => text("a name"),
         Kind::Tags => text("dc=ams 1, env=prod"),

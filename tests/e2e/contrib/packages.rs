@@ -176,7 +176,8 @@ fn assert_usable(unpacked: &Path) {
     for name in ["haproxystats-pull", "haproxystats-process"] {
         let program = unpacked.join("usr/bin").join(name);
         let program = program.to_str().unwrap();
-        assert_eq!(must(unpacked, &[program, "-v"]), format!("haproxystats {VERSION}\n"));
+        let version = must(unpacked, &[program, "-v"]);
+        assert_eq!(version.lines().next(), Some(&format!("haproxystats {VERSION}")[..]));
         let output = run(unpacked, &[], &[program, "-P", "-f", config]);
         stdout_of(&output, &[program, "-P"]);
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "warnings on {config}");

@@ -246,6 +246,64 @@
 #   `[influxdb] outbox-sync`: sync a batch to the disk before its snapshot goes.
 # @param influxdb_replay_rate
 #   `[influxdb] replay-rate`: metrics per second that leave the outbox once the receiver is back; 0 is no limit.
+# @param kafka_enabled
+#   `[kafka] enabled`: whether anything is sent to this receiver.
+# @param kafka_brokers
+#   `[kafka] brokers`: brokers to begin with; they tell of the others.
+# @param kafka_topic
+#   `[kafka] topic`: topic of all messages.
+# @param kafka_format
+#   `[kafka] format`: InfluxDB's lines with nanoseconds, Graphite's lines, or a JSON object for each row.
+# @param kafka_lines
+#   `[kafka] lines`: lines of a message: as many as fit, each with its line feed, or one without.
+# @param kafka_message_size
+#   `[kafka] message-size`: bytes that a message may have; a longer line is left out and counted.
+# @param kafka_key
+#   `[kafka] key`: key of a message: the machine that pulled the snapshot, or none.
+# @param kafka_compression
+#   `[kafka] compression`: compression of messages; zstd has level 1.
+# @param kafka_security_protocol
+#   `[kafka] security-protocol`: whether connections have TLS (ssl) and a login (sasl).
+# @param kafka_sasl_mechanism
+#   `[kafka] sasl-mechanism`: how to log in, with sasl_plaintext and sasl_ssl.
+# @param kafka_sasl_username
+#   `[kafka] sasl-username`: user; must be set for a login.
+# @param kafka_sasl_password_file
+#   `[kafka] sasl-password-file`: file with the user's password; must be set for a login.
+# @param kafka_connect_timeout
+#   `[kafka] connect-timeout`: limit of one try to connect.
+# @param kafka_write_timeout
+#   `[kafka] write-timeout`: added to that for TLS and login; so long no broker is reached: given up.
+# @param kafka_confirm_timeout
+#   `[kafka] confirm-timeout`: no message confirmed for so long: given up.
+# @param kafka_namespace
+#   `[kafka] namespace`: first part of every path.
+# @param kafka_prefix_hostname
+#   `[kafka] prefix-hostname`: whether the machine's name follows it.
+# @param kafka_fqdn
+#   `[kafka] fqdn`: the whole name; false: up to its first dot.
+# @param kafka_ca_file
+#   `[kafka] ca-file`: certificates (PEM) of authorities that are trusted, in place of the system's.
+# @param kafka_certificate
+#   `[kafka] certificate`: our own certificate (PEM), with its chain.
+# @param kafka_certificate_key
+#   `[kafka] certificate-key`: the key of certificate (PEM).
+# @param kafka_retries
+#   `[kafka] retries`: quick tries after a failed one, before delay is waited.
+# @param kafka_interval
+#   `[kafka] interval`: pause before the first of them.
+# @param kafka_backoff
+#   `[kafka] backoff`: factor from one pause to the next, 1000 at most.
+# @param kafka_delay
+#   `[kafka] delay`: pause once the quick tries are used up; no pause is longer.
+# @param kafka_outbox_size
+#   `[kafka] outbox-size`: bytes that may wait for this receiver on disk; over it the oldest go.
+# @param kafka_queue_size
+#   `[kafka] queue-size`: metrics that may wait for this receiver on disk; over it the oldest go.
+# @param kafka_outbox_sync
+#   `[kafka] outbox-sync`: sync a batch to the disk before its snapshot goes.
+# @param kafka_replay_rate
+#   `[kafka] replay-rate`: metrics per second that leave the outbox once the receiver is back; 0 is no limit.
 # @param local_store_enabled
 #   `[local-store] enabled`: whether anything is sent to this receiver.
 # @param local_store_retries
@@ -391,6 +449,35 @@ class haproxystats (
   Optional[Integer[1]]                   $influxdb_queue_size = undef,
   Optional[Boolean]                      $influxdb_outbox_sync = undef,
   Optional[Integer[0]]                   $influxdb_replay_rate = undef,
+  Optional[Boolean]                      $kafka_enabled = undef,
+  Optional[Haproxystats::Brokers]        $kafka_brokers = undef,
+  Optional[Haproxystats::Topic]          $kafka_topic = undef,
+  Optional[Enum['influx', 'graphite', 'json']] $kafka_format = undef,
+  Optional[Enum['many', 'one']]          $kafka_lines = undef,
+  Optional[Integer[1024, 16777216]]      $kafka_message_size = undef,
+  Optional[Enum['host', 'none']]         $kafka_key = undef,
+  Optional[Enum['none', 'gzip', 'snappy', 'lz4', 'zstd']] $kafka_compression = undef,
+  Optional[Enum['plaintext', 'ssl', 'sasl_plaintext', 'sasl_ssl']] $kafka_security_protocol = undef,
+  Optional[Enum['plain', 'scram-sha-256', 'scram-sha-512']] $kafka_sasl_mechanism = undef,
+  Optional[Haproxystats::Text]           $kafka_sasl_username = undef,
+  Optional[Haproxystats::Path]           $kafka_sasl_password_file = undef,
+  Optional[Haproxystats::Limit]          $kafka_connect_timeout = undef,
+  Optional[Haproxystats::Limit]          $kafka_write_timeout = undef,
+  Optional[Haproxystats::Limit]          $kafka_confirm_timeout = undef,
+  Optional[Haproxystats::Prefix]         $kafka_namespace = undef,
+  Optional[Boolean]                      $kafka_prefix_hostname = undef,
+  Optional[Boolean]                      $kafka_fqdn = undef,
+  Optional[Haproxystats::Path]           $kafka_ca_file = undef,
+  Optional[Haproxystats::Path]           $kafka_certificate = undef,
+  Optional[Haproxystats::Path]           $kafka_certificate_key = undef,
+  Optional[Integer[-1]]                  $kafka_retries = undef,
+  Optional[Haproxystats::Pause]          $kafka_interval = undef,
+  Optional[Haproxystats::Factor]         $kafka_backoff = undef,
+  Optional[Haproxystats::Pause]          $kafka_delay = undef,
+  Optional[Integer[1]]                   $kafka_outbox_size = undef,
+  Optional[Integer[1]]                   $kafka_queue_size = undef,
+  Optional[Boolean]                      $kafka_outbox_sync = undef,
+  Optional[Integer[0]]                   $kafka_replay_rate = undef,
   Optional[Boolean]                      $local_store_enabled = undef,
   Optional[Integer[-1]]                  $local_store_retries = undef,
   Optional[Haproxystats::Pause]          $local_store_interval = undef,

@@ -11,6 +11,7 @@ class haproxystats::process {
   $limits = [
     [$haproxystats::graphite_connect_timeout, $haproxystats::graphite_write_timeout],
     [$haproxystats::influxdb_connect_timeout, $haproxystats::influxdb_write_timeout],
+    [$haproxystats::kafka_connect_timeout, $haproxystats::kafka_write_timeout],
   ].map |$pair| {
     $seconds = $pair.map |$limit| { $limit ? { undef => 1, default => $limit } }
     $seconds[0] + $seconds[1]

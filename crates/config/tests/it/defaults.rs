@@ -117,7 +117,7 @@ fn queue_size_bounds_the_outbox_only_where_graphite_itself_has_it() {
     assert!(
         warnings[0].to_string().ends_with(
             "[DEFAULT] queue-size: not read here, where its section does not inherit it; set it \
-             in [pull] or [graphite] or [influxdb] or [local-store]"
+             in [pull] or [graphite] or [influxdb] or [kafka] or [local-store]"
         ),
         "{warnings:?}"
     );
@@ -164,7 +164,9 @@ fn typed_values_survive_json() {
          [frontend-groups]\nx = ^a\\d(?!b)\n[local-store]\nretention = 0.1\n\
          [graphite:second]\ngroups = no\nbackoff = 1.3\n\
          [influxdb]\nurl = https://[::1]:1/x\nbucket = b\ntoken-file = /t\ntags = a=b\n\
-         server-name = x\n[influxdb:one]\nurl = http://x\ndatabase = d\n",
+         server-name = x\n[influxdb:one]\nurl = http://x\ndatabase = d\n\
+         [kafka]\nsecurity-protocol = sasl_ssl\nsasl-username = u\nsasl-password-file = /p\n\
+         librdkafka.linger.ms = 7\n",
     );
     let pull: Pull = serde_json::from_str(&serde_json::to_string(&config.pull).unwrap()).unwrap();
     let process: Process =

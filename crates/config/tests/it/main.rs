@@ -7,6 +7,7 @@ mod directories;
 mod faults;
 mod influxdb;
 mod interpolation;
+mod kafka;
 mod print;
 mod receivers;
 mod values;

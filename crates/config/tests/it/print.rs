@@ -103,6 +103,31 @@ retries = 3
 timeout = 5
 write-timeout = 1
 
+[kafka]
+backoff = 2
+brokers = 127.0.0.1:9092
+compression = zstd
+confirm-timeout = 60
+connect-timeout = 1
+delay = 10
+enabled = true
+format = influx
+fqdn = true
+interval = 1.8
+key = host
+lines = many
+message-size = 262144
+namespace = loadbalancers
+outbox-size = 268435456
+outbox-sync = true
+prefix-hostname = true
+replay-rate = 50000
+retries = 3
+sasl-mechanism = scram-sha-512
+security-protocol = plaintext
+topic = haproxystats
+write-timeout = 1
+
 [local-store]
 backoff = 2
 delay = 10
@@ -118,6 +143,17 @@ retries = 3
 
 /// What an InfluxDB must have.
 const INFLUXDB: &str = "url = https://influx\ndatabase = d\n";
+const KAFKA: &str = "security-protocol = sasl_ssl\nsasl-username = u\nsasl-password-file = /p\n\
+                     librdkafka.linger.ms = ${x:two}\n";
+/// Options of a Kafka that go with some others alone.
+const KAFKA_FIXED: [&str; 6] = [
+    "security-protocol",
+    "sasl-username",
+    "sasl-password-file",
+    "ca-file",
+    "certificate",
+    "certificate-key",
+];
 /// Options of an InfluxDB that go with some others alone.
 const INFLUXDB_FIXED: [&str; 11] = [
     "url",
@@ -217,6 +253,7 @@ fn written(kind: Kind) -> Vec<&'static str> {
     match kind {
         Kind::Word(words) => words.to_vec(),
         Kind::Boolean => vec!["yes", "off", "${DEFAULT:my yes}"],
+        Kind::Whole(bounds) if bounds.least > 1 => vec!["4096"],
         Kind::Whole(_) => vec!["1", "12", "${x:two}"],
         Kind::Retries => vec!["-1", "0", "3"],
         Kind::Pause | Kind::Limit | Kind::Factor => vec!["1", "2.5", "${x:two}.5"],
@@ -230,6 +267,8 @@ fn written(kind: Kind) -> Vec<&'static str> {
         Kind::Prefix => vec!["a", "a.b", "$$.${x:two}"],
         Kind::Url => vec!["http://a", "https://[::1]:8086/x$$"],
         Kind::Text => vec!["a b", "$$${x:two}"],
+        Kind::Brokers => vec!["k1", "k1:909${x:two},\n  [::1]:9092"],
+        Kind::Topic => vec!["t", "a.${x:two}"],
         Kind::Tags => vec!["dc=a", "dc=${x:two},\n  zone=b c"],
     }
 }
@@ -247,6 +286,7 @@ fn file() -> impl Strategy<Value = String> {
         .iter()
         .filter(|known| !known.name.ends_with("-dir") && !known.name.starts_with("group-"))
         .filter(|known| known.section != "influxdb" || !INFLUXDB_FIXED.contains(&known.name))
+        .filter(|known| known.section != "kafka" || !KAFKA_FIXED.contains(&known.name))
         .map(option)
         .collect();
     let pattern = "[a-z\\\\d.^+]{1,5}(\\$\\$)?(\n  [a-z#;]{1,3})?";
@@ -271,6 +311,9 @@ fn file() -> impl Strategy<Value = String> {
                 writeln!(text, "[{current}]").unwrap();
                 if current == "influxdb" {
                     text.push_str(INFLUXDB);
+                }
+                if current == "kafka" {
+                    text.push_str(KAFKA);
                 }
                 if current == "graphite" {
                     text.push_str(std::mem::take(&mut group_options));

@@ -1,9 +1,11 @@
 //! Tools of the tests that no Debian package has: cargo-deb, cargo-generate-rpm, hadolint,
-//! VictoriaMetrics, telegraf.
+//! VictoriaMetrics, telegraf, Kafka.
 //!
 //! They are installed into the cache folder, beside the folder of `.ci/run`, and not among the
 //! user's own programs; tests find them by PATH. Their versions are fixed, so that a new version is
 //! a commit. A tool that the user has is taken in any version.
+
+mod kafka;
 
 use std::env;
 use std::ffi::OsString;
@@ -12,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use self::kafka::KAFKA;
 use crate::{cargo, find_program};
 
 /// A command of cargo's, and its version.
@@ -74,6 +77,9 @@ pub(super) fn install() -> Vec<&'static str> {
             eprintln!("xtask: {}: {error}", tool.name);
         }
     }
+    if !there(KAFKA.0) {
+        kafka::install(&cache.join("tools"));
+    }
     names().filter(|name| !there(name)).collect()
 }
 
@@ -109,6 +115,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         .map(|(name, _)| name)
         .chain(FROM_PYTHON.into_iter().map(|(name, ..)| name))
         .chain(FROM_GO.iter().map(|tool| tool.name))
+        .chain([KAFKA.0])
 }
 
 fn there(name: &str) -> bool {
@@ -126,11 +133,15 @@ fn cache() -> Option<PathBuf> {
     Some(env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("haproxystats"))
 }
 
-/// A failure is only shown, because the caller looks again for what is missing.
-fn run(mut command: Command) {
-    match command.status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => eprintln!("xtask: {}: {status}", command.get_program().to_string_lossy()),
-        Err(error) => eprintln!("xtask: {}: {error}", command.get_program().to_string_lossy()),
+/// Whether a command succeeds. A failure is only shown, because the caller looks again for what is
+/// missing.
+fn run(mut command: Command) -> bool {
+    let status = command.status();
+    let program = command.get_program().to_string_lossy();
+    match status {
+        Ok(status) if status.success() => return true,
+        Ok(status) => eprintln!("xtask: {program}: {status}"),
+        Err(error) => eprintln!("xtask: {program}: {error}"),
     }
+    false
 }

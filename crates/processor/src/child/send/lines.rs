@@ -7,6 +7,7 @@ use flate2::bufread::GzDecoder;
 use model::{Batch, BatchCursor, Cursor, SnapshotId, form};
 use receivers::graphite::{Encoder, Paths};
 use receivers::influxdb::{InfluxLines, Schema};
+use receivers::json::JsonRows;
 use receivers::{Lines, RowEncoder};
 
 /// The format of a receiver's lines.
@@ -16,6 +17,8 @@ pub(crate) enum Encoding {
     Graphite(Paths),
     /// InfluxDB's line protocol.
     Influx(Schema),
+    /// A JSON object for each row.
+    Json,
 }
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -32,6 +35,10 @@ impl Encoding {
             }
             Self::Influx(schema) => {
                 let format = InfluxLines::new(schema, id);
+                Ok(Box::new(RowEncoder::new(cursor, format).map_err(damaged)?))
+            }
+            Self::Json => {
+                let format = JsonRows::new(id);
                 Ok(Box::new(RowEncoder::new(cursor, format).map_err(damaged)?))
             }
         }

@@ -1,9 +1,11 @@
 //! The encoding and the transport of each kind of receiver: a new kind is a variant here, and one
 //! of [`Encoding`] if its lines are of a new format.
 
-use config::ReceiverKind;
+use config::{KafkaFormat, ReceiverKind};
 use daemon::Clock;
 use model::SnapshotId;
+#[cfg(feature = "kafka")]
+use receivers::Kafka;
 use receivers::graphite::Paths;
 use receivers::influxdb::{Precision, Schema};
 use receivers::{Graphite, InfluxDb, InvalidPattern, Lines, LocalStore};
@@ -17,6 +19,8 @@ pub(crate) enum Transport {
     Graphite(Graphite),
     /// Boxed, because it is much larger than the others.
     InfluxDb(Box<InfluxDb>),
+    #[cfg(feature = "kafka")]
+    Kafka(Box<Kafka>),
     LocalStore(LocalStore),
 }
 
@@ -42,11 +46,43 @@ pub(crate) fn open(
             Encoding::Influx(Schema::new(influxdb, Precision::Seconds).map_err(invalid)?),
             Transport::InfluxDb(Box::new(InfluxDb::new(influxdb.clone(), clock))),
         )),
+        ReceiverKind::Kafka(kafka) => {
+            let encoding = match kafka.format {
+                KafkaFormat::Graphite => Encoding::Graphite(paths(&kafka.naming)?),
+                KafkaFormat::Influx => Encoding::Influx(Schema::plain(Precision::Nanoseconds)),
+                KafkaFormat::Json => Encoding::Json,
+            };
+            Ok((encoding, open_kafka(receiver, kafka, clock)?))
+        }
         ReceiverKind::LocalStore(store) => Ok((
             Encoding::Graphite(paths(&store.naming)?),
             Transport::LocalStore(LocalStore::new(store.clone(), clock, is_only)),
         )),
     }
+}
+
+#[cfg(feature = "kafka")]
+fn open_kafka(
+    receiver: &config::Receiver,
+    config: &config::Kafka,
+    clock: Clock,
+) -> Result<Transport, String> {
+    let kafka = Kafka::new(config.clone(), clock);
+    let kafka = kafka.map_err(|error| format!("[{}]: {error}", receiver.name))?;
+    Ok(Transport::Kafka(Box::new(kafka)))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn open_kafka(
+    receiver: &config::Receiver,
+    _config: &config::Kafka,
+    _clock: Clock,
+) -> Result<Transport, String> {
+    Err(format!(
+        "[{}]: this haproxystats-process was built without Kafka; take it from the packages, or \
+         build it with cargo build --release --features kafka",
+        receiver.name
+    ))
 }
 
 impl Transport {
@@ -55,6 +91,8 @@ impl Transport {
         match self {
             Self::Graphite(graphite) => Some(Self::Graphite(graphite.another())),
             Self::InfluxDb(_) | Self::LocalStore(_) => None,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => None,
         }
     }
 
@@ -63,6 +101,9 @@ impl Transport {
         match self {
             Self::Graphite(_) | Self::LocalStore(_) => true,
             Self::InfluxDb(_) => false,
+            // A topic of another format would get them, too.
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => false,
         }
     }
 
@@ -94,6 +135,8 @@ impl Transport {
         let delivered = match self {
             Self::Graphite(graphite) => graphite.deliver(lines),
             Self::InfluxDb(influxdb) => influxdb.deliver(lines),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.deliver(&id.origin, lines),
             Self::LocalStore(store) => store.deliver(id, lines),
         };
         match delivered {

@@ -28,6 +28,7 @@ const INTERNAL: &[(&str, &str)] = &[
     ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
     ("receivers::graphite::collisions::JOINED_MAX", "further ones are joined in a further pass"),
+    ("receivers::graphite::lines::VALUE_MAX_BYTES", "rows near max-line are measured line by line"),
     ("receivers::graphite::lines::WHOLE_MAX", "chooses the form of a number"),
     ("receivers::influxdb::answer::TEXT_MAX_CHARS", "shortens what a message quotes"),
     ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),

@@ -30,6 +30,12 @@ const PREFIX_HOSTNAME: Opt<bool> =
     Opt::new("prefix-hostname", kind::BOOLEAN, "true", "whether the machine's name follows it");
 const FQDN: Opt<bool> =
     Opt::new("fqdn", kind::BOOLEAN, "true", "the whole name; false: up to its first dot");
+const MAX_LINE: Opt<usize> = Opt::new(
+    "max-line",
+    kind::LINE_BYTES,
+    "16384",
+    "longer lines are left out and counted; carbon closes the connection on them",
+);
 const GROUPS: Opt<bool> =
     Opt::new("groups", kind::BOOLEAN, "true", "whether the sections of groups hold here");
 const GROUP_NAMESPACE: Opt<String> =
@@ -50,6 +56,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     NAMESPACE.row,
     PREFIX_HOSTNAME.row,
     FQDN.row,
+    MAX_LINE.row,
     GROUPS.row,
     GROUP_NAMESPACE.row,
     GROUP_NAMESPACE_DOUBLE_WRITES.row,
@@ -74,7 +81,7 @@ pub(crate) fn graphite(
     }))
 }
 
-/// Reads the options that determine a line's path. If nothing is sent under such a path, the groups
+/// Reads the options that determine a line's path and its bound. If nothing is sent under such a path, the groups
 /// need no `group-namespace`: they may be there for another kind of receiver.
 pub(crate) fn naming(
     reader: &mut Reader<'_, '_>,
@@ -87,7 +94,8 @@ pub(crate) fn naming(
         (true, false) => HostPart::Short,
         (true, true) => HostPart::Full,
     };
-    Ok(Naming { namespace, host, groups: groups_of(reader, groups, is_used)? })
+    let max_line = Some(reader.value(&MAX_LINE)?);
+    Ok(Naming { namespace, host, groups: groups_of(reader, groups, is_used)?, max_line })
 }
 
 fn groups_of(

@@ -157,6 +157,8 @@ pub(crate) const BUFFER_BYTES: Form<u64> = whole::<1, { 1 << 30 }, _>(Some("byte
 pub(crate) const METRIC_COUNT: Form<u64> = whole::<1, { u64::MAX }, _>(Some("metrics"));
 pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metrics per second"));
 pub(crate) const LINE_COUNT: Form<usize> = whole::<1, 1_000_000, _>(Some("lines"));
+/// Bytes of a line. A smaller bound would leave out the lines of plain names.
+pub(crate) const LINE_BYTES: Form<usize> = whole::<512, { 1 << 20 }, _>(Some("bytes"));
 pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("snapshots"));
 /// Whole seconds; as many as a duration may have.
 pub(crate) const PERIOD: Form<Duration> = whole_seconds::<1, 1_000_000_000>();

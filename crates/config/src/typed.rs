@@ -161,7 +161,7 @@ pub struct Tables {
     pub file_limit: u64,
 }
 
-/// The names in a line's path.
+/// The names in a line's path, and the bound on a line's length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
     /// First part of every path; may have dots.
@@ -170,6 +170,8 @@ pub struct Naming {
     pub host: HostPart,
     /// The groups, if `group-namespace` is set.
     pub groups: Option<Groups>,
+    /// Bytes of the longest line that is sent, line feed included; `None` is no bound.
+    pub max_line: Option<usize>,
 }
 
 /// The part of the machine's name in a path.
@@ -390,6 +392,7 @@ pub struct LocalStore {
     pub dir: PathBuf,
     /// Age after which our own directories are removed; `None` keeps all.
     pub retention: Option<Duration>,
-    /// The naming of the unnamed Graphite, because a file has the lines that Graphite gets.
+    /// The naming of the unnamed Graphite, because a file has the lines that Graphite gets. It has
+    /// no bound on a line's length.
     pub naming: Naming,
 }

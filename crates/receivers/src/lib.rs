@@ -22,7 +22,7 @@ pub use error::Error;
 pub use graphite::Graphite;
 pub use groups::InvalidPattern;
 pub use influxdb::InfluxDb;
-pub use lines::Lines;
+pub use lines::{LineReader, Lines};
 pub use local_store::LocalStore;
 pub use outcome::{Loss, Outcome};
 pub use rows::{FormattedRows, RowEncoder, RowFormat};

@@ -84,6 +84,7 @@ class haproxystats::config {
       'namespace'                     => $haproxystats::graphite_namespace,
       'prefix-hostname'               => $haproxystats::graphite_prefix_hostname,
       'fqdn'                          => $haproxystats::graphite_fqdn,
+      'max-line'                      => $haproxystats::graphite_max_line,
       'outbox-size'                   => $haproxystats::graphite_outbox_size,
       'outbox-sync'                   => $haproxystats::graphite_outbox_sync,
       'replay-rate'                   => $haproxystats::graphite_replay_rate,

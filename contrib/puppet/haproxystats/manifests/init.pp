@@ -170,6 +170,8 @@
 #   `[graphite] prefix-hostname`: whether this machine's name follows it.
 # @param graphite_fqdn
 #   `[graphite] fqdn`: the whole name; false: up to its first dot.
+# @param graphite_max_line
+#   `[graphite] max-line`: longer lines are left out and counted.
 # @param graphite_outbox_size
 #   `[graphite] outbox-size`: bytes that wait there; over it the oldest go.
 # @param graphite_outbox_sync
@@ -291,6 +293,7 @@ class haproxystats (
   Optional[Haproxystats::Prefix]         $graphite_namespace = undef,
   Optional[Boolean]                      $graphite_prefix_hostname = undef,
   Optional[Boolean]                      $graphite_fqdn = undef,
+  Optional[Integer[512, 1048576]]        $graphite_max_line = undef,
   Optional[Integer[1]]                   $graphite_outbox_size = undef,
   Optional[Boolean]                      $graphite_outbox_sync = undef,
   Optional[Integer[0]]                   $graphite_replay_rate = undef,

@@ -39,8 +39,12 @@ fn an_empty_file_means_defaults() {
 
 #[test]
 fn process_has_its_defaults_too() {
-    let naming =
-        Naming { namespace: "loadbalancers".to_owned(), host: HostPart::Full, groups: None };
+    let naming = Naming {
+        namespace: "loadbalancers".to_owned(),
+        host: HostPart::Full,
+        groups: None,
+        max_line: Some(16_384),
+    };
     let circuit = Circuit {
         retries: Retries::Times(3),
         interval: Duration::from_millis(1800),

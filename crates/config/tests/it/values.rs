@@ -132,8 +132,12 @@ fn the_section_local_store_turns_it_on() {
     let config = load_text("[graphite]\nenabled = false\n[local-store]\n");
     let [receiver] = config.process.receivers.try_into().unwrap();
     let dir = Path::new("/var/lib/haproxystats/local-store").to_owned();
-    let naming =
-        Naming { namespace: "loadbalancers".to_owned(), host: HostPart::Full, groups: None };
+    let naming = Naming {
+        namespace: "loadbalancers".to_owned(),
+        host: HostPart::Full,
+        groups: None,
+        max_line: None,
+    };
     let expected = LocalStore { dir, retention: None, naming };
     assert_eq!(receiver.kind, ReceiverKind::LocalStore(expected));
 }

@@ -9,6 +9,7 @@ use super::collisions::Collisions;
 use super::lines::RowLines;
 use super::paths::Paths;
 use super::survey::{CleanNames, Survey, Warning};
+use crate::Loss;
 use crate::chunks::{ChunkReader, RowSource};
 
 /// Makes the lines of a batch from its tables, of which it has one in memory at a time.
@@ -61,6 +62,10 @@ impl<'a, C: Cursor> Encoder<'a, C> {
 impl<C: Cursor> RowSource for GraphiteRows<'_, C> {
     fn push_next(&mut self, chunk: &mut Vec<u8>) -> Result<bool, form::Error> {
         Ok(self.push_row(chunk) || self.next_table()?)
+    }
+
+    fn long_lines(&self) -> Loss {
+        self.lines.long_lines().clone()
     }
 }
 

@@ -4,14 +4,20 @@
 //! Whole numbers have no point, and others have the fewest digits that read back the same; no
 //! number has an exponent. If a row belongs to a group, its lines have the group's path in place of
 //! the plain one, and with double writes both. States have no line, because Graphite takes numbers
-//! only.
+//! only. A line that is longer than the receiver takes is left out and counted.
 
 use std::io::Write;
 
 use model::{Column, Integers, SnapshotId, Table, TableKind, Values};
 
 use super::paths::Paths;
+use crate::Loss;
 use crate::groups::GroupRules;
+
+/// The longest value: a decimal without an exponent, such as the smallest one.
+const VALUE_MAX_BYTES: usize = 344;
+/// Bytes of a long line that its reason has.
+const QUOTED_BYTES: usize = 120;
 
 /// Makes the lines of rows.
 #[derive(Debug)]
@@ -30,6 +36,9 @@ pub(super) struct RowLines<'a> {
     tail_bytes: usize,
     /// Bytes of a line's end and of the prefix that all paths have.
     prefix_bytes: usize,
+    /// Rows with more bytes in `between` can have a line that is too long.
+    between_max_bytes: usize,
+    long_lines: Loss,
 }
 
 impl<'a> RowLines<'a> {
@@ -46,7 +55,14 @@ impl<'a> RowLines<'a> {
             tail_bytes,
             prefix_bytes: between.len(),
             between,
+            between_max_bytes: usize::MAX,
+            long_lines: Loss::default(),
         }
+    }
+
+    /// The lines that were left out so far.
+    pub(super) const fn long_lines(&self) -> &Loss {
+        &self.long_lines
     }
 
     /// Must be called before the rows of a table.
@@ -55,6 +71,9 @@ impl<'a> RowLines<'a> {
         self.groups = self.paths.groups_of(table.kind);
         self.last_group = None;
         self.columns.clear();
+        let name_bytes = table.columns.iter().map(|column| column.name.len()).max();
+        let rest_bytes = name_bytes.unwrap_or_default() + VALUE_MAX_BYTES;
+        self.between_max_bytes = self.paths.line_max_bytes().saturating_sub(rest_bytes);
         for column in &table.columns {
             self.columns.push(if has_lines(column) {
                 Some(MetricName::new(&column.name))
@@ -89,15 +108,27 @@ impl<'a> RowLines<'a> {
     ) {
         self.between.truncate(self.prefix_bytes);
         self.paths.push_row(self.kind, names, group, &mut self.between);
+        let is_near_bound = self.between.len() > self.between_max_bytes;
         let (tail, mut before) = self.between.split_at(self.tail_bytes);
         for (column, name) in table.columns.iter().zip(&self.columns) {
             let Some(name) = name else { continue };
             if !column.has(row) {
                 continue;
             }
+            let begin = out.len();
             out.extend_from_slice(before);
             name.push(out);
             push_value(&column.values, row, out);
+            if is_near_bound {
+                // `before` can begin with the end of the line before this one.
+                let bytes = out.len() - begin - before.len() + self.between.len();
+                if bytes > self.paths.line_max_bytes() {
+                    let path = self.between.get(self.tail_bytes..).unwrap_or_default();
+                    self.long_lines.add(1, || too_long(bytes, self.paths.line_max_bytes(), path));
+                    out.truncate(begin);
+                    continue;
+                }
+            }
             before = &self.between;
         }
         if before.len() == self.between.len() {
@@ -117,6 +148,14 @@ impl<'a> RowLines<'a> {
         self.last_group = Some((name.clone(), group));
         group
     }
+}
+
+/// The reason for a line that is left out.
+#[cold]
+fn too_long(bytes: usize, max_bytes: usize, path: &[u8]) -> String {
+    let begin = path.get(..QUOTED_BYTES.min(path.len())).unwrap_or_default();
+    let begin = String::from_utf8_lossy(begin);
+    format!("a line has {bytes} bytes, and max-line is {max_bytes}; it begins with {begin:?}")
 }
 
 /// Whether the values of a column are numbers.
@@ -256,6 +295,16 @@ mod tests {
         let wide = Values::Integers(Integers::Wide(vec![1 << 70]));
         assert_eq!(written(wide), "1180591620717411303424");
         assert_eq!(written(Values::Milliseconds(vec![12_034])), "12.034");
+    }
+
+    #[test]
+    fn no_value_is_longer_than_the_bound() {
+        let smallest = Values::Decimals(vec![-f64::from_bits(1)]);
+        let digits = Values::Decimals(vec![-f64::MIN_POSITIVE * 1.234_567_890_123_456]);
+        let wide = Values::Integers(Integers::Wide(vec![i128::MIN]));
+        for value in [smallest, digits, wide, Values::Decimals(vec![f64::MIN])] {
+            assert!(written(value).len() <= VALUE_MAX_BYTES);
+        }
     }
 
     #[test]

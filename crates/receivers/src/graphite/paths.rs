@@ -11,6 +11,7 @@ pub struct Paths {
     namespace: String,
     host: config::HostPart,
     grouping: Option<Grouping>,
+    max_line: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -35,7 +36,13 @@ impl Paths {
             }),
             None => None,
         };
-        Ok(Self { namespace: naming.namespace.clone(), host: naming.host, grouping })
+        let (namespace, host, max_line) = (naming.namespace.clone(), naming.host, naming.max_line);
+        Ok(Self { namespace, host, grouping, max_line })
+    }
+
+    /// Bytes of the longest line.
+    pub(super) fn line_max_bytes(&self) -> usize {
+        self.max_line.unwrap_or(usize::MAX)
     }
 
     /// The first parts of all paths of a snapshot: `<namespace>[.<host>].haproxy`, where the host

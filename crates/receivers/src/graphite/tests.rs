@@ -13,8 +13,10 @@ use proptest::sample::select;
 
 use super::{Encoder, Paths, Warning, count_lines, encode};
 
+mod long_lines;
+
 fn naming(groups: Option<config::Groups>) -> config::Naming {
-    config::Naming { namespace: "lb".into(), host: config::HostPart::None, groups }
+    config::Naming { namespace: "lb".into(), host: config::HostPart::None, groups, max_line: None }
 }
 
 fn groups(double_writes: bool) -> config::Groups {

@@ -16,7 +16,7 @@ use config::Confirm;
 use daemon::Clock;
 use daemon::lookup::Lookup;
 
-use crate::{Error, Lines, Outcome, unacknowledged};
+use crate::{Error, Lines, Loss, Outcome, unacknowledged};
 
 /// Bytes handed to the kernel at once.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -64,11 +64,11 @@ impl Graphite {
     /// Why the batch does not count as delivered. The receiver may have some of its lines, and will
     /// get them again.
     pub fn deliver(&mut self, lines: &dyn Lines) -> Result<Outcome, Error> {
-        match self.config.confirm {
+        let long_lines = match self.config.confirm {
             Confirm::Close => self.deliver_and_close(lines)?,
             Confirm::Tcp | Confirm::None => self.deliver_on_lasting(lines)?,
-        }
-        Ok(Outcome::default())
+        };
+        Ok(Outcome { long_lines, ..Outcome::default() })
     }
 
     /// A further transport to the same server, with connections of its own.
@@ -118,14 +118,17 @@ impl Graphite {
         Err(connect(last))
     }
 
-    /// Writes all lines to the kernel and returns their number of bytes.
-    fn write(&self, stream: &mut TcpStream, lines: &dyn Lines) -> Result<u64, Error> {
+    /// Writes all lines to the kernel. Returns their number of bytes, and the lines that are left
+    /// out.
+    fn write(&self, stream: &mut TcpStream, lines: &dyn Lines) -> Result<(u64, Loss), Error> {
         let total = lines.bytes();
         let mut source = lines.open().map_err(|source| Error::Unreadable { source })?;
         let mut sent = 0;
         loop {
             let chunk = match source.fill_buf() {
-                Ok([]) if total.is_none_or(|total| sent == total) => return Ok(sent),
+                Ok([]) if total.is_none_or(|total| sent == total) => {
+                    return Ok((sent, source.long_lines()));
+                }
                 Ok([]) => {
                     let source = ErrorKind::UnexpectedEof.into();
                     return Err(Error::Unreadable { source });
@@ -153,9 +156,9 @@ impl Graphite {
         }
     }
 
-    fn deliver_and_close(&mut self, lines: &dyn Lines) -> Result<(), Error> {
+    fn deliver_and_close(&mut self, lines: &dyn Lines) -> Result<Loss, Error> {
         let mut stream = self.connect()?;
-        let total = self.write(&mut stream, lines)?;
+        let (total, long_lines) = self.write(&mut stream, lines)?;
         let broken = |source| self.broken(total, Some(total), source);
         let mut received = 0;
         if has_closed(&mut stream, &mut received).map_err(broken)? {
@@ -166,7 +169,7 @@ impl Graphite {
         // A close that crossed our half-close has not acknowledged it yet, and a close before a
         // reset never does.
         match self.unacknowledged(&stream, total)? {
-            0 => Ok(()),
+            0 => Ok(long_lines),
             bytes => Err(Error::Unacknowledged { address: self.address.clone(), bytes }),
         }
     }
@@ -199,7 +202,7 @@ impl Graphite {
         Err(self.unconfirmed(missing, "tcp"))
     }
 
-    fn deliver_on_lasting(&mut self, lines: &dyn Lines) -> Result<(), Error> {
+    fn deliver_on_lasting(&mut self, lines: &dyn Lines) -> Result<Loss, Error> {
         if self.has_moved() {
             self.lasting = None;
         }
@@ -245,13 +248,13 @@ impl Graphite {
 
     /// Keeps the connection only if the batch is delivered: after an error the receiver may have
     /// half a line.
-    fn deliver_on(&mut self, mut stream: TcpStream, lines: &dyn Lines) -> Result<(), Error> {
-        let total = self.write(&mut stream, lines)?;
+    fn deliver_on(&mut self, mut stream: TcpStream, lines: &dyn Lines) -> Result<Loss, Error> {
+        let (total, long_lines) = self.write(&mut stream, lines)?;
         if self.config.confirm == Confirm::Tcp {
             self.await_acknowledgement(&stream, total)?;
         }
         self.lasting = Some(stream);
-        Ok(())
+        Ok(long_lines)
     }
 
     fn await_acknowledgement(&self, stream: &TcpStream, total: u64) -> Result<(), Error> {

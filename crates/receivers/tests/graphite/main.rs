@@ -38,6 +38,7 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
             namespace: "lb".into(),
             host: config::HostPart::None,
             groups: None,
+            max_line: None,
         },
     }
 }

@@ -8,14 +8,29 @@ use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers::{Context, ENABLED};
-use crate::typed::{Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind};
+use crate::server_list::{self, WrittenServer};
+use crate::typed::{Address, Cluster, Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind};
 
 pub(crate) const SECTION: &str = "graphite";
 
-const SERVER: Opt<String> =
-    Opt::new("server", kind::HOST, "127.0.0.1", "Graphite's plaintext receiver");
-const PORT: Opt<u16> =
-    Opt::new("port", kind::PORT, "3002", "its port; carbon's own default is 2003");
+const SERVER: Opt<Vec<WrittenServer>> = Opt::new(
+    "server",
+    kind::SERVER_LIST,
+    "127.0.0.1",
+    "Graphite's plaintext receiver, or several of one cluster",
+);
+const PORT: Opt<u16> = Opt::new(
+    "port",
+    kind::PORT,
+    "3002",
+    "port of a server that is listed without one; carbon's own default is 2003",
+);
+const CLUSTER: Opt<Cluster> = Opt::new(
+    "cluster",
+    kind::CLUSTER,
+    "failover",
+    "of several servers the first that works, or any (each in turn)",
+);
 const CONNECT_TIMEOUT: Opt<Duration> =
     Opt::new("connect-timeout", kind::LIMIT, "1", "limit of one try to connect");
 const WRITE_TIMEOUT: Opt<Duration> =
@@ -49,6 +64,7 @@ const GROUP_NAMESPACE_DOUBLE_WRITES: Opt<bool> = Opt::unset(
 pub(crate) const OPTIONS: &[KnownOption] = &[
     SERVER.row,
     PORT.row,
+    CLUSTER.row,
     CONNECT_TIMEOUT.row,
     WRITE_TIMEOUT.row,
     CONFIRM.row,
@@ -70,15 +86,41 @@ pub(crate) fn graphite(
     // An error is returned only after the other options, so that one run reports their faults too.
     let is_on = reader.value(&ENABLED)?;
     let naming = naming(reader, &context.groups, is_on);
+    let servers = servers(reader);
+    let confirm = reader.value(&CONFIRM)?;
     Ok(ReceiverKind::Graphite(Graphite {
-        server: reader.value(&SERVER)?,
-        port: reader.value(&PORT)?,
+        cluster: reader.value(&CLUSTER)?,
         connect_timeout: reader.value(&CONNECT_TIMEOUT)?,
         write_timeout: reader.value(&WRITE_TIMEOUT)?,
-        confirm: reader.value(&CONFIRM)?,
+        confirm,
         confirm_timeout: reader.value(&CONFIRM_TIMEOUT)?,
+        servers: check_confirm(reader, servers?, confirm)?,
         naming: naming?,
     }))
+}
+
+fn servers(reader: &mut Reader<'_, '_>) -> Result<Vec<Address>, Rejection> {
+    let (written, port) = (reader.value(&SERVER)?, reader.value(&PORT)?);
+    server_list::addresses(written, port).map_err(|problem| reader.refuse(&SERVER, problem))
+}
+
+/// Refuses a confirmation that a server of the list cannot give.
+fn check_confirm(
+    reader: &mut Reader<'_, '_>,
+    servers: Vec<Address>,
+    confirm: Confirm,
+) -> Result<Vec<Address>, Rejection> {
+    let unix = servers.iter().find(|address| matches!(address, Address::Unix(_)));
+    if let Some(unix) = unix
+        && confirm == Confirm::Tcp
+    {
+        let why = format!(
+            "tcp asks the kernel of the receiver for its acknowledgement, and {unix} is a UNIX \
+             socket, which has none; write close or none"
+        );
+        return Err(reader.refuse(&CONFIRM, Problem::Conflict { why }));
+    }
+    Ok(servers)
 }
 
 /// Reads the options that determine a line's path and its bound. If nothing is sent under such a path, the groups

@@ -4,6 +4,7 @@
 //! The values serialize, because a child gets its part from the parent and never reads the file
 //! itself. So two children have the same configuration even if the file was edited in between.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,18 +37,30 @@ pub enum Retries {
     Forever,
 }
 
-/// The address of a stats socket in `servers`.
+/// The address of a stats socket in `servers`, or of a Graphite in `server`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Address {
     /// `unix:///path`.
     Unix(PathBuf),
-    /// `tcp://host:port`; the host in lower case, an IPv6 address without its brackets.
+    /// `tcp://host:port`; an IPv6 address without its brackets. The host of a stats socket is in
+    /// lower case.
     Tcp {
         /// A name or an address.
         host: String,
-        /// The port; there is no default.
+        /// The port.
         port: u16,
     },
+}
+
+impl fmt::Display for Address {
+    /// A host and a port without a scheme.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// The configuration of haproxystats-pull.
@@ -280,10 +293,10 @@ pub enum ReceiverKind {
 /// The options that only a Graphite has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Graphite {
-    /// A name or an address.
-    pub server: String,
-    /// The port of the plaintext receiver.
-    pub port: u16,
+    /// The servers in the order of the file, at least one, each once.
+    pub servers: Vec<Address>,
+    /// Which of several servers gets a batch.
+    pub cluster: Cluster,
     /// Limit of one attempt to connect.
     pub connect_timeout: Duration,
     /// A peer that accepts no byte for this time is given up.
@@ -294,6 +307,15 @@ pub struct Graphite {
     pub confirm_timeout: Duration,
     /// The names in its lines' paths.
     pub naming: Naming,
+}
+
+/// Which of several servers gets a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cluster {
+    /// The first that works, in the order of the file.
+    Failover,
+    /// Those that work, in turn.
+    Any,
 }
 
 /// The options that only an InfluxDB has.

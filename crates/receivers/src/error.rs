@@ -13,7 +13,7 @@ pub enum Error {
     /// The name of the server has no address.
     #[error("graphite {address} does not resolve: {source}; check [graphite] server")]
     Resolve {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// The system's error.
         source: io::Error,
@@ -21,7 +21,7 @@ pub enum Error {
     /// No address of the server accepts a connection.
     #[error("graphite {address} takes no connection: {source}{}", remedy_or_check(source))]
     Connect {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// The system's error for the last address.
         source: io::Error,
@@ -34,7 +34,7 @@ pub enum Error {
         so_far(*sent, *total)
     )]
     Stalled {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// `write-timeout`.
         timeout: Duration,
@@ -50,7 +50,7 @@ pub enum Error {
         so_far(*sent, *total)
     )]
     Broken {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// Bytes that our kernel took.
         sent: u64,
@@ -65,7 +65,7 @@ pub enum Error {
          between closes: look there, or set [graphite] confirm = tcp"
     )]
     ClosedEarly {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
     },
     /// The receiver neither closed nor acknowledged within confirm-timeout.
@@ -75,7 +75,7 @@ pub enum Error {
         timeout.as_secs_f64()
     )]
     Unconfirmed {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// The confirmation that is missing.
         missing: &'static str,
@@ -89,10 +89,16 @@ pub enum Error {
         "graphite {address} closed with {bytes} bytes unacknowledged; look at what is in between"
     )]
     Unacknowledged {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// How many bytes.
         bytes: usize,
+    },
+    /// No server of a list took the batch.
+    #[error("no server took the batch: {}", joined(errors))]
+    Servers {
+        /// The failure of each server that was tried.
+        errors: Vec<Self>,
     },
     /// An InfluxDB did not store the batch.
     #[error("{text}")]
@@ -150,6 +156,10 @@ fn remedy_or_check(error: &io::Error) -> &'static str {
         "" => "; check that it runs and listens there",
         remedy => remedy,
     }
+}
+
+fn joined(errors: &[Error]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(". ")
 }
 
 fn so_far(sent: u64, total: Option<u64>) -> String {

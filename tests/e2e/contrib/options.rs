@@ -52,6 +52,7 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Path if option.name == "base-dir" => text(folder.join("base").to_str().unwrap()),
         Kind::Path => text(&format!("/srv/{}/{}", option.section, option.name)),
         Kind::Servers => Value::List(vec!["tcp://[::1]:5555", "unix:///run/a b/admin.sock"]),
+        Kind::ServerList => Value::List(vec!["graphite.example.com", "[::1]:2003"]),
         Kind::Metrics => Value::List(vec!["stot", "scur"]),
         Kind::Host | Kind::HostName => text("graphite.example.com"),
         Kind::Prefix => text("other.place"),
@@ -63,7 +64,8 @@ pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Values {
     let mut loaded: Values = values
         .iter()
         .map(|(option, value)| {
-            let separator = if option.kind == Kind::Servers { ", " } else { " " };
+            let is_comma_list = matches!(option.kind, Kind::Servers | Kind::ServerList);
+            let separator = if is_comma_list { ", " } else { " " };
             let text = match value {
                 Value::Flag(flag) => flag.to_string(),
                 Value::Number(text) | Value::Text(text) => text.clone(),

@@ -145,9 +145,11 @@
 # @param graphite_enabled
 #   `[graphite] enabled`: whether anything is sent.
 # @param graphite_server
-#   `[graphite] server`: Graphite's plaintext receiver.
+#   `[graphite] server`: Graphite's plaintext receiver, or several of one cluster.
 # @param graphite_port
-#   `[graphite] port`: its port; carbon's own default is 2003.
+#   `[graphite] port`: port of a server that is listed without one; carbon's own default is 2003.
+# @param graphite_cluster
+#   `[graphite] cluster`: of several servers the first that works, or any (each in turn).
 # @param graphite_retries
 #   `[graphite] retries`: quick tries before delay is waited.
 # @param graphite_interval
@@ -280,8 +282,9 @@ class haproxystats (
   Optional[Integer[1, 1000000000]]       $process_failed_limit = undef,
   Optional[Haproxystats::Path]           $process_outbox_dir = undef,
   Optional[Boolean]                      $graphite_enabled = undef,
-  Optional[Haproxystats::Host]           $graphite_server = undef,
+  Optional[Haproxystats::Graphites]      $graphite_server = undef,
   Optional[Integer[1, 65535]]            $graphite_port = undef,
+  Optional[Enum['failover', 'any']]      $graphite_cluster = undef,
   Optional[Integer[-1]]                  $graphite_retries = undef,
   Optional[Haproxystats::Pause]          $graphite_interval = undef,
   Optional[Haproxystats::Factor]         $graphite_backoff = undef,

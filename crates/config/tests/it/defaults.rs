@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use haproxystats_config::{
-    Circuit, Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput, Process, Pull,
-    Receiver, ReceiverKind, Retries, Selection, Tables,
+    Address, Circuit, Cluster, Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput,
+    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables,
 };
 
 use crate::{Files, load_text};
@@ -52,8 +52,8 @@ fn process_has_its_defaults_too() {
         delay: Duration::from_secs(10),
     };
     let graphite = Graphite {
-        server: "127.0.0.1".to_owned(),
-        port: 3002,
+        servers: vec![Address::Tcp { host: "127.0.0.1".to_owned(), port: 3002 }],
+        cluster: Cluster::Failover,
         connect_timeout: Duration::from_secs(1),
         write_timeout: Duration::from_secs(1),
         confirm: Confirm::Close,

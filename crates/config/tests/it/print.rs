@@ -217,6 +217,7 @@ fn written(kind: Kind) -> Vec<&'static str> {
     match kind {
         Kind::Word(words) => words.to_vec(),
         Kind::Boolean => vec!["yes", "off", "${DEFAULT:my yes}"],
+        Kind::Whole(bounds) if bounds.least > 12 => vec!["1024", "10${x:two}4"],
         Kind::Whole(_) => vec!["1", "12", "${x:two}"],
         Kind::Retries => vec!["-1", "0", "3"],
         Kind::Pause | Kind::Limit | Kind::Factor => vec!["1", "2.5", "${x:two}.5"],
@@ -224,6 +225,8 @@ fn written(kind: Kind) -> Vec<&'static str> {
         Kind::Servers => {
             vec!["unix:///a", "unix:///${x:two},\n  tcp://h:1", "tcp://[::1]:${x:two}"]
         }
+        // No UNIX socket, because it does not go with every `confirm`.
+        Kind::ServerList => vec!["h", "::1, a:2", "h:${x:two},\n  [::1]:4, 10.0.0.${x:two}"],
         Kind::Metrics => vec!["all", "bin stot", "bin\n\n  # x\n  scur"],
         Kind::HostName => vec!["h", "lb${x:two}.example.com"],
         Kind::Host => vec!["h", "::1", "10.0.0.${x:two}"],

@@ -68,7 +68,7 @@ fn numbers_at_their_ends() {
     assert_eq!((circuit.retries, circuit.backoff), (Retries::Times(0), 1.0));
     assert_eq!(circuit.delay, Duration::from_secs(1_000_000_000));
     let graphite = graphites(&config.process)[0];
-    assert_eq!((graphite.server.as_str(), graphite.port), ("::1", 65_535));
+    assert_eq!(graphite.servers, [Address::Tcp { host: "::1".to_owned(), port: 65_535 }]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use config::Confirm;
+use config::{Address, Confirm};
 use haproxystats_receivers::{Error, Graphite};
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use proptest::{collection, prop_assert_eq};
@@ -52,8 +52,8 @@ fn a_refusal_and_a_name_without_an_address_are_different_errors() {
     // No program serves port 1, and the system assigns it to none.
     let to = |server: &str| {
         let settings = settings(SocketAddr::from(([127, 0, 0, 1], 1)), CLOSE);
-        let mut graphite =
-            Graphite::new(config::Graphite { server: server.into(), ..settings }, CLOCK);
+        let servers = vec![Address::Tcp { host: server.into(), port: 1 }];
+        let mut graphite = Graphite::new(config::Graphite { servers, ..settings }, CLOCK);
         deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap_err()
     };
     let refused = to("127.0.0.1");

@@ -5,12 +5,14 @@
 
 mod close;
 mod lasting;
+mod several;
+mod unix;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
-use config::Confirm;
+use config::{Address, Cluster, Confirm};
 use daemon::Clock;
 use haproxystats_receivers::{Error, Graphite};
 use testbed::graphite::{Step, Transcript, Transcripts};
@@ -28,8 +30,8 @@ const CLOCK: Clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
 
 fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
     config::Graphite {
-        server: address.ip().to_string(),
-        port: address.port(),
+        servers: vec![Address::Tcp { host: address.ip().to_string(), port: address.port() }],
+        cluster: Cluster::Failover,
         connect_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
         confirm,

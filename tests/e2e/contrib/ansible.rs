@@ -17,7 +17,7 @@ use config::KnownOption;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::options::{GROUPS, Value, expected, loaded, names_in, other_values};
+use super::options::{GROUPS, Value, expected, goes_with_all, loaded, names_in, other_values};
 use crate::support::{Outcome, PROCESS, PULL, Program, installed, run};
 
 /// Only a hang takes so long: a play runs some fifty programs one after the other, each in Python.
@@ -331,10 +331,15 @@ haproxystats_config_host:
     }
 
     // Every option as the defaults of the role show it: an option with a default keeps it.
-    let every = format!("{}haproxystats_config_host: {{}}\n", every_option());
+    let mut every = every_option();
+    for option in config::known_options().iter().filter(|option| !goes_with_all(option)) {
+        let (before, line) = every.split_once(&format!("\n    {}: ", option.name)).unwrap();
+        every = format!("{before}{}", &line[line.find('\n').unwrap()..]);
+    }
+    let every = format!("{every}haproxystats_config_host: {{}}\n");
     assert_ne!(changed(&play.play(&ansible, &[good, &every])), 0);
     let loaded = loaded(&play.path("root/etc/haproxystats.conf"));
-    for option in config::known_options() {
+    for option in config::known_options().iter().filter(|option| goes_with_all(option)) {
         let value = &loaded[&(option.section.to_owned(), option.name.to_owned())];
         if let Some(default) = option.default {
             let default = default.replace("${paths:base-dir}", "/var/lib/haproxystats");

@@ -24,9 +24,19 @@ pub(crate) type Values = BTreeMap<(String, String), String>;
 /// or a shell might interpret. A dollar is written once, as in the expression.
 pub(crate) const GROUPS: [(&str, &str); 2] = [("web", "^(www|shop)$"), ("api", r"a#b; \d{2}='x'$")];
 
-/// Every option with a value that is not its default; paths are in `folder`.
+/// The options of `[influxdb]` that are for its API v2, and are faults beside those for v1.
+const V2: [&str; 3] = ["org", "bucket", "token-file"];
+
+/// Whether an option can stand in one file with all others for which this is true.
+pub(crate) fn goes_with_all(option: &KnownOption) -> bool {
+    option.section != "influxdb" || !V2.contains(&option.name)
+}
+
+/// Every option that goes with all others, with a value that is not its default; paths are in
+/// `folder`.
 pub(crate) fn other_values(folder: &Path) -> Vec<(&'static KnownOption, Value)> {
-    config::known_options().iter().map(|option| (option, other_value(option, folder))).collect()
+    let options = config::known_options().iter().filter(|option| goes_with_all(option));
+    options.map(|option| (option, other_value(option, folder))).collect()
 }
 
 fn other_value(option: &KnownOption, folder: &Path) -> Value {
@@ -56,6 +66,9 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Metrics => Value::List(vec!["stot", "scur"]),
         Kind::Host | Kind::HostName => text("graphite.example.com"),
         Kind::Prefix => text("other.place"),
+        Kind::Url => text("https://[::1]:8086/influx"),
+        Kind::Text => text("a name"),
+        Kind::Tags => text("dc=ams 1, env=prod"),
     }
 }
 

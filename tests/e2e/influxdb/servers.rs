@@ -149,17 +149,17 @@ impl Victoria {
         Self { port, _program: program }
     }
 
-    /// The fields that were written to a database or bucket. The measurement is a part of the
-    /// name.
-    pub(crate) fn fields(&self, database: &str) -> Vec<Field> {
+    /// The fields whose tag `via` has this value. The measurement is a part of the name.
+    pub(crate) fn fields(&self, via: &str) -> Vec<Field> {
         let url = format!("http://127.0.0.1:{}/api/v1/export", self.port);
-        let selection = format!("{{db=\"{database}\"}}");
+        let selection = format!("{{via=\"{via}\"}}");
         let request = ureq::get(&url).query("match[]", &selection);
         let answer = request.call().unwrap().body_mut().read_to_string().unwrap();
         let mut fields = Vec::new();
         for line in answer.lines() {
             let series: Value = serde_json::from_str(line).unwrap();
             let mut tags: Tags = serde_json::from_value(series["metric"].clone()).unwrap();
+            // VictoriaMetrics makes it of the database.
             tags.remove("db");
             let name = tags.remove("__name__").unwrap();
             let times = series["timestamps"].as_array().unwrap();

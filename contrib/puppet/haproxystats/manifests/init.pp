@@ -188,6 +188,68 @@
 #   `[graphite] group-namespace`: path part before a group's name.
 # @param graphite_group_namespace_double_writes
 #   `[graphite] group-namespace-double-writes`: grouped lines on their plain paths, too.
+# @param influxdb_enabled
+#   `[influxdb] enabled`: whether anything is sent to this receiver.
+# @param influxdb_url
+#   `[influxdb] url`: where it listens, such as http://127.0.0.1:8086; must be set.
+# @param influxdb_api
+#   `[influxdb] api`: /write of InfluxDB 1.x (v1), /api/v2/write of 2 and 3 (v2); auto: v2 if bucket is set.
+# @param influxdb_database
+#   `[influxdb] database`: database (v1); it or bucket must be set.
+# @param influxdb_username
+#   `[influxdb] username`: user (v1).
+# @param influxdb_password_file
+#   `[influxdb] password-file`: file with the user's password (v1).
+# @param influxdb_retention_policy
+#   `[influxdb] retention-policy`: retention policy (v1), in place of the database's default.
+# @param influxdb_create_database
+#   `[influxdb] create-database`: whether a database that is missing is made (v1).
+# @param influxdb_org
+#   `[influxdb] org`: organisation (v2).
+# @param influxdb_bucket
+#   `[influxdb] bucket`: bucket (v2); for 3.x the database.
+# @param influxdb_token_file
+#   `[influxdb] token-file`: file with the token (v2).
+# @param influxdb_tags
+#   `[influxdb] tags`: tags of every line, such as dc=ams1, env=prod.
+# @param influxdb_keep_field_names
+#   `[influxdb] keep-field-names`: whether fields have HAProxy's names in place of telegraf's.
+# @param influxdb_groups
+#   `[influxdb] groups`: whether the sections of groups give the tag group.
+# @param influxdb_gzip
+#   `[influxdb] gzip`: whether requests are compressed; auto: not to an address of this machine's loopback.
+# @param influxdb_batch_points
+#   `[influxdb] batch-points`: lines of one request.
+# @param influxdb_connect_timeout
+#   `[influxdb] connect-timeout`: limit of one try to connect, TLS included.
+# @param influxdb_write_timeout
+#   `[influxdb] write-timeout`: no byte taken for so long: given up.
+# @param influxdb_timeout
+#   `[influxdb] timeout`: limit of the wait for an answer.
+# @param influxdb_ca_file
+#   `[influxdb] ca-file`: certificates (PEM) of authorities that are trusted, in place of the system's.
+# @param influxdb_certificate
+#   `[influxdb] certificate`: our own certificate (PEM), with its chain.
+# @param influxdb_key
+#   `[influxdb] key`: the key of certificate (PEM).
+# @param influxdb_server_name
+#   `[influxdb] server-name`: name that the server's certificate must have, if it is not that of its address.
+# @param influxdb_retries
+#   `[influxdb] retries`: quick tries after a failed one, before delay is waited.
+# @param influxdb_interval
+#   `[influxdb] interval`: pause before the first of them.
+# @param influxdb_backoff
+#   `[influxdb] backoff`: factor from one pause to the next, 1000 at most.
+# @param influxdb_delay
+#   `[influxdb] delay`: pause once the quick tries are used up; no pause is longer.
+# @param influxdb_outbox_size
+#   `[influxdb] outbox-size`: bytes that may wait for this receiver on disk; over it the oldest go.
+# @param influxdb_queue_size
+#   `[influxdb] queue-size`: metrics that may wait for this receiver on disk; over it the oldest go.
+# @param influxdb_outbox_sync
+#   `[influxdb] outbox-sync`: sync a batch to the disk before its snapshot goes.
+# @param influxdb_replay_rate
+#   `[influxdb] replay-rate`: metrics per second that leave the outbox once the receiver is back; 0 is no limit.
 # @param local_store_enabled
 #   `[local-store] enabled`: whether anything is sent to this receiver.
 # @param local_store_retries
@@ -304,6 +366,37 @@ class haproxystats (
   Optional[Boolean]                      $graphite_groups = undef,
   Optional[Haproxystats::Prefix]         $graphite_group_namespace = undef,
   Optional[Boolean]                      $graphite_group_namespace_double_writes = undef,
+  Optional[Boolean]                      $influxdb_enabled = undef,
+  Optional[Haproxystats::Url]            $influxdb_url = undef,
+  Optional[Enum['auto', 'v1', 'v2']]     $influxdb_api = undef,
+  Optional[Haproxystats::Text]           $influxdb_database = undef,
+  Optional[Haproxystats::Text]           $influxdb_username = undef,
+  Optional[Haproxystats::Path]           $influxdb_password_file = undef,
+  Optional[Haproxystats::Text]           $influxdb_retention_policy = undef,
+  Optional[Boolean]                      $influxdb_create_database = undef,
+  Optional[Haproxystats::Text]           $influxdb_org = undef,
+  Optional[Haproxystats::Text]           $influxdb_bucket = undef,
+  Optional[Haproxystats::Path]           $influxdb_token_file = undef,
+  Optional[Haproxystats::Tags]           $influxdb_tags = undef,
+  Optional[Boolean]                      $influxdb_keep_field_names = undef,
+  Optional[Boolean]                      $influxdb_groups = undef,
+  Optional[Enum['auto', 'true', 'false']] $influxdb_gzip = undef,
+  Optional[Integer[1, 1000000]]          $influxdb_batch_points = undef,
+  Optional[Haproxystats::Limit]          $influxdb_connect_timeout = undef,
+  Optional[Haproxystats::Limit]          $influxdb_write_timeout = undef,
+  Optional[Haproxystats::Limit]          $influxdb_timeout = undef,
+  Optional[Haproxystats::Path]           $influxdb_ca_file = undef,
+  Optional[Haproxystats::Path]           $influxdb_certificate = undef,
+  Optional[Haproxystats::Path]           $influxdb_key = undef,
+  Optional[Haproxystats::Host]           $influxdb_server_name = undef,
+  Optional[Integer[-1]]                  $influxdb_retries = undef,
+  Optional[Haproxystats::Pause]          $influxdb_interval = undef,
+  Optional[Haproxystats::Factor]         $influxdb_backoff = undef,
+  Optional[Haproxystats::Pause]          $influxdb_delay = undef,
+  Optional[Integer[1]]                   $influxdb_outbox_size = undef,
+  Optional[Integer[1]]                   $influxdb_queue_size = undef,
+  Optional[Boolean]                      $influxdb_outbox_sync = undef,
+  Optional[Integer[0]]                   $influxdb_replay_rate = undef,
   Optional[Boolean]                      $local_store_enabled = undef,
   Optional[Integer[-1]]                  $local_store_retries = undef,
   Optional[Haproxystats::Pause]          $local_store_interval = undef,

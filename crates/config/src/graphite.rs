@@ -45,6 +45,12 @@ const PREFIX_HOSTNAME: Opt<bool> =
     Opt::new("prefix-hostname", kind::BOOLEAN, "true", "whether the machine's name follows it");
 const FQDN: Opt<bool> =
     Opt::new("fqdn", kind::BOOLEAN, "true", "the whole name; false: up to its first dot");
+const TAGS: Opt<bool> = Opt::new(
+    "tags",
+    kind::BOOLEAN,
+    "false",
+    "whether names are tags of Graphite 1.1 in place of path parts",
+);
 const MAX_LINE: Opt<usize> = Opt::new(
     "max-line",
     kind::LINE_BYTES,
@@ -72,6 +78,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     NAMESPACE.row,
     PREFIX_HOSTNAME.row,
     FQDN.row,
+    TAGS.row,
     MAX_LINE.row,
     GROUPS.row,
     GROUP_NAMESPACE.row,
@@ -123,8 +130,8 @@ fn check_confirm(
     Ok(servers)
 }
 
-/// Reads the options that determine a line's path and its bound. If nothing is sent under such a path, the groups
-/// need no `group-namespace`: they may be there for another kind of receiver.
+/// Reads the options that determine a line's path and its bound. If nothing is sent under such a
+/// path, the groups need no `group-namespace`: they may be there for another kind of receiver.
 pub(crate) fn naming(
     reader: &mut Reader<'_, '_>,
     groups: &GroupSections<'_>,
@@ -136,8 +143,35 @@ pub(crate) fn naming(
         (true, false) => HostPart::Short,
         (true, true) => HostPart::Full,
     };
-    let max_line = Some(reader.value(&MAX_LINE)?);
-    Ok(Naming { namespace, host, groups: groups_of(reader, groups, is_used)?, max_line })
+    let (tags, max_line) = (reader.value(&TAGS)?, Some(reader.value(&MAX_LINE)?));
+    let groups =
+        if tags { tag_groups(reader, groups) } else { groups_of(reader, groups, is_used) }?;
+    Ok(Naming { namespace, host, groups, tags, max_line })
+}
+
+/// With tags a group is the tag `group`, so a part of the path and a second path have no meaning.
+fn tag_groups(
+    reader: &mut Reader<'_, '_>,
+    sections: &GroupSections<'_>,
+) -> Result<Option<Groups>, Rejection> {
+    let switched_on = reader.value(&GROUPS)?;
+    let double_writes = reader.optional(&GROUP_NAMESPACE_DOUBLE_WRITES);
+    let why = || Problem::Conflict {
+        why: "with tags = true a group is the tag group of the same series; leave this out, or \
+              leave tags out"
+            .to_owned(),
+    };
+    if reader.is_set(&GROUP_NAMESPACE) {
+        return Err(reader.refuse(&GROUP_NAMESPACE, why()));
+    }
+    if double_writes == Some(true) {
+        return Err(reader.refuse(&GROUP_NAMESPACE_DOUBLE_WRITES, why()));
+    }
+    if !switched_on || sections.first.is_none() {
+        return Ok(None);
+    }
+    let (namespace, double_writes) = (String::new(), false);
+    Ok(Some(Groups { namespace, double_writes, rules: sections.rules.clone()? }))
 }
 
 fn groups_of(

@@ -181,8 +181,10 @@ pub struct Naming {
     pub namespace: String,
     /// The part of the machine's name in the path.
     pub host: HostPart,
-    /// The groups, if `group-namespace` is set.
+    /// The groups, if `group-namespace` is set or there are tags.
     pub groups: Option<Groups>,
+    /// Whether host, group and names are tags in place of parts of the path.
+    pub tags: bool,
     /// Bytes of the longest line that is sent, line feed included; `None` is no bound.
     pub max_line: Option<usize>,
 }
@@ -198,10 +200,10 @@ pub enum HostPart {
     Full,
 }
 
-/// The groups in Graphite's paths.
+/// The groups in Graphite's paths or tags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups {
-    /// The path part before the group's name.
+    /// The path part before the group's name; empty with tags, which need none.
     pub namespace: String,
     /// Whether a grouped line is sent on its plain path too.
     pub double_writes: bool,

@@ -10,8 +10,10 @@ mod lines;
 mod part;
 mod paths;
 mod server;
+mod spelling;
 mod stream;
 mod survey;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod transport;

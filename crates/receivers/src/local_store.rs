@@ -218,6 +218,7 @@ mod tests {
             namespace,
             host: config::HostPart::None,
             groups: None,
+            tags: false,
             max_line: None,
         };
         let config = config::LocalStore { dir: dir.to_owned(), retention, naming };

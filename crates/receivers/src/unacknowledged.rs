@@ -5,8 +5,8 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Bytes that were written and not acknowledged yet; an end of a TCP stream counts as one. Of a UNIX
-/// socket the bytes that the peer has not read, which the kernel counts with its own overhead.
+/// Bytes that were written and not acknowledged yet; an end of a TCP stream counts as one. Of a
+/// UNIX socket the bytes that the peer has not read, which the kernel counts with its own overhead.
 #[expect(unsafe_code, reason = "an ioctl")]
 pub(crate) fn bytes(stream: &impl AsRawFd) -> io::Result<usize> {
     let mut count: c_int = 0;

@@ -43,6 +43,7 @@ fn process_has_its_defaults_too() {
         namespace: "loadbalancers".to_owned(),
         host: HostPart::Full,
         groups: None,
+        tags: false,
         max_line: Some(16_384),
     };
     let circuit = Circuit {

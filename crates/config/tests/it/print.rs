@@ -66,6 +66,7 @@ workers = 4
 
 [graphite]
 backoff = 2
+cluster = failover
 confirm = close
 confirm-timeout = 60
 connect-timeout = 1
@@ -74,6 +75,7 @@ enabled = true
 fqdn = true
 groups = true
 interval = 1.8
+max-line = 16384
 namespace = loadbalancers
 outbox-size = 268435456
 outbox-sync = true
@@ -82,6 +84,7 @@ prefix-hostname = true
 replay-rate = 50000
 retries = 3
 server = 127.0.0.1
+tags = false
 write-timeout = 1
 
 [influxdb]

@@ -285,3 +285,19 @@ fn a_unix_socket_has_no_kernel_that_acknowledges() {
     assert!(faults.contains("[graphite] confirm: tcp asks the kernel"), "{faults}");
     assert!(faults.contains("unix:///run/c"), "{faults}");
 }
+
+#[test]
+fn with_tags_groups_need_no_namespace_and_take_none() {
+    let text = "[graphite]\ntags = true\n[backend-groups]\na = b\n";
+    let process = load_text(text).process;
+    let naming = &graphites(&process)[0].naming;
+    assert!(naming.tags && naming.groups.as_ref().is_some_and(|groups| !groups.double_writes));
+    assert_eq!(graphites(&load_text("[graphite]\ntags = yes\n").process)[0].naming.groups, None);
+    let off = load_text(&text.replace("tags = true", "tags = true\ngroups = no"));
+    assert_eq!(graphites(&off.process)[0].naming.groups, None);
+    for option in ["group-namespace = g", "group-namespace-double-writes = true"] {
+        let faults = faults_of(&text.replace("tags = true", &format!("tags = true\n{option}")));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("a group is the tag group"), "{faults:?}");
+    }
+}

@@ -136,6 +136,7 @@ fn the_section_local_store_turns_it_on() {
         namespace: "loadbalancers".to_owned(),
         host: HostPart::Full,
         groups: None,
+        tags: false,
         max_line: None,
     };
     let expected = LocalStore { dir, retention: None, naming };

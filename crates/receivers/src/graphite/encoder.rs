@@ -38,14 +38,14 @@ impl<'a, C: Cursor> Encoder<'a, C> {
     ///
     /// The batch is damaged or cannot be read.
     pub fn new(paths: &'a Paths, id: &SnapshotId, mut cursor: C) -> Result<Self, form::Error> {
-        let survey = Survey::of(&mut cursor)?;
+        let survey = Survey::of(&mut cursor, paths.spelling())?;
         cursor.rewind()?;
         Ok(Self::of(GraphiteRows {
             cursor,
             lines: RowLines::new(paths, id),
             warnings: survey.warnings(),
             collisions: survey.into_collisions(),
-            names: CleanNames::default(),
+            names: CleanNames::new(paths.spelling()),
             row: 0,
             joined: VecDeque::new(),
         }))

@@ -40,6 +40,7 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
             namespace: "lb".into(),
             host: config::HostPart::None,
             groups: None,
+            tags: false,
             max_line: None,
         },
     }

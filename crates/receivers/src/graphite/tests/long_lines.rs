@@ -36,7 +36,7 @@ fn a_line_that_is_too_long_is_left_out_alone_and_counted() {
     );
     assert_eq!(loss.count, 3);
     let reason = "a line has 36 bytes, and max-line is 35; it begins with \
-                  \"lb.haproxy.frontend.f0.\"";
+                  \"lb.haproxy.frontend.f0.metrics 1\"";
     assert_eq!(loss.reason.as_deref(), Some(reason));
 }
 
@@ -58,8 +58,8 @@ proptest! {
         max_line in 20..80_usize, widths in proptest::collection::vec(1..40_usize, 1..6),
         values in proptest::collection::vec(any::<i64>(), 6), double_writes in any::<bool>(),
     ) {
-        let rows: Vec<String> =
-            widths.iter().enumerate().map(|(row, width)| format!("{}{row}", "x".repeat(*width))).collect();
+        let row = |(row, width): (usize, &usize)| format!("{}{row}", "x".repeat(*width));
+        let rows: Vec<String> = widths.iter().enumerate().map(row).collect();
         let mut names = Names::new(TableKind::Backend);
         rows.iter().for_each(|row| names.push(&[row]));
         let values: Vec<i128> = values.iter().map(|value| i128::from(*value)).collect();

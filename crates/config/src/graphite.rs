@@ -9,6 +9,7 @@ use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers::{Context, ENABLED};
 use crate::server_list::{self, WrittenServer};
+use crate::tls;
 use crate::typed::{Address, Cluster, Confirm, Graphite, Groups, HostPart, Naming, ReceiverKind};
 
 pub(crate) const SECTION: &str = "graphite";
@@ -45,6 +46,8 @@ const PREFIX_HOSTNAME: Opt<bool> =
     Opt::new("prefix-hostname", kind::BOOLEAN, "true", "whether the machine's name follows it");
 const FQDN: Opt<bool> =
     Opt::new("fqdn", kind::BOOLEAN, "true", "the whole name; false: up to its first dot");
+const TLS: Opt<bool> =
+    Opt::new("tls", kind::BOOLEAN, "false", "whether connections are made by TLS");
 const TAGS: Opt<bool> = Opt::new(
     "tags",
     kind::BOOLEAN,
@@ -80,6 +83,11 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     FQDN.row,
     TAGS.row,
     MAX_LINE.row,
+    TLS.row,
+    tls::ROWS[0],
+    tls::ROWS[1],
+    tls::ROWS[2],
+    tls::ROWS[3],
     GROUPS.row,
     GROUP_NAMESPACE.row,
     GROUP_NAMESPACE_DOUBLE_WRITES.row,
@@ -95,13 +103,16 @@ pub(crate) fn graphite(
     let naming = naming(reader, &context.groups, is_on);
     let servers = servers(reader);
     let confirm = reader.value(&CONFIRM)?;
+    let is_tls = reader.value(&TLS)?;
+    let tls = tls::tls(reader, is_tls);
     Ok(ReceiverKind::Graphite(Graphite {
         cluster: reader.value(&CLUSTER)?,
         connect_timeout: reader.value(&CONNECT_TIMEOUT)?,
         write_timeout: reader.value(&WRITE_TIMEOUT)?,
         confirm,
         confirm_timeout: reader.value(&CONFIRM_TIMEOUT)?,
-        servers: check_confirm(reader, servers?, confirm)?,
+        servers: check_servers(reader, servers?, confirm, is_tls)?,
+        tls: tls?,
         naming: naming?,
     }))
 }
@@ -111,12 +122,20 @@ fn servers(reader: &mut Reader<'_, '_>) -> Result<Vec<Address>, Rejection> {
     server_list::addresses(written, port).map_err(|problem| reader.refuse(&SERVER, problem))
 }
 
-/// Refuses a confirmation that a server of the list cannot give.
-fn check_confirm(
+/// Refuses a confirmation that a server of the list cannot give, and TLS over a UNIX socket.
+fn check_servers(
     reader: &mut Reader<'_, '_>,
     servers: Vec<Address>,
     confirm: Confirm,
+    is_tls: bool,
 ) -> Result<Vec<Address>, Rejection> {
+    if is_tls && confirm != Confirm::Close {
+        let why =
+            "with tls = true only close shows that the server took the batch, because it can \
+                   refuse our certificate after our writes; write close, or leave it out"
+                .to_owned();
+        return Err(reader.refuse(&CONFIRM, Problem::Conflict { why }));
+    }
     let unix = servers.iter().find(|address| matches!(address, Address::Unix(_)));
     if let Some(unix) = unix
         && confirm == Confirm::Tcp
@@ -126,6 +145,15 @@ fn check_confirm(
              socket, which has none; write close or none"
         );
         return Err(reader.refuse(&CONFIRM, Problem::Conflict { why }));
+    }
+    if let Some(unix) = unix
+        && is_tls
+    {
+        let why = format!(
+            "{unix} is a UNIX socket, which needs no TLS; leave it out, or put that server into a \
+             section of its own"
+        );
+        return Err(reader.refuse(&TLS, Problem::Conflict { why }));
     }
     Ok(servers)
 }

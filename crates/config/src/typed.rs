@@ -299,6 +299,8 @@ pub struct Graphite {
     pub servers: Vec<Address>,
     /// Which of several servers gets a batch.
     pub cluster: Cluster,
+    /// The options of TLS, if it is on; then `confirm` is `close`.
+    pub tls: Option<Tls>,
     /// Limit of one attempt to connect.
     pub connect_timeout: Duration,
     /// A peer that accepts no byte for this time is given up.

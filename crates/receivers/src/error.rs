@@ -62,17 +62,23 @@ pub enum Error {
     /// The receiver closed before we half-closed.
     #[error(
         "graphite {address} closed before the end of the batch; if it always does, something in \
-         between closes: look there, or set [graphite] confirm = tcp"
+         between closes: look there{}",
+        remedy.map_or_else(String::new, |word| format!(", or set [graphite] confirm = {word}"))
     )]
     ClosedEarly {
         /// Server and port, or the socket.
         address: String,
+        /// The setting that asks for less, if there is one.
+        remedy: Option<&'static str>,
     },
     /// The receiver neither closed nor acknowledged within confirm-timeout.
     #[error(
-        "graphite {address} took the batch but {missing} within {}s (confirm-timeout); if it \
-         never does, set [graphite] confirm = {remedy}",
-        timeout.as_secs_f64()
+        "graphite {address} took the batch but {missing} within {}s (confirm-timeout); {}",
+        timeout.as_secs_f64(),
+        remedy.map_or_else(
+            || "look at its log".to_owned(),
+            |word| format!("if it never does, set [graphite] confirm = {word}")
+        )
     )]
     Unconfirmed {
         /// Server and port, or the socket.
@@ -81,8 +87,8 @@ pub enum Error {
         missing: &'static str,
         /// `confirm-timeout`.
         timeout: Duration,
-        /// The setting that asks for less.
-        remedy: &'static str,
+        /// The setting that asks for less, if there is one.
+        remedy: Option<&'static str>,
     },
     /// The receiver closed and never acknowledged some bytes.
     #[error(
@@ -93,6 +99,14 @@ pub enum Error {
         address: String,
         /// How many bytes.
         bytes: usize,
+    },
+    /// TLS failed: our files, the handshake, or a refusal after it.
+    #[error("graphite {address} {text}")]
+    Tls {
+        /// Server and port.
+        address: String,
+        /// What happened, and what to do.
+        text: String,
     },
     /// No server of a list took the batch.
     #[error("no server took the batch: {}", joined(errors))]

@@ -9,6 +9,7 @@ mod encoder;
 mod lines;
 mod part;
 mod paths;
+mod secured;
 mod server;
 mod spelling;
 mod stream;

@@ -15,6 +15,7 @@ mod lines;
 mod local_store;
 mod outcome;
 mod rows;
+mod tls;
 mod unacknowledged;
 
 pub use chunks::{ChunkReader, RowSource};

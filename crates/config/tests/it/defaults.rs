@@ -55,6 +55,7 @@ fn process_has_its_defaults_too() {
     let graphite = Graphite {
         servers: vec![Address::Tcp { host: "127.0.0.1".to_owned(), port: 3002 }],
         cluster: Cluster::Failover,
+        tls: None,
         connect_timeout: Duration::from_secs(1),
         write_timeout: Duration::from_secs(1),
         confirm: Confirm::Close,

@@ -85,6 +85,7 @@ replay-rate = 50000
 retries = 3
 server = 127.0.0.1
 tags = false
+tls = false
 write-timeout = 1
 
 [influxdb]
@@ -240,6 +241,8 @@ fn written(kind: Kind) -> Vec<&'static str> {
     }
 }
 
+const GRAPHITE_TLS: [&str; 5] = ["tls", "ca-file", "certificate", "key", "server-name"];
+
 /// A file without a fault: some options with some of their values, groups, and options of the user.
 fn file() -> impl Strategy<Value = String> {
     let option = |known: &'static haproxystats_config::KnownOption| {
@@ -252,6 +255,8 @@ fn file() -> impl Strategy<Value = String> {
     let options: Vec<_> = known_options()
         .iter()
         .filter(|known| !known.name.ends_with("-dir") && !known.name.starts_with("group-"))
+        // Options of TLS do not go with every `confirm`, and not without `tls`.
+        .filter(|known| known.section != "graphite" || !GRAPHITE_TLS.contains(&known.name))
         .filter(|known| known.section != "influxdb" || !INFLUXDB_FIXED.contains(&known.name))
         .map(option)
         .collect();

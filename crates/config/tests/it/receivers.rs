@@ -301,3 +301,23 @@ fn with_tags_groups_need_no_namespace_and_take_none() {
         assert!(faults[0].contains("a group is the tag group"), "{faults:?}");
     }
 }
+
+#[test]
+fn tls_has_its_files_and_one_confirmation() {
+    let text = "[graphite]\ntls = true\nca-file = /ca\nserver-name = g\n";
+    let process = load_text(text).process;
+    let tls = graphites(&process)[0].tls.as_ref().unwrap();
+    assert_eq!(tls.ca_file.as_deref(), Some(Path::new("/ca")));
+    assert_eq!(tls.server_name.as_deref(), Some("g"));
+    for (more, fault) in [
+        ("confirm = tcp", "[graphite] confirm: with tls = true only close"),
+        ("confirm = none", "[graphite] confirm: with tls = true only close"),
+        ("server = unix:///run/x", "[graphite] tls: unix:///run/x is a UNIX socket"),
+        ("certificate = /c", "[graphite] certificate: needs key"),
+    ] {
+        let faults = faults_of(&format!("{text}{more}\n"));
+        assert!(faults.len() == 1 && faults[0].contains(fault), "{faults:?}");
+    }
+    let faults = faults_of("[graphite]\nca-file = /ca\n");
+    assert!(faults[0].contains("is for TLS, which is off here"), "{faults:?}");
+}

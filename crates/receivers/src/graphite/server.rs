@@ -8,7 +8,7 @@
 //! server's name resolves to other addresses.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use config::{Address, Confirm};
 use daemon::Clock;
 use daemon::lookup::Lookup;
 
+use super::secured::{TlsOptions, TlsStream};
 use super::stream::Stream;
 use crate::{Error, Lines, Loss};
 
@@ -48,17 +49,28 @@ pub(super) struct Server {
 
 #[derive(Debug, Clone)]
 enum Endpoint {
-    /// Shared by all transports to this server: a resolver that hangs costs one thread.
-    Tcp(Arc<Mutex<Lookup>>),
+    Tcp {
+        host: String,
+        /// Shared by all transports to this server: a resolver that hangs costs one thread.
+        lookup: Arc<Mutex<Lookup>>,
+        /// Shared by all transports to the servers of a list.
+        tls: Option<Arc<TlsOptions>>,
+    },
     Unix(PathBuf),
 }
 
 impl Server {
     /// The transport connects at the first delivery.
-    pub(super) fn new(config: Arc<config::Graphite>, address: &Address, clock: Clock) -> Self {
+    pub(super) fn new(
+        config: Arc<config::Graphite>,
+        address: &Address,
+        tls: Option<Arc<TlsOptions>>,
+        clock: Clock,
+    ) -> Self {
         let endpoint = match address {
             Address::Tcp { host, port } => {
-                Endpoint::Tcp(Arc::new(Mutex::new(Lookup::new(host, *port))))
+                let lookup = Arc::new(Mutex::new(Lookup::new(host, *port)));
+                Endpoint::Tcp { host: host.clone(), lookup, tls }
             }
             Address::Unix(path) => Endpoint::Unix(path.clone()),
         };
@@ -106,20 +118,59 @@ impl Server {
 
     fn connect(&mut self) -> Result<Stream, Error> {
         let limit = self.config.connect_timeout;
-        let connected = match &self.endpoint {
-            Endpoint::Unix(path) => Stream::unix(path, limit),
-            Endpoint::Tcp(lookup) => {
+        let stream = match &self.endpoint {
+            Endpoint::Unix(path) => {
+                Stream::unix(path, limit).map_err(|source| self.no_connection(source))?
+            }
+            Endpoint::Tcp { host, lookup, tls } => {
+                // Files that cannot be used cost no connection.
+                let secured = match tls {
+                    Some(tls) => Some(tls.of_host(host).map_err(|text| self.no_tls(text))?),
+                    None => None,
+                };
                 let now = self.now();
                 let addresses = look_up(lookup, LOOKUP_LIMIT, now)
                     .map_err(|source| Error::Resolve { address: self.address.clone(), source })?;
                 self.last_lookup = Some(now);
-                connect_to_one(&addresses, limit)
+                let start = self.now();
+                let socket = connect_to_one(&addresses, limit)
+                    .map_err(|source| self.no_connection(source))?;
+                match secured {
+                    None => Stream::Tcp(socket),
+                    Some((config, name)) => {
+                        let waited = self.now().saturating_duration_since(start);
+                        let left = limit.saturating_sub(waited);
+                        let shaken = TlsStream::handshake(config, name, socket, left, self.clock);
+                        Stream::Tls(Box::new(shaken.map_err(|error| self.not_shaken(error))?))
+                    }
+                }
             }
         };
-        let connect = |source| Error::Connect { address: self.address.clone(), source };
-        let stream = connected.map_err(connect)?;
-        stream.set_write_timeout(self.config.write_timeout).map_err(connect)?;
+        let limited = stream.set_write_timeout(self.config.write_timeout);
+        limited.map_err(|source| self.no_connection(source))?;
         Ok(stream)
+    }
+
+    fn no_connection(&self, source: io::Error) -> Error {
+        Error::Connect { address: self.address.clone(), source }
+    }
+
+    /// A TLS connection cannot be asked for.
+    fn no_tls(&self, text: String) -> Error {
+        Error::Tls { address: self.address.clone(), text: format!("cannot be asked: {text}") }
+    }
+
+    /// TLS's handshake failed.
+    fn not_shaken(&self, source: io::Error) -> Error {
+        if source.kind() != ErrorKind::InvalidData {
+            return self.no_connection(source);
+        }
+        let address = self.address.clone();
+        let text = format!(
+            "speaks no TLS that we accept: {source}; check its port, ca-file, server-name and the \
+             certificates"
+        );
+        Error::Tls { address, text }
     }
 
     /// Writes all lines to the kernel. Returns their number of bytes, and the lines that are left
@@ -131,6 +182,7 @@ impl Server {
         loop {
             let chunk = match source.fill_buf() {
                 Ok([]) if total.is_none_or(|total| sent == total) => {
+                    self.flush(stream, sent)?;
                     return Ok((sent, source.long_lines()));
                 }
                 Ok([]) => {
@@ -147,15 +199,32 @@ impl Server {
                     source.consume(count);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => {
-                    return Err(Error::Stalled {
-                        address: self.address.clone(),
-                        timeout: self.config.write_timeout,
-                        sent,
-                        total,
-                    });
+                Err(error) if is_timeout(&error) => return Err(self.stalled(sent, total)),
+                Err(source) => {
+                    let source = stream.alert().unwrap_or(source);
+                    return Err(self.broken(sent, total, source));
                 }
-                Err(source) => return Err(self.broken(sent, total, source)),
+            }
+        }
+    }
+
+    /// The server accepted no byte in time.
+    fn stalled(&self, sent: u64, total: Option<u64>) -> Error {
+        let (address, timeout) = (self.address.clone(), self.config.write_timeout);
+        Error::Stalled { address, timeout, sent, total }
+    }
+
+    /// Sends what TLS still holds.
+    fn flush(&self, stream: &mut Stream, sent: u64) -> Result<(), Error> {
+        loop {
+            match stream.flush() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Err(self.stalled(sent, Some(sent))),
+                Err(source) => {
+                    let source = stream.alert().unwrap_or(source);
+                    return Err(self.broken(sent, Some(sent), source));
+                }
             }
         }
     }
@@ -166,10 +235,17 @@ impl Server {
         let broken = |source| self.broken(total, Some(total), source);
         let mut received = 0;
         if has_closed(&mut stream, &mut received).map_err(broken)? {
-            return Err(Error::ClosedEarly { address: self.address.clone() });
+            let (address, remedy) = (self.address.clone(), self.weaker_than_close());
+            return Err(Error::ClosedEarly { address, remedy });
         }
         stream.half_close().map_err(broken)?;
         self.await_close(&mut stream, received, total)?;
+        if let (Stream::Tls(stream), Endpoint::Tcp { tls: Some(tls), .. }) =
+            (&stream, &self.endpoint)
+            && stream.lacks_close_notify
+        {
+            tls.note_close_without_notify(&self.address);
+        }
         // A close that crossed our half-close has not acknowledged it yet, and a close before a
         // reset never does.
         match self.unacknowledged(&stream, total)? {
@@ -203,11 +279,16 @@ impl Server {
         }
         let is_chatter = received > CHATTER_MAX_BYTES;
         let missing = if is_chatter { "talked on and did not close" } else { "did not close" };
-        let remedy = match self.endpoint {
-            Endpoint::Tcp(_) => "tcp",
-            Endpoint::Unix(_) => "none",
-        };
-        Err(self.unconfirmed(missing, remedy))
+        Err(self.unconfirmed(missing, self.weaker_than_close()))
+    }
+
+    /// The confirmation that asks for less than a close. With TLS there is none.
+    const fn weaker_than_close(&self) -> Option<&'static str> {
+        match self.endpoint {
+            Endpoint::Tcp { tls: None, .. } => Some("tcp"),
+            Endpoint::Tcp { tls: Some(_), .. } => None,
+            Endpoint::Unix(_) => Some("none"),
+        }
     }
 
     fn deliver_on_lasting(&mut self, lines: &dyn Lines) -> Result<Loss, Error> {
@@ -230,7 +311,7 @@ impl Server {
     /// Whether the server's name no longer has the address of the lasting connection. Never waits
     /// for the look-up: a pending answer is read before the next batch.
     fn has_moved(&mut self) -> bool {
-        let Endpoint::Tcp(lookup) = &self.endpoint else { return false };
+        let Endpoint::Tcp { lookup, .. } = &self.endpoint else { return false };
         let Some(peer) = self.lasting.as_ref().and_then(Stream::peer) else { return false };
         let now = self.now();
         if let Some(last) = self.last_lookup
@@ -269,7 +350,7 @@ impl Server {
         let mut pause = LOOK_FIRST;
         while self.unacknowledged(stream, total)? > 0 {
             if self.now().saturating_duration_since(start) >= self.config.confirm_timeout {
-                return Err(self.unconfirmed("did not acknowledge it", "none"));
+                return Err(self.unconfirmed("did not acknowledge it", Some("none")));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(LOOK_LONGEST);
@@ -282,13 +363,19 @@ impl Server {
         stream.unacknowledged().map_err(|source| self.broken(total, Some(total), source))
     }
 
-    fn unconfirmed(&self, missing: &'static str, remedy: &'static str) -> Error {
+    fn unconfirmed(&self, missing: &'static str, remedy: Option<&'static str>) -> Error {
         let timeout = self.config.confirm_timeout;
         Error::Unconfirmed { address: self.address.clone(), missing, timeout, remedy }
     }
 
     fn broken(&self, sent: u64, total: Option<u64>, source: io::Error) -> Error {
-        Error::Broken { address: self.address.clone(), sent, total, source }
+        let address = self.address.clone();
+        // With TLS the server's alert, such as that it refuses our certificate.
+        if source.kind() == ErrorKind::InvalidData {
+            let text = format!("refused our TLS: {source}; check certificate and key");
+            return Error::Tls { address, text };
+        }
+        Error::Broken { address, sent, total, source }
     }
 }
 
@@ -297,7 +384,7 @@ fn look_up(lookup: &Mutex<Lookup>, limit: Duration, now: Instant) -> io::Result<
 }
 
 /// Connects to the first address that accepts; else the error of the last.
-fn connect_to_one(addresses: &[SocketAddr], limit: Duration) -> io::Result<Stream> {
+fn connect_to_one(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match Stream::tcp(address, limit) {

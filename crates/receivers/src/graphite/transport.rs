@@ -8,6 +8,7 @@ use daemon::{Clock, Conditions};
 use tracing::{info, warn};
 
 use super::choice::Choice;
+use super::secured::TlsOptions;
 use super::server::Server;
 use crate::{Error, Lines, Outcome};
 
@@ -36,7 +37,10 @@ impl Graphite {
     #[must_use]
     pub fn new(config: config::Graphite, clock: Clock) -> Self {
         let (budget, cluster, config) = (try_limit(&config), config.cluster, Arc::new(config));
-        let server = |address| Server::new(Arc::clone(&config), address, clock);
+        let tls = config.tls.clone().map(|tls| Arc::new(TlsOptions::new(tls, clock)));
+        let server = |address| {
+            Server::new(Arc::clone(&config), address, tls.as_ref().map(Arc::clone), clock)
+        };
         let servers: Vec<Server> = config.servers.iter().map(server).collect();
         let failures = Conditions::new(servers.len());
         let shared = Shared { choice: Choice::new(cluster, servers.len()), failures };

@@ -6,6 +6,7 @@
 mod close;
 mod lasting;
 mod several;
+mod tls;
 mod unix;
 
 use std::io::Write;
@@ -32,6 +33,7 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
     config::Graphite {
         servers: vec![Address::Tcp { host: address.ip().to_string(), port: address.port() }],
         cluster: Cluster::Failover,
+        tls: None,
         connect_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
         confirm,

@@ -27,9 +27,17 @@ pub(crate) const GROUPS: [(&str, &str); 2] = [("web", "^(www|shop)$"), ("api", r
 /// The options of `[influxdb]` that are for its API v2, and are faults beside those for v1.
 const V2: [&str; 3] = ["org", "bucket", "token-file"];
 
+/// Options of a Graphite that do not go with `group-namespace`, with every `confirm`, or without
+/// another of them.
+const GRAPHITE_ALONE: [&str; 6] = ["tags", "tls", "ca-file", "certificate", "key", "server-name"];
+
 /// Whether an option can stand in one file with all others for which this is true.
 pub(crate) fn goes_with_all(option: &KnownOption) -> bool {
-    option.section != "influxdb" || !V2.contains(&option.name)
+    match option.section {
+        "influxdb" => !V2.contains(&option.name),
+        "graphite" => !GRAPHITE_ALONE.contains(&option.name),
+        _ => true,
+    }
 }
 
 /// Every option that goes with all others, with a value that is not its default; paths are in

@@ -172,8 +172,20 @@
 #   `[graphite] prefix-hostname`: whether this machine's name follows it.
 # @param graphite_fqdn
 #   `[graphite] fqdn`: the whole name; false: up to its first dot.
+# @param graphite_tags
+#   `[graphite] tags`: whether names are tags of Graphite 1.1 in place of path parts.
 # @param graphite_max_line
 #   `[graphite] max-line`: longer lines are left out and counted.
+# @param graphite_tls
+#   `[graphite] tls`: whether connections are made by TLS.
+# @param graphite_ca_file
+#   `[graphite] ca-file`: certificates (PEM) of authorities that are trusted, in place of the system's.
+# @param graphite_certificate
+#   `[graphite] certificate`: our own certificate (PEM), with its chain.
+# @param graphite_key
+#   `[graphite] key`: the key of certificate (PEM).
+# @param graphite_server_name
+#   `[graphite] server-name`: name that the server's certificate must have, if it is not that of its address.
 # @param graphite_outbox_size
 #   `[graphite] outbox-size`: bytes that wait there; over it the oldest go.
 # @param graphite_outbox_sync
@@ -358,7 +370,13 @@ class haproxystats (
   Optional[Haproxystats::Prefix]         $graphite_namespace = undef,
   Optional[Boolean]                      $graphite_prefix_hostname = undef,
   Optional[Boolean]                      $graphite_fqdn = undef,
+  Optional[Boolean]                      $graphite_tags = undef,
   Optional[Integer[512, 1048576]]        $graphite_max_line = undef,
+  Optional[Boolean]                      $graphite_tls = undef,
+  Optional[Haproxystats::Path]           $graphite_ca_file = undef,
+  Optional[Haproxystats::Path]           $graphite_certificate = undef,
+  Optional[Haproxystats::Path]           $graphite_key = undef,
+  Optional[Haproxystats::Host]           $graphite_server_name = undef,
   Optional[Integer[1]]                   $graphite_outbox_size = undef,
   Optional[Boolean]                      $graphite_outbox_sync = undef,
   Optional[Integer[0]]                   $graphite_replay_rate = undef,

@@ -1,2 +1,2 @@
-# @summary The place of a server: host, host:port, [v6]:port or unix:///path.
+# @summary A host's name or address, without a port.
 type Haproxystats::Host = Pattern[/\A[^\s[:cntrl:]]+\z/]

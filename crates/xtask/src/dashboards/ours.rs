@@ -124,6 +124,8 @@ pub(super) const PANELS: &[Panel] = &[
         chart: Chart::Bars,
         targets: &[
             growth!("DroppedMetrics", "metrics dropped"),
+            growth!("RefusedPoints", "points refused"),
+            growth!("LongLines", "lines too long"),
             growth!("PullSkipped", "cycles skipped"),
             growth!("PullFailures", "cycles failed"),
             growth!("FailedSnapshots", "snapshots given up"),

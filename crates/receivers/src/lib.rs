@@ -7,6 +7,7 @@
 
 mod chunks;
 mod error;
+mod files;
 pub mod graphite;
 mod groups;
 pub mod influxdb;

@@ -70,8 +70,8 @@ impl TlsOptions {
         {
             return Ok(Arc::clone(config));
         }
-        let client = tls::client(&self.options)?;
-        match client.warning {
+        let files = tls::read(&self.options)?;
+        match files.warning {
             Some(warning) => {
                 if state.warnings.begin("key", "", now).is_due() {
                     warn!("graphite: {warning}");
@@ -81,8 +81,8 @@ impl TlsOptions {
                 state.warnings.end("key", now);
             }
         }
-        state.config = Some((Arc::clone(&client.config), now));
-        Ok(client.config)
+        state.config = Some((Arc::clone(&files.client), now));
+        Ok(files.client)
     }
 
     /// The server closed without close_notify after our own.

@@ -11,8 +11,6 @@ use crate::graphite_web::{GraphiteWeb, escaped};
 use crate::scene::Scene;
 use crate::support::{free_ports, installed, wait_until};
 
-const OPTIONS: &str = "tags = true\n[backend-groups]\nWeb = ^be\n[local-store]\n";
-
 #[test]
 fn series_are_found_by_tags_and_have_their_values() {
     let servers = ["carbon-cache", "whisper-fetch", "graphite-manage"];
@@ -23,7 +21,14 @@ fn series_are_found_by_tags_and_have_their_values() {
     let [port] = free_ports();
     let carbon = Carbon::start_for_tags(&carbon_cache, &whisper_fetch, scene.path(), port);
     let web = GraphiteWeb::start_on(port, &graphite_manage, &carbon, scene.path());
-    let process = scene.process(&scene.config(carbon.port, 1, OPTIONS));
+    let options = format!(
+        "tags = true\n[backend-groups]\nWeb = ^be\n[local-store]\ndir = {}/local-store\n",
+        scene.path().display()
+    );
+    let config = scene.config(carbon.port, 1, &options);
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("prefix-hostname = false", "prefix-hostname = true")).unwrap();
+    let process = scene.process(&config);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     golden::publish(&scene, "haproxy-2.2.9", now);
     scene.wait_until_delivered();
@@ -45,12 +50,13 @@ fn series_are_found_by_tags_and_have_their_values() {
     let one = sent["e2e.haproxy.server.weight"].keys().find(|path| path.contains(";group=web;"));
     let one = one.unwrap();
     let tags: Vec<&str> = one.split(';').skip(1).collect();
-    let [backend, "group=web", server] = tags[..] else { panic!("{one}") };
-    let found = found(&web, &["name=e2e.haproxy.server.weight", backend, "group=web", server]);
+    let [backend, "group=web", host, server] = tags[..] else { panic!("{one}") };
+    let name = "name=e2e.haproxy.server.weight";
+    let found = found(&web, &[name, backend, "group=web", host, server]);
     assert_eq!(found, [one.as_str()]);
 
     let names = web.json("/tags/autoComplete/tags?tagPrefix=");
-    for tag in ["backend", "frontend", "group", "name", "server"] {
+    for tag in ["backend", "frontend", "group", "host", "name", "server"] {
         assert!(names.as_array().unwrap().iter().any(|name| name == tag), "{tag}: {names}");
     }
     let prefix = backend.strip_prefix("backend=").unwrap();

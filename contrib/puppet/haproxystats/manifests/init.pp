@@ -356,7 +356,7 @@ class haproxystats (
   Optional[Integer[1, 1000000000]]       $process_failed_limit = undef,
   Optional[Haproxystats::Path]           $process_outbox_dir = undef,
   Optional[Boolean]                      $graphite_enabled = undef,
-  Optional[Haproxystats::Graphites]      $graphite_server = undef,
+  Optional[Haproxystats::ServerList]      $graphite_server = undef,
   Optional[Integer[1, 65535]]            $graphite_port = undef,
   Optional[Enum['failover', 'any']]      $graphite_cluster = undef,
   Optional[Integer[-1]]                  $graphite_retries = undef,

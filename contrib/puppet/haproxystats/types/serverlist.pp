@@ -1,2 +1,2 @@
 # @summary One Graphite or several: host, host:port, [v6]:port or unix:///path.
-type Haproxystats::Graphites = Variant[Pattern[/\A[^[:cntrl:]]+\z/], Array[Pattern[/\A[^,[:cntrl:]]+\z/], 1]]
+type Haproxystats::ServerList = Variant[Pattern[/\A[^[:cntrl:]]+\z/], Array[Pattern[/\A[^,[:cntrl:]]+\z/], 1]]

@@ -107,6 +107,8 @@ fn an_earlier_server_gets_the_batches_again_when_it_works() {
         let mut graphite = Graphite::new(list(servers, Cluster::Failover, confirm), clock);
         let mut deliver = || deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap();
         deliver();
+        // The kernel acknowledges before the server accepts.
+        assert!(wait_until(LIMIT, || first.connections() == 1));
         first.go_down();
         deliver();
         first.come_up().unwrap();
@@ -118,7 +120,6 @@ fn an_earlier_server_gets_the_batches_again_when_it_works() {
         drop(graphite);
         let lines = batch(SMALL_BYTES);
         // What a server has acknowledged and not read is lost with it, so only the return counts.
-        // The kernel acknowledges before the server accepts.
         assert!(wait_until(LIMIT, || first.connections() == 2));
         assert_eq!(transcripts(first).last(), Some(&whole(&lines)));
         let second = transcripts(second).into_iter().flat_map(|one| one.bytes);

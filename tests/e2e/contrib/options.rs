@@ -95,6 +95,11 @@ pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Values {
             ((option.section.to_owned(), option.name.to_owned()), text)
         })
         .collect();
+    for option in config::known_options().iter().filter(|option| !goes_with_all(option)) {
+        if let Some(default) = option.default {
+            loaded.insert((option.section.to_owned(), option.name.to_owned()), default.to_owned());
+        }
+    }
     for section in config::GROUP_SECTIONS {
         for (name, pattern) in GROUPS {
             let key = (section.to_owned(), name.to_owned());

@@ -15,7 +15,7 @@ use crate::core::Reply;
 #[derive(Debug)]
 pub(super) enum Transport {
     Graphite(Graphite),
-    InfluxDb(InfluxDb),
+    InfluxDb(Box<InfluxDb>),
     LocalStore(LocalStore),
 }
 
@@ -39,7 +39,7 @@ pub(super) fn open(
         )),
         ReceiverKind::InfluxDb(influxdb) => Ok((
             Encoding::Influx(Schema::new(influxdb, Precision::Seconds).map_err(invalid)?),
-            Transport::InfluxDb(InfluxDb::new(influxdb.clone(), clock)),
+            Transport::InfluxDb(Box::new(InfluxDb::new(influxdb.clone(), clock))),
         )),
         ReceiverKind::LocalStore(store) => Ok((
             Encoding::Graphite(paths(&store.naming)?),

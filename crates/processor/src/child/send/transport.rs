@@ -15,6 +15,7 @@ use crate::core::Reply;
 #[derive(Debug)]
 pub(super) enum Transport {
     Graphite(Graphite),
+    /// Boxed, because it is much larger than the others.
     InfluxDb(Box<InfluxDb>),
     LocalStore(LocalStore),
 }

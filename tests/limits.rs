@@ -31,7 +31,12 @@ const INTERNAL: &[(&str, &str)] = &[
     ("config::fault::MAX_QUOTED_CHARS", "shortens what a message quotes"),
     ("config::values::LEAST_LIMIT", "the least value of an option, told where one is smaller"),
     ("receivers::graphite::collisions::JOINED_MAX", "further ones are joined in a further pass"),
+    ("receivers::graphite::lines::VALUE_MAX_BYTES", "rows near max-line are measured line by line"),
     ("receivers::graphite::lines::WHOLE_MAX", "chooses the form of a number"),
+    (
+        "receivers::graphite::secured::WARNINGS_MAX",
+        "there is one for each server and one for the key",
+    ),
     ("receivers::influxdb::answer::TEXT_MAX_CHARS", "shortens what a message quotes"),
     ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("receivers::influxdb::session::ADDRESSES_MAX", "ureq tries no more addresses of a name"),

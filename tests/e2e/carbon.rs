@@ -34,6 +34,33 @@ impl Carbon {
         schemas: &str,
         aggregation: &str,
     ) -> Self {
+        let files = [("storage-schemas.conf", schemas), ("storage-aggregation.conf", aggregation)];
+        Self::start_by(carbon_cache, whisper_fetch, folder, files, "ENABLE_TAGS = False\n")
+    }
+
+    /// Starts it so that it tells a graphite-web on this port the tags of each new series.
+    pub(crate) fn start_for_tags(
+        carbon_cache: &str,
+        whisper_fetch: &str,
+        folder: &Path,
+        web_port: u16,
+    ) -> Self {
+        let schemas = "[all]\npattern = .*\nretentions = 1s:30m\n";
+        let files = [("storage-schemas.conf", schemas), ("storage-aggregation.conf", "")];
+        let options = format!(
+            "ENABLE_TAGS = True\nGRAPHITE_URL = http://127.0.0.1:{web_port}\n\
+             TAG_BATCH_SIZE = 1000\n"
+        );
+        Self::start_by(carbon_cache, whisper_fetch, folder, files, &options)
+    }
+
+    fn start_by(
+        carbon_cache: &str,
+        whisper_fetch: &str,
+        folder: &Path,
+        files: [(&str, &str); 2],
+        options: &str,
+    ) -> Self {
         let [line, pickle, query] = free_ports();
         let home = folder.join("carbon");
         let storage = home.join("whisper");
@@ -46,12 +73,13 @@ impl Carbon {
              MAX_UPDATES_PER_SECOND = inf\nMAX_CREATES_PER_MINUTE = inf\n\
              LINE_RECEIVER_INTERFACE = 127.0.0.1\nLINE_RECEIVER_PORT = {line}\n\
              PICKLE_RECEIVER_INTERFACE = 127.0.0.1\nPICKLE_RECEIVER_PORT = {pickle}\n\
-             CACHE_QUERY_INTERFACE = 127.0.0.1\nCACHE_QUERY_PORT = {query}\n"
+             CACHE_QUERY_INTERFACE = 127.0.0.1\nCACHE_QUERY_PORT = {query}\n{options}"
         );
         let config_path = home.join("carbon.conf");
         std::fs::write(&config_path, config).unwrap();
-        std::fs::write(home.join("storage-schemas.conf"), schemas).unwrap();
-        std::fs::write(home.join("storage-aggregation.conf"), aggregation).unwrap();
+        for (name, text) in files {
+            std::fs::write(home.join(name), text).unwrap();
+        }
 
         let config = format!("--config={}", config_path.display());
         let pid_file = format!("--pidfile={base}/carbon.pid");

@@ -35,14 +35,15 @@ fn options_of(text: &str, mark: &str) -> BTreeMap<(String, String), String> {
     let mut options = BTreeMap::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('[') {
-            // A further receiver has the options of its kind.
+            // A further receiver has the options of its kind, of which the first value counts.
             let name = name.trim_end_matches(']');
             section = name.split(':').next().unwrap_or(name).to_owned();
         } else if let Some((name, value)) =
             line.strip_prefix(mark).and_then(|rest| rest.split_once(" = "))
             && !name.starts_with(['#', ' '])
         {
-            options.insert((section.clone(), name.to_owned()), value.to_owned());
+            let option = (section.clone(), name.to_owned());
+            options.entry(option).or_insert_with(|| value.to_owned());
         }
     }
     options

@@ -6,8 +6,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::server_list::{self, WrittenServer};
 use crate::tags;
-use crate::typed::{Address, Confirm, Gzip, InfluxApi, LogLevel, PartialInput, Retries, Selection};
+use crate::typed::{
+    Address, Cluster, Confirm, Gzip, InfluxApi, LogLevel, PartialInput, Retries, Selection,
+};
 use crate::url::{self, Url};
 use crate::values::{self, Problems};
 
@@ -43,6 +46,8 @@ pub enum Kind {
     Path,
     /// A comma-separated list of endpoints.
     Servers,
+    /// A comma-separated list of a Graphite's servers.
+    ServerList,
     /// Blank-separated names of metrics, or `all`.
     Metrics,
     /// A host's name or address.
@@ -84,6 +89,9 @@ impl fmt::Display for Kind {
             Self::Factor => f.write_str("number from 1 on"),
             Self::Path => f.write_str("path"),
             Self::Servers => f.write_str("comma list of unix:///path and tcp://host:port"),
+            Self::ServerList => {
+                f.write_str("comma list of host, host:port, [v6]:port, unix:///path")
+            }
             Self::Metrics => f.write_str("metric names with blanks between, or all"),
             Self::Host => f.write_str("host name or address"),
             Self::HostName => f.write_str("host name"),
@@ -112,6 +120,7 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
 ];
 const CONFIRMS: [(&str, Confirm); 3] =
     [("close", Confirm::Close), ("tcp", Confirm::Tcp), ("none", Confirm::None)];
+const CLUSTERS: [(&str, Cluster); 2] = [("failover", Cluster::Failover), ("any", Cluster::Any)];
 const PARTIAL_INPUTS: [(&str, PartialInput); 2] =
     [("accept", PartialInput::Accept), ("refuse", PartialInput::Refuse)];
 const INFLUX_APIS: [(&str, InfluxApi); 3] =
@@ -126,6 +135,10 @@ pub(crate) const LOG_LEVEL: Form<LogLevel> = Form {
 pub(crate) const CONFIRM: Form<Confirm> = Form {
     kind: Kind::Word(const { &words(&CONFIRMS) }),
     parse: |text| values::word(text, "no way to confirm", &CONFIRMS),
+};
+pub(crate) const CLUSTER: Form<Cluster> = Form {
+    kind: Kind::Word(const { &words(&CLUSTERS) }),
+    parse: |text| values::word(text, "no kind of cluster", &CLUSTERS),
 };
 pub(crate) const PARTIAL_INPUT: Form<PartialInput> = Form {
     kind: Kind::Word(const { &words(&PARTIAL_INPUTS) }),
@@ -146,6 +159,8 @@ pub(crate) const LIMIT: Form<Duration> = Form { kind: Kind::Limit, parse: values
 pub(crate) const FACTOR: Form<f64> = Form { kind: Kind::Factor, parse: values::factor };
 pub(crate) const PATH: Form<PathBuf> = Form { kind: Kind::Path, parse: values::path };
 pub(crate) const SERVERS: Form<Vec<Address>> = Form { kind: Kind::Servers, parse: values::servers };
+pub(crate) const SERVER_LIST: Form<Vec<WrittenServer>> =
+    Form { kind: Kind::ServerList, parse: server_list::server_list };
 pub(crate) const METRICS: Form<Selection> = Form { kind: Kind::Metrics, parse: values::metrics };
 pub(crate) const HOST: Form<String> = Form { kind: Kind::Host, parse: values::host };
 pub(crate) const HOST_NAME: Form<String> = Form { kind: Kind::HostName, parse: values::host_name };
@@ -165,6 +180,8 @@ pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metr
 /// Bytes of a message; some messages are in memory at once.
 pub(crate) const MESSAGE_BYTES: Form<usize> = whole::<1024, { 16 << 20 }, _>(Some("bytes"));
 pub(crate) const LINE_COUNT: Form<usize> = whole::<1, 1_000_000, _>(Some("lines"));
+/// Bytes of a line. A smaller bound would leave out the lines of plain names.
+pub(crate) const LINE_BYTES: Form<usize> = whole::<512, { 1 << 20 }, _>(Some("bytes"));
 pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("snapshots"));
 /// Whole seconds; as many as a duration may have.
 pub(crate) const PERIOD: Form<Duration> = whole_seconds::<1, 1_000_000_000>();

@@ -23,6 +23,7 @@ mod pull;
 mod reader;
 mod receivers;
 mod scan;
+mod server_list;
 mod shared;
 mod tags;
 mod tls;
@@ -39,9 +40,9 @@ pub use load::{Config, DEFAULT_FILE, Program, Sources, load};
 pub use options::{GROUP_SECTIONS, KnownOption, NO_EFFECT, known_options};
 pub use print::{print_defaults, print_in_force};
 pub use typed::{
-    Address, Circuit, Confirm, Graphite, GroupRule, GroupRules, Groups, Gzip, HostPart, InfluxApi,
-    InfluxDb, InfluxTarget, Kafka, KafkaFormat, KafkaLogin, KafkaSecurity, LinesPerMessage,
-    LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput, Process, Pull, Receiver,
-    ReceiverKind, Retries, Selection, Tables, Tls,
+    Address, Circuit, Cluster, Confirm, Graphite, GroupRule, GroupRules, Groups, Gzip, HostPart,
+    InfluxApi, InfluxDb, InfluxTarget, Kafka, KafkaFormat, KafkaLogin, KafkaSecurity,
+    LinesPerMessage, LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput, Process, Pull,
+    Receiver, ReceiverKind, Retries, Selection, Tables, Tls,
 };
 pub use url::Url;

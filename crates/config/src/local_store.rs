@@ -7,7 +7,7 @@ use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers::Context;
-use crate::typed::{LocalStore, ReceiverKind};
+use crate::typed::{LocalStore, Naming, ReceiverKind};
 
 pub(crate) const SECTION: &str = "local-store";
 
@@ -27,9 +27,11 @@ pub(crate) fn local_store(
     reader: &mut Reader<'_, '_>,
     context: &Context<'_>,
 ) -> Result<ReceiverKind, Rejection> {
+    // A file takes lines of any length.
+    let naming = Naming { max_line: None, ..context.naming.clone()? };
     Ok(ReceiverKind::LocalStore(LocalStore {
         dir: reader.value(&DIR)?,
         retention: reader.optional(&RETENTION),
-        naming: context.naming.clone()?,
+        naming,
     }))
 }

@@ -6,6 +6,7 @@
 
 mod kafka;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,18 +41,30 @@ pub enum Retries {
     Forever,
 }
 
-/// The address of a stats socket in `servers`.
+/// The address of a stats socket in `servers`, or of a Graphite in `server`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Address {
     /// `unix:///path`.
     Unix(PathBuf),
-    /// `tcp://host:port`; the host in lower case, an IPv6 address without its brackets.
+    /// `tcp://host:port`; an IPv6 address without its brackets. The host of a stats socket is in
+    /// lower case.
     Tcp {
         /// A name or an address.
         host: String,
-        /// The port; there is no default.
+        /// The port.
         port: u16,
     },
+}
+
+impl fmt::Display for Address {
+    /// A host and a port without a scheme.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// The configuration of haproxystats-pull.
@@ -165,15 +178,19 @@ pub struct Tables {
     pub file_limit: u64,
 }
 
-/// The names in a line's path.
+/// The names in a line's path, and the bound on a line's length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
     /// First part of every path; may have dots.
     pub namespace: String,
     /// The part of the machine's name in the path.
     pub host: HostPart,
-    /// The groups, if `group-namespace` is set.
+    /// The groups, if `group-namespace` is set or there are tags.
     pub groups: Option<Groups>,
+    /// Whether host, group and names are tags in place of parts of the path.
+    pub tags: bool,
+    /// Bytes of the longest line that is sent, line feed included; `None` is no bound.
+    pub max_line: Option<usize>,
 }
 
 /// The part of the machine's name in a path.
@@ -187,10 +204,10 @@ pub enum HostPart {
     Full,
 }
 
-/// The groups in Graphite's paths.
+/// The groups in Graphite's paths or tags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups {
-    /// The path part before the group's name.
+    /// The path part before the group's name; empty with tags, which need none.
     pub namespace: String,
     /// Whether a grouped line is sent on its plain path too.
     pub double_writes: bool,
@@ -284,10 +301,12 @@ pub enum ReceiverKind {
 /// The options that only a Graphite has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Graphite {
-    /// A name or an address.
-    pub server: String,
-    /// The port of the plaintext receiver.
-    pub port: u16,
+    /// The servers in the order of the file, at least one, each once.
+    pub servers: Vec<Address>,
+    /// Which of several servers gets a batch.
+    pub cluster: Cluster,
+    /// The options of TLS, if it is on; then `confirm` is `close`.
+    pub tls: Option<Tls>,
     /// Limit of one attempt to connect.
     pub connect_timeout: Duration,
     /// A peer that accepts no byte for this time is given up.
@@ -298,6 +317,15 @@ pub struct Graphite {
     pub confirm_timeout: Duration,
     /// The names in its lines' paths.
     pub naming: Naming,
+}
+
+/// Which of several servers gets a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cluster {
+    /// The first that works, in the order of the file.
+    Failover,
+    /// Those that work, in turn.
+    Any,
 }
 
 /// The options that only an InfluxDB has.
@@ -396,6 +424,7 @@ pub struct LocalStore {
     pub dir: PathBuf,
     /// Age after which our own directories are removed; `None` keeps all.
     pub retention: Option<Duration>,
-    /// The naming of the unnamed Graphite, because a file has the lines that Graphite gets.
+    /// The naming of the unnamed Graphite, because a file has the lines that Graphite gets. It has
+    /// no bound on a line's length.
     pub naming: Naming,
 }

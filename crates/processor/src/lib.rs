@@ -122,8 +122,7 @@ pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
         match &receiver.kind {
             config::ReceiverKind::Graphite(graphite) => info!(
                 receiver = %receiver.name,
-                server = graphite.server,
-                port = graphite.port,
+                server = addresses(graphite),
                 confirm = ?graphite.confirm,
                 "sending to graphite"
             ),
@@ -146,4 +145,9 @@ pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
         }
     }
     Parent::new(settings).run(shutdown)
+}
+
+/// The servers of a Graphite, as the log has them.
+fn addresses(graphite: &config::Graphite) -> String {
+    graphite.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

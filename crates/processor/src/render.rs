@@ -12,7 +12,7 @@ use daemon::Clock;
 use model::{Timestamp, form};
 use receivers::graphite::{Encoder, Paths};
 use receivers::influxdb::{InfluxLines, Precision, Schema};
-use receivers::{InvalidPattern, RowEncoder, json};
+use receivers::{InvalidPattern, LineReader, Loss, RowEncoder, json};
 use thiserror::Error;
 use tracing::warn;
 
@@ -120,7 +120,15 @@ fn render_one(
     match format {
         Format::Graphite => {
             let paths = Paths::new(&config.naming).map_err(|error| unfolded(error.to_string()))?;
-            io::copy(&mut Encoder::new(&paths, &id, reader).map_err(damaged)?, out)?;
+            let mut encoder = Encoder::new(&paths, &id, reader).map_err(damaged)?;
+            io::copy(&mut encoder, out)?;
+            let Loss { count, reason } = encoder.long_lines();
+            if let Some(reason) = reason {
+                warn!(
+                    ?path,
+                    "{count} lines are too long for the receiver and are left out: {reason}"
+                );
+            }
         }
         Format::Influx => {
             let schema = influx_schema(config).map_err(|error| unfolded(error.to_string()))?;

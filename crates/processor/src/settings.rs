@@ -1,6 +1,7 @@
 //! The settings of the core, from the configuration.
 
 use config::{Confirm, ReceiverKind};
+use receivers::graphite::try_limit;
 
 use crate::core::{CircuitSettings, CoreSettings, ReceiverSettings};
 
@@ -29,9 +30,10 @@ fn of_receiver(config: &config::Process, receiver: &config::Receiver) -> Receive
     let (takes_figures, limits, end_grace) = match &receiver.kind {
         ReceiverKind::Graphite(graphite) => {
             let until_written = graphite.connect_timeout + graphite.write_timeout;
-            let confirms = graphite.confirm != Confirm::None;
-            let confirm = if confirms { graphite.confirm_timeout } else { Default::default() };
-            (true, until_written + confirm, until_written)
+            // A batch tries further servers until the limit of one try is used up; then the last
+            // one has a limit of its own.
+            let tries = if graphite.servers.len() > 1 { 2 } else { 1 };
+            (true, try_limit(graphite) * tries, until_written * tries)
         }
         ReceiverKind::InfluxDb(influxdb) => {
             let until_written = influxdb.connect_timeout + influxdb.write_timeout;

@@ -49,6 +49,8 @@ fn paths() -> Paths {
         namespace: "loadbalancers".to_owned(),
         host: config::HostPart::Short,
         groups: None,
+        tags: false,
+        max_line: Some(16_384),
     };
     Paths::new(&naming).unwrap()
 }

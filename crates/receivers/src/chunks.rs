@@ -5,6 +5,8 @@ use std::io::{self, BufRead, Read};
 
 use model::form;
 
+use crate::{LineReader, Loss};
+
 /// A chunk ends after the row that reaches this size, so that it still fits a write of 256 KiB.
 const CHUNK_BYTES: usize = 240 * 1024;
 
@@ -16,6 +18,11 @@ pub trait RowSource {
     ///
     /// The batch is damaged or cannot be read.
     fn push_next(&mut self, chunk: &mut Vec<u8>) -> Result<bool, form::Error>;
+
+    /// The lines that were left out so far, because the receiver takes none of their length.
+    fn long_lines(&self) -> Loss {
+        Loss::default()
+    }
 }
 
 /// Reads the text of a source.
@@ -50,6 +57,12 @@ impl<S: RowSource> BufRead for ChunkReader<S> {
 
     fn consume(&mut self, count: usize) {
         self.read += count;
+    }
+}
+
+impl<S: RowSource> LineReader for ChunkReader<S> {
+    fn long_lines(&self) -> Loss {
+        self.source.long_lines()
     }
 }
 

@@ -13,7 +13,7 @@ pub enum Error {
     /// The name of the server has no address.
     #[error("graphite {address} does not resolve: {source}; check [graphite] server")]
     Resolve {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// The system's error.
         source: io::Error,
@@ -21,7 +21,7 @@ pub enum Error {
     /// No address of the server accepts a connection.
     #[error("graphite {address} takes no connection: {source}{}", remedy_or_check(source))]
     Connect {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// The system's error for the last address.
         source: io::Error,
@@ -34,7 +34,7 @@ pub enum Error {
         so_far(*sent, *total)
     )]
     Stalled {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// `write-timeout`.
         timeout: Duration,
@@ -50,7 +50,7 @@ pub enum Error {
         so_far(*sent, *total)
     )]
     Broken {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// Bytes that our kernel took.
         sent: u64,
@@ -62,37 +62,57 @@ pub enum Error {
     /// The receiver closed before we half-closed.
     #[error(
         "graphite {address} closed before the end of the batch; if it always does, something in \
-         between closes: look there, or set [graphite] confirm = tcp"
+         between closes: look there{}",
+        remedy.map_or_else(String::new, |word| format!(", or set [graphite] confirm = {word}"))
     )]
     ClosedEarly {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
+        /// The setting that asks for less, if there is one.
+        remedy: Option<&'static str>,
     },
     /// The receiver neither closed nor acknowledged within confirm-timeout.
     #[error(
-        "graphite {address} took the batch but {missing} within {}s (confirm-timeout); if it \
-         never does, set [graphite] confirm = {remedy}",
-        timeout.as_secs_f64()
+        "graphite {address} took the batch but {missing} within {}s (confirm-timeout); {}",
+        timeout.as_secs_f64(),
+        remedy.map_or_else(
+            || "look at its log".to_owned(),
+            |word| format!("if it never does, set [graphite] confirm = {word}")
+        )
     )]
     Unconfirmed {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// The confirmation that is missing.
         missing: &'static str,
         /// `confirm-timeout`.
         timeout: Duration,
-        /// The setting that asks for less.
-        remedy: &'static str,
+        /// The setting that asks for less, if there is one.
+        remedy: Option<&'static str>,
     },
     /// The receiver closed and never acknowledged some bytes.
     #[error(
         "graphite {address} closed with {bytes} bytes unacknowledged; look at what is in between"
     )]
     Unacknowledged {
-        /// Server and port.
+        /// Server and port, or the socket.
         address: String,
         /// How many bytes.
         bytes: usize,
+    },
+    /// TLS failed: our files, the handshake, or a refusal after it.
+    #[error("graphite {address} {text}")]
+    Tls {
+        /// Server and port.
+        address: String,
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// No server of a list took the batch.
+    #[error("no server took the batch: {}", joined(errors))]
+    Servers {
+        /// The failure of each server that was tried.
+        errors: Vec<Self>,
     },
     /// An InfluxDB did not store the batch.
     #[error("{text}")]
@@ -154,6 +174,10 @@ pub(crate) fn remedy_or_check(error: &io::Error) -> &'static str {
         "" => "; check that it runs and listens there",
         remedy => remedy,
     }
+}
+
+fn joined(errors: &[Error]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(". ")
 }
 
 fn so_far(sent: u64, total: Option<u64>) -> String {

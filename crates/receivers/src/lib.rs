@@ -7,6 +7,7 @@
 
 mod chunks;
 mod error;
+mod files;
 pub mod graphite;
 mod groups;
 pub mod influxdb;
@@ -17,6 +18,7 @@ mod lines;
 mod local_store;
 mod outcome;
 mod rows;
+mod tls;
 mod unacknowledged;
 
 pub use chunks::{ChunkReader, RowSource};
@@ -26,7 +28,7 @@ pub use groups::InvalidPattern;
 pub use influxdb::InfluxDb;
 #[cfg(feature = "kafka")]
 pub use kafka::Kafka;
-pub use lines::Lines;
+pub use lines::{LineReader, Lines};
 pub use local_store::LocalStore;
 pub use outcome::{Loss, Outcome};
 pub use rows::{FormattedRows, RowEncoder, RowFormat};

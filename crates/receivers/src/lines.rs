@@ -1,7 +1,9 @@
 //! The lines of a batch: a batch that is encoded, lines in memory, or a file of the outbox that is
 //! decompressed. Lines are made while they are read, so that no process needs a copy of all.
 
-use std::io::{self, BufRead, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+
+use crate::Loss;
 
 /// The lines of a batch. They can be read several times, because a failed batch is sent again
 /// whole.
@@ -16,15 +18,27 @@ pub trait Lines: std::fmt::Debug {
     /// # Errors
     ///
     /// They cannot be read, or are damaged.
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>>;
+    fn open(&self) -> io::Result<Box<dyn LineReader + '_>>;
 }
+
+/// Lines that are read.
+pub trait LineReader: BufRead {
+    /// The lines that were left out so far, because the receiver takes none of their length.
+    fn long_lines(&self) -> Loss {
+        Loss::default()
+    }
+}
+
+impl LineReader for &[u8] {}
+
+impl<R: io::Read> LineReader for BufReader<R> {}
 
 impl Lines for Vec<u8> {
     fn bytes(&self) -> Option<u64> {
         Some(self.len() as u64)
     }
 
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+    fn open(&self) -> io::Result<Box<dyn LineReader + '_>> {
         Ok(Box::new(self.as_slice()))
     }
 }

@@ -244,7 +244,13 @@ mod tests {
         };
         let retention = retention.map(Duration::from_secs);
         let namespace = "lb".to_owned();
-        let naming = config::Naming { namespace, host: config::HostPart::None, groups: None };
+        let naming = config::Naming {
+            namespace,
+            host: config::HostPart::None,
+            groups: None,
+            tags: false,
+            max_line: None,
+        };
         let config = config::LocalStore { dir: dir.to_owned(), retention, naming };
         LocalStore::new(config, clock, false)
     }

@@ -25,6 +25,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("carbon-cache", "graphite-carbon"),
     ("whisper-fetch", "python3-whisper"),
+    ("carbon-c-relay", "carbon-c-relay"),
     ("influxd", "influxdb"),
     ("graphite-manage", "graphite-web"),
     ("systemd-analyze", "systemd"),

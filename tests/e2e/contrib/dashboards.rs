@@ -7,7 +7,6 @@
 //! variables by the same queries to Graphite.
 
 mod boards;
-mod graphite_web;
 mod influxdb;
 mod storage;
 
@@ -23,12 +22,12 @@ use fancy_regex::Regex;
 use serde_json::Value;
 
 use crate::carbon::Carbon;
+use crate::graphite_web::{GraphiteWeb, escaped};
 use crate::haproxy::HaProxy;
 use crate::scene::Scene;
 use crate::sink::{Manner, Sink};
 use crate::support::{data, free_ports, installed, run, wait_until};
 use boards::{NAMES, Target, contrib, grafana_targets, graphite_targets, strangers, substitute};
-use graphite_web::{GraphiteWeb, escaped};
 
 /// The seconds of a longer run that ends with a new `docs/overview.png`.
 const UPDATE_PICTURE: &str = "UPDATE_PICTURE";

@@ -27,9 +27,17 @@ pub(crate) const GROUPS: [(&str, &str); 2] = [("web", "^(www|shop)$"), ("api", r
 /// The options of `[influxdb]` that are for its API v2, and are faults beside those for v1.
 const V2: [&str; 3] = ["org", "bucket", "token-file"];
 
+/// Options of a Graphite that do not go with `group-namespace`, with every `confirm`, or without
+/// another of them.
+const GRAPHITE_ALONE: [&str; 6] = ["tags", "tls", "ca-file", "certificate", "key", "server-name"];
+
 /// Whether an option can stand in one file with all others for which this is true.
 pub(crate) fn goes_with_all(option: &KnownOption) -> bool {
-    option.section != "influxdb" || !V2.contains(&option.name)
+    match option.section {
+        "influxdb" => !V2.contains(&option.name),
+        "graphite" => !GRAPHITE_ALONE.contains(&option.name),
+        _ => true,
+    }
 }
 
 /// Every option that goes with all others, with a value that is not its default; paths are in
@@ -64,6 +72,7 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Path if option.name == "base-dir" => text(folder.join("base").to_str().unwrap()),
         Kind::Path => text(&format!("/srv/{}/{}", option.section, option.name)),
         Kind::Servers => Value::List(vec!["tcp://[::1]:5555", "unix:///run/a b/admin.sock"]),
+        Kind::ServerList => Value::List(vec!["graphite.example.com", "[::1]:2003"]),
         Kind::Metrics => Value::List(vec!["stot", "scur"]),
         Kind::Host | Kind::HostName => text("graphite.example.com"),
         Kind::Prefix => text("other.place"),
@@ -80,7 +89,8 @@ pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Values {
     let mut loaded: Values = values
         .iter()
         .map(|(option, value)| {
-            let separator = if option.kind == Kind::Servers { ", " } else { " " };
+            let is_comma_list = matches!(option.kind, Kind::Servers | Kind::ServerList);
+            let separator = if is_comma_list { ", " } else { " " };
             let text = match value {
                 Value::Flag(flag) => flag.to_string(),
                 Value::Number(text) | Value::Text(text) => text.clone(),
@@ -89,6 +99,11 @@ pub(crate) fn expected(values: &[(&KnownOption, Value)]) -> Values {
             ((option.section.to_owned(), option.name.to_owned()), text)
         })
         .collect();
+    for option in config::known_options().iter().filter(|option| !goes_with_all(option)) {
+        if let Some(default) = option.default {
+            loaded.insert((option.section.to_owned(), option.name.to_owned()), default.to_owned());
+        }
+    }
     for section in config::GROUP_SECTIONS {
         for (name, pattern) in GROUPS {
             let key = (section.to_owned(), name.to_owned());

@@ -7,6 +7,10 @@ class haproxystats::config {
     undef   => undef,
     default => $haproxystats::pull_servers.join(",\n    "),
   }
+  $graphite_server = $haproxystats::graphite_server ? {
+    Array   => $haproxystats::graphite_server.join(', '),
+    default => $haproxystats::graphite_server,
+  }
   $metrics = ['frontend', 'backend', 'server'].reduce({}) |$lists, $kind| {
     $list = getvar("haproxystats::process_${kind}_metrics")
     $lists + { $kind => $list ? { Array => $list.join(' '), default => $list } }
@@ -71,8 +75,9 @@ class haproxystats::config {
     },
     'graphite' => {
       'enabled'                       => $haproxystats::graphite_enabled,
-      'server'                        => $haproxystats::graphite_server,
+      'server'                        => $graphite_server,
       'port'                          => $haproxystats::graphite_port,
+      'cluster'                       => $haproxystats::graphite_cluster,
       'retries'                       => $haproxystats::graphite_retries,
       'interval'                      => $haproxystats::graphite_interval,
       'backoff'                       => $haproxystats::graphite_backoff,
@@ -84,6 +89,13 @@ class haproxystats::config {
       'namespace'                     => $haproxystats::graphite_namespace,
       'prefix-hostname'               => $haproxystats::graphite_prefix_hostname,
       'fqdn'                          => $haproxystats::graphite_fqdn,
+      'tags'                          => $haproxystats::graphite_tags,
+      'max-line'                      => $haproxystats::graphite_max_line,
+      'tls'                           => $haproxystats::graphite_tls,
+      'ca-file'                       => $haproxystats::graphite_ca_file,
+      'certificate'                   => $haproxystats::graphite_certificate,
+      'key'                           => $haproxystats::graphite_key,
+      'server-name'                   => $haproxystats::graphite_server_name,
       'outbox-size'                   => $haproxystats::graphite_outbox_size,
       'outbox-sync'                   => $haproxystats::graphite_outbox_sync,
       'replay-rate'                   => $haproxystats::graphite_replay_rate,

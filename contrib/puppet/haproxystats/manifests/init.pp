@@ -145,9 +145,11 @@
 # @param graphite_enabled
 #   `[graphite] enabled`: whether anything is sent.
 # @param graphite_server
-#   `[graphite] server`: Graphite's plaintext receiver.
+#   `[graphite] server`: Graphite's plaintext receiver, or several of one cluster.
 # @param graphite_port
-#   `[graphite] port`: its port; carbon's own default is 2003.
+#   `[graphite] port`: port of a server that is listed without one; carbon's own default is 2003.
+# @param graphite_cluster
+#   `[graphite] cluster`: of several servers the first that works, or any (each in turn).
 # @param graphite_retries
 #   `[graphite] retries`: quick tries before delay is waited.
 # @param graphite_interval
@@ -170,6 +172,20 @@
 #   `[graphite] prefix-hostname`: whether this machine's name follows it.
 # @param graphite_fqdn
 #   `[graphite] fqdn`: the whole name; false: up to its first dot.
+# @param graphite_tags
+#   `[graphite] tags`: whether names are tags of Graphite 1.1 in place of path parts.
+# @param graphite_max_line
+#   `[graphite] max-line`: longer lines are left out and counted.
+# @param graphite_tls
+#   `[graphite] tls`: whether connections are made by TLS.
+# @param graphite_ca_file
+#   `[graphite] ca-file`: certificates (PEM) of authorities that are trusted, in place of the system's.
+# @param graphite_certificate
+#   `[graphite] certificate`: our own certificate (PEM), with its chain.
+# @param graphite_key
+#   `[graphite] key`: the key of certificate (PEM).
+# @param graphite_server_name
+#   `[graphite] server-name`: name that the server's certificate must have, if it is not that of its address.
 # @param graphite_outbox_size
 #   `[graphite] outbox-size`: bytes that wait there; over it the oldest go.
 # @param graphite_outbox_sync
@@ -398,8 +414,9 @@ class haproxystats (
   Optional[Integer[1, 1000000000]]       $process_failed_limit = undef,
   Optional[Haproxystats::Path]           $process_outbox_dir = undef,
   Optional[Boolean]                      $graphite_enabled = undef,
-  Optional[Haproxystats::Host]           $graphite_server = undef,
+  Optional[Haproxystats::ServerList]      $graphite_server = undef,
   Optional[Integer[1, 65535]]            $graphite_port = undef,
+  Optional[Enum['failover', 'any']]      $graphite_cluster = undef,
   Optional[Integer[-1]]                  $graphite_retries = undef,
   Optional[Haproxystats::Pause]          $graphite_interval = undef,
   Optional[Haproxystats::Factor]         $graphite_backoff = undef,
@@ -411,6 +428,13 @@ class haproxystats (
   Optional[Haproxystats::Prefix]         $graphite_namespace = undef,
   Optional[Boolean]                      $graphite_prefix_hostname = undef,
   Optional[Boolean]                      $graphite_fqdn = undef,
+  Optional[Boolean]                      $graphite_tags = undef,
+  Optional[Integer[512, 1048576]]        $graphite_max_line = undef,
+  Optional[Boolean]                      $graphite_tls = undef,
+  Optional[Haproxystats::Path]           $graphite_ca_file = undef,
+  Optional[Haproxystats::Path]           $graphite_certificate = undef,
+  Optional[Haproxystats::Path]           $graphite_key = undef,
+  Optional[Haproxystats::Host]           $graphite_server_name = undef,
   Optional[Integer[1]]                   $graphite_outbox_size = undef,
   Optional[Boolean]                      $graphite_outbox_sync = undef,
   Optional[Integer[0]]                   $graphite_replay_rate = undef,

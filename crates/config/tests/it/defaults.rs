@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use haproxystats_config::{
-    Circuit, Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput, Process, Pull,
-    Receiver, ReceiverKind, Retries, Selection, Tables,
+    Address, Circuit, Cluster, Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput,
+    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables,
 };
 
 use crate::{Files, load_text};
@@ -39,8 +39,13 @@ fn an_empty_file_means_defaults() {
 
 #[test]
 fn process_has_its_defaults_too() {
-    let naming =
-        Naming { namespace: "loadbalancers".to_owned(), host: HostPart::Full, groups: None };
+    let naming = Naming {
+        namespace: "loadbalancers".to_owned(),
+        host: HostPart::Full,
+        groups: None,
+        tags: false,
+        max_line: Some(16_384),
+    };
     let circuit = Circuit {
         retries: Retries::Times(3),
         interval: Duration::from_millis(1800),
@@ -48,8 +53,9 @@ fn process_has_its_defaults_too() {
         delay: Duration::from_secs(10),
     };
     let graphite = Graphite {
-        server: "127.0.0.1".to_owned(),
-        port: 3002,
+        servers: vec![Address::Tcp { host: "127.0.0.1".to_owned(), port: 3002 }],
+        cluster: Cluster::Failover,
+        tls: None,
         connect_timeout: Duration::from_secs(1),
         write_timeout: Duration::from_secs(1),
         confirm: Confirm::Close,

@@ -82,11 +82,14 @@ fn texts_that_cannot_be_used() {
             ("namespace = a b", &format!("\"a b\" {no_prefix}")),
             ("namespace =", &format!("\"\" {no_prefix}")),
             ("namespace = a..b", &format!("\"a..b\" {no_prefix}")),
+            ("server = h:x", "\"h:x\" is an address with a bad port; write a port from 1 to 65535"),
+            ("server =", "\"\" is no server; write host, host:port, [v6]:port or unix:///path"),
             (
-                "server = h:2003",
-                "\"h:2003\" is no host; write a name or an address, without a port",
+                "server = unix://x",
+                "\"unix://x\" is no path of a socket; write an absolute path after unix://, such \
+                as unix:///run/relay.sock",
             ),
-            ("server =", "\"\" is no host; write a name or an address, without a port"),
+            ("cluster = all", "\"all\" is no kind of cluster; write failover or any"),
         ],
     );
     assert_values(

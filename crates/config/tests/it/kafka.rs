@@ -24,6 +24,10 @@ fn faults(options: &str) -> Vec<String> {
     faults_of(&format!("{ALONE}{options}"))
 }
 
+fn naming(namespace: &str, host: HostPart) -> Naming {
+    Naming { namespace: namespace.into(), host, groups: None, tags: false, max_line: None }
+}
+
 #[test]
 fn the_section_alone_is_enough() {
     let expected = Kafka {
@@ -38,7 +42,7 @@ fn the_section_alone_is_enough() {
         connect_timeout: Duration::from_secs(1),
         write_timeout: Duration::from_secs(1),
         confirm_timeout: Duration::from_secs(60),
-        naming: Naming { namespace: "loadbalancers".into(), host: HostPart::Full, groups: None },
+        naming: naming("loadbalancers", HostPart::Full),
         library: Vec::new(),
     };
     assert_eq!(kafka(""), expected);
@@ -57,7 +61,7 @@ fn every_option_is_read() {
     assert_eq!((written.message_size, written.compression.as_str()), (2048, "lz4"));
     let limits = [written.connect_timeout, written.write_timeout, written.confirm_timeout];
     assert_eq!(limits, [2, 3, 4].map(Duration::from_secs));
-    let naming = Naming { namespace: "a".into(), host: HostPart::None, groups: None };
+    let naming = naming("a", HostPart::None);
     assert_eq!(written.naming, naming);
 }
 

@@ -66,6 +66,7 @@ workers = 4
 
 [graphite]
 backoff = 2
+cluster = failover
 confirm = close
 confirm-timeout = 60
 connect-timeout = 1
@@ -74,6 +75,7 @@ enabled = true
 fqdn = true
 groups = true
 interval = 1.8
+max-line = 16384
 namespace = loadbalancers
 outbox-size = 268435456
 outbox-sync = true
@@ -82,6 +84,8 @@ prefix-hostname = true
 replay-rate = 50000
 retries = 3
 server = 127.0.0.1
+tags = false
+tls = false
 write-timeout = 1
 
 [influxdb]
@@ -253,7 +257,7 @@ fn written(kind: Kind) -> Vec<&'static str> {
     match kind {
         Kind::Word(words) => words.to_vec(),
         Kind::Boolean => vec!["yes", "off", "${DEFAULT:my yes}"],
-        Kind::Whole(bounds) if bounds.least > 1 => vec!["4096"],
+        Kind::Whole(bounds) if bounds.least > 12 => vec!["4096", "40${x:two}4"],
         Kind::Whole(_) => vec!["1", "12", "${x:two}"],
         Kind::Retries => vec!["-1", "0", "3"],
         Kind::Pause | Kind::Limit | Kind::Factor => vec!["1", "2.5", "${x:two}.5"],
@@ -261,6 +265,8 @@ fn written(kind: Kind) -> Vec<&'static str> {
         Kind::Servers => {
             vec!["unix:///a", "unix:///${x:two},\n  tcp://h:1", "tcp://[::1]:${x:two}"]
         }
+        // No UNIX socket, because it does not go with every `confirm`.
+        Kind::ServerList => vec!["h", "::1, a:2", "h:${x:two},\n  [::1]:4, 10.0.0.${x:two}"],
         Kind::Metrics => vec!["all", "bin stot", "bin\n\n  # x\n  scur"],
         Kind::HostName => vec!["h", "lb${x:two}.example.com"],
         Kind::Host => vec!["h", "::1", "10.0.0.${x:two}"],
@@ -272,6 +278,8 @@ fn written(kind: Kind) -> Vec<&'static str> {
         Kind::Tags => vec!["dc=a", "dc=${x:two},\n  zone=b c"],
     }
 }
+
+const GRAPHITE_TLS: [&str; 5] = ["tls", "ca-file", "certificate", "key", "server-name"];
 
 /// A file without a fault: some options with some of their values, groups, and options of the user.
 fn file() -> impl Strategy<Value = String> {
@@ -285,6 +293,8 @@ fn file() -> impl Strategy<Value = String> {
     let options: Vec<_> = known_options()
         .iter()
         .filter(|known| !known.name.ends_with("-dir") && !known.name.starts_with("group-"))
+        // Options of TLS do not go with every `confirm`, and not without `tls`.
+        .filter(|known| known.section != "graphite" || !GRAPHITE_TLS.contains(&known.name))
         .filter(|known| known.section != "influxdb" || !INFLUXDB_FIXED.contains(&known.name))
         .filter(|known| known.section != "kafka" || !KAFKA_FIXED.contains(&known.name))
         .map(option)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use haproxystats_config::{Circuit, HostPart, Process, Program, Retries, print_in_force};
+use haproxystats_config::{Circuit, Cluster, HostPart, Process, Program, Retries, print_in_force};
 
 use crate::{Files, faults_of, graphites, load_text, local_stores};
 
@@ -36,8 +36,9 @@ fn a_later_file_adds_a_receiver() {
         ("d/second.conf", "[graphite:second]\nserver = b\n"),
     ]);
     let process = files.load().unwrap().process;
-    let servers: Vec<_> = graphites(&process).iter().map(|g| g.server.as_str()).collect();
-    assert_eq!(servers, ["a", "b"]);
+    let servers: Vec<_> =
+        graphites(&process).iter().map(|graphite| graphite.servers[0].to_string()).collect();
+    assert_eq!(servers, ["a:3002", "b:3002"]);
 }
 
 #[test]
@@ -61,8 +62,8 @@ fn every_option_of_a_kind_holds_in_each_of_its_sections() {
     );
     let process = config.process;
     let [first, second] = graphites(&process).try_into().unwrap();
-    assert_eq!((first.server.as_str(), first.port), ("a", 1));
-    assert_eq!((second.server.as_str(), second.port), ("ab", 3002));
+    assert_eq!(first.servers[0].to_string(), "a:1");
+    assert_eq!(second.servers[0].to_string(), "ab:3002");
     assert_eq!((first.naming.namespace.as_str(), first.naming.host), ("x", HostPart::Full));
     let second = &second.naming;
     assert_eq!((second.namespace.as_str(), second.host), ("loadbalancers", HostPart::Short));
@@ -265,4 +266,58 @@ fn printed_receivers_read_back() {
     let names: Vec<_> = config.process.receivers.iter().map(|one| one.name.to_string()).collect();
     assert_eq!(names, ["graphite", "graphite:b", "local-store:z", "graphite:a"]);
     assert!(!print_in_force(&config.document, Program::Pull).contains("graphite"), "{printed}");
+}
+
+#[test]
+fn a_graphite_has_several_servers_each_once() {
+    let process =
+        load_text("[graphite]\nserver = a, b:1,\n  unix:///run/c\ncluster = any\n").process;
+    let servers: Vec<String> =
+        graphites(&process)[0].servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["a:3002", "b:1", "unix:///run/c"]);
+    assert_eq!(graphites(&process)[0].cluster, Cluster::Any);
+}
+
+#[test]
+fn a_unix_socket_has_no_kernel_that_acknowledges() {
+    let text = "[graphite]\nserver = a, unix:///run/c\nconfirm = tcp\n";
+    let faults = faults_of(text).join("\n");
+    assert!(faults.contains("[graphite] confirm: tcp asks the kernel"), "{faults}");
+    assert!(faults.contains("unix:///run/c"), "{faults}");
+}
+
+#[test]
+fn with_tags_groups_need_no_namespace_and_take_none() {
+    let text = "[graphite]\ntags = true\n[backend-groups]\na = b\n";
+    let process = load_text(text).process;
+    let naming = &graphites(&process)[0].naming;
+    assert!(naming.tags && naming.groups.as_ref().is_some_and(|groups| !groups.double_writes));
+    assert_eq!(graphites(&load_text("[graphite]\ntags = yes\n").process)[0].naming.groups, None);
+    let off = load_text(&text.replace("tags = true", "tags = true\ngroups = no"));
+    assert_eq!(graphites(&off.process)[0].naming.groups, None);
+    for option in ["group-namespace = g", "group-namespace-double-writes = true"] {
+        let faults = faults_of(&text.replace("tags = true", &format!("tags = true\n{option}")));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("a group is the tag group"), "{faults:?}");
+    }
+}
+
+#[test]
+fn tls_has_its_files_and_one_confirmation() {
+    let text = "[graphite]\ntls = true\nca-file = /ca\nserver-name = g\n";
+    let process = load_text(text).process;
+    let tls = graphites(&process)[0].tls.as_ref().unwrap();
+    assert_eq!(tls.ca_file.as_deref(), Some(Path::new("/ca")));
+    assert_eq!(tls.server_name.as_deref(), Some("g"));
+    for (more, fault) in [
+        ("confirm = tcp", "[graphite] confirm: with tls = true only close"),
+        ("confirm = none", "[graphite] confirm: with tls = true only close"),
+        ("server = unix:///run/x", "[graphite] tls: unix:///run/x is a UNIX socket"),
+        ("certificate = /c", "[graphite] certificate: needs key"),
+    ] {
+        let faults = faults_of(&format!("{text}{more}\n"));
+        assert!(faults.len() == 1 && faults[0].contains(fault), "{faults:?}");
+    }
+    let faults = faults_of("[graphite]\nca-file = /ca\n");
+    assert!(faults[0].contains("is for TLS, which is off here"), "{faults:?}");
 }

@@ -68,7 +68,7 @@ fn numbers_at_their_ends() {
     assert_eq!((circuit.retries, circuit.backoff), (Retries::Times(0), 1.0));
     assert_eq!(circuit.delay, Duration::from_secs(1_000_000_000));
     let graphite = graphites(&config.process)[0];
-    assert_eq!((graphite.server.as_str(), graphite.port), ("::1", 65_535));
+    assert_eq!(graphite.servers, [Address::Tcp { host: "::1".to_owned(), port: 65_535 }]);
 }
 
 #[test]
@@ -132,8 +132,13 @@ fn the_section_local_store_turns_it_on() {
     let config = load_text("[graphite]\nenabled = false\n[local-store]\n");
     let [receiver] = config.process.receivers.try_into().unwrap();
     let dir = Path::new("/var/lib/haproxystats/local-store").to_owned();
-    let naming =
-        Naming { namespace: "loadbalancers".to_owned(), host: HostPart::Full, groups: None };
+    let naming = Naming {
+        namespace: "loadbalancers".to_owned(),
+        host: HostPart::Full,
+        groups: None,
+        tags: false,
+        max_line: None,
+    };
     let expected = LocalStore { dir, retention: None, naming };
     assert_eq!(receiver.kind, ReceiverKind::LocalStore(expected));
 }

@@ -9,6 +9,7 @@ use super::collisions::Collisions;
 use super::lines::RowLines;
 use super::paths::Paths;
 use super::survey::{CleanNames, Survey, Warning};
+use crate::Loss;
 use crate::chunks::{ChunkReader, RowSource};
 
 /// Makes the lines of a batch from its tables, of which it has one in memory at a time.
@@ -37,14 +38,14 @@ impl<'a, C: Cursor> Encoder<'a, C> {
     ///
     /// The batch is damaged or cannot be read.
     pub fn new(paths: &'a Paths, id: &SnapshotId, mut cursor: C) -> Result<Self, form::Error> {
-        let survey = Survey::of(&mut cursor)?;
+        let survey = Survey::of(&mut cursor, paths.spelling())?;
         cursor.rewind()?;
         Ok(Self::of(GraphiteRows {
             cursor,
             lines: RowLines::new(paths, id),
             warnings: survey.warnings(),
             collisions: survey.into_collisions(),
-            names: CleanNames::default(),
+            names: CleanNames::new(paths.spelling()),
             row: 0,
             joined: VecDeque::new(),
         }))
@@ -61,6 +62,10 @@ impl<'a, C: Cursor> Encoder<'a, C> {
 impl<C: Cursor> RowSource for GraphiteRows<'_, C> {
     fn push_next(&mut self, chunk: &mut Vec<u8>) -> Result<bool, form::Error> {
         Ok(self.push_row(chunk) || self.next_table()?)
+    }
+
+    fn long_lines(&self) -> Loss {
+        self.lines.long_lines().clone()
     }
 }
 

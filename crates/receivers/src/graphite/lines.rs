@@ -4,14 +4,21 @@
 //! Whole numbers have no point, and others have the fewest digits that read back the same; no
 //! number has an exponent. If a row belongs to a group, its lines have the group's path in place of
 //! the plain one, and with double writes both. States have no line, because Graphite takes numbers
-//! only.
+//! only. A line that is longer than the receiver takes is left out and counted.
 
 use std::io::Write;
 
 use model::{Column, Integers, SnapshotId, Table, TableKind, Values};
 
 use super::paths::Paths;
+use super::spelling::Spelling;
+use crate::Loss;
 use crate::groups::GroupRules;
+
+/// The longest value: a decimal without an exponent, such as the smallest one.
+const VALUE_MAX_BYTES: usize = 344;
+/// Bytes of a long line that its reason has.
+const QUOTED_BYTES: usize = 120;
 
 /// Makes the lines of rows.
 #[derive(Debug)]
@@ -22,6 +29,10 @@ pub(super) struct RowLines<'a> {
     /// The last name with its group, kept because the servers of a backend follow each other and
     /// have the backend's group.
     last_group: Option<(String, Option<&'a str>)>,
+    host: Option<String>,
+    /// The text between the name of a metric and its value: the tags and a blank, or nothing
+    /// without tags.
+    tags: Vec<u8>,
     /// The columns' names; `None` for a column of states, which has no lines.
     columns: Vec<Option<MetricName>>,
     /// The text between two values of a row: the end of a line, then the path of the next line.
@@ -30,6 +41,9 @@ pub(super) struct RowLines<'a> {
     tail_bytes: usize,
     /// Bytes of a line's end and of the prefix that all paths have.
     prefix_bytes: usize,
+    /// Rows with more bytes in `between` can have a line that is too long.
+    between_max_bytes: usize,
+    long_lines: Loss,
 }
 
 impl<'a> RowLines<'a> {
@@ -42,11 +56,20 @@ impl<'a> RowLines<'a> {
             groups: None,
             kind: TableKind::Own,
             last_group: None,
+            host: paths.host(id),
+            tags: Vec::new(),
             columns: Vec::new(),
             tail_bytes,
             prefix_bytes: between.len(),
             between,
+            between_max_bytes: usize::MAX,
+            long_lines: Loss::default(),
         }
+    }
+
+    /// The lines that were left out so far.
+    pub(super) const fn long_lines(&self) -> &Loss {
+        &self.long_lines
     }
 
     /// Must be called before the rows of a table.
@@ -55,9 +78,16 @@ impl<'a> RowLines<'a> {
         self.groups = self.paths.groups_of(table.kind);
         self.last_group = None;
         self.columns.clear();
+        let name_bytes = table.columns.iter().map(|column| column.name.len()).max();
+        let rest_bytes = name_bytes.unwrap_or_default() + VALUE_MAX_BYTES;
+        self.between_max_bytes = self.paths.line_max_bytes().saturating_sub(rest_bytes);
+        let name_end = match self.paths.spelling() {
+            Spelling::Part => " ",
+            Spelling::Value => "",
+        };
         for column in &table.columns {
             self.columns.push(if has_lines(column) {
-                Some(MetricName::new(&column.name))
+                Some(MetricName::new(&column.name, name_end))
             } else {
                 None
             });
@@ -89,15 +119,33 @@ impl<'a> RowLines<'a> {
     ) {
         self.between.truncate(self.prefix_bytes);
         self.paths.push_row(self.kind, names, group, &mut self.between);
+        self.tags.clear();
+        self.paths.push_tags(self.kind, names, group, self.host.as_deref(), &mut self.tags);
+        let is_near_bound = self.between.len() + self.tags.len() > self.between_max_bytes;
         let (tail, mut before) = self.between.split_at(self.tail_bytes);
         for (column, name) in table.columns.iter().zip(&self.columns) {
             let Some(name) = name else { continue };
             if !column.has(row) {
                 continue;
             }
+            let begin = out.len();
             out.extend_from_slice(before);
             name.push(out);
+            if !self.tags.is_empty() {
+                out.extend_from_slice(&self.tags);
+            }
             push_value(&column.values, row, out);
+            if is_near_bound {
+                // `before` can begin with the end of the line before this one.
+                let bytes = out.len() - begin - before.len() + self.between.len();
+                if bytes > self.paths.line_max_bytes() {
+                    let path_bytes = self.between.len() - self.tail_bytes;
+                    let line = out.get(begin + before.len() - path_bytes..).unwrap_or_default();
+                    self.long_lines.add(1, || too_long(bytes, self.paths.line_max_bytes(), line));
+                    out.truncate(begin);
+                    continue;
+                }
+            }
             before = &self.between;
         }
         if before.len() == self.between.len() {
@@ -113,10 +161,18 @@ impl<'a> RowLines<'a> {
         {
             return *group;
         }
-        let group = groups.of(name);
+        let group = self.paths.group_of(groups, name);
         self.last_group = Some((name.clone(), group));
         group
     }
+}
+
+/// The reason for a line that is left out.
+#[cold]
+fn too_long(bytes: usize, max_bytes: usize, line: &[u8]) -> String {
+    let begin = line.get(..QUOTED_BYTES.min(line.len())).unwrap_or_default();
+    let begin = String::from_utf8_lossy(begin);
+    format!("a line has {bytes} bytes, and max-line is {max_bytes}; it begins with {begin:?}")
 }
 
 /// Whether the values of a column are numbers.
@@ -124,7 +180,7 @@ pub(super) const fn has_lines(column: &Column) -> bool {
     !matches!(column.values, Values::States(_))
 }
 
-/// A metric's name with the blank that follows it.
+/// A metric's name, with the blank that follows it if no tags do.
 #[derive(Debug)]
 enum MetricName {
     /// Padded to a fixed length, so that the compiler copies the name without a call.
@@ -138,8 +194,8 @@ enum MetricName {
 const SHORT_BYTES: usize = 32;
 
 impl MetricName {
-    fn new(name: &str) -> Self {
-        let text = format!("{name} ").into_bytes();
+    fn new(name: &str, end: &str) -> Self {
+        let text = format!("{name}{end}").into_bytes();
         let length = text.len();
         let mut padded = [0; SHORT_BYTES];
         match padded.get_mut(..length) {
@@ -233,7 +289,7 @@ mod tests {
         for length in [0, 1, 30, 31, 32, 33, 100] {
             let name = "n".repeat(length);
             let mut out = b"before.".to_vec();
-            MetricName::new(&name).push(&mut out);
+            MetricName::new(&name, " ").push(&mut out);
             assert_eq!(String::from_utf8(out).unwrap(), format!("before.{name} "));
         }
     }
@@ -256,6 +312,16 @@ mod tests {
         let wide = Values::Integers(Integers::Wide(vec![1 << 70]));
         assert_eq!(written(wide), "1180591620717411303424");
         assert_eq!(written(Values::Milliseconds(vec![12_034])), "12.034");
+    }
+
+    #[test]
+    fn no_value_is_longer_than_the_bound() {
+        let smallest = Values::Decimals(vec![-f64::from_bits(1)]);
+        let digits = Values::Decimals(vec![-f64::MIN_POSITIVE * 1.234_567_890_123_456]);
+        let wide = Values::Integers(Integers::Wide(vec![i128::MIN]));
+        for value in [smallest, digits, wide, Values::Decimals(vec![f64::MIN])] {
+            assert!(written(value).len() <= VALUE_MAX_BYTES);
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! Shortens the parts of a path that are too long for a file's name, always in the same way.
+//! Shortens the parts of a path that are too long for a file's name, and as long values of tags,
+//! always in the same way.
 //!
 //! carbon makes a directory or a file of each part, and a file system takes 255 bytes: with a
 //! longer name each write of the metric fails. So a longer part keeps its beginning, and a hash of
 //! the whole (XXH3, 64 bits) tells it from others with the same beginning. The same name has the
-//! same path after a restart, on every machine.
+//! same path after a restart, on every machine. A value of a tag has the same bound, because
+//! graphite-web's database takes 255 characters.
 
 use std::borrow::Cow;
 
@@ -14,12 +16,13 @@ pub const PART_MAX_BYTES: usize = 250;
 /// A hyphen and the hash in hexadecimal digits.
 const HASH_BYTES: usize = 17;
 
-/// The part in the form that a path has. `part` is a clean name, hence ASCII.
+/// The part in the form that a path has, or the value in that of a tag.
 pub(super) fn shortened(part: &str) -> Cow<'_, str> {
     if part.len() <= PART_MAX_BYTES {
         return Cow::Borrowed(part);
     }
-    let begin = part.get(..PART_MAX_BYTES - HASH_BYTES).unwrap_or_default();
+    let end = part.floor_char_boundary(PART_MAX_BYTES - HASH_BYTES);
+    let begin = part.get(..end).unwrap_or_default();
     Cow::Owned(format!("{begin}-{:016x}", xxh3_64(part.as_bytes())))
 }
 

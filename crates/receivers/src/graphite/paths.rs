@@ -1,8 +1,10 @@
-//! The path of a line: namespace, host, group, then the kind and the names of the row.
+//! The path of a line: namespace, host, group, then the kind and the names of the row. With tags
+//! the path has namespace and kind, and host, group and names are tags.
 
 use model::{SnapshotId, TableKind, clean};
 
 use super::part::shortened;
+use super::spelling::Spelling;
 use crate::groups::{GroupRules, GroupSections, InvalidPattern};
 
 /// The paths that the configuration asks for.
@@ -11,6 +13,8 @@ pub struct Paths {
     namespace: String,
     host: config::HostPart,
     grouping: Option<Grouping>,
+    max_line: Option<usize>,
+    has_tags: bool,
 }
 
 #[derive(Debug)]
@@ -35,19 +39,45 @@ impl Paths {
             }),
             None => None,
         };
-        Ok(Self { namespace: naming.namespace.clone(), host: naming.host, grouping })
+        let (namespace, host, max_line) = (naming.namespace.clone(), naming.host, naming.max_line);
+        Ok(Self { namespace, host, grouping, max_line, has_tags: naming.tags })
     }
 
-    /// The first parts of all paths of a snapshot: `<namespace>[.<host>].haproxy`, where the host
-    /// is the snapshot's origin.
+    /// Bytes of the longest line.
+    pub(super) fn line_max_bytes(&self) -> usize {
+        self.max_line.unwrap_or(usize::MAX)
+    }
+
+    /// The form of names.
+    pub(super) const fn spelling(&self) -> Spelling {
+        if self.has_tags { Spelling::Value } else { Spelling::Part }
+    }
+
+    /// The first parts of all paths of a snapshot: `<namespace>[.<host>].haproxy`, or with tags
+    /// `<namespace>.haproxy`.
     pub(super) fn prefix(&self, id: &SnapshotId) -> String {
         let namespace = &self.namespace;
+        match self.host(id) {
+            Some(host) if !self.has_tags => format!("{namespace}.{host}.haproxy"),
+            _ => format!("{namespace}.haproxy"),
+        }
+    }
+
+    /// The snapshot's origin in the form of names, or its part that lines have.
+    pub(super) fn host(&self, id: &SnapshotId) -> Option<String> {
         let host = match self.host {
-            config::HostPart::None => return format!("{namespace}.haproxy"),
+            config::HostPart::None => return None,
             config::HostPart::Short => id.origin.split('.').next().unwrap_or_default(),
             config::HostPart::Full => &id.origin,
         };
-        format!("{namespace}.{}.haproxy", clean::segment(host))
+        let mut clean = String::new();
+        self.spelling().push(host, &mut clean);
+        Some(clean)
+    }
+
+    /// The group of a row: the first name decides. Patterns are for clean names, with tags too.
+    pub(super) fn group_of<'a>(&self, rules: &'a GroupRules, name: &str) -> Option<&'a str> {
+        if self.has_tags { rules.of(&clean::segment(name)) } else { rules.of(name) }
     }
 
     pub(super) fn double_writes(&self) -> bool {
@@ -57,6 +87,43 @@ impl Paths {
     /// The rules for the first label of a kind's rows.
     pub(super) fn groups_of(&self, kind: TableKind) -> Option<&GroupRules> {
         self.grouping.as_ref()?.sections.of_kind(kind)
+    }
+
+    /// Appends the tags of a row and the blank that ends a path; nothing without tags. Their order
+    /// is that of the alphabet, and each row of a kind has the same ones.
+    pub(super) fn push_tags(
+        &self,
+        kind: TableKind,
+        names: &[String],
+        group: Option<&str>,
+        host: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        if !self.has_tags {
+            return;
+        }
+        let labels = labels(kind);
+        // The configuration allows more characters in a group's name than a tag has.
+        let group = group.map(|group| {
+            let mut value = String::new();
+            self.spelling().push(group, &mut value);
+            value
+        });
+        for tag in ["backend", "frontend", "group", "host", "process", "server"] {
+            let value = match tag {
+                "group" => group.as_deref(),
+                "host" => host,
+                _ => {
+                    let at = labels.iter().position(|label| *label == tag);
+                    at.and_then(|at| names.get(at)).map(String::as_str)
+                }
+            };
+            let Some(value) = value else { continue };
+            for text in [";", tag, "=", &shortened(value)] {
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+        out.push(b' ');
     }
 
     /// Appends the parts of a row's path between the prefix and the metric, with the group's parts
@@ -72,6 +139,10 @@ impl Paths {
             out.push(b'.');
             out.extend_from_slice(part.as_bytes());
         };
+        if self.has_tags {
+            push(tagged_part(kind));
+            return out.push(b'.');
+        }
         if let Some(grouping) = &self.grouping
             && let Some(group) = group
         {
@@ -95,5 +166,31 @@ impl Paths {
             }
         }
         out.push(b'.');
+    }
+}
+
+/// The tags of a kind's names.
+const fn labels(kind: TableKind) -> &'static [&'static str] {
+    match kind {
+        TableKind::Daemon | TableKind::Own => &[],
+        TableKind::Process => &["process"],
+        TableKind::Frontend => &["frontend"],
+        TableKind::Backend | TableKind::ServerCount => &["backend"],
+        TableKind::BackendServer => &["backend", "server"],
+        TableKind::Server => &["server"],
+    }
+}
+
+/// The part of a path that tells the kind, with tags. A server over all backends has one of its
+/// own: else a sum over `server` would count its servers twice.
+const fn tagged_part(kind: TableKind) -> &'static str {
+    match kind {
+        TableKind::Daemon => "daemon",
+        TableKind::Process => "process",
+        TableKind::Frontend => "frontend",
+        TableKind::Backend | TableKind::ServerCount => "backend",
+        TableKind::BackendServer => "server",
+        TableKind::Server => "aggr-server",
+        TableKind::Own => "haproxystats",
     }
 }

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use model::{BatchCursor, Column, Cursor, Table, TableKind, clean, form};
+use model::{BatchCursor, Column, Cursor, Table, TableKind, form};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::collisions::Collisions;
 use super::lines::has_lines;
 use super::part::{PART_MAX_BYTES, shortened};
+use super::spelling::Spelling;
 
 /// A finding about names that an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,18 +44,18 @@ impl Survey {
     /// # Errors
     ///
     /// The batch is damaged or cannot be read.
-    pub(super) fn of(cursor: &mut impl Cursor) -> Result<Self, form::Error> {
+    pub(super) fn of(cursor: &mut impl Cursor, spelling: Spelling) -> Result<Self, form::Error> {
         let mut survey = Self::default();
         // Most batches have plain names only; then no two rows share a path.
         let mut are_plain = true;
         while are_plain && cursor.advance()? {
-            are_plain = cursor.current().is_none_or(has_plain_names);
+            are_plain = cursor.current().is_none_or(|table| has_plain_names(table, spelling));
         }
         if are_plain {
             return Ok(survey);
         }
         cursor.rewind()?;
-        let mut names = CleanNames::default();
+        let mut names = CleanNames::new(spelling);
         while cursor.advance()? {
             if let Some(table) = cursor.current() {
                 survey.add(table, &mut names);
@@ -126,9 +127,9 @@ impl Survey {
     }
 }
 
-/// Whether paths have all names as HAProxy spells them.
-fn has_plain_names(table: &Table) -> bool {
-    table.names.iter().all(|name| name.len() <= PART_MAX_BYTES && clean::is_segment(name))
+/// Whether lines have all names as HAProxy spells them.
+fn has_plain_names(table: &Table, spelling: Spelling) -> bool {
+    table.names.iter().all(|name| name.len() <= PART_MAX_BYTES && spelling.is_plain(name))
 }
 
 /// How many lines each kind of table gives. A line that double writes send on two paths counts
@@ -159,7 +160,8 @@ impl LineCounts {
     }
 }
 
-/// Counts the lines of some tables without making them, and returns the warnings about names.
+/// Counts the lines of some tables without making them, and returns the warnings about names in
+/// paths.
 #[must_use]
 pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
     let mut counts = LineCounts::default();
@@ -168,10 +170,10 @@ pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
     }
     let mut cursor = BatchCursor::over(tables);
     // Tables in memory can always be read.
-    let Ok(survey) = Survey::of(&mut cursor) else { return (counts, Vec::new()) };
+    let Ok(survey) = Survey::of(&mut cursor, Spelling::Part) else { return (counts, Vec::new()) };
     let mut warnings = survey.warnings();
     let mut collisions = survey.into_collisions();
-    let mut names = CleanNames::default();
+    let mut names = CleanNames::new(Spelling::Part);
     while !collisions.is_empty() {
         for table in tables.iter().filter(|table| table.names.labels() > 0) {
             collisions.begin_table(table);
@@ -198,20 +200,25 @@ fn lines_of(table: &Table) -> usize {
     table.columns.iter().filter(|column| has_lines(column)).map(Column::count).sum()
 }
 
-/// The clean names of one row. One buffer serves all rows.
-#[derive(Debug, Default)]
+/// The names of one row as lines have them. One buffer serves all rows.
+#[derive(Debug)]
 pub(super) struct CleanNames {
+    spelling: Spelling,
     clean: Vec<String>,
     joined: Vec<u8>,
 }
 
 impl CleanNames {
+    pub(super) const fn new(spelling: Spelling) -> Self {
+        Self { spelling, clean: Vec::new(), joined: Vec::new() }
+    }
+
     /// Reads the names of a row.
     pub(super) fn read(&mut self, table: &Table, row: usize) {
         self.clean.resize(table.names.labels(), String::new());
         for (name, clean) in table.names.row(row).zip(&mut self.clean) {
             clean.clear();
-            clean::push_segment(name, clean);
+            self.spelling.push(name, clean);
         }
     }
 
@@ -235,12 +242,12 @@ impl CleanNames {
     }
 }
 
-/// Dots separate the names, because a clean name has no dot.
+/// Semicolons separate the names, because no clean name has one.
 fn hash(kind: TableKind, names: &[String], joined: &mut Vec<u8>) -> u64 {
     joined.clear();
     joined.push(kind as u8);
     for name in names {
-        joined.push(b'.');
+        joined.push(b';');
         joined.extend_from_slice(name.as_bytes());
     }
     xxh3_64(joined)

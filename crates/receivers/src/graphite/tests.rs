@@ -13,8 +13,17 @@ use proptest::sample::select;
 
 use super::{Encoder, Paths, Warning, count_lines, encode};
 
+mod long_lines;
+mod tags;
+
 fn naming(groups: Option<config::Groups>) -> config::Naming {
-    config::Naming { namespace: "lb".into(), host: config::HostPart::None, groups }
+    config::Naming {
+        namespace: "lb".into(),
+        host: config::HostPart::None,
+        groups,
+        tags: false,
+        max_line: None,
+    }
 }
 
 fn groups(double_writes: bool) -> config::Groups {

@@ -4,33 +4,30 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use config::{Gzip, InfluxDb, InfluxTarget, Tls};
-use daemon::file::{self, Limit, Links};
+use daemon::file::Limit;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rustls::pki_types::CertificateDer;
 use ureq::http::{HeaderValue, Uri};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Timeout};
 
 use crate::error::remedy_or_check;
+use crate::{files, tls};
 
 /// Bytes of an answer that are read.
 const ANSWER_MAX_BYTES: u64 = 64 << 10;
 /// Bytes of the headers of an answer.
 const HEADERS_MAX_BYTES: usize = 32 << 10;
 const SECRET_LIMIT: Limit = Limit { bytes: 16 << 10, name: "16 KiB" };
-const PEM_LIMIT: Limit = Limit { bytes: 4 << 20, name: "4 MiB" };
-/// The others' right to read a file.
-const READABLE_FOR_OTHERS: u32 = 0o004;
 
 /// An open session.
 #[derive(Debug)]
@@ -288,101 +285,36 @@ fn authorization(
 
 /// The text of a file without line ends at its end.
 fn secret(option: &str, path: &Path, warnings: &mut Vec<String>) -> Result<String, Failure> {
-    let bytes = read(option, path, SECRET_LIMIT)?;
-    warn_of_readers(option, path, warnings);
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Failure::of(format!("cannot be asked: {option} {path:?} is no UTF-8; check the file"))
-    })?;
+    let bytes = files::read(option, path, SECRET_LIMIT).map_err(cannot_be_asked)?;
+    warnings.extend(files::warning_of_readers(option, path));
+    let text = String::from_utf8(bytes)
+        .map_err(|_| cannot_be_asked(format!("{option} {path:?} is no UTF-8; check the file")))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn warn_of_readers(option: &str, path: &Path, warnings: &mut Vec<String>) {
-    if let Ok(metadata) = path.metadata()
-        && metadata.mode() & READABLE_FOR_OTHERS != 0
-    {
-        let path = path.display();
-        warnings.push(format!(
-            "{option} {path} can be read by every user of this machine; chmod o-r {path}"
-        ));
-    }
-}
-
-fn read(option: &str, path: &Path, limit: Limit) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = file::open(path, limit, Links::Follow)
-        .and_then(|mut file| file.read_to_end(&mut bytes).map_err(Into::into));
-    match read {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Failure::of(format!("cannot be asked: {option} {path:?} {error}"))),
-    }
+fn cannot_be_asked(text: String) -> Failure {
+    Failure::of(format!("cannot be asked: {text}"))
 }
 
 fn tls_config(tls: &Tls, warnings: &mut Vec<String>) -> Result<TlsConfig, Failure> {
-    let roots = match &tls.ca_file {
-        Some(path) => certificates("ca-file", path)?,
-        None => system_roots()?,
-    };
+    // The pair is checked there; ureq panics if the key is not that of the certificate.
+    let files = tls::read(tls).map_err(cannot_be_asked)?;
+    warnings.extend(files.warning);
     let mut builder = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::new_with_certs(&roots));
-    if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
-        let chain = certificates("certificate", certificate)?;
-        let bytes = read("key", key, PEM_LIMIT)?;
-        warn_of_readers("key", key, warnings);
-        let private = PrivateKey::from_pem(&bytes)
-            .map_err(|error| unusable("key", key, &error.to_string()))?;
-        check_pair(&chain, &bytes).map_err(|error| unusable("key", key, &error))?;
-        builder = builder.client_cert(Some(ClientCert::new_with_certs(&chain, private)));
+        .unversioned_rustls_crypto_provider(tls::provider())
+        .root_certs(RootCerts::new_with_certs(&certificates(&files.roots)));
+    if let Some(identity) = &files.identity {
+        let key = PrivateKey::from_pem(&identity.key_pem)
+            .map_err(|error| cannot_be_asked(format!("key is unusable: {error}")))?;
+        let chain = certificates(&identity.chain);
+        builder = builder.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
     }
     Ok(builder.build())
 }
 
-/// Checks that the key is that of the certificate, because ureq panics if it is not.
-fn check_pair(chain: &[Certificate<'static>], key: &[u8]) -> Result<(), String> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-    let chain: Vec<_> = chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = builder.with_root_certificates(rustls::RootCertStore::empty());
-    builder.with_client_auth_cert(chain, key).map(|_| ()).map_err(|error| error.to_string())
-}
-
-fn certificates(option: &str, path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
-    let bytes = read(option, path, PEM_LIMIT)?;
-    let mut certificates = Vec::new();
-    for item in ureq::tls::parse_pem(&bytes) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(unusable(option, path, &error.to_string())),
-        }
-    }
-    if certificates.is_empty() {
-        return Err(unusable(option, path, "it has no certificate"));
-    }
-    Ok(certificates)
-}
-
-fn unusable(option: &str, path: &Path, why: &str) -> Failure {
-    let text = format!("cannot be asked: {option} {path:?} is unusable: {why}; write PEM there");
-    Failure::of(text)
-}
-
-/// The authorities that this machine trusts.
-fn system_roots() -> Result<Vec<Certificate<'static>>, Failure> {
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let text = "cannot be asked: this machine trusts no authority; install its \
-                    ca-certificates, or set ca-file";
-        return Err(Failure::of(text.to_owned()));
-    }
-    Ok(found.certs.iter().map(|one| Certificate::from_der(one).to_owned()).collect())
+fn certificates(certificates: &[CertificateDer<'_>]) -> Vec<Certificate<'static>> {
+    certificates.iter().map(|one| Certificate::from_der(one).to_owned()).collect()
 }
 
 /// Answers with addresses that were looked up before, whatever the name: a look-up of ureq would

@@ -6,6 +6,7 @@ use std::{fmt, io};
 use config::MessageKey;
 use daemon::Clock;
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
@@ -70,6 +71,46 @@ impl Kafka {
             warn!("{warning}");
         }
         Ok(kafka)
+    }
+
+    /// The brokers and the topic.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{} {}", self.config.brokers, self.config.topic)
+    }
+
+    /// Connects, logs in and looks for the topic, which is not made. Returns what was found.
+    ///
+    /// # Errors
+    ///
+    /// A batch would not be delivered now, and why.
+    pub fn find_topic(&self) -> Result<String, Error> {
+        let producer = self.new_producer()?;
+        // Brokers make a topic that is asked for by its name, so all are asked for.
+        let asked = producer.client().fetch_metadata(None, self.config.confirm_timeout);
+        let metadata = asked.map_err(|error| {
+            // The library reports why it has no connection before it gives up.
+            producer.poll(Duration::ZERO);
+            let kind = match error.rdkafka_error_code().map(meaning) {
+                Some(Meaning::Failed(kind)) => kind,
+                _ => FailureKind::Unreachable,
+            };
+            self.failure_of(&producer, kind, error.to_string())
+        })?;
+        let is_ours = |topic: &&MetadataTopic| topic.name() == self.config.topic;
+        let Some(topic) = metadata.topics().iter().find(is_ours) else {
+            return Err(self.failure(FailureKind::UnknownTopic, String::new()));
+        };
+        if let Some(error) = topic.error() {
+            let code = RDKafkaErrorCode::from(error);
+            let kind = match meaning(code) {
+                Meaning::Failed(kind) => kind,
+                Meaning::TooLarge | Meaning::TimedOut => FailureKind::Other,
+            };
+            return Err(self.failure(kind, code.to_string()));
+        }
+        let (partitions, brokers) = (topic.partitions().len(), metadata.brokers().len());
+        Ok(format!("the topic is there: {partitions} partition(s), {brokers} broker(s)"))
     }
 
     /// Delivers a batch whole, but for the lines that no message can have. `host` is the machine

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use config::Confirm;
+use config::{Address, Confirm};
 use haproxystats_receivers::{Error, Graphite};
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use proptest::{collection, prop_assert_eq};
@@ -52,8 +52,8 @@ fn a_refusal_and_a_name_without_an_address_are_different_errors() {
     // No program serves port 1, and the system assigns it to none.
     let to = |server: &str| {
         let settings = settings(SocketAddr::from(([127, 0, 0, 1], 1)), CLOSE);
-        let mut graphite =
-            Graphite::new(config::Graphite { server: server.into(), ..settings }, CLOCK);
+        let servers = vec![Address::Tcp { host: server.into(), port: 1 }];
+        let mut graphite = Graphite::new(config::Graphite { servers, ..settings }, CLOCK);
         deliver(&mut graphite, &batch(SMALL_BYTES)).unwrap_err()
     };
     let refused = to("127.0.0.1");
@@ -170,7 +170,7 @@ fn a_receiver_that_never_reads_costs_the_write_timeout() {
 fn a_receiver_that_reads_all_and_never_closes_is_an_error_with_the_remedy() {
     let receiver = receiver([&[ReadToEnd, KeepOpen]]);
     let error = deliver(&mut impatient(&receiver, CLOSE), &batch(SMALL_BYTES)).unwrap_err();
-    assert!(matches!(error, Error::Unconfirmed { remedy: "tcp", .. }), "{error}");
+    assert!(matches!(error, Error::Unconfirmed { remedy: Some("tcp"), .. }), "{error}");
     assert!(error.to_string().contains("confirm = tcp"), "{error}");
     assert_eq!(transcripts(receiver), [whole(&batch(SMALL_BYTES))]);
 }

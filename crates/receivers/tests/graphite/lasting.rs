@@ -102,7 +102,10 @@ fn a_receiver_that_never_reads_has_nothing() {
         let receiver = receiver([&[KeepOpen]]);
         let error = deliver(&mut impatient(&receiver, Confirm::Tcp), &batch(bytes)).unwrap_err();
         assert!(
-            matches!(error, Error::Stalled { .. } | Error::Unconfirmed { remedy: "none", .. }),
+            matches!(
+                error,
+                Error::Stalled { .. } | Error::Unconfirmed { remedy: Some("none"), .. }
+            ),
             "{error}"
         );
         receiver.finish().unwrap();

@@ -5,12 +5,15 @@
 
 mod close;
 mod lasting;
+mod several;
+mod tls;
+mod unix;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
-use config::Confirm;
+use config::{Address, Cluster, Confirm};
 use daemon::Clock;
 use haproxystats_receivers::{Error, Graphite};
 use testbed::graphite::{Step, Transcript, Transcripts};
@@ -28,8 +31,9 @@ const CLOCK: Clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
 
 fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
     config::Graphite {
-        server: address.ip().to_string(),
-        port: address.port(),
+        servers: vec![Address::Tcp { host: address.ip().to_string(), port: address.port() }],
+        cluster: Cluster::Failover,
+        tls: None,
         connect_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
         confirm,
@@ -38,6 +42,8 @@ fn settings(address: SocketAddr, confirm: Confirm) -> config::Graphite {
             namespace: "lb".into(),
             host: config::HostPart::None,
             groups: None,
+            tags: false,
+            max_line: None,
         },
     }
 }

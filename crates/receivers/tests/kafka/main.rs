@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use config::{HostPart, KafkaFormat, KafkaSecurity, LinesPerMessage, MessageKey, Naming};
 use daemon::Clock;
 use haproxystats_receivers::kafka::{Failure, FailureKind};
-use haproxystats_receivers::{Error, Kafka, Lines, Outcome};
+use haproxystats_receivers::{Error, Kafka, LineReader, Lines, Outcome};
 use tempfile::TempDir;
 use testbed::installed;
 use testbed::kafka::{Broker, Record};
@@ -94,7 +94,13 @@ fn settings(brokers: &str, topic: &str) -> config::Kafka {
         connect_timeout: Duration::from_secs(1),
         write_timeout: Duration::from_secs(1),
         confirm_timeout: Duration::from_secs(60),
-        naming: Naming { namespace: "lb".into(), host: HostPart::None, groups: None },
+        naming: Naming {
+            namespace: "lb".into(),
+            host: HostPart::None,
+            groups: None,
+            tags: false,
+            max_line: None,
+        },
         library: Vec::new(),
     }
 }
@@ -156,7 +162,7 @@ impl<F> std::fmt::Debug for Interrupted<'_, F> {
 }
 
 impl<F: FnOnce() + Send> Lines for Interrupted<'_, F> {
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+    fn open(&self) -> io::Result<Box<dyn LineReader + '_>> {
         let (before, after) = self.lines.split_at(self.at);
         let act = || self.act.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(Box::new(BufReader::new(before.chain(Act(act)).chain(after))))

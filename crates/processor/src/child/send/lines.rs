@@ -1,14 +1,14 @@
 //! The lines of a batch in the format of its receiver, made as they are read.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, BufReader, ErrorKind};
 
 use flate2::bufread::GzDecoder;
 use model::{Batch, BatchCursor, Cursor, SnapshotId, form};
 use receivers::graphite::{Encoder, Paths};
 use receivers::influxdb::{InfluxLines, Schema};
 use receivers::json::JsonRows;
-use receivers::{Lines, RowEncoder};
+use receivers::{LineReader, Lines, RowEncoder};
 
 /// The format of a receiver's lines.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Encoding {
         &'a self,
         id: &'a SnapshotId,
         cursor: impl Cursor + 'a,
-    ) -> io::Result<Box<dyn BufRead + 'a>> {
+    ) -> io::Result<Box<dyn LineReader + 'a>> {
         match self {
             Self::Graphite(paths) => {
                 Ok(Box::new(Encoder::new(paths, id, cursor).map_err(damaged)?))
@@ -54,7 +54,7 @@ pub(super) struct FormLines<'a> {
 }
 
 impl Lines for FormLines<'_> {
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+    fn open(&self) -> io::Result<Box<dyn LineReader + '_>> {
         let reader = form::Reader::new(form::FileView::new(self.file)).map_err(damaged)?;
         self.encoding.open(self.id, reader)
     }
@@ -68,7 +68,7 @@ pub(super) struct DecodedLines<'a> {
 }
 
 impl Lines for DecodedLines<'_> {
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+    fn open(&self) -> io::Result<Box<dyn LineReader + '_>> {
         self.encoding.open(&self.batch.id, BatchCursor::new(self.batch))
     }
 }
@@ -91,7 +91,7 @@ impl OldLines<'_> {
 }
 
 impl Lines for OldLines<'_> {
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+    fn open(&self) -> io::Result<Box<dyn LineReader + '_>> {
         // Read all lines once before the first is sent, so that gzip's CRC is verified.
         let checked = io::copy(&mut self.decoder(), &mut io::sink());
         checked.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;

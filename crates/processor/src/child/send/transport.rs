@@ -110,8 +110,10 @@ impl Transport {
     /// The address that an operator knows the receiver by.
     pub(crate) fn address(&self) -> String {
         match self {
-            Self::Graphite(graphite) => graphite.address().to_owned(),
+            Self::Graphite(graphite) => graphite.address(),
             Self::InfluxDb(influxdb) => influxdb.url(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.address(),
             Self::LocalStore(store) => store.dir().display().to_string(),
         }
     }
@@ -123,10 +125,10 @@ impl Transport {
     /// A batch would not be delivered now, and why.
     pub(crate) fn check(&mut self) -> Result<String, receivers::Error> {
         match self {
-            Self::Graphite(graphite) => {
-                graphite.check().map(|()| "it takes connections".to_owned())
-            }
+            Self::Graphite(graphite) => graphite.check(),
             Self::InfluxDb(influxdb) => influxdb.check(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.find_topic(),
             Self::LocalStore(store) => store.check(),
         }
     }

@@ -10,14 +10,25 @@ use crate::carbon::Carbon;
 use crate::support::{Program, free_ports, wait_until};
 
 /// A running graphite-web.
-pub(super) struct GraphiteWeb {
-    pub(super) port: u16,
+pub(crate) struct GraphiteWeb {
+    pub(crate) port: u16,
     _program: Program,
 }
 
 impl GraphiteWeb {
     /// Starts it below `folder`, and waits until it answers.
-    pub(super) fn start(graphite_manage: &str, carbon: &Carbon, folder: &Path) -> Self {
+    pub(crate) fn start(graphite_manage: &str, carbon: &Carbon, folder: &Path) -> Self {
+        let [port] = free_ports();
+        Self::start_on(port, graphite_manage, carbon, folder)
+    }
+
+    /// Starts it on a port of the test's choice.
+    pub(crate) fn start_on(
+        port: u16,
+        graphite_manage: &str,
+        carbon: &Carbon,
+        folder: &Path,
+    ) -> Self {
         let home = folder.join("graphite-web");
         std::fs::create_dir_all(home.join("log")).unwrap();
         // No cache, because a repeated query wants new points.
@@ -44,7 +55,6 @@ impl GraphiteWeb {
             Program::start(graphite_manage, &migrate, &environment, folder, "migrate");
         assert_eq!(migration.wait().code(), Some(0), "graphite-web's database");
 
-        let [port] = free_ports();
         let address = format!("127.0.0.1:{port}");
         let serve = ["runserver", "--noreload", &*address].map(AsRef::as_ref);
         let mut program =
@@ -57,12 +67,12 @@ impl GraphiteWeb {
     }
 
     /// Requests a path with its query; returns the status and the body.
-    pub(super) fn get(&self, path: &str) -> (u16, Vec<u8>) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Vec<u8>) {
         self.ask(&format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"))
     }
 
     /// Sends a form.
-    pub(super) fn post(&self, path: &str, fields: &[(&str, &str)]) -> (u16, Vec<u8>) {
+    pub(crate) fn post(&self, path: &str, fields: &[(&str, &str)]) -> (u16, Vec<u8>) {
         let form: Vec<String> =
             fields.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         let form = form.join("&");
@@ -85,14 +95,14 @@ impl GraphiteWeb {
     }
 
     /// The JSON of an answer with status 200.
-    pub(super) fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).unwrap()
     }
 
     /// The points of a target, queried as Grafana does; an error if it has none.
-    pub(super) fn points(&self, target: &str) -> Result<Vec<f64>, String> {
+    pub(crate) fn points(&self, target: &str) -> Result<Vec<f64>, String> {
         let fields = [
             ("target", target),
             ("from", "-5min"),
@@ -115,7 +125,7 @@ impl GraphiteWeb {
 }
 
 /// Escapes a text for a form or a query.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).into(),
         _ => format!("%{byte:02X}"),

@@ -99,8 +99,9 @@ pub(crate) fn influxdb(
     // Errors are returned only after the other options, so that one run reports their faults too.
     let url = reader.value(&URL);
     let target = target(reader);
-    let is_tls = url.as_ref().is_ok_and(|url| url.is_tls);
-    let tls = if url.is_ok() { tls::tls(reader, is_tls) } else { Ok(None) };
+    // The options of TLS may be meant for a URL that has a fault.
+    let is_tls = url.as_ref().map_or(true, |url| url.is_tls);
+    let tls = tls::tls(reader, is_tls);
     let groups = match (reader.value(&GROUPS)?, context.groups.first) {
         (true, Some(_)) => Some(context.groups.rules.clone()),
         (true, None) | (false, _) => None,

@@ -145,7 +145,7 @@ impl Error {
 }
 
 /// What an operator can do about a refused connection.
-fn remedy_or_check(error: &io::Error) -> &'static str {
+pub(crate) fn remedy_or_check(error: &io::Error) -> &'static str {
     match remedy::of(error) {
         "" => "; check that it runs and listens there",
         remedy => remedy,

@@ -63,8 +63,8 @@ pub enum Answer {
     Last(Vec<u8>),
     /// No byte before the server ends.
     Never,
-    /// A close without reading the body.
-    Unread,
+    /// A close after so many bytes of the body.
+    Cut(usize),
 }
 
 impl Answer {
@@ -188,12 +188,12 @@ impl Drop for Server {
 }
 
 impl State {
-    /// Whether the next answer is to close without reading the body. It leaves the script.
-    fn next_is_unread(&mut self) -> bool {
-        if self.script.is_empty() {
-            return self.usual == Answer::Unread;
-        }
-        self.script.pop_front_if(|answer| *answer == Answer::Unread).is_some()
+    /// After how many bytes of the body the next request is cut, if it is. The answer leaves the
+    /// script.
+    fn next_cut(&mut self) -> Option<usize> {
+        let &Answer::Cut(bytes) = self.script.front().unwrap_or(&self.usual) else { return None };
+        self.script.pop_front();
+        Some(bytes)
     }
 
     fn answer(&mut self, body: &[u8]) -> Answer {
@@ -232,11 +232,12 @@ impl Shared {
     fn serve(&self, stream: &TcpStream, connection: usize) -> io::Result<()> {
         let mut reader = BufReader::new(stream);
         while let Some(mut request) = read_head(&mut reader, connection)? {
-            if self.lock().next_is_unread() {
+            let cut = self.lock().next_cut();
+            read_body(&mut reader, &mut request, cut)?;
+            if cut.is_some() {
                 self.lock().requests.push(request);
                 return Ok(());
             }
-            read_body(&mut reader, &mut request)?;
             let mut state = self.lock();
             let answer = state.answer(&request.body);
             state.requests.push(request);
@@ -247,7 +248,7 @@ impl Shared {
                 Answer::Last(bytes) => return stream.write_all(&bytes),
                 // Ends with the connection, at the latest with the server.
                 Answer::Never => return stream.read_exact(&mut [0]),
-                Answer::Unread => return Ok(()),
+                Answer::Cut(_) => return Ok(()),
             }
         }
         Ok(())
@@ -272,13 +273,13 @@ fn read_head(reader: &mut impl BufRead, connection: usize) -> io::Result<Option<
     Ok(Some(Request { method, path, headers, body: Vec::new(), connection }))
 }
 
-/// Reads the body of the length that the request tells.
-fn read_body(reader: &mut impl Read, request: &mut Request) -> io::Result<()> {
+/// Reads the body of the length that the request tells, or its beginning.
+fn read_body(reader: &mut impl Read, request: &mut Request, cut: Option<usize>) -> io::Result<()> {
     let length = request.header("content-length").and_then(|length| length.parse().ok());
     let length: usize = length.unwrap_or(0);
     if length > BODY_MAX_BYTES {
         return Err(io::Error::other("the body is too large for a test"));
     }
-    request.body.resize(length, 0);
+    request.body.resize(cut.map_or(length, |bytes| bytes.min(length)), 0);
     reader.read_exact(&mut request.body)
 }

@@ -118,7 +118,8 @@ impl InfluxD {
 
     /// The seconds of which a database has points of frontends.
     pub(crate) fn seconds(&self, database: &str) -> Vec<u64> {
-        let statement = "SELECT stot FROM haproxy WHERE type = 'frontend' AND proxy = 'frontend_000_example_com'";
+        let statement = "SELECT stot FROM haproxy WHERE type = 'frontend' AND \
+                         proxy = 'frontend_000_example_com'";
         let Some(answer) = self.query(database, statement) else { return Vec::new() };
         let rows = answer["results"][0]["series"][0]["values"].as_array().cloned();
         rows.unwrap_or_default().iter().map(|row| row[0].as_u64().unwrap()).collect()

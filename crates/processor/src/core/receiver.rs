@@ -431,9 +431,9 @@ impl Receiver {
     }
 
     /// Takes the oldest held batches out of the index until it keeps to its bounds. Those in flight
-    /// neither go nor count. One batch always stays, because a bound below the size of a batch would
-    /// keep nothing at all. Also returns the batch that was read ahead for the send child, if it
-    /// went.
+    /// neither go nor count. One batch always stays, because a bound below the size of a batch
+    /// would keep nothing at all. Also returns the batch that was read ahead for the send child, if
+    /// it went.
     pub(crate) fn trim(&mut self) -> (Vec<EntryName>, Option<Descriptor>) {
         let sent: Vec<EntryName> = self.held_in_flight().cloned().collect();
         let mut bytes_max = self.settings.outbox_bytes;

@@ -169,7 +169,9 @@ mod tests {
         }
     }
 
-    const CONFLICT: &str = r#"{"error":"partial write: field type conflict: input field \"bin\" on measurement \"haproxy\" is type integer, already exists as type float dropped=3"}"#;
+    const CONFLICT: &str = "{\"error\":\"partial write: field type conflict: input field \
+                            \\\"bin\\\" on measurement \\\"haproxy\\\" is type integer, already \
+                            exists as type float dropped=3\"}";
     const PAGE: &str = "\n<html><body>partial write, unable to parse</body></html>";
 
     /// The texts are those of InfluxDB 1.6.7, 1.8, 2.0, 2.7, 3.10, VictoriaMetrics 1.151 and nginx.
@@ -226,11 +228,13 @@ mod tests {
         assert!(
             reason.starts_with("answered 400: partial write: field type conflict: input field")
         );
-        let unparsed = "{\"error\":\"partial write: unable to parse 'a': missing fields\\nunable to \
-                        parse 'b': missing fields dropped=0\"}";
+        let unparsed = "{\"error\":\"partial write: unable to parse 'a': missing fields\\n\
+                        unable to parse 'b': missing fields dropped=0\"}";
         let Verdict::Partial { refused, .. } = decide(400, unparsed) else { panic!() };
         assert_eq!(refused, 2);
-        let listed = r#"{"error":"partial write of line protocol occurred","data":[{"line_number":1,"error_message":"invalid column type"},{"line_number":4,"error_message":"x"}]}"#;
+        let listed = r#"{"error":"partial write of line protocol occurred","data":[
+            {"line_number":1,"error_message":"invalid column type"},
+            {"line_number":4,"error_message":"x"}]}"#;
         let Verdict::Partial { refused, reason } = decide(400, listed) else { panic!() };
         assert_eq!(refused, 2);
         assert!(reason.ends_with("partial write of line protocol occurred: invalid column type"));

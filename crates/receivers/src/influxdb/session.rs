@@ -2,7 +2,7 @@
 //! a rotated secret and another address are found without a restart.
 
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -20,6 +20,8 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Timeout};
+
+use crate::error::remedy_or_check;
 
 /// Bytes of an answer that are read.
 const ANSWER_MAX_BYTES: u64 = 64 << 10;
@@ -178,7 +180,8 @@ pub(super) fn failure(error: &ureq::Error, config: &InfluxDb) -> Failure {
     let seconds = |limit: std::time::Duration| limit.as_secs_f64();
     match error {
         ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => Failure::of(format!(
-            "takes no connection within {}s (connect-timeout); check that it runs and listens there",
+            "takes no connection within {}s (connect-timeout); check that it runs and listens \
+             there",
             seconds(config.connect_timeout)
         )),
         ureq::Error::Timeout(Timeout::PerWrite | Timeout::SendRequest | Timeout::SendBody) => {
@@ -191,16 +194,9 @@ pub(super) fn failure(error: &ureq::Error, config: &InfluxDb) -> Failure {
             "gave no answer within {}s (timeout); look at its load and its disk",
             seconds(config.timeout)
         )),
-        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            let text =
-                format!("takes no connection: {error}; check that it runs and listens there");
-            Failure::of(text)
-        }
-        ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => Failure::of(format!(
-            "speaks no TLS that we accept: {error}; check url, ca-file, server-name and the \
-             certificates"
-        )),
-        ureq::Error::Io(error) => {
+        // rustls tells its errors to readers and writers as invalid data.
+        ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => no_tls(error),
+        ureq::Error::Io(error) if is_broken(error) => {
             // With TLS 1.3 a server refuses our certificate, or that we have none, after our first
             // writes. If it closes at once, its reason is lost.
             let remedy = if config.tls.is_some() {
@@ -210,15 +206,34 @@ pub(super) fn failure(error: &ureq::Error, config: &InfluxDb) -> Failure {
             };
             Failure { text: format!("broke the connection: {error}; {remedy}"), is_broken: true }
         }
-        ureq::Error::Rustls(error) => Failure::of(format!(
-            "speaks no TLS that we accept: {error}; check url, ca-file, server-name and the \
-             certificates"
-        )),
+        ureq::Error::Io(error) => {
+            Failure::of(format!("takes no connection: {error}{}", remedy_or_check(error)))
+        }
+        ureq::Error::Rustls(error) => no_tls(error),
         ureq::Error::Protocol(error) => {
             Failure { text: format!("speaks no HTTP: {error}; check url"), is_broken: true }
         }
         error => Failure::of(format!("cannot be asked: {error}; check url")),
     }
+}
+
+/// Whether a connection that was made has ended.
+fn is_broken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof
+    )
+}
+
+fn no_tls(error: &dyn fmt::Display) -> Failure {
+    Failure::of(format!(
+        "speaks no TLS that we accept: {error}; check url, ca-file, server-name and the \
+         certificates"
+    ))
 }
 
 /// The header with our credentials.

@@ -43,6 +43,23 @@ fn a_lasting_connection_that_has_ended_is_no_failure() {
     }
 }
 
+/// A proxy in between can end a connection anywhere.
+#[test]
+fn a_request_that_is_cut_after_any_byte_is_sent_again_whole() {
+    let server = Server::start(Answer::status(204)).unwrap();
+    let mut config = config(&server, v1());
+    config.batch_points = 9;
+    for bytes in 0..LINES.len() {
+        server.script([Answer::Cut(bytes)]);
+        let mut influxdb = InfluxDb::new(config.clone(), clock());
+        let error = deliver(&mut influxdb, LINES).unwrap_err().to_string();
+        assert!(error.contains("broke the connection: "), "{bytes}: {error}");
+        deliver(&mut influxdb, LINES).unwrap();
+        assert_eq!(bodies(&server).last().unwrap(), LINES);
+    }
+    assert_eq!(server.requests().len(), 2 * LINES.len());
+}
+
 #[test]
 fn a_server_that_never_answers_costs_the_timeout() {
     let server = Server::start(Answer::Never).unwrap();
@@ -68,7 +85,7 @@ fn a_server_that_accepts_nothing_costs_the_write_timeout() {
 /// smaller, so that no batch waits without end.
 #[test]
 fn a_large_request_that_breaks_the_connection_is_smaller_the_next_time() {
-    let server = Server::start(Answer::Unread).unwrap();
+    let server = Server::start(Answer::Cut(0)).unwrap();
     let mut config = config(&server, v1());
     config.batch_points = 1_000_000;
     let lines = format!("a x=\"{}\" 1\n", "x".repeat(1000)).repeat(1000);

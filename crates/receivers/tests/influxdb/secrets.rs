@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use config::InfluxTarget;
+use daemon::Clock;
 use haproxystats_receivers::InfluxDb;
 use testbed::http::{Answer, Server};
 
@@ -70,6 +73,35 @@ fn a_secret_that_was_replaced_is_found_after_the_refusal() {
     deliver(&mut influxdb, LINES).unwrap();
     let last = server.requests().pop().unwrap();
     assert_eq!(last.header("authorization"), Some("Token new"));
+}
+
+/// A clock that the test moves.
+static MOVED_SECONDS: AtomicU64 = AtomicU64::new(0);
+
+fn moved() -> Instant {
+    Instant::now() + Duration::from_secs(MOVED_SECONDS.load(Ordering::SeqCst))
+}
+
+#[test]
+fn a_secret_that_was_replaced_is_found_within_a_minute() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    private(&file, "old");
+    let server = Server::start(Answer::status(204)).unwrap();
+    let clock = Clock { monotonic: moved, ..clock() };
+    let mut influxdb = InfluxDb::new(config(&server, v2(&file)), clock);
+    deliver(&mut influxdb, LINES).unwrap();
+    private(&file, "new");
+    deliver(&mut influxdb, LINES).unwrap();
+    MOVED_SECONDS.store(60, Ordering::SeqCst);
+    deliver(&mut influxdb, LINES).unwrap();
+    let requests = server.requests();
+    let tokens: Vec<_> =
+        requests.iter().map(|request| request.header("authorization").unwrap()).collect();
+    assert_eq!(tokens, ["Token old", "Token old", "Token new"]);
+    // The new session has a connection of its own, to the address that the name has now.
+    let connections: Vec<_> = requests.iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 0, 1]);
 }
 
 #[test]

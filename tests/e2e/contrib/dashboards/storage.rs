@@ -132,6 +132,8 @@ fn expected() -> BTreeMap<String, String> {
         ("PullCycles", "last"),
         ("PullSkipped", "last"),
         ("DroppedMetrics", "last"),
+        ("RefusedPoints", "last"),
+        ("LongLines", "last"),
         ("WorkerRestarts", "last"),
         ("MetricsServer", "last"),
     ] {

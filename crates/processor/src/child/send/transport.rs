@@ -15,7 +15,8 @@ use crate::core::Reply;
 #[derive(Debug)]
 pub(super) enum Transport {
     Graphite(Graphite),
-    InfluxDb(InfluxDb),
+    /// Boxed, because it is much larger than the others.
+    InfluxDb(Box<InfluxDb>),
     LocalStore(LocalStore),
 }
 
@@ -39,7 +40,7 @@ pub(super) fn open(
         )),
         ReceiverKind::InfluxDb(influxdb) => Ok((
             Encoding::Influx(Schema::new(influxdb, Precision::Seconds).map_err(invalid)?),
-            Transport::InfluxDb(InfluxDb::new(influxdb.clone(), clock)),
+            Transport::InfluxDb(Box::new(InfluxDb::new(influxdb.clone(), clock))),
         )),
         ReceiverKind::LocalStore(store) => Ok((
             Encoding::Graphite(paths(&store.naming)?),

@@ -1,5 +1,5 @@
-//! `cargo xtask dashboards`: the dashboards of `contrib/grafana`, for Graphite and for InfluxDB, and
-//! of `contrib/graphite`, all written from one list of panels, so that they show the same.
+//! `cargo xtask dashboards`: the dashboards of `contrib/grafana`, for Graphite and for InfluxDB,
+//! and of `contrib/graphite`, all written from one list of panels, so that they show the same.
 //!
 //! The files are committed, because operators take them as they are. A test compares them with the
 //! list; do not edit them.

@@ -99,7 +99,7 @@ pub(crate) fn influxdb(
     // Errors are returned only after the other options, so that one run reports their faults too.
     let url = reader.value(&URL);
     let target = target(reader);
-    // With a faulty URL nobody knows whether the options of TLS are in place.
+    // The options of TLS may be meant for a URL that has a fault.
     let is_tls = url.as_ref().map_or(true, |url| url.is_tls);
     let tls = tls::tls(reader, is_tls);
     let groups = match (reader.value(&GROUPS)?, context.groups.first) {

@@ -35,10 +35,10 @@ impl Cells {
         Self { values: Vec::with_capacity(rows), ..Self::default() }
     }
 
-    /// Appends a number of up to 16 digits. This runs for each cell, so it does nothing else.
-    #[inline(always)]
-    pub(crate) fn push_digits(&mut self, value: u64) {
-        self.values.push(value as i64);
+    /// Appends the values of rows whose exceptions were [recorded](Self::record) before.
+    pub(crate) fn extend(&mut self, values: impl Iterator<Item = i64>) {
+        self.values.extend(values);
+        self.measure();
     }
 
     pub(crate) fn push_null(&mut self) {
@@ -48,19 +48,22 @@ impl Cells {
     /// Extends the column to `rows`; the new rows have no value.
     pub(crate) fn pad(&mut self, rows: usize) {
         let (begin, end) = (self.values.len() as u32, rows as u32);
-        if begin >= end {
-            return;
+        if begin < end {
+            self.add_nulls(begin, end);
+            self.values.resize(rows, 0);
         }
+    }
+
+    fn add_nulls(&mut self, begin: u32, end: u32) {
         match self.nulls.last_mut() {
             Some((_, last)) if *last == begin => *last = end,
             _ => self.nulls.push((begin, end)),
         }
-        self.values.resize(rows, 0);
     }
 
     /// Joins the magnitudes of the values since the last call, while these are in the cache. To
     /// read all values from memory at the end took a twentieth of a large snapshot's time.
-    pub(crate) fn measure(&mut self) {
+    fn measure(&mut self) {
         let new = self.values.get(self.measured..).unwrap_or_default();
         self.magnitude = new.iter().fold(self.magnitude, |most, value| most | value.unsigned_abs());
         self.measured = self.values.len();
@@ -77,18 +80,24 @@ impl Cells {
         }
     }
 
-    /// Appends any integer. Beyond 64 bits it is null, and false is returned.
-    pub(crate) fn push_wide(&mut self, value: i128) -> bool {
-        if let Ok(value) = i64::try_from(value) {
-            self.values.push(value);
-        } else if let Ok(value) = u64::try_from(value) {
-            self.beyond.push((self.values.len() as u32, value));
-            self.values.push(0);
-        } else {
-            self.push_null();
-            return false;
+    /// Appends any integer. Beyond 64 bits it is null.
+    pub(crate) fn push_wide(&mut self, value: i128) {
+        let value = self.record(self.values.len() as u32, Some(value));
+        self.values.push(value.unwrap_or_default());
+    }
+
+    /// Records a row whose value does not stand in `values`: any value beyond `i64`, or none.
+    /// Returns the value that is to be appended for the row; `None` if the row has no value.
+    pub(crate) fn record(&mut self, row: u32, value: Option<i128>) -> Option<i64> {
+        if let Some(Ok(value)) = value.map(i64::try_from) {
+            return Some(value);
         }
-        true
+        if let Some(Ok(value)) = value.map(u64::try_from) {
+            self.beyond.push((row, value));
+            return Some(0);
+        }
+        self.add_nulls(row, row + 1);
+        None
     }
 
     #[cfg(test)]
@@ -211,11 +220,11 @@ mod tests {
     #[test]
     fn a_column_stays_exact_beyond_63_bits() {
         let mut cells = Cells::default();
-        assert!(cells.push_wide(-3));
+        cells.push_wide(-3);
         cells.push_null();
-        assert!(cells.push_wide(u64::MAX.into()));
-        assert!(!cells.push_wide(i128::from(u64::MAX) + 1));
-        cells.push_digits(5);
+        cells.push_wide(u64::MAX.into());
+        cells.push_wide(i128::from(u64::MAX) + 1);
+        cells.push_wide(5);
         let values: Vec<_> = (0..6).map(|row| cells.get(row)).collect();
         assert_eq!(values, [Some(-3), None, Some(u64::MAX.into()), None, Some(5), None]);
         let halves = cells.halves(false).unwrap();
@@ -238,10 +247,10 @@ mod tests {
     #[test]
     fn rows_can_be_padded_and_truncated_again() {
         let mut cells = Cells::default();
-        cells.push_digits(7);
+        cells.push_wide(7);
         cells.pad(3);
         cells.push_null();
-        assert!(cells.push_wide(u64::MAX.into()));
+        cells.push_wide(u64::MAX.into());
         cells.pad(9);
         assert_eq!(cells.nulls, [(1, 4), (5, 9)]);
         cells.truncate(6);

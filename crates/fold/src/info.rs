@@ -71,7 +71,7 @@ fn rows(processes: &[Process]) -> Rows {
         for process in processes {
             *seen |= process.values[column].is_some();
             match process.values[column].flatten() {
-                Some(value) => _ = cells.push_wide(value),
+                Some(value) => cells.push_wide(value),
                 None => cells.push_null(),
             }
         }

@@ -20,9 +20,9 @@ use crate::rows::{Buffer, ROW_MAX_BYTES, Request, Row, RowFault};
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
 
-/// Rows after which the columns are measured, while they still fit the second-level cache of common
-/// processors.
-const LOOK_ROWS: usize = 256;
+/// Rows that are appended to their columns together. Each row is written in one piece first: to
+/// write each cell into a column of its own means a cache miss for almost every cell.
+const BLOCK_ROWS: usize = 32;
 
 /// The planned columns of one kind of proxy, with the rows that were read.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,10 @@ pub(crate) struct Rows {
     targets: Vec<(usize, usize)>,
     /// The cell of `lbtot` in the current file.
     traffic: Option<usize>,
+    /// The targets of the last rows, row by row, before they are appended to their columns.
+    block: Vec<i64>,
+    /// How many rows the block has.
+    block_rows: usize,
 }
 
 /// The findings about a file.
@@ -73,6 +77,8 @@ impl Rows {
             idle: Vec::new(),
             targets: Vec::new(),
             traffic: None,
+            block: Vec::new(),
+            block_rows: 0,
         }
     }
 
@@ -89,12 +95,23 @@ impl Rows {
                 self.columns[column].pad(self.codes.len());
             }
         }
+        self.block.resize(BLOCK_ROWS * self.targets.len(), 0);
         let cells = self.targets.iter().map(|(cell, _)| *cell).chain(self.traffic);
         cells.max().unwrap_or_default()
     }
 
+    /// Appends the rows of the block to their columns.
+    fn end_block(&mut self) {
+        let rows = std::mem::take(&mut self.block_rows);
+        for (index, &(_, column)) in self.targets.iter().enumerate() {
+            let rows = self.block.chunks_exact(self.targets.len()).take(rows);
+            self.columns[column].extend(rows.map(|row| row[index]));
+        }
+    }
+
     /// Drops the rows from `rows` on, and restores the columns that were seen before.
     fn roll_back(&mut self, rows: usize, seen: Vec<bool>) {
+        self.block_rows = 0;
         for column in &mut self.columns {
             column.truncate(rows);
         }
@@ -107,17 +124,20 @@ impl Rows {
     fn push(&mut self, row: Row<'_>, code: u32, report: &mut FileReport) {
         let at = self.codes.len() as u32;
         self.codes.push(code);
-        for &(cell, column) in &self.targets {
+        let width = self.targets.len();
+        let block = &mut self.block[self.block_rows * width..][..width];
+        for (value, &(cell, column)) in block.iter_mut().zip(&self.targets) {
             let (begin, end) = bounds(row, cell);
-            let cells = &mut self.columns[column];
-            match cells::digits(row.text, begin, end) {
-                Some(value) => cells.push_digits(value),
+            *value = match cells::digits(row.text, begin, end) {
+                Some(value) => value as i64,
                 None => {
                     let field = (self.plan[column].0, self.natures[column]);
-                    push_other(cells, field, &row.text[begin..end], report);
+                    let cells = &mut self.columns[column];
+                    record_other(cells, at, field, &row.text[begin..end], report)
                 }
-            }
+            };
         }
+        self.block_rows += 1;
         let traffic = self.traffic.is_some_and(|cell| {
             let (begin, end) = bounds(row, cell);
             const MOST: i128 = u64::MAX as i128;
@@ -129,36 +149,35 @@ impl Rows {
         if !traffic {
             self.idle.push(at);
         }
-        if self.codes.len().is_multiple_of(LOOK_ROWS) {
-            self.columns.iter_mut().for_each(Cells::measure);
+        if self.block_rows == BLOCK_ROWS {
+            self.end_block();
         }
     }
 }
 
-/// Appends a cell that is not up to 16 plain digits. A gauge below zero is a bug of HAProxy.
+/// Records a cell that is not up to 16 plain digits, and returns the value to append. A gauge below
+/// zero is a bug of HAProxy.
 #[cold]
-fn push_other(
+fn record_other(
     cells: &mut Cells,
+    at: u32,
     (field, nature): (&str, Nature),
     cell: &[u8],
     report: &mut FileReport,
-) {
+) -> i64 {
     const BELOW_ZERO: std::ops::RangeInclusive<i128> = 1 << 63..=u64::MAX as i128;
-    let is_number = match cells::other(cell) {
-        Some(value) if nature.is_gauge() && BELOW_ZERO.contains(&value) => {
-            cells.push_null();
-            report.gauge_below_zero(field, cell);
-            true
-        }
-        Some(value) => cells.push_wide(value),
-        None => {
-            cells.push_null();
-            false
-        }
-    };
-    if !is_number {
+    let number = cells::other(cell);
+    let is_below_zero =
+        nature.is_gauge() && number.is_some_and(|number| BELOW_ZERO.contains(&number));
+    if is_below_zero {
+        report.gauge_below_zero(field, cell);
+        return cells.record(at, None).unwrap_or_default();
+    }
+    let value = cells.record(at, number);
+    if value.is_none() {
         report.bad_cell(field, cell);
     }
+    value.unwrap_or_default()
 }
 
 impl FileReport {
@@ -328,7 +347,12 @@ pub(crate) fn read_from(
         (Some(why), _) => ReadError::Damage(why),
         (None, Err(error)) => ReadError::from(error),
         (None, Ok(())) if header.is_none() => ReadError::Damage("is empty".to_owned()),
-        (None, Ok(())) => return Ok(report),
+        (None, Ok(())) => {
+            for kind in [&mut rows.frontends, &mut rows.backends, &mut rows.servers] {
+                kind.end_block();
+            }
+            return Ok(report);
+        }
     };
     checkpoint.restore(codes, rows);
     Err(error)

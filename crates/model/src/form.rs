@@ -45,8 +45,11 @@ pub use write::write;
 
 /// The newest version, which is written.
 pub const VERSION: u32 = 1;
-/// Bytes of a row group, on disk and in memory.
+/// Bytes that a row group may have, on disk and in memory.
 pub const GROUP_MAX_BYTES: usize = 1 << 20;
+/// Bytes of memory of a row group that is written, unless one row takes more. An encoder goes
+/// through all columns of a group at once, so the group should fit the second-level cache.
+pub const GROUP_BYTES: usize = 96 << 10;
 /// Bytes of a header: an origin and a few numbers.
 pub const HEADER_MAX_BYTES: usize = 64 << 10;
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::GROUP_MAX_BYTES;
 use super::arrays::{Defect, Input, push_array, push_integers, push_texts};
+use super::{GROUP_BYTES, GROUP_MAX_BYTES};
 use crate::catalog::{Fold, Nature};
 use crate::{Column, Integers, Names, Table, TableKind, Texts, Values};
 
@@ -53,7 +53,8 @@ fn from_code<T: Copy>(code: u8, all: &[T], defect: Defect) -> Result<T, Defect> 
     all.get(usize::from(code)).copied().ok_or(defect)
 }
 
-/// The row at which each group of a table ends, so that no group exceeds [`GROUP_MAX_BYTES`].
+/// The row at which each group of a table ends, so that no group of several rows exceeds
+/// [`GROUP_BYTES`].
 pub(super) fn ends(table: &Table) -> io::Result<Vec<usize>> {
     let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     let rows = table.names.len();
@@ -81,15 +82,12 @@ pub(super) fn ends(table: &Table) -> io::Result<Vec<usize>> {
     for row in 0..rows {
         let texts: usize = states.iter().map(|states| states.bytes(row, row + 1)).sum();
         let bytes = per_row + table.names.bytes(row, row + 1) + texts;
-        if used + bytes > GROUP_MAX_BYTES {
-            if row == begin {
-                return refused("a row takes more than a row group may");
-            }
+        if fixed + bytes > GROUP_MAX_BYTES {
+            return refused("a row takes more than a row group may");
+        }
+        if used + bytes > GROUP_BYTES && row > begin {
             ends.push(row);
             (begin, used) = (row, fixed);
-            if used + bytes > GROUP_MAX_BYTES {
-                return refused("a row takes more than a row group may");
-            }
         }
         used += bytes;
     }

@@ -5,7 +5,7 @@ use std::io::{Cursor as Bytes, Write};
 use proptest::prelude::ProptestConfig;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::{Error, FileView, GROUP_MAX_BYTES, Place, Reader, VERSION, write};
+use super::{Error, FileView, GROUP_BYTES, GROUP_MAX_BYTES, Place, Reader, VERSION, write};
 use crate::{
     Batch, Column, Cursor, Fold, Integers, Names, Nature, SnapshotId, Table, TableKind, Timestamp,
     Values,
@@ -224,7 +224,7 @@ fn a_large_table_comes_in_groups_of_bounded_size() {
     assert!(read.len() > 5, "{}", read.len());
     assert!(points(&read) == points(&batch.tables));
     let most = read.iter().map(|table| table.points() * 8).max().unwrap();
-    assert!((GROUP_MAX_BYTES / 2..GROUP_MAX_BYTES).contains(&most), "{most}");
+    assert!((GROUP_BYTES / 2..GROUP_BYTES).contains(&most), "{most}");
 }
 
 #[test]

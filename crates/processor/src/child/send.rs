@@ -34,9 +34,10 @@ pub(super) struct SendChild {
     host: String,
 }
 
-/// Points of the largest batch that is decoded once and kept, in about 1 MiB. A larger batch is
-/// decoded group by group each time it is read, so that memory does not grow with the batch.
-const DECODED_POINTS_MAX: u64 = 128 << 10;
+/// Points of the largest batch that is decoded once and kept, in about 128 KiB. A larger batch is
+/// decoded group by group each time it is read, so that memory does not grow with the batch, and
+/// each group is still in the processor's cache when its lines are made.
+const DECODED_POINTS_MAX: u64 = 16 << 10;
 
 impl SendChild {
     /// One for each batch that the receiver may have in flight.

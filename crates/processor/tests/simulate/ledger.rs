@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) poison: BTreeSet<Uid>,
     /// Batches that each receiver rejects, and the number of rejections.
     pub(crate) rejected: BTreeMap<Uid, u32>,
+    /// Batches whose files in the outbox are damaged.
+    pub(crate) damaged: BTreeSet<Uid>,
     /// The number of origins, which the snapshots have in turn.
     pub(crate) origins: u64,
     pub(crate) sender_crashes: BTreeMap<Uid, u32>,

@@ -257,6 +257,7 @@ impl World {
                     let rejections = self.ledger.rejected.get(&uid).copied();
                     if crashes.unwrap_or_default() < SENDER_DEATHS_MAX
                         && rejections.unwrap_or_default() < REJECTIONS_MAX
+                        && !self.ledger.damaged.contains(&uid)
                     {
                         self.ledger.break_rule(|| format!("{uid} was set aside without need"));
                     }
@@ -394,8 +395,21 @@ impl World {
         if self.mutant == Some(Mutant::LanesOutOfOrder) {
             self.disk.swap_with_later(folder, entry);
         }
+        let reason = "the disk says no".to_owned();
+        if self.plan.trouble > 0 && self.rng.u8(0..20) == 0 {
+            return (Reply::LoadFailed { cause: Cause::Unreadable, reason }, None);
+        }
         match self.disk.load(folder, entry) {
-            Some(uid) => (Reply::Loaded, Some(uid)),
+            Some(uid) => {
+                // The folders of all receivers have one file, so its damage is that of all.
+                if self.plan.trouble > 0 && self.rng.u8(0..200) == 0 {
+                    self.ledger.damaged.insert(uid);
+                }
+                if self.ledger.damaged.contains(&uid) {
+                    return (Reply::LoadFailed { cause: Cause::Unusable, reason }, None);
+                }
+                (Reply::Loaded, Some(uid))
+            }
             None => {
                 let reason = "missing".to_owned();
                 (Reply::LoadFailed { cause: Cause::Missing, reason }, None)

@@ -56,8 +56,7 @@ fn main() -> ExitCode {
         return render::print(format, snapshots, &config.process, clock);
     }
     if arguments.get_bool("--check") {
-        start::log_warnings(&config);
-        return receivers::check(&config.process, clock);
+        return receivers::check(&config, clock);
     }
     let caught = start::check_resources().and_then(|()| {
         Shutdown::by_signals().map_err(|error| start::refused("cannot catch signals", &error))

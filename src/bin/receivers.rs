@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use config::Config;
 use daemon::Clock;
 use processor::ReceiverCheck;
 
-use crate::cli;
 use crate::table::{self, Align, Column};
+use crate::{cli, start};
 
 /// Exit status if a receiver fails.
 const RECEIVER_FAILS: u8 = 1;
@@ -20,8 +21,9 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Prints the table. The status is that of a failure if a receiver fails.
-pub(crate) fn check(config: &config::Process, clock: Clock) -> ExitCode {
-    let checks = processor::check(config, clock);
+pub(crate) fn check(config: &Config, clock: Clock) -> ExitCode {
+    start::log_warnings(config);
+    let checks = processor::check(&config.process, clock);
     let rows: Vec<[String; 5]> = checks.iter().map(row).collect();
     let printed = cli::print(&table::format(COLUMNS, &rows));
     let fails = checks.iter().any(|check| check.result.is_err());

@@ -41,6 +41,7 @@ const INTERNAL: &[(&str, &str)] = &[
     ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("receivers::influxdb::session::ADDRESSES_MAX", "ureq tries no more addresses of a name"),
     ("config::kafka::TOPIC_MAX_BYTES", "Kafka has the same bound"),
+    ("receivers::kafka::transport::EVENTS_MAX", "a check looks at so many events for a reason"),
     ("receivers::kafka::settings::MESSAGE_TIMEOUT_MAX", "librdkafka's own, 24 days"),
     (
         "receivers::kafka::settings::SOCKET_TIMEOUT_MAX",

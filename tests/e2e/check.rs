@@ -2,9 +2,10 @@
 
 use testbed::http::{Answer, Server};
 
+use crate::influxdb::servers::{InfluxD, Victoria};
 use crate::scene::{Scene, visible};
 use crate::sink::{Manner, Sink};
-use crate::support::{Outcome, PROCESS, free_ports, run};
+use crate::support::{Outcome, PROCESS, free_ports, installed, run};
 
 fn check(scene: &Scene, sections: &str) -> Outcome {
     let base = scene.path().display();
@@ -79,5 +80,45 @@ fn a_receiver_that_fails_is_named_with_a_remedy() {
     let reasons: Vec<&str> = rows.iter().skip(2).map(|row| row[3]).collect();
     for (reason, part) in reasons.iter().zip(["refused", "refused", "not a directory"]) {
         assert!(reason.contains(part) && reason.contains([';', ',']), "{reason}");
+    }
+}
+
+/// The verdict and the reason for an InfluxDB alone.
+fn verdict(scene: &Scene, options: &str) -> (String, String) {
+    let outcome = check(scene, &format!("[graphite]\nenabled = false\n[influxdb]\n{options}"));
+    let rows = rows(&outcome);
+    assert_eq!(outcome.code, Some(i32::from(rows[1][2] != "ok")), "{}", outcome.stderr);
+    (rows[1][2].to_owned(), rows[1][3].to_owned())
+}
+
+#[test]
+fn a_real_influxdb_tells_whether_the_database_is_there() {
+    let scene = Scene::new();
+    let Some([influxd]) = installed("check: influxd", ["influxd"]) else { return };
+    let server = InfluxD::start(&influxd, scene.path(), "");
+    let url = format!("url = http://127.0.0.1:{}\ndatabase = d\n", server.port);
+    let (is_good, found) = verdict(&scene, &url);
+    assert_eq!(is_good, "ok");
+    assert!(found.ends_with("; the first batch makes the database"), "{found}");
+    let (is_good, reason) = verdict(&scene, &format!("{url}create-database = false\n"));
+    assert_eq!(is_good, "failed");
+    assert!(reason.ends_with("; create the database"), "{reason}");
+    assert!(server.query("", "CREATE DATABASE d").is_some());
+    let (is_good, found) = verdict(&scene, &format!("{url}create-database = false\n"));
+    assert_eq!((&*is_good, found.contains("InfluxDB 1.")), ("ok", true), "{found}");
+    assert!(server.fields("d").is_empty());
+}
+
+#[test]
+fn a_real_victoria_metrics_passes_by_both_paths() {
+    let scene = Scene::new();
+    let Some([victoria]) = installed("check: VictoriaMetrics", ["victoria-metrics"]) else {
+        return;
+    };
+    let server = Victoria::start(&victoria, scene.path());
+    for options in ["database = d", "bucket = b"] {
+        let (is_good, found) =
+            verdict(&scene, &format!("url = http://127.0.0.1:{}\n{options}\n", server.port));
+        assert_eq!(is_good, "ok", "{found}");
     }
 }

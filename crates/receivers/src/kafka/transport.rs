@@ -24,6 +24,8 @@ const POLL_LONGEST: Duration = Duration::from_millis(20);
 /// The library reports each message within `confirm-timeout` and the second in which it looks for
 /// late ones. If it does not, we give it up.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
+/// Events of a failed connection that are looked at for its reason.
+const EVENTS_MAX: usize = 20;
 
 /// The transport to one Kafka.
 pub struct Kafka {
@@ -87,16 +89,9 @@ impl Kafka {
     pub fn find_topic(&self) -> Result<String, Error> {
         let producer = self.new_producer()?;
         // Brokers make a topic that is asked for by its name, so all are asked for.
-        let asked = producer.client().fetch_metadata(None, self.config.confirm_timeout);
-        let metadata = asked.map_err(|error| {
-            // The library reports why it has no connection before it gives up.
-            producer.poll(Duration::ZERO);
-            let kind = match error.rdkafka_error_code().map(meaning) {
-                Some(Meaning::Failed(kind)) => kind,
-                _ => FailureKind::Unreachable,
-            };
-            self.failure_of(&producer, kind, error.to_string())
-        })?;
+        let limit = settings::setup_timeout(&self.config) + REPORT_GRACE;
+        let asked = producer.client().fetch_metadata(None, limit);
+        let metadata = asked.map_err(|error| self.no_metadata(&producer, &error))?;
         let is_ours = |topic: &&MetadataTopic| topic.name() == self.config.topic;
         let Some(topic) = metadata.topics().iter().find(is_ours) else {
             return Err(self.failure(FailureKind::UnknownTopic, String::new()));
@@ -111,6 +106,21 @@ impl Kafka {
         }
         let (partitions, brokers) = (topic.partitions().len(), metadata.brokers().len());
         Ok(format!("the topic is there: {partitions} partition(s), {brokers} broker(s)"))
+    }
+
+    /// Why there is no metadata: the errors of the connections tell more than the call.
+    fn no_metadata(&self, producer: &BaseProducer<Reports>, error: &KafkaError) -> Error {
+        for _ in 0..EVENTS_MAX {
+            producer.poll(Duration::ZERO);
+        }
+        if let Some((kind, reason)) = producer.context().lock().last_error.take() {
+            return self.failure(kind, reason);
+        }
+        let kind = match error.rdkafka_error_code().map(meaning) {
+            Some(Meaning::Failed(kind)) => kind,
+            _ => FailureKind::Unreachable,
+        };
+        self.failure(kind, error.to_string())
     }
 
     /// Delivers a batch whole, but for the lines that no message can have. `host` is the machine

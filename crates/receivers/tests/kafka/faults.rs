@@ -198,3 +198,27 @@ fn brokers_that_cannot_be_reached_are_named_with_the_reason() {
     let (kind, text) = failure(deliver(&mut kafka(settings("no.invalid:9092", "t")), b"a 1 1\n"));
     assert_eq!(kind, FailureKind::Unresolved, "{text}");
 }
+
+#[test]
+fn a_check_finds_the_topic_and_makes_none() {
+    let Some(bench) = Bench::shared("a check") else { return };
+    bench.broker.create_topic("check", 3, &[]).unwrap();
+    let found = kafka(bench.settings("check")).find_topic().unwrap();
+    assert_eq!(found, "the topic is there: 3 partition(s), 1 broker(s)");
+    for _ in 0..2 {
+        let error = kafka(bench.settings("check-none")).find_topic().unwrap_err().to_string();
+        assert!(
+            error
+                .ends_with("the topic does not exist, or has no leader; create it, or check topic")
+        );
+    }
+    assert!(bench.text("check").is_empty());
+}
+
+#[test]
+fn a_check_names_the_reason_why_no_broker_answers() {
+    let [port] = free_ports().unwrap();
+    let error = kafka(settings(&format!("127.0.0.1:{port}"), "t")).find_topic().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("no broker can be reached") && text.contains("refused"), "{text}");
+}

@@ -1,5 +1,5 @@
-//! Pulls one endpoint in one cycle: connects, asks, and has the answers brought to their destination
-//! as they come.
+//! Pulls one endpoint in one cycle: connects, asks, and has the answers brought to their
+//! destination as they come.
 //!
 //! The thread of the sockets waits until a connection has bytes. Then a writer moves them from the
 //! socket into a file, because writing may block on the disk. Meanwhile the socket is not

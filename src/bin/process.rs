@@ -17,7 +17,7 @@ mod table;
 mod version;
 
 const USAGE: &str = "
-Processes statistics from HAProxy and pushes them to Graphite.
+Processes statistics from HAProxy and delivers them to receivers.
 
 Usage:
     haproxystats-process [-f <file>] [-d <dir>] [-p | -P]

@@ -37,6 +37,15 @@ const ENDPOINTS: [&str; 2] = ["/write", "/api/v2"];
 
 pub(crate) fn url(text: &str) -> Result<Url, Problems> {
     let example = "one such as http://127.0.0.1:8086";
+    // The text may hold a password, which is not repeated.
+    if text.contains('@') {
+        let right = "it without a user, and name the user and a file of the password in options \
+                     of their own";
+        return Err(wrong("…@…", "a URL with a user", right));
+    }
+    if let Some((before, _)) = text.split_once(['?', '#']) {
+        return Err(wrong(&format!("{before}?…"), "a URL with a query", "it without ? and #"));
+    }
     let (is_tls, rest) = if let Some(rest) = text.strip_prefix("http://") {
         (false, rest)
     } else if let Some(rest) = text.strip_prefix("https://") {
@@ -44,16 +53,7 @@ pub(crate) fn url(text: &str) -> Result<Url, Problems> {
     } else {
         return Err(wrong(text, "no URL", example));
     };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    // The text may hold a password, so it is not repeated.
-    if authority.contains('@') {
-        let right = "it without a user, and name the user and a file of the password in options \
-                     of their own";
-        return Err(wrong("http://…@…", "a URL with a user", right));
-    }
-    if path.contains(['?', '#']) {
-        return Err(wrong(text, "a URL with a query", "it without ? and #"));
-    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if path.contains(|c: char| !c.is_ascii_graphic()) {
         return Err(wrong(text, "a URL whose path has blanks or letters beyond ASCII", example));
     }
@@ -139,7 +139,14 @@ mod tests {
         ] {
             assert!(url(text).is_err(), "{text}");
         }
-        let problems = url("http://me:secret@influx:8086").unwrap_err();
-        assert!(!format!("{problems:?}").contains("secret"), "{problems:?}");
+        for text in [
+            "http://me:secret@influx:8086",
+            "influx://me:secret@h",
+            "http://h:8086/?u=me&p=secret",
+            "h/write?p=secret",
+        ] {
+            let problems = url(text).unwrap_err();
+            assert!(!format!("{problems:?}").contains("secret"), "{problems:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use daemon::Clock;
 
 use crate::child::send::transport;
@@ -20,18 +21,26 @@ pub struct ReceiverCheck {
     pub result: Result<String, String>,
 }
 
+/// How long all checks may take. A disk or a resolver that hangs keeps a thread for ever.
+const LIMIT: Duration = Duration::from_secs(90);
+
 /// Asks all receivers of the configuration at the same time, and returns the results in the order
 /// of the file. Each receiver has the limits of its deliveries.
 #[must_use]
 pub fn check(config: &config::Process, clock: Clock) -> Vec<ReceiverCheck> {
-    thread::scope(|scope| {
-        let ask = |receiver| scope.spawn(move || check_one(receiver, clock));
-        let asked: Vec<_> = config.receivers.iter().map(ask).collect();
-        let results = asked.into_iter().zip(&config.receivers);
-        results
-            .map(|(thread, receiver)| thread.join().unwrap_or_else(|_| broken(receiver)))
-            .collect()
-    })
+    let deadline = (clock.monotonic)() + LIMIT;
+    let asked = config.receivers.iter().map(|receiver| {
+        let (sender, answer) = bounded(1);
+        let asked = receiver.clone();
+        // Not joined, because a thread that hangs must not keep the others' results.
+        thread::spawn(move || sender.send(check_one(&asked, clock)));
+        (receiver, answer)
+    });
+    let asked: Vec<_> = asked.collect();
+    let result = |(receiver, answer): (&config::Receiver, Receiver<ReceiverCheck>)| {
+        answer.recv_deadline(deadline).unwrap_or_else(|error| unanswered(receiver, error))
+    };
+    asked.into_iter().map(result).collect()
 }
 
 fn check_one(receiver: &config::Receiver, clock: Clock) -> ReceiverCheck {
@@ -46,12 +55,18 @@ fn check_one(receiver: &config::Receiver, clock: Clock) -> ReceiverCheck {
     ReceiverCheck { receiver: receiver.name.to_string(), address, elapsed, result }
 }
 
-/// The result of a check that panicked.
-fn broken(receiver: &config::Receiver) -> ReceiverCheck {
+/// The result of a check that hangs or panicked.
+fn unanswered(receiver: &config::Receiver, error: RecvTimeoutError) -> ReceiverCheck {
+    let (elapsed, reason) = match error {
+        RecvTimeoutError::Timeout => {
+            (LIMIT, "no answer within 90s; look at the disk of its files, and at the resolver")
+        }
+        RecvTimeoutError::Disconnected => (Duration::ZERO, "the check crashed; please report this"),
+    };
     ReceiverCheck {
         receiver: receiver.name.to_string(),
         address: String::new(),
-        elapsed: Duration::ZERO,
-        result: Err("the check crashed; please report this".to_owned()),
+        elapsed,
+        result: Err(reason.to_owned()),
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use daemon::file::{self, Limit, Links};
 
+const SECRET_LIMIT: Limit = Limit { bytes: 16 << 10, name: "16 KiB" };
 /// The others' right to read a file.
 const READABLE_FOR_OTHERS: u32 = 0o004;
 
@@ -21,6 +22,21 @@ pub(crate) fn read(option: &str, path: &Path, limit: Limit) -> Result<Vec<u8>, S
     match read {
         Ok(_) => Ok(bytes),
         Err(error) => Err(format!("{option} {path:?} {error}")),
+    }
+}
+
+/// The secret in a file, without line ends at its end.
+///
+/// # Errors
+///
+/// The option, its path and the reason. An empty file is an error: a login without a secret would
+/// be refused with a reason that tells less.
+pub(crate) fn secret(option: &str, path: &Path) -> Result<String, String> {
+    let text = String::from_utf8(read(option, path, SECRET_LIMIT)?)
+        .map_err(|_| format!("{option} {path:?} is no UTF-8; check the file"))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{option} {path:?} is empty; write the secret into it")),
+        secret => Ok(secret.to_owned()),
     }
 }
 

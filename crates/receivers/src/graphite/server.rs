@@ -137,15 +137,13 @@ impl Server {
                 let addresses = look_up(lookup, LOOKUP_LIMIT, now)
                     .map_err(|source| Error::Resolve { address: self.address.clone(), source })?;
                 self.last_lookup = Some(now);
-                let start = self.now();
                 let socket = connect_to_one(&addresses, limit)
                     .map_err(|source| self.no_connection(source))?;
                 match secured {
                     None => Stream::Tcp(socket),
                     Some((config, name)) => {
-                        let waited = self.now().saturating_duration_since(start);
-                        let left = limit.saturating_sub(waited);
-                        let shaken = TlsStream::handshake(config, name, socket, left, self.clock);
+                        // A limit of its own: the name's first addresses may have used up one.
+                        let shaken = TlsStream::handshake(config, name, socket, limit, self.clock);
                         Stream::Tls(Box::new(shaken.map_err(|error| self.not_shaken(error))?))
                     }
                 }

@@ -46,7 +46,9 @@ const TEXT_MAX_CHARS: usize = 300;
 const PARTIAL: [&str; 3] =
     ["partial write", "field type conflict", "points beyond retention policy"];
 /// The cluster has the points and passes them on by itself.
-const QUEUED: &str = "hinted handoff";
+const QUEUED: &str = "hinted handoff queue not empty";
+/// The server is overloaded, whatever the points are.
+const OVERLOADED: [&str; 2] = ["\"timeout\"", "cache-max-memory-size exceeded"];
 /// The server does not understand the lines. Another refusal, such as a proxy's, may be mended.
 const MALFORMED: [&str; 5] = [
     "unable to parse",
@@ -86,6 +88,7 @@ pub(super) fn verdict(answer: &Answer<'_>, now: SystemTime) -> Verdict {
         404 if lower.contains("database not found") => Verdict::NoDatabase { reason: said },
         404 => wait("check url, and that the bucket or the database is there"),
         413 => Verdict::TooLarge { reason: said },
+        500 if OVERLOADED.iter().any(has) => wait("the server is overloaded: look at its log"),
         429 | 502..=599 => wait("the server is overloaded or away: look at its log"),
         400 | 422 if !is_page && MALFORMED.iter().any(has) => {
             Verdict::Malformed { reason: format!("{said}; please report this") }
@@ -205,7 +208,10 @@ mod tests {
             (413, r#"{"error":"Request Entity Too Large"}"#, "too large"),
             (413, PAGE, "too large"),
             (429, "", "wait"),
-            (500, r#"{"error":"timeout"}"#, "doubtful"),
+            (500, r#"{"error":"timeout"}"#, "wait"),
+            (500, r#"{"error":"engine: cache-max-memory-size exceeded: (1/1)"}"#, "wait"),
+            (500, r#"{"error":"hinted handoff disabled"}"#, "doubtful"),
+            (500, r#"{"error":"internal error"}"#, "doubtful"),
             (500, PAGE, "wait"),
             (502, PAGE, "wait"),
             (503, "busy", "wait"),

@@ -10,7 +10,6 @@ use std::time::Instant;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use config::{Gzip, InfluxDb, InfluxTarget, Tls};
-use daemon::file::Limit;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustls::pki_types::CertificateDer;
@@ -24,10 +23,9 @@ use crate::error::remedy_or_check;
 use crate::{files, tls};
 
 /// Bytes of an answer that are read.
-const ANSWER_MAX_BYTES: u64 = 64 << 10;
+const ANSWER_MAX_BYTES: u64 = 1 << 20;
 /// Bytes of the headers of an answer.
 const HEADERS_MAX_BYTES: usize = 32 << 10;
-const SECRET_LIMIT: Limit = Limit { bytes: 16 << 10, name: "16 KiB" };
 
 /// An open session.
 #[derive(Debug)]
@@ -285,11 +283,9 @@ fn authorization(
 
 /// The text of a file without line ends at its end.
 fn secret(option: &str, path: &Path, warnings: &mut Vec<String>) -> Result<String, Failure> {
-    let bytes = files::read(option, path, SECRET_LIMIT).map_err(cannot_be_asked)?;
+    let secret = files::secret(option, path).map_err(cannot_be_asked)?;
     warnings.extend(files::warning_of_readers(option, path));
-    let text = String::from_utf8(bytes)
-        .map_err(|_| cannot_be_asked(format!("{option} {path:?} is no UTF-8; check the file")))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(secret)
 }
 
 fn cannot_be_asked(text: String) -> Failure {

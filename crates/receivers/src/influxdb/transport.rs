@@ -192,8 +192,10 @@ impl InfluxDb {
             Some(version) => format!("it says that it is InfluxDB {version}"),
             None => "it answers".to_owned(),
         };
+        // InfluxDB 3 answers with a text, and a proxy with a page.
+        let is_pong = pong.status / 100 == 2 && !pong.body.trim_start().starts_with('<');
         match self.verdict(&pong) {
-            Verdict::Delivered => {}
+            _ if is_pong => {}
             Verdict::Wait { reason, .. } | Verdict::Doubtful { reason } => {
                 return Err(failed(reason));
             }

@@ -1,13 +1,11 @@
 //! The settings of librdkafka that a configuration and the current size of messages ask for.
 
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Duration;
 
-use daemon::file::{self, Limit, Links};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+
+use crate::files;
 
 /// Bytes that a message has in addition to its lines: key, headers, framing.
 const OVERHEAD_BYTES: usize = 64 << 10;
@@ -22,9 +20,6 @@ const SETUP_MIN: Duration = Duration::from_secs(1);
 const SOCKET_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const SOCKET_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const MESSAGE_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
-/// The others' right to read a file.
-const READABLE_FOR_OTHERS: u32 = 0o004;
-const SECRET_LIMIT: Limit = Limit { bytes: 16 << 10, name: "16 KiB" };
 
 /// The settings for batches of records of `batch_size` bytes: the broker's limit is one on batches.
 ///
@@ -63,7 +58,8 @@ pub(super) fn of(config: &config::Kafka, batch_size: usize) -> Result<ClientConf
         )
         .set("topic.metadata.propagation.max.ms", TOPIC_PROPAGATION_MS)
         .set("security.protocol", &security.protocol);
-    if config.compression == "zstd" {
+    let has_level = config.library.iter().any(|(name, _)| name == "compression.level");
+    if config.compression == "zstd" && !has_level {
         settings.set("compression.level", "1");
     }
     if let Some(tls) = &security.tls {
@@ -80,7 +76,7 @@ pub(super) fn of(config: &config::Kafka, batch_size: usize) -> Result<ClientConf
     if let Some(login) = &security.login {
         settings.set("sasl.mechanism", &login.mechanism);
         settings.set("sasl.username", &login.username);
-        settings.set("sasl.password", secret(&login.password_file)?);
+        settings.set("sasl.password", files::secret("sasl-password-file", &login.password_file)?);
     }
     Ok(settings)
 }
@@ -93,13 +89,7 @@ pub(super) fn setup_timeout(config: &config::Kafka) -> Duration {
 /// A warning about a file with a password that every user of the machine can read.
 pub(super) fn warning(config: &config::Kafka) -> Option<String> {
     let path = &config.security.login.as_ref()?.password_file;
-    let mode = path.metadata().ok()?.mode();
-    (mode & READABLE_FOR_OTHERS != 0).then(|| {
-        let path = path.display();
-        format!(
-            "sasl-password-file {path} can be read by every user of this machine; chmod o-r {path}"
-        )
-    })
+    files::warning_of_readers("sasl-password-file", path)
 }
 
 /// Two messages fit at any size, so that an empty library takes each.
@@ -109,16 +99,4 @@ fn library_kib(message_size: usize) -> usize {
 
 fn millis(duration: Duration, most: Duration) -> String {
     duration.clamp(SOCKET_TIMEOUT_MIN, most).as_millis().to_string()
-}
-
-/// The text of a file without line ends at its end. It is read for each producer, so that a new
-/// password needs no restart.
-fn secret(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let read = file::open(path, SECRET_LIMIT, Links::Follow)
-        .and_then(|mut file| file.read_to_string(&mut text).map_err(Into::into));
-    match read {
-        Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-        Err(error) => Err(format!("sasl-password-file {path:?}: {error}")),
-    }
 }

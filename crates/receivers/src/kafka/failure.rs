@@ -145,7 +145,9 @@ const fn remedy(kind: FailureKind) -> &'static str {
         FailureKind::Authentication => {
             "; check sasl-username, sasl-password-file and sasl-mechanism"
         }
-        FailureKind::Authorization => "; grant the user WRITE on the topic",
+        FailureKind::Authorization => {
+            "; grant the user WRITE on the topic, and IDEMPOTENT_WRITE before Kafka 3"
+        }
         FailureKind::Tls => "; check security-protocol, ca-file and certificate",
         FailureKind::Replicas => "; look at the brokers of the topic and its min.insync.replicas",
         FailureKind::Unconfirmed { .. } => "; look at the load and the logs of the brokers",

@@ -334,7 +334,14 @@ impl Kafka {
         reason: String,
     ) -> Error {
         match producer.client().fatal_error() {
-            Some((code, cause)) => self.failure(FailureKind::Fatal, format!("{code}: {cause}")),
+            Some((code, cause)) => {
+                // A missing right is fatal to an idempotent producer, and a new one does not help.
+                let kind = match meaning(code) {
+                    Meaning::Failed(FailureKind::Authorization) => FailureKind::Authorization,
+                    _ => FailureKind::Fatal,
+                };
+                self.failure(kind, format!("{code}: {cause}"))
+            }
             None => self.failure(kind, reason),
         }
     }

@@ -246,8 +246,10 @@ impl Core {
         let (now, random) = (self.now.monotonic, self.random.f64());
         let Some(receiver) = self.receivers.get_mut(index) else { return };
         receiver.failures += 1;
-        // A batch that was in flight when the circuit opened does not open it once more.
-        let is_known = receiver.down_since.is_some_and(|since| ordered_at < since);
+        // A batch that was in flight when the circuit opened does not open it once more, also if
+        // its failure comes when the receiver is back.
+        let changed_at = receiver.down_since.or(receiver.up_since);
+        let is_known = changed_at.is_some_and(|changed_at| ordered_at < changed_at);
         if !is_known && receiver.circuit.open(now, random, wait) {
             receiver.down_since = Some(now);
             let text = "not delivered, the receiver is down; batches go into the outbox until it \
@@ -341,6 +343,7 @@ impl Core {
             return;
         }
         let since = receiver.down_since.take().unwrap_or(now);
+        receiver.up_since = Some(now);
         let seconds = now.saturating_duration_since(since).as_secs();
         let notice = Notice::info("the receiver is back; the outbox follows, oldest first")
             .text("receiver", &receiver.settings.name)

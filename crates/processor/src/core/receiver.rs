@@ -136,6 +136,8 @@ pub(crate) struct Receiver {
     pub(crate) replay_at: Instant,
     pub(crate) figures: Option<(Timestamp, Vec<(String, u64)>)>,
     pub(crate) down_since: Option<Instant>,
+    /// When it came back from the last outage.
+    pub(crate) up_since: Option<Instant>,
     pub(crate) dropped_points: u64,
     pub(crate) refused_points: u64,
     pub(crate) long_lines: u64,
@@ -161,6 +163,7 @@ impl Receiver {
             replay_at: now,
             figures: None,
             down_since: None,
+            up_since: None,
             dropped_points: 0,
             refused_points: 0,
             long_lines: 0,

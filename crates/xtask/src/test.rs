@@ -266,7 +266,9 @@ mod tests {
         let words = |arguments: &[&str]| -> Vec<String> {
             let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
             let command = tests(&arguments, Path::new("/n"), true);
-            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
+            let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
+            // Whether Kafka is built depends on the machine.
+            words.filter(|word| !["--features", "kafka"].contains(&word.as_str())).collect()
         };
         let expected = ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "e2e"];
         assert_eq!(words(&["--test", "e2e"]), expected);

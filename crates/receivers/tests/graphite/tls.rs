@@ -1,83 +1,24 @@
 //! TLS: our close_notify, then the server's close; and what a server that refuses us has said is
 //! read before a batch counts as delivered.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use config::{Confirm, Tls};
 use haproxystats_receivers::{Error, Graphite};
-use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{
-    RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
-};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+use testbed::tls::Authority;
 
 use crate::{CLOCK, LARGE_BYTES, SMALL_BYTES, batch, deliver, settings};
 
 type Stream = StreamOwned<ServerConnection, TcpStream>;
 
-/// An authority with its files.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: tempfile::TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, folder }
-    }
-
-    fn path(&self, name: &str) -> Option<PathBuf> {
-        Some(self.folder.path().join(name))
-    }
-
-    fn trusted(&self) -> Tls {
-        Tls { ca_file: self.path("ca.pem"), ..Tls::default() }
-    }
-
-    /// A certificate for a name, and its key, in files too.
-    fn issue(&self, name: &str) -> (CertificateDer<'static>, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.folder.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-        fs::write(self.folder.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        (certificate.der().clone(), key)
-    }
-
-    fn config(
-        &self,
-        name: &str,
-        asks_for_certificate: bool,
-        version: &'static SupportedProtocolVersion,
-    ) -> Arc<ServerConfig> {
-        let (certificate, key) = self.issue(name);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[version])
-            .unwrap();
-        let builder = if asks_for_certificate {
-            let mut roots = RootCertStore::empty();
-            roots.add(self.issuer.der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
-    }
+/// The authority's certificate as the one that we trust.
+fn trusted(authority: &Authority) -> Tls {
+    Tls { ca_file: Some(authority.path("ca.pem")), ..Tls::default() }
 }
 
 /// Serves one connection; the thread ends with its result.
@@ -119,16 +60,16 @@ fn close(mut stream: Stream) {
 
 #[test]
 fn a_batch_counts_once_it_was_read_to_our_close_notify() {
-    let authority = Authority::new();
+    let authority = Authority::new().unwrap();
     for version in VERSIONS {
         for bytes in [1, SMALL_BYTES, LARGE_BYTES] {
-            let config = authority.config("127.0.0.1", false, version);
+            let config = authority.server("127.0.0.1", false, &[version]).unwrap();
             let (address, server) = serve(config, |mut stream| {
                 let bytes = read_to_end(&mut stream);
                 close(stream);
                 bytes
             });
-            let mut graphite = graphite(address, authority.trusted(), LONG);
+            let mut graphite = graphite(address, trusted(&authority), LONG);
             deliver(&mut graphite, &batch(bytes)).unwrap();
             assert!(server.join().unwrap() == batch(bytes));
         }
@@ -137,9 +78,9 @@ fn a_batch_counts_once_it_was_read_to_our_close_notify() {
 
 #[test]
 fn a_server_of_another_authority_or_name_is_not_trusted() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::new().unwrap(), Authority::new().unwrap());
     let fails = |name: &str, tls: Tls| {
-        let config = authority.config(name, false, &rustls::version::TLS13);
+        let config = authority.server(name, false, &[&rustls::version::TLS13]).unwrap();
         let (address, server) = serve(config, |mut stream| stream.read(&mut [0]).is_err());
         let error = deliver(&mut graphite(address, tls, LONG), &batch(SMALL_BYTES)).unwrap_err();
         assert!(server.join().unwrap(), "the server gets no byte of the batch");
@@ -149,16 +90,17 @@ fn a_server_of_another_authority_or_name_is_not_trusted() {
         );
         assert!(error.to_string().contains("ca-file, server-name"), "{error}");
     };
-    fails("127.0.0.1", other.trusted());
-    fails("graphite.example.com", authority.trusted());
+    fails("127.0.0.1", trusted(&other));
+    fails("graphite.example.com", trusted(&authority));
 
-    let config = authority.config("graphite.example.com", false, &rustls::version::TLS13);
+    let config =
+        authority.server("graphite.example.com", false, &[&rustls::version::TLS13]).unwrap();
     let (address, server) = serve(config, |mut stream| {
         let bytes = read_to_end(&mut stream);
         close(stream);
         bytes
     });
-    let named = Tls { server_name: Some("graphite.example.com".into()), ..authority.trusted() };
+    let named = Tls { server_name: Some("graphite.example.com".into()), ..trusted(&authority) };
     deliver(&mut graphite(address, named, LONG), &batch(SMALL_BYTES)).unwrap();
     assert_eq!(server.join().unwrap(), batch(SMALL_BYTES));
 }
@@ -166,9 +108,9 @@ fn a_server_of_another_authority_or_name_is_not_trusted() {
 /// With TLS 1.3 the refusal comes after our first writes.
 #[test]
 fn a_server_that_refuses_our_certificate_has_nothing() {
-    let authority = Authority::new();
+    let authority = Authority::new().unwrap();
     for version in VERSIONS {
-        let config = authority.config("127.0.0.1", true, version);
+        let config = authority.server("127.0.0.1", true, &[version]).unwrap();
         let (address, server) = serve(Arc::clone(&config), |mut stream| {
             let refused = stream.read(&mut [0]).is_err();
             // A close with bytes unread would be a reset, which can overtake the alert.
@@ -176,7 +118,7 @@ fn a_server_that_refuses_our_certificate_has_nothing() {
             let _ = stream.sock.read_to_end(&mut Vec::new());
             refused
         });
-        let mut stranger = graphite(address, authority.trusted(), LONG);
+        let mut stranger = graphite(address, trusted(&authority), LONG);
         let error = deliver(&mut stranger, &batch(SMALL_BYTES)).unwrap_err();
         assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
         assert!(matches!(error, Error::Tls { .. }), "{error}");
@@ -187,9 +129,9 @@ fn a_server_that_refuses_our_certificate_has_nothing() {
             close(stream);
             bytes
         });
-        authority.issue("we");
-        let (certificate, key) = (authority.path("we.pem"), authority.path("we.key"));
-        let known = Tls { certificate, key, ..authority.trusted() };
+        authority.issue("we").unwrap();
+        let (certificate, key) = (Some(authority.path("we.pem")), Some(authority.path("we.key")));
+        let known = Tls { certificate, key, ..trusted(&authority) };
         deliver(&mut graphite(address, known, LONG), &batch(SMALL_BYTES)).unwrap();
         assert_eq!(server.join().unwrap(), batch(SMALL_BYTES));
     }
@@ -197,18 +139,18 @@ fn a_server_that_refuses_our_certificate_has_nothing() {
 
 #[test]
 fn a_close_without_close_notify_counts_after_our_end_alone() {
-    let authority = Authority::new();
+    let authority = Authority::new().unwrap();
     for version in VERSIONS {
-        let config = authority.config("127.0.0.1", false, version);
+        let config = authority.server("127.0.0.1", false, &[version]).unwrap();
         let (address, server) = serve(Arc::clone(&config), |mut stream| read_to_end(&mut stream));
-        let mut trusting = graphite(address, authority.trusted(), LONG);
+        let mut trusting = graphite(address, trusted(&authority), LONG);
         deliver(&mut trusting, &batch(SMALL_BYTES)).unwrap();
         assert_eq!(server.join().unwrap(), batch(SMALL_BYTES));
 
         let (address, server) = serve(config, |mut stream| {
             stream.read_exact(&mut [0; 7]).unwrap();
         });
-        let mut trusting = graphite(address, authority.trusted(), LONG);
+        let mut trusting = graphite(address, trusted(&authority), LONG);
         let error = deliver(&mut trusting, &batch(LARGE_BYTES)).unwrap_err();
         assert!(matches!(error, Error::Broken { .. }), "{error}");
         server.join().unwrap();
@@ -217,8 +159,8 @@ fn a_close_without_close_notify_counts_after_our_end_alone() {
 
 #[test]
 fn a_close_notify_before_ours_is_no_delivery() {
-    let authority = Authority::new();
-    let config = authority.config("127.0.0.1", false, &rustls::version::TLS13);
+    let authority = Authority::new().unwrap();
+    let config = authority.server("127.0.0.1", false, &[&rustls::version::TLS13]).unwrap();
     let (address, server) = serve(config, |mut stream| {
         stream.read_exact(&mut [0]).unwrap();
         stream.conn.send_close_notify();
@@ -226,7 +168,7 @@ fn a_close_notify_before_ours_is_no_delivery() {
         // We end without a close_notify, because the batch has failed.
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let mut graphite = graphite(address, authority.trusted(), LONG);
+    let mut graphite = graphite(address, trusted(&authority), LONG);
     let error = deliver(&mut graphite, &batch(LARGE_BYTES)).unwrap_err();
     assert!(matches!(error, Error::ClosedEarly { .. }), "{error}");
     assert!(!error.to_string().contains("confirm = tcp"), "{error}");
@@ -235,15 +177,15 @@ fn a_close_notify_before_ours_is_no_delivery() {
 
 #[test]
 fn a_server_that_never_closes_costs_the_confirm_timeout() {
-    let authority = Authority::new();
-    let config = authority.config("127.0.0.1", false, &rustls::version::TLS13);
+    let authority = Authority::new().unwrap();
+    let config = authority.server("127.0.0.1", false, &[&rustls::version::TLS13]).unwrap();
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let (address, server) = serve(config, move |mut stream| {
         read_to_end(&mut stream);
         let _ = wait.recv();
     });
     let settings = settings(address, Confirm::Close);
-    let (tls, confirm_timeout) = (Some(authority.trusted()), SHORT);
+    let (tls, confirm_timeout) = (Some(trusted(&authority)), SHORT);
     let settings = config::Graphite { tls, confirm_timeout, ..settings };
     let error = deliver(&mut Graphite::new(settings, CLOCK), &batch(SMALL_BYTES)).unwrap_err();
     assert!(matches!(error, Error::Unconfirmed { remedy: None, .. }), "{error}");
@@ -253,7 +195,7 @@ fn a_server_that_never_closes_costs_the_confirm_timeout() {
 
 #[test]
 fn a_server_without_tls_and_one_that_says_nothing_are_told() {
-    let authority = Authority::new();
+    let authority = Authority::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = thread::spawn(move || {
@@ -261,10 +203,10 @@ fn a_server_without_tls_and_one_that_says_nothing_are_told() {
         // Not answered.
         listener.accept().unwrap().0
     });
-    let mut trusting = graphite(address, authority.trusted(), LONG);
+    let mut trusting = graphite(address, trusted(&authority), LONG);
     let error = deliver(&mut trusting, &batch(1)).unwrap_err();
     assert!(error.to_string().starts_with(&format!("graphite {address} ")), "{error}");
-    let error = deliver(&mut graphite(address, authority.trusted(), SHORT), &batch(1)).unwrap_err();
+    let error = deliver(&mut graphite(address, trusted(&authority), SHORT), &batch(1)).unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
     assert!(error.to_string().contains("handshake"), "{error}");
     server.join().unwrap();
@@ -272,11 +214,11 @@ fn a_server_without_tls_and_one_that_says_nothing_are_told() {
 
 #[test]
 fn files_that_cannot_be_used_are_told() {
-    let authority = Authority::new();
-    authority.issue("we");
-    authority.issue("they");
-    let path = |name| authority.path(name);
-    let trusted = authority.trusted();
+    let authority = Authority::new().unwrap();
+    authority.issue("we").unwrap();
+    authority.issue("they").unwrap();
+    let path = |name| Some(authority.path(name));
+    let trusted = trusted(&authority);
     for (tls, text) in [
         (Tls { ca_file: path("none.pem"), ..Tls::default() }, "ca-file"),
         (Tls { ca_file: path("we.key"), ..Tls::default() }, "it has no certificate"),

@@ -3,100 +3,50 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use config::Tls;
 use haproxystats_receivers::InfluxDb;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use tempfile::TempDir;
+use rustls::{ServerConnection, StreamOwned};
+use testbed::tls::Authority;
 
 use crate::{clock, config_of, deliver, v1};
 
 const LINES: &str = "a x=1i 1\n";
 
-/// An authority, and a folder with the files of its certificates.
-struct Authority {
-    folder: TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
+/// The authority's certificate as the one that we trust.
+fn trusted(authority: &Authority) -> Tls {
+    Tls { ca_file: Some(authority.path("ca.pem")), ..Tls::default() }
 }
 
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let authority = Self { folder: tempfile::tempdir().unwrap(), issuer };
-        authority.file("ca.pem", &authority.issuer.pem());
-        authority
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn ca(&self) -> Option<PathBuf> {
-        Some(self.folder.path().join("ca.pem"))
-    }
-
-    /// A certificate for a name, and its key.
-    fn issue(&self, name: &str) -> (CertificateDer<'static>, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        self.file(&format!("{name}.pem"), &certificate.pem());
-        self.file(&format!("{name}.key"), &key.serialize_pem());
-        (certificate.der().clone(), key)
-    }
-
-    /// Serves connections with a certificate for `name` until the test ends; with
-    /// `asks_for_certificate` only to those whom the authority knows. Returns its port.
-    fn serve(&self, name: &str, asks_for_certificate: bool) -> u16 {
-        let (certificate, key) = self.issue(name);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        let builder = if asks_for_certificate {
-            let mut roots = RootCertStore::empty();
-            roots.add(self.issuer.der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut stream = BufReader::new(StreamOwned::new(connection, stream));
-                let mut length = 0;
-                let mut line = String::new();
-                while stream.read_line(&mut line).is_ok_and(|count| count > 2) {
-                    if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
-                        length = text.trim().parse().unwrap();
-                    }
-                    line.clear();
+/// Serves connections with a certificate for `name` until the test ends; with
+/// `asks_for_certificate` only to those whom the authority knows. Returns its port.
+fn serve(authority: &Authority, name: &str, asks_for_certificate: bool) -> u16 {
+    let config = authority.server(name, asks_for_certificate, rustls::DEFAULT_VERSIONS).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+            let mut length = 0;
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|count| count > 2) {
+                if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = text.trim().parse().unwrap();
                 }
-                let mut body = vec![0; length];
-                if stream.read_exact(&mut body).is_ok() && length > 0 {
-                    let _ = stream.get_mut().write_all(b"HTTP/1.1 204 Fine\r\n\r\n");
-                    stream.get_mut().conn.send_close_notify();
-                    let _ = stream.get_mut().flush();
-                }
+                line.clear();
             }
-        });
-        port
-    }
+            let mut body = vec![0; length];
+            if stream.read_exact(&mut body).is_ok() && length > 0 {
+                let _ = stream.get_mut().write_all(b"HTTP/1.1 204 Fine\r\n\r\n");
+                stream.get_mut().conn.send_close_notify();
+                let _ = stream.get_mut().flush();
+            }
+        }
+    });
+    port
 }
 
 fn send(port: u16, tls: Tls) -> Result<(), String> {
@@ -109,19 +59,19 @@ fn send(port: u16, tls: Tls) -> Result<(), String> {
 
 #[test]
 fn a_server_of_a_known_authority_is_trusted_and_no_other() {
-    let (authority, other) = (Authority::new(), Authority::new());
-    let port = authority.serve("127.0.0.1", false);
-    send(port, Tls { ca_file: authority.ca(), ..Tls::default() }).unwrap();
-    let error = send(port, Tls { ca_file: other.ca(), ..Tls::default() }).unwrap_err();
+    let (authority, other) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let port = serve(&authority, "127.0.0.1", false);
+    send(port, trusted(&authority)).unwrap();
+    let error = send(port, trusted(&other)).unwrap_err();
     assert!(error.contains("speaks no TLS that we accept: "), "{error}");
     assert!(error.ends_with("check url, ca-file, server-name and the certificates"), "{error}");
 }
 
 #[test]
 fn a_server_can_have_the_name_that_we_expect() {
-    let authority = Authority::new();
-    let port = authority.serve("influx.example.com", false);
-    let tls = Tls { ca_file: authority.ca(), ..Tls::default() };
+    let authority = Authority::new().unwrap();
+    let port = serve(&authority, "influx.example.com", false);
+    let tls = trusted(&authority);
     let error = send(port, tls.clone()).unwrap_err();
     assert!(error.contains("speaks no TLS that we accept: "), "{error}");
     send(port, Tls { server_name: Some("influx.example.com".into()), ..tls }).unwrap();
@@ -130,11 +80,11 @@ fn a_server_can_have_the_name_that_we_expect() {
 /// With TLS 1.3 the refusal of our certificate comes after our first bytes were sent.
 #[test]
 fn a_server_can_ask_who_we_are() {
-    let authority = Authority::new();
-    let port = authority.serve("127.0.0.1", true);
-    authority.issue("we");
-    let path = |name: &str| Some(authority.folder.path().join(name));
-    let tls = Tls { ca_file: authority.ca(), ..Tls::default() };
+    let authority = Authority::new().unwrap();
+    let port = serve(&authority, "127.0.0.1", true);
+    authority.issue("we").unwrap();
+    let path = |name: &str| Some(authority.path(name));
+    let tls = trusted(&authority);
     let error = send(port, tls.clone()).unwrap_err();
     assert!(error.starts_with("influxdb https://127.0.0.1:"), "{error}");
     assert!(error.to_lowercase().contains("certificate"), "{error}");
@@ -147,8 +97,9 @@ fn a_server_can_ask_who_we_are() {
 
 #[test]
 fn a_file_without_a_certificate_is_told() {
-    let authority = Authority::new();
-    let empty = authority.file("empty.pem", "nothing\n");
+    let authority = Authority::new().unwrap();
+    let empty = authority.path("empty.pem");
+    fs::write(&empty, "nothing\n").unwrap();
     let error = send(1, Tls { ca_file: Some(empty), ..Tls::default() }).unwrap_err();
     assert!(
         error.contains("cannot be asked: ca-file ") && error.contains("no certificate"),
@@ -158,10 +109,10 @@ fn a_file_without_a_certificate_is_told() {
 
 #[test]
 fn a_server_without_tls_is_told() {
-    let authority = Authority::new();
+    let authority = Authority::new().unwrap();
     let answer = testbed::http::Answer::status(400);
     let server = testbed::http::Server::start(answer).unwrap();
-    let tls = Tls { ca_file: authority.ca(), ..Tls::default() };
+    let tls = trusted(&authority);
     let error = send(server.address().port(), tls).unwrap_err();
     assert!(error.starts_with("influxdb https://127.0.0.1:"), "{error}");
 }

@@ -259,23 +259,7 @@ fn options(web: &GraphiteWeb, variable: &Value, values: &[(&str, String)]) -> BT
 
 /// Every target gets a point, and no point is below 0.
 fn assert_points(web: &GraphiteWeb, haproxy: &HaProxy, targets: &[Target]) {
-    let mut without = targets.to_vec();
-    let mut passes = 0;
-    wait_until("points for every target", || {
-        haproxy.traffic(14);
-        without.retain(|target| match web.points(&target.text) {
-            Ok(points) => {
-                assert!(points.iter().all(|point| *point >= 0.0), "{target:?}: {points:?}");
-                false
-            }
-            Err(_) => true,
-        });
-        passes += 1;
-        if passes % 10 == 0 {
-            eprintln!("still without points: {without:#?}");
-        }
-        without.is_empty()
-    });
+    boards::assert_points(targets, || haproxy.traffic(14), |target| web.points(&target.text).ok());
 }
 
 /// One of our counters has values before and after a gap, as when cycles fail: the graph shows the

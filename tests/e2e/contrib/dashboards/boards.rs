@@ -1,10 +1,13 @@
 //! The dashboards as files: their targets, the variables in them, and the paths that they ask for.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+use crate::support::wait_until;
 
 /// Every dashboard of either kind.
 pub(super) const NAMES: [&str; 4] = ["overview", "frontend", "backend", "haproxystats"];
@@ -23,6 +26,30 @@ pub(super) fn contrib(path: &str) -> PathBuf {
 pub(super) fn read(kind: &str, name: &str) -> Value {
     let path = contrib(kind).join(format!("{name}.json"));
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Every target gets points, and no point is below 0. `feed` brings new points before each round of
+/// questions; a target without points gets `None`.
+pub(super) fn assert_points<T: Clone + Debug>(
+    targets: &[T],
+    mut feed: impl FnMut(),
+    points: impl Fn(&T) -> Option<Vec<f64>>,
+) {
+    let mut without = targets.to_vec();
+    let mut passes = 0;
+    wait_until("points for every target", || {
+        feed();
+        without.retain(|target| {
+            let Some(points) = points(target) else { return true };
+            assert!(points.iter().all(|point| *point >= 0.0), "{target:?}: {points:?}");
+            false
+        });
+        passes += 1;
+        if passes % 10 == 0 {
+            eprintln!("still without points: {without:#?}");
+        }
+        without.is_empty()
+    });
 }
 
 /// All targets of Grafana's dashboard of that name.

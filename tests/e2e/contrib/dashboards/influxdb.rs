@@ -104,24 +104,11 @@ fn configuration(scene: &Scene, haproxy: &HaProxy, server: &InfluxD) -> PathBuf 
 }
 
 /// Every query gets points, and no point is below 0. `feed` brings new ones.
-fn assert_points(server: &InfluxD, queries: &[Query], view: &View, mut feed: impl FnMut()) {
-    let mut without = queries.to_vec();
-    let mut passes = 0;
-    wait_until("points for every query", || {
-        feed();
-        let view = view.until_now();
-        without.retain(|query| match points(server, DATABASE, &view.resolve(&query.text)) {
-            Ok(points) => {
-                assert!(points.iter().all(|point| point.value >= 0.0), "{query:?}: {points:?}");
-                false
-            }
-            Err(_) => true,
-        });
-        passes += 1;
-        if passes % 10 == 0 {
-            eprintln!("still without points: {without:#?}");
-        }
-        without.is_empty()
+fn assert_points(server: &InfluxD, queries: &[Query], view: &View, feed: impl FnMut()) {
+    boards::assert_points(queries, feed, |query| {
+        let text = view.until_now().resolve(&query.text);
+        let points = points(server, DATABASE, &text).ok()?;
+        Some(points.iter().map(|point| point.value).collect())
     });
 }
 

@@ -90,7 +90,7 @@ fn every_option_has_its_row_and_every_row_its_option() {
             written.push(format!("[{section}] {option} | {takes} | {default} | {meaning}"));
         }
     }
-    let mut known: Vec<String> = config::known_options()
+    let known: Vec<String> = config::known_options()
         .iter()
         .map(|known| {
             let default = known.default.unwrap_or("unset");
@@ -98,9 +98,13 @@ fn every_option_has_its_row_and_every_row_its_option() {
             format!("[{section}] {name} | {kind} | {default} | {meaning}")
         })
         .collect();
-    written.sort();
-    known.sort();
-    assert_eq!(written, known);
+    for row in &written {
+        assert!(known.contains(row), "{CONFIGURATION} has a row that no option has:\n{row}");
+    }
+    for option in &known {
+        assert!(written.contains(option), "{CONFIGURATION} lacks the row of an option:\n{option}");
+    }
+    assert_eq!(written.len(), known.len(), "{CONFIGURATION} has a row twice");
 
     let headed: BTreeSet<&str> = headed.into_iter().collect();
     let known = config::known_options().iter().map(|known| known.section);

@@ -34,8 +34,12 @@ const CLUSTER: Opt<Cluster> = Opt::new(
 );
 const CONNECT_TIMEOUT: Opt<Duration> =
     Opt::new("connect-timeout", kind::LIMIT, "1", "limit of one try to connect");
-const WRITE_TIMEOUT: Opt<Duration> =
-    Opt::new("write-timeout", kind::LIMIT, "1", "no byte taken for so long: given up");
+const WRITE_TIMEOUT: Opt<Duration> = Opt::new(
+    "write-timeout",
+    kind::LIMIT,
+    "1",
+    "a server that accepts no byte for this long is given up",
+);
 const CONFIRM: Opt<Confirm> =
     Opt::new("confirm", kind::CONFIRM, "close", "when a batch counts as delivered");
 const CONFIRM_TIMEOUT: Opt<Duration> =

@@ -61,8 +61,12 @@ const BATCH_POINTS: Opt<usize> =
     Opt::new("batch-points", kind::LINE_COUNT, "5000", "lines of one request");
 const CONNECT_TIMEOUT: Opt<Duration> =
     Opt::new("connect-timeout", kind::LIMIT, "1", "limit of one try to connect, TLS included");
-const WRITE_TIMEOUT: Opt<Duration> =
-    Opt::new("write-timeout", kind::LIMIT, "1", "no byte taken for so long: given up");
+const WRITE_TIMEOUT: Opt<Duration> = Opt::new(
+    "write-timeout",
+    kind::LIMIT,
+    "1",
+    "a server that accepts no byte for this long is given up",
+);
 const TIMEOUT: Opt<Duration> =
     Opt::new("timeout", kind::LIMIT, "5", "limit of the wait for an answer");
 

@@ -1,7 +1,7 @@
 //! `[kafka]` and `[kafka:name]`: the options that only this kind of receiver has.
 //!
-//! An option `librdkafka.NAME` goes to the library as it is, unless the program sets NAME itself:
-//! then its promise would depend on the operator.
+//! An option `librdkafka.NAME` goes to the library as it is. A NAME that the program sets itself is
+//! refused, because another value could break the promise of delivery.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -187,10 +187,14 @@ const WRITE_TIMEOUT: Opt<Duration> = Opt::new(
     "write-timeout",
     kind::LIMIT,
     "1",
-    "added to that for TLS and login; so long no broker is reached: given up",
+    "added to connect-timeout for TLS and login; limit of one try to reach a broker",
 );
-const CONFIRM_TIMEOUT: Opt<Duration> =
-    Opt::new("confirm-timeout", kind::LIMIT, "60", "no message confirmed for so long: given up");
+const CONFIRM_TIMEOUT: Opt<Duration> = Opt::new(
+    "confirm-timeout",
+    kind::LIMIT,
+    "60",
+    "a batch of which no message is confirmed for this long is given up",
+);
 
 pub(crate) const OPTIONS: &[KnownOption] = &[
     BROKERS.row,

@@ -24,11 +24,11 @@ const SERVER_NAME: Opt<String> = Opt::unset(
 
 /// The rows of the table.
 pub(crate) const ROWS: [KnownOption; 4] = [CA_FILE.row, CERTIFICATE.row, KEY.row, SERVER_NAME.row];
-/// Those of a receiver whose library expects the name of its address alone, and which has an option
-/// of its own for the key.
+/// The rows that Kafka has too: its library always expects the name of the broker's address, and
+/// `key` is the key of a message there.
 pub(crate) const FILE_ROWS: [KnownOption; 2] = [CA_FILE.row, CERTIFICATE.row];
 
-/// Reads the options. Without TLS they must not be set, because they promise what nothing keeps.
+/// Reads the options. Without TLS they must not be set, because they would have no effect.
 pub(crate) fn tls(reader: &mut Reader<'_, '_>, is_tls: bool) -> Result<Option<Tls>, Rejection> {
     let server_name = reader.optional(&SERVER_NAME);
     let tls = files(reader, is_tls, &KEY)?;

@@ -19,7 +19,7 @@ pub trait RowSource {
     /// The batch is damaged or cannot be read.
     fn push_next(&mut self, chunk: &mut Vec<u8>) -> Result<bool, form::Error>;
 
-    /// The lines that were left out so far, because the receiver takes none of their length.
+    /// The lines that were left out so far, because they are longer than the receiver takes.
     fn long_lines(&self) -> Loss {
         Loss::default()
     }

@@ -23,7 +23,7 @@ pub trait Lines: std::fmt::Debug {
 
 /// Lines that are read.
 pub trait LineReader: BufRead {
-    /// The lines that were left out so far, because the receiver takes none of their length.
+    /// The lines that were left out so far, because they are longer than the receiver takes.
     fn long_lines(&self) -> Loss {
         Loss::default()
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub struct Outcome {
     /// Points that the receiver refused, as it counts them: for InfluxDB a point is a line.
     pub refused_points: Loss,
-    /// Lines that were not sent, because the receiver takes none of their length.
+    /// Lines that were not sent, because they are longer than the receiver takes.
     pub long_lines: Loss,
 }
 

@@ -159,7 +159,7 @@
 # @param graphite_connect_timeout
 #   `[graphite] connect-timeout`: limit of one try to connect.
 # @param graphite_write_timeout
-#   `[graphite] write-timeout`: no byte taken for so long: given up.
+#   `[graphite] write-timeout`: a server that accepts no byte for this long is given up.
 # @param graphite_delay
 #   `[graphite] delay`: pause once the quick tries are used up; no pause is longer.
 # @param graphite_confirm
@@ -235,7 +235,7 @@
 # @param influxdb_connect_timeout
 #   `[influxdb] connect-timeout`: limit of one try to connect, TLS included.
 # @param influxdb_write_timeout
-#   `[influxdb] write-timeout`: no byte taken for so long: given up.
+#   `[influxdb] write-timeout`: a server that accepts no byte for this long is given up.
 # @param influxdb_timeout
 #   `[influxdb] timeout`: limit of the wait for an answer.
 # @param influxdb_ca_file
@@ -289,9 +289,9 @@
 # @param kafka_connect_timeout
 #   `[kafka] connect-timeout`: limit of one try to connect.
 # @param kafka_write_timeout
-#   `[kafka] write-timeout`: added to that for TLS and login; so long no broker is reached: given up.
+#   `[kafka] write-timeout`: added to connect-timeout for TLS and login; limit of one try to reach a broker.
 # @param kafka_confirm_timeout
-#   `[kafka] confirm-timeout`: no message confirmed for so long: given up.
+#   `[kafka] confirm-timeout`: a batch of which no message is confirmed for this long is given up.
 # @param kafka_namespace
 #   `[kafka] namespace`: first part of every path.
 # @param kafka_prefix_hostname

@@ -12,7 +12,7 @@ use config::Cluster;
 /// The shortest and the longest time that a server which failed is out of turn.
 const OUT_MIN: Duration = Duration::from_secs(10);
 const OUT_MAX: Duration = Duration::from_secs(600);
-/// Times as long as the failed try.
+/// A server that failed is out of turn for this many times the duration of its failed try.
 const OUT_FACTOR: u32 = 10;
 
 /// The servers by their place in the list.

@@ -63,7 +63,7 @@ impl Paths {
         }
     }
 
-    /// The snapshot's origin in the form of names, or its part that lines have.
+    /// The host in a line: the snapshot's origin, whole or up to its first dot, made a name.
     pub(super) fn host(&self, id: &SnapshotId) -> Option<String> {
         let host = match self.host {
             config::HostPart::None => return None,

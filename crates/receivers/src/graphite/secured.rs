@@ -16,14 +16,15 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use tracing::warn;
 
+use super::stream::at_least_a_millisecond;
 use crate::tls;
 
 /// The age at which the files of the options are read anew, so that a certificate that is replaced
 /// is found without a restart.
 const FILES_MAX_AGE: Duration = Duration::from_secs(60);
-/// Servers, and the key: each has one warning.
+/// Warnings that are followed at one time: one for each server, and one for the key file.
 const WARNINGS_MAX: usize = 32;
-/// Bytes of a server that are read at once.
+/// Bytes of the buffer for what a server sends.
 const READ_BYTES: usize = 4096;
 
 /// The options, shared by all transports to the servers of a list.
@@ -105,7 +106,7 @@ pub(super) struct TlsStream {
     pub(super) socket: TcpStream,
     /// Whether we have sent our close_notify.
     has_ended: bool,
-    /// Whether the server has closed after that without its own.
+    /// Whether the server closed without a close_notify after ours.
     pub(super) lacks_close_notify: bool,
 }
 
@@ -121,14 +122,15 @@ impl TlsStream {
         let connection = ClientConnection::new(config, name).map_err(invalid)?;
         let mut stream = Self { connection, socket, has_ended: false, lacks_close_notify: false };
         let start = (clock.monotonic)();
-        let late = || io::Error::new(ErrorKind::TimedOut, "no end of TLS's handshake in time");
+        let late =
+            || io::Error::new(ErrorKind::TimedOut, "the TLS handshake did not finish in time");
         while stream.connection.is_handshaking() {
             let waited = (clock.monotonic)().saturating_duration_since(start);
             let left = limit.saturating_sub(waited);
             if left.is_zero() {
                 return Err(late());
             }
-            let left = Some(left.max(Duration::from_millis(1)));
+            let left = Some(at_least_a_millisecond(left));
             stream.socket.set_read_timeout(left)?;
             stream.socket.set_write_timeout(left)?;
             match stream.shake() {

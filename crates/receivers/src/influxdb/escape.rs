@@ -1,8 +1,8 @@
 //! The escapes of the line protocol.
 //!
-//! A line break ends a line wherever it stands, so none leaves: CR and LF become a blank, in tags
-//! and in strings. Values are bounded, because InfluxDB refuses a series key above 64 KiB with its
-//! whole batch.
+//! InfluxDB ends a line at every line break, even within a string, so no line break is written: CR
+//! and LF become a blank, in tags and in strings. Values are bounded, because InfluxDB refuses a
+//! series key above 64 KiB with its whole batch.
 
 /// Bytes of a tag's value or of a string field.
 const VALUE_MAX_BYTES: usize = 4096;

@@ -274,8 +274,8 @@ fn authorization(
         InfluxTarget::V1 { .. } | InfluxTarget::V2 { .. } => return Ok(None),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
-        let text = "cannot be asked: token-file has characters that no header may have; check it";
-        Failure::of(text.to_owned())
+        let text = "token-file has characters that no header may have; check it";
+        cannot_be_asked(text.to_owned())
     })?;
     value.set_sensitive(true);
     Ok(Some(value))

@@ -194,12 +194,11 @@ impl InfluxDb {
         };
         // InfluxDB 3 answers with a text, and a proxy with a page.
         let is_pong = pong.status / 100 == 2 && !pong.body.trim_start().starts_with('<');
-        match self.verdict(&pong) {
-            _ if is_pong => {}
-            Verdict::Wait { reason, .. } | Verdict::Doubtful { reason } => {
-                return Err(failed(reason));
-            }
-            _ => return Err(failed(format!("answered {} to a ping; check url", pong.status))),
+        if !is_pong {
+            return Err(match self.verdict(&pong) {
+                Verdict::Wait { reason, .. } | Verdict::Doubtful { reason } => failed(reason),
+                _ => failed(format!("answered {} to a ping; check url", pong.status)),
+            });
         }
         // The server looks for the database, and for our right to write there, before the lines.
         let answer = self.request(&[])?;

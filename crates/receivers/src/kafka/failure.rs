@@ -69,7 +69,18 @@ pub(super) enum Meaning {
     TimedOut,
 }
 
-/// The meaning of an error code. A code that we do not know is a failure too: no code is a loss.
+impl Meaning {
+    /// The kind of a failure; `other` for the meanings that have none.
+    pub(super) const fn kind_or(self, other: FailureKind) -> FailureKind {
+        match self {
+            Self::Failed(kind) => kind,
+            Self::TooLarge | Self::TimedOut => other,
+        }
+    }
+}
+
+/// The meaning of an error code. A code that we do not know is a failure too, so the batch is sent
+/// again.
 pub(super) const fn meaning(code: Code) -> Meaning {
     Meaning::Failed(match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => return Meaning::TooLarge,

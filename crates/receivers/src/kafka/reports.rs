@@ -67,8 +67,8 @@ impl Reports {
 }
 
 impl State {
-    /// Forgets the batch before. That no broker could be reached then is reported only once, so it
-    /// counts from now on.
+    /// Forgets the batch before. If all brokers were down then, the outage begins anew at `now`,
+    /// because librdkafka reports an outage only once.
     pub(super) fn begin(&mut self, now: Instant) {
         *self = Self {
             down_since: self.down_since.map(|_| now),
@@ -106,11 +106,8 @@ impl State {
             self.down_since.get_or_insert(now);
             return;
         }
-        let kind = match meaning(code) {
-            Meaning::Failed(kind) => kind,
-            // No message is meant, but a broker that does not answer.
-            Meaning::TimedOut | Meaning::TooLarge => FailureKind::Unreachable,
-        };
+        // Here a time-out is not that of a message, but of a broker that does not answer.
+        let kind = meaning(code).kind_or(FailureKind::Unreachable);
         if kind == FailureKind::Fatal {
             self.failed.get_or_insert_with(|| (Some(kind), reason.to_owned()));
         }

@@ -21,7 +21,8 @@ const SOCKET_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const SOCKET_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const MESSAGE_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// The settings for batches of records of `batch_size` bytes: the broker's limit is one on batches.
+/// The settings for batches of records of up to `batch_size` bytes, because a broker limits the
+/// size of a batch of records and not that of a message.
 ///
 /// # Errors
 ///
@@ -32,8 +33,8 @@ pub(super) fn of(config: &config::Kafka, batch_size: usize) -> Result<ClientConf
     for (name, value) in &config.library {
         settings.set(name, value);
     }
-    let is_debugged = config.library.iter().any(|(name, _)| name == "debug");
-    settings.set_log_level(if is_debugged {
+    let has = |wanted: &str| config.library.iter().any(|(name, _)| name == wanted);
+    settings.set_log_level(if has("debug") {
         RDKafkaLogLevel::Debug
     } else {
         RDKafkaLogLevel::Info
@@ -58,8 +59,7 @@ pub(super) fn of(config: &config::Kafka, batch_size: usize) -> Result<ClientConf
         )
         .set("topic.metadata.propagation.max.ms", TOPIC_PROPAGATION_MS)
         .set("security.protocol", &security.protocol);
-    let has_level = config.library.iter().any(|(name, _)| name == "compression.level");
-    if config.compression == "zstd" && !has_level {
+    if config.compression == "zstd" && !has("compression.level") {
         settings.set("compression.level", "1");
     }
     if let Some(tls) = &security.tls {

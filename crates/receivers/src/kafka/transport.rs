@@ -17,8 +17,8 @@ use super::reports::Reports;
 use super::settings;
 use crate::{Error, Lines, Outcome};
 
-/// First and longest pause between two looks at the reports. A poll of the library lasts as long as
-/// it was asked to, whatever comes meanwhile.
+/// First and longest pause between two looks at the reports. A poll always lasts its full
+/// time, even if a report arrives earlier.
 const POLL_FIRST: Duration = Duration::from_millis(1);
 const POLL_LONGEST: Duration = Duration::from_millis(20);
 /// The library reports each message within `confirm-timeout` and the second in which it looks for
@@ -98,11 +98,7 @@ impl Kafka {
         };
         if let Some(error) = topic.error() {
             let code = RDKafkaErrorCode::from(error);
-            let kind = match meaning(code) {
-                Meaning::Failed(kind) => kind,
-                Meaning::TooLarge | Meaning::TimedOut => FailureKind::Other,
-            };
-            return Err(self.failure(kind, code.to_string()));
+            return Err(self.failure(meaning(code).kind_or(FailureKind::Other), code.to_string()));
         }
         let (partitions, brokers) = (topic.partitions().len(), metadata.brokers().len());
         Ok(format!("the topic is there: {partitions} partition(s), {brokers} broker(s)"))
@@ -116,10 +112,8 @@ impl Kafka {
         if let Some((kind, reason)) = producer.context().lock().last_error.take() {
             return self.failure(kind, reason);
         }
-        let kind = match error.rdkafka_error_code().map(meaning) {
-            Some(Meaning::Failed(kind)) => kind,
-            _ => FailureKind::Unreachable,
-        };
+        let other = FailureKind::Unreachable;
+        let kind = error.rdkafka_error_code().map_or(other, |code| meaning(code).kind_or(other));
         self.failure(kind, error.to_string())
     }
 
@@ -170,7 +164,9 @@ impl Kafka {
         if self.producer.is_none() {
             self.producer = Some(self.new_producer()?);
         }
-        let Some(producer) = &self.producer else { return Ok(()) };
+        let Some(producer) = &self.producer else {
+            return Err(self.failure(FailureKind::Other, "there is no producer".to_owned()));
+        };
         let mut record = BaseRecord::to(&self.config.topic).payload(message);
         record.key = delivery.key;
         loop {
@@ -190,10 +186,8 @@ impl Kafka {
                     return Ok(());
                 }
                 code => {
-                    let kind = match code.map(meaning) {
-                        Some(Meaning::Failed(kind)) => kind,
-                        _ => FailureKind::Other,
-                    };
+                    let other = FailureKind::Other;
+                    let kind = code.map_or(other, |code| meaning(code).kind_or(other));
                     return Err(self.failure_of(producer, kind, error.to_string()));
                 }
             }
@@ -224,9 +218,6 @@ impl Kafka {
                 }
                 too_large.append(&mut producer.context().lock().too_large);
             }
-            if too_large.is_empty() {
-                return Ok(());
-            }
             let refused = too_large.len();
             let limit = self.limit;
             too_large.retain(|message| {
@@ -238,7 +229,7 @@ impl Kafka {
                 !is_alone
             });
             if too_large.is_empty() {
-                continue;
+                return Ok(());
             }
             self.limit = (self.limit / 2).max(1);
             warn!(

@@ -39,7 +39,7 @@ impl GraphiteWeb {
              STANDARD_DIRS = [WHISPER_DIR]\nCARBONLINK_HOSTS = ['127.0.0.1:{query}']\n\
              FIND_CACHE_DURATION = 0\nDEFAULT_CACHE_DURATION = 0\n\
              DATABASES = {{'default': {{'ENGINE': 'django.db.backends.sqlite3',\n\
-             \x20   'NAME': '{home}/graphite.db'}}}}\n",
+             \x20   'NAME': '{home}/graphite.db', 'OPTIONS': {{'timeout': 60}}}}}}\n",
             home = home.display(),
             storage = carbon.storage.display(),
             query = carbon.query,

@@ -25,6 +25,9 @@ fn config() -> config::Tables {
         exclude_backends: None,
         per_process_metrics: true,
         calculate_percentages: true,
+        server_states: false,
+        hide_maint: false,
+        max_servers_per_backend: None,
         file_limit: 1 << 20,
     }
 }

@@ -49,14 +49,17 @@ fn some() -> config::Tables {
 
 fn everything() -> config::Tables {
     config::Tables {
-        frontend_metrics: Selection::All,
-        backend_metrics: Selection::All,
-        server_metrics: Selection::All,
+        frontend_metrics: Selection::All { except: Vec::new() },
+        backend_metrics: Selection::All { except: Vec::new() },
+        server_metrics: Selection::All { except: Vec::new() },
         aggr_server_metrics: true,
         exclude_frontends: None,
         exclude_backends: None,
         per_process_metrics: true,
         calculate_percentages: true,
+        server_states: false,
+        hide_maint: false,
+        max_servers_per_backend: None,
         file_limit: 1 << 20,
     }
 }

@@ -48,7 +48,7 @@ pub enum Kind {
     Servers,
     /// A comma-separated list of a Graphite's servers.
     ServerList,
-    /// Blank-separated names of metrics, or `all`.
+    /// Blank-separated names of metrics, or `all` and names to leave out.
     Metrics,
     /// A host's name or address.
     Host,
@@ -92,7 +92,7 @@ impl fmt::Display for Kind {
             Self::ServerList => {
                 f.write_str("comma list of host, host:port, [v6]:port, unix:///path")
             }
-            Self::Metrics => f.write_str("metric names with blanks between, or all"),
+            Self::Metrics => f.write_str("metric names with blanks between, or all and -name"),
             Self::Host => f.write_str("host name or address"),
             Self::HostName => f.write_str("host name"),
             Self::Prefix => f.write_str("path parts with dots between"),
@@ -179,6 +179,7 @@ pub(crate) const METRIC_COUNT: Form<u64> = whole::<1, { u64::MAX }, _>(Some("met
 pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metrics per second"));
 /// Bytes of a message; some messages are in memory at once.
 pub(crate) const MESSAGE_BYTES: Form<usize> = whole::<1024, { 16 << 20 }, _>(Some("bytes"));
+pub(crate) const SERVER_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("servers"));
 pub(crate) const LINE_COUNT: Form<usize> = whole::<1, 1_000_000, _>(Some("lines"));
 /// Bytes of a line. A smaller bound would leave out the lines of plain names.
 pub(crate) const LINE_BYTES: Form<usize> = whole::<512, { 1 << 20 }, _>(Some("bytes"));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::document::Document;
 use crate::fault::{Fault, Faults, Place, Problem, Warning};
 use crate::interpolate::Resolver;
-use crate::process::process;
+use crate::process::{self, process};
 use crate::pull::pull;
 use crate::typed::{Process, Pull};
 use crate::{directories, shared, unknown};
@@ -116,6 +116,7 @@ fn load_beside(sources: &Sources, default_file: &Path) -> Result<Config, Faults>
     faults.extend(resolver.into_faults());
     match (pull, process) {
         (Ok(pull), Ok(process)) if faults.is_empty() => {
+            warnings.extend(process::warnings(&process, &document, &main));
             Ok(Config { pull, process, document, warnings })
         }
         _ => Err(Faults::sorted(faults, &files)),

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::interpolate::Resolver;
+use crate::document::Document;
+use crate::fault::{Place, Warning};
+use crate::interpolate::{Resolver, place_of};
 use crate::kind;
+use crate::nearest::nearest;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers;
@@ -54,6 +57,23 @@ const CALCULATE_PERCENTAGES: Opt<bool> = Opt::new(
     "false",
     "four percentages of HAProxy's limits",
 );
+const SERVER_STATES: Opt<bool> = Opt::new(
+    "server-states",
+    kind::BOOLEAN,
+    "false",
+    "states of servers and backends, as numbers and as texts",
+);
+const HIDE_MAINT: Opt<bool> = Opt::new(
+    "hide-maint",
+    kind::BOOLEAN,
+    "false",
+    "leave out servers that are in maintenance in all processes",
+);
+const MAX_SERVERS_PER_BACKEND: Opt<usize> = Opt::unset(
+    "max-servers-per-backend",
+    kind::SERVER_COUNT,
+    "the servers of a backend with more servers are left out; unset for no limit",
+);
 const LIVENESS_CHECK_INTERVAL: Opt<Duration> =
     Opt::new("liveness-check-interval", kind::LIMIT, "10", "time between two reports on itself");
 const JOB_TIMEOUT: Opt<Duration> = Opt::new(
@@ -97,6 +117,9 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     EXCLUDE_BACKENDS.row,
     PER_PROCESS_METRICS.row,
     CALCULATE_PERCENTAGES.row,
+    SERVER_STATES.row,
+    HIDE_MAINT.row,
+    MAX_SERVERS_PER_BACKEND.row,
     LIVENESS_CHECK_INTERVAL.row,
     JOB_TIMEOUT.row,
     FILE_LIMIT.row,
@@ -139,6 +162,43 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
     })
 }
 
+/// Warns of names in the lists of metrics that no known HAProxy has. They are no faults, because a
+/// newer HAProxy may have them.
+pub(crate) fn warnings(process: &Process, document: &Document, file: &Arc<Path>) -> Vec<Warning> {
+    let tables = &process.tables;
+    let lists = [
+        (&FRONTEND_METRICS, &tables.frontend_metrics),
+        (&BACKEND_METRICS, &tables.backend_metrics),
+        (&SERVER_METRICS, &tables.server_metrics),
+    ];
+    let mut warnings = Vec::new();
+    for (option, selection) in lists {
+        let names = match selection {
+            Selection::Default => continue,
+            Selection::All { except } => except,
+            Selection::Named(names) => names,
+        };
+        for name in names.iter().filter(|name| !model::catalog::is_field(name)) {
+            let option = option.row.name;
+            let place = match place_of(document, SECTION, option) {
+                Some((_, place)) => place.clone(),
+                None => Place { file: Arc::clone(file), line: None },
+            };
+            let meant = match nearest(name, model::catalog::names()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "check its spelling.".to_owned(),
+            };
+            let message = format!(
+                "{name:?} is no metric of any HAProxy that this version knows; {meant} It is read \
+                 if HAProxy has it"
+            );
+            let (section, option) = (Some(SECTION.to_owned()), Some(option.to_owned()));
+            warnings.push(Warning { place, section, option, message });
+        }
+    }
+    warnings
+}
+
 fn tables(reader: &mut Reader<'_, '_>) -> Result<Tables, Rejection> {
     let mut selection = |option| reader.optional(option).unwrap_or(Selection::Default);
     Ok(Tables {
@@ -150,6 +210,9 @@ fn tables(reader: &mut Reader<'_, '_>) -> Result<Tables, Rejection> {
         exclude_backends: reader.optional(&EXCLUDE_BACKENDS),
         per_process_metrics: reader.value(&PER_PROCESS_METRICS)?,
         calculate_percentages: reader.value(&CALCULATE_PERCENTAGES)?,
+        server_states: reader.value(&SERVER_STATES)?,
+        hide_maint: reader.value(&HIDE_MAINT)?,
+        max_servers_per_backend: reader.optional(&MAX_SERVERS_PER_BACKEND),
         file_limit: reader.value(&FILE_LIMIT)?,
     })
 }

@@ -118,10 +118,13 @@ pub enum PartialInput {
 pub enum Selection {
     /// The list in docs/metrics.md.
     Default,
-    /// Every numeric column that can be folded (`all`).
-    All,
-    /// These in place of the default sums: each once, in the file's order, all known to
-    /// `model::catalog`.
+    /// Every numeric column that can be folded, new ones included (`all`).
+    All {
+        /// Names to leave out (`-name`), each once.
+        except: Vec<String>,
+    },
+    /// These in place of the default sums: each once, in the file's order. Names that
+    /// `model::catalog` lacks may be columns of a newer HAProxy.
     Named(Vec<String>),
 }
 
@@ -174,6 +177,12 @@ pub struct Tables {
     pub per_process_metrics: bool,
     /// Whether the four percentages are calculated.
     pub calculate_percentages: bool,
+    /// Whether the states of frontends, backends and servers are folded.
+    pub server_states: bool,
+    /// Whether servers in maintenance in all current processes are left out.
+    pub hide_maint: bool,
+    /// The servers of a backend with more servers are left out.
+    pub max_servers_per_backend: Option<usize>,
     /// Bytes that one file of a snapshot may have; a larger one is refused.
     pub file_limit: u64,
 }

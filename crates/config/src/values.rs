@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fault::{Problem, clip};
-use crate::nearest::nearest;
 use crate::typed::{Address, Retries, Selection};
 
 /// Seconds that a duration may have: about 31 years, which a clock can add without overflow.
@@ -253,30 +252,48 @@ fn server(written: &str) -> Result<Address, Problems> {
     }
 }
 
+/// Names that a list of metrics may have; HAProxy has a few hundred columns.
+const METRICS_MAX: usize = 1000;
+
+/// Names of metrics, or `all` and names to leave out of it.
 pub(crate) fn metrics(text: &str) -> Result<Selection, Problems> {
     let mut names: Vec<String> = Vec::new();
+    let mut except: Vec<String> = Vec::new();
     let mut all = false;
     let mut problems = Vec::new();
-    for name in text.split_whitespace() {
-        if name == "all" {
+    for word in text.split_whitespace() {
+        if word == "all" {
             all = true;
-        } else if !model::catalog::is_field(name) {
-            let near = nearest(name, model::catalog::names());
-            let hint = near.map_or_else(
-                || "; write field names of its CSV statistics with blanks between".to_owned(),
-                |near| format!("; did you mean {near}?"),
-            );
-            problems.push(Problem::Metric { name: clip(name), hint });
-        } else if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
+            continue;
+        }
+        let (name, list) = match word.strip_prefix('-') {
+            Some(name) => (name, &mut except),
+            None => (word, &mut names),
+        };
+        if !model::catalog::is_name(name) {
+            let hint = "; write field names of its CSV statistics with blanks between".to_owned();
+            problems.push(Problem::Metric { name: clip(word), hint });
+        } else if !list.iter().any(|known| known == name) {
+            list.push(name.to_owned());
         }
     }
     if text.is_empty() {
         let right = "names of metrics or all, or leave the option out for the default ones";
         problems.extend(wrong(text, "no list of metrics", right));
     }
+    if names.len() + except.len() > METRICS_MAX {
+        let right = format!("at most {METRICS_MAX} names, or all");
+        problems.extend(wrong(text, "a list of too many metrics", right));
+    }
+    if let Some(name) = except.first()
+        && !all
+    {
+        let written = format!("-{name}");
+        let right = "all before it, because only that list has names to leave out";
+        problems.extend(wrong(&written, "a name to leave out of no list", right));
+    }
     match problems.is_empty() {
-        true if all => Ok(Selection::All),
+        true if all => Ok(Selection::All { except }),
         true => Ok(Selection::Named(names)),
         false => Err(problems),
     }

@@ -41,6 +41,12 @@ impl Cells {
         self.measure();
     }
 
+    /// Whether any row has a value.
+    pub(crate) fn has_values(&self) -> bool {
+        let nulls: usize = self.nulls.iter().map(|(begin, end)| (end - begin) as usize).sum();
+        nulls < self.values.len()
+    }
+
     pub(crate) fn push_null(&mut self) {
         self.pad(self.values.len() + 1);
     }

@@ -6,6 +6,9 @@
 //! over no values is no number. A mean is kept as its sum and the number of its rows. Sums of
 //! 64-bit counters do not wrap: a column whose sum might is folded in 128 bits, without polars.
 
+use std::sync::Arc;
+
+use model::catalog::is_frozen;
 use model::{Column, Fold, Integers, Nature, Values};
 use polars::frame::group_by::{GroupsIdx, GroupsType};
 use polars::polars_utils::idx_vec::IdxVec;
@@ -15,6 +18,7 @@ use polars_core::runtime::RAYON;
 
 use crate::Error;
 use crate::cells::{Cells, Halves};
+use crate::columns::Planned;
 use crate::stat::Rows;
 
 /// CodedTable columns, with codes in place of names, ascending.
@@ -22,6 +26,14 @@ use crate::stat::Rows;
 pub(crate) struct CodedTable {
     pub(crate) codes: Vec<u32>,
     pub(crate) columns: Vec<Column>,
+}
+
+impl CodedTable {
+    /// The table with further columns.
+    pub(crate) fn with(mut self, columns: Vec<Column>) -> Self {
+        self.columns.extend(columns);
+        self
+    }
 }
 
 /// Polars rejected our input, which is a bug of ours.
@@ -39,7 +51,7 @@ pub(crate) struct Frame {
 
 #[derive(Debug)]
 struct Field {
-    name: &'static str,
+    name: Arc<str>,
     nature: Nature,
     cells: Data,
 }
@@ -64,20 +76,21 @@ impl Frame {
     /// column, because neither leaves out rows that the other needs; other folds do.
     pub(crate) fn new(rows: Rows) -> Self {
         let height = rows.codes.len();
+        let superseded = rows.superseded();
         let mut fields = Vec::with_capacity(rows.columns.len());
-        let natures = rows.natures.into_iter();
-        for ((((name, fold), mut cells), seen), nature) in
-            rows.plan.into_iter().zip(rows.columns).zip(rows.seen).zip(natures)
-        {
-            if !seen {
+        for ((planned, mut cells), seen) in rows.plan.into_iter().zip(rows.columns).zip(rows.seen) {
+            let Planned { name, fold, nature, is_new } = planned;
+            if !seen || (is_new && rows.texts.iter().any(|(text, _)| *text == name)) {
                 continue;
             }
             cells.pad(height);
-            let valid = validity(&cells, fold, &rows.idle);
+            let frozen: &[u32] = if is_frozen(&name, nature) { &superseded } else { &[] };
+            let valid = validity(&cells, fold, &rows.idle, frozen);
             let cells = match cells.halves(fold != Fold::Smallest) {
                 Some(halves) => Data::Wide { halves, valid },
                 None => Data::Narrow(
-                    Int64Chunked::from_vec_validity(name.into(), cells.values, valid).into_column(),
+                    Int64Chunked::from_vec_validity((&*name).into(), cells.values, valid)
+                        .into_column(),
                 ),
             };
             fields.push(Field { name, nature, cells });
@@ -90,12 +103,12 @@ impl Frame {
     pub(crate) fn fold(
         &self,
         codes: &[u32],
-        plan: &[(&'static str, Fold)],
+        plan: &[Planned],
         what: &'static str,
     ) -> Result<CodedTable, Error> {
         let groups = RowsByCode::new(codes);
-        let fold_of = |field: &Field| plan.iter().find(|(name, _)| *name == field.name);
-        let fields = self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.1)));
+        let fold_of = |field: &Field| plan.iter().find(|planned| planned.name == field.name);
+        let fields = self.fields.iter().filter_map(|field| Some((field, fold_of(field)?.fold)));
         let columns = fields.map(|(field, fold)| match &field.cells {
             Data::Narrow(series) => fold_narrow(field, series, fold, &groups),
             Data::Wide { halves: Halves { lower, upper }, valid } => {
@@ -113,15 +126,15 @@ impl Frame {
 }
 
 /// Which rows have a value; `None` if all have.
-fn validity(cells: &Cells, fold: Fold, idle: &[u32]) -> Option<Bitmap> {
+fn validity(cells: &Cells, fold: Fold, idle: &[u32], frozen: &[u32]) -> Option<Bitmap> {
     let idle = if fold == Fold::MeanWithTraffic { idle } else { &[] };
     let below_zero = fold == Fold::Smallest && cells.values.iter().any(|value| *value < 0);
-    if cells.nulls.is_empty() && idle.is_empty() && !below_zero {
+    if cells.nulls.is_empty() && idle.is_empty() && frozen.is_empty() && !below_zero {
         return None;
     }
     let mut bits = MutableBitmap::from_len_set(cells.values.len());
-    for row in cells.nulls.iter().flat_map(|(begin, end)| *begin..*end).chain(idle.iter().copied())
-    {
+    let left_out = idle.iter().chain(frozen).copied();
+    for row in cells.nulls.iter().flat_map(|(begin, end)| *begin..*end).chain(left_out) {
         bits.set(row as usize, false);
     }
     if below_zero {
@@ -205,7 +218,7 @@ fn fold_narrow(
         Values::Integers(values)
     };
     let Field { name, nature, .. } = field;
-    Ok(Column { name: (*name).to_owned(), nature: *nature, fold: Some(fold), values, present })
+    Ok(Column { name: (**name).to_owned(), nature: *nature, fold: Some(fold), values, present })
 }
 
 /// The aggregation of each group (the sum for a mean), and how many rows of each group have a value
@@ -243,7 +256,7 @@ fn fold_wide(
     let sum = |values: &[i128]| (!values.is_empty()).then(|| values.iter().sum::<i128>());
     let Field { name, nature, .. } = field;
     let integers = |values: &mut dyn Iterator<Item = Option<i128>>| {
-        Column::integers(*name, *nature, Some(fold), values)
+        Column::integers(&**name, *nature, Some(fold), values)
     };
     match fold {
         Fold::Sum => integers(&mut groups.map(|values| sum(&values))),
@@ -251,7 +264,7 @@ fn fold_wide(
         Fold::Smallest => integers(&mut groups.map(|values| values.into_iter().min())),
         Fold::Mean | Fold::MeanWithTraffic => {
             let mean = |values: Vec<i128>| Some((sum(&values)?, values.len() as u32));
-            Column::means(*name, *nature, Some(fold), groups.map(mean))
+            Column::means(&**name, *nature, Some(fold), groups.map(mean))
         }
     }
 }

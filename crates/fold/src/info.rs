@@ -8,6 +8,7 @@ use model::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, daemon
 use model::{Column, Names, Nature, Table, TableKind, Value, clean};
 
 use crate::Error;
+use crate::columns::Planned;
 use crate::fold::Frame;
 use crate::process::{IDLE, Process, keys};
 use crate::stat::Rows;
@@ -64,9 +65,9 @@ fn make_names_unique(processes: &mut [Process]) {
 }
 
 fn rows(processes: &[Process]) -> Rows {
-    let plan = DAEMON_SUMS.iter().map(|key| (*key, Fold::Sum));
-    let mut rows =
-        Rows::new(plan.chain(DAEMON_MEANS.iter().map(|key| (*key, Fold::Mean))).collect(), 0);
+    let plan = DAEMON_SUMS.iter().map(|key| Planned::known(key, Fold::Sum));
+    let means = DAEMON_MEANS.iter().map(|key| Planned::known(key, Fold::Mean));
+    let mut rows = Rows::new(plan.chain(means).collect(), 0);
     for (column, (cells, seen)) in rows.columns.iter_mut().zip(&mut rows.seen).enumerate() {
         for process in processes {
             *seen |= process.values[column].is_some();

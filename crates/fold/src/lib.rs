@@ -6,28 +6,35 @@
 
 mod cells;
 mod codes;
+mod columns;
 mod exclude;
 mod findings;
 mod fold;
 mod info;
 mod process;
+mod row_limit;
 mod rows;
 mod separators;
 #[cfg(feature = "stages")]
 pub mod stages;
 mod stat;
+mod states;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use daemon::file::ReadError;
-use model::catalog::{Choice, Fold, ProxyKind};
+use model::catalog::{Fold, ProxyKind};
 use model::{Column, Names, Nature, Table, TableKind, clean};
 use thiserror::Error;
 
 use crate::codes::Codes;
+use crate::columns::{Plan, Planned};
 use crate::fold::{CodedTable, Frame};
-use crate::stat::{AllCodes, AllRows, Rows};
+use crate::row_limit::{keep_rows, leave_out_large_backends};
+use crate::stat::{AllCodes, AllRows, Joining, Rows};
+use crate::states::States;
 
 pub use crate::findings::{Damage, Oddity};
 pub use crate::fold::on_polars_thread;
@@ -62,6 +69,19 @@ pub struct Input {
     pub info: Option<PathBuf>,
     /// The answer to `show stat`.
     pub stat: Option<PathBuf>,
+    /// The generation of its process.
+    pub generation: Generation,
+}
+
+/// Whether a process is in service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Generation {
+    /// It takes new connections.
+    #[default]
+    Current,
+    /// A worker from before a reload, which only serves what it has. Its counters count; its
+    /// states, weights and limits count only for what no current process has.
+    Old,
 }
 
 /// The reader and the folds, with their memory from one snapshot to the next.
@@ -72,10 +92,10 @@ pub struct Tables {
     codes: AllCodes,
     /// How many frontends, backends and servers the last snapshot had: the capacity for the next.
     rows_before: [usize; 3],
-    frontend_plan: Vec<(&'static str, Fold)>,
-    backend_plan: Vec<(&'static str, Fold)>,
-    server_plan: Vec<(&'static str, Fold)>,
-    aggregate_plan: Vec<(&'static str, Fold)>,
+    frontend_plan: Plan,
+    backend_plan: Plan,
+    server_plan: Plan,
+    aggregate_plan: Plan,
 }
 
 /// The proxies of one snapshot, read but not folded.
@@ -84,6 +104,9 @@ pub struct Proxies {
     rows: AllRows,
     excluded_frontends: HashSet<String>,
     excluded_backends: HashSet<String>,
+    /// How many servers were left out because their backend has too many, once the servers are
+    /// folded; `None` if there is no limit.
+    pub left_out: Option<u64>,
     /// How many files could be used, at least in part.
     pub usable: usize,
     /// Files that could not be used, or only in part.
@@ -120,24 +143,17 @@ impl Tables {
     /// Plans the folds; no snapshot is read yet.
     #[must_use]
     pub fn new(config: config::Tables) -> Self {
-        let plan = |kind: ProxyKind, selection: &config::Selection| {
-            kind.plan(match selection {
-                config::Selection::Default => Choice::Default,
-                config::Selection::All => Choice::All,
-                config::Selection::Named(names) => Choice::Named(names),
-            })
-        };
         Self {
             buffer: rows::Buffer::new(),
             codes: AllCodes::default(),
             rows_before: [0; 3],
-            frontend_plan: plan(ProxyKind::Frontend, &config.frontend_metrics),
-            backend_plan: plan(ProxyKind::Backend, &config.backend_metrics),
-            server_plan: plan(ProxyKind::Server, &config.server_metrics),
+            frontend_plan: Plan::new(ProxyKind::Frontend, &config.frontend_metrics),
+            backend_plan: Plan::new(ProxyKind::Backend, &config.backend_metrics),
+            server_plan: Plan::new(ProxyKind::Server, &config.server_metrics),
             aggregate_plan: if config.aggr_server_metrics {
-                ProxyKind::Server.plan(Choice::Default)
+                Plan::new(ProxyKind::Server, &config::Selection::Default)
             } else {
-                Vec::new()
+                Plan::default()
             },
             config,
         }
@@ -178,7 +194,7 @@ impl Tables {
     }
 
     /// Reads the answers to `show stat`. An answer of `doubles` is read only if the endpoint that
-    /// counts has no usable answer.
+    /// counts has no usable answer. `natures` has columns that the catalogue may lack.
     ///
     /// # Errors
     ///
@@ -187,12 +203,24 @@ impl Tables {
         &mut self,
         inputs: &[Input],
         doubles: &HashMap<String, String>,
+        natures: &HashMap<String, Nature>,
     ) -> Result<Proxies, Error> {
-        let mut rows = AllRows {
-            frontends: Rows::new(self.frontend_plan.clone(), self.rows_before[0]),
-            backends: Rows::new(self.backend_plan.clone(), self.rows_before[1]),
-            servers: Rows::new(self.all_server_fields(), self.rows_before[2]),
+        let empty = |planned: Vec<Planned>, plan: &Plan, capacity: usize| {
+            let mut rows = Rows::new(planned, capacity);
+            if let Some(except) = &plan.all_except {
+                let (all_except, natures) = (Some(except.clone()), natures.clone());
+                rows.joining = Joining { all_except, natures, surplus: 0 };
+            }
+            rows.states.is_read = self.config.server_states;
+            rows
         };
+        let of = |plan: &Plan, capacity| empty(plan.of_snapshot(natures), plan, capacity);
+        let mut rows = AllRows {
+            frontends: of(&self.frontend_plan, self.rows_before[0]),
+            backends: of(&self.backend_plan, self.rows_before[1]),
+            servers: empty(self.all_server_fields(natures), &self.server_plan, self.rows_before[2]),
+        };
+        rows.servers.states.is_read |= self.config.hide_maint;
         let mut findings = Findings::default();
         self.codes.begin_snapshot();
         let mut read = HashSet::new();
@@ -212,9 +240,22 @@ impl Tables {
         let Findings { damages, mut oddities } = findings;
         self.rows_before =
             [&rows.frontends, &rows.backends, &rows.servers].map(|rows| rows.codes.len());
+        let mut new_columns = BTreeMap::new();
+        let mut surplus = 0;
+        for rows in [&rows.frontends, &rows.backends, &rows.servers] {
+            surplus = surplus.max(rows.joining.surplus);
+            for (planned, cells) in rows.plan.iter().zip(&rows.columns) {
+                let is_text = || rows.texts.iter().any(|(name, _)| *name == planned.name);
+                if planned.is_new && cells.has_values() && !is_text() {
+                    new_columns.insert(Arc::clone(&planned.name), planned.fold);
+                }
+            }
+        }
+        columns::oddities(&new_columns, surplus, natures, &mut oddities);
         let config = &self.config;
         Ok(Proxies {
             rows,
+            left_out: config.max_servers_per_backend.map(|_| 0),
             excluded_frontends: exclude::names(config.exclude_frontends.as_ref(), &mut oddities),
             excluded_backends: exclude::names(config.exclude_backends.as_ref(), &mut oddities),
             usable,
@@ -232,7 +273,7 @@ impl Tables {
     ) -> Result<bool, Error> {
         let Some(path) = &input.stat else { return Ok(false) };
         let limit = self.config.file_limit;
-        match stat::read(path, limit, &mut self.buffer, &mut self.codes, rows) {
+        match stat::read(path, input.generation, limit, &mut self.buffer, &mut self.codes, rows) {
             Err(error) => {
                 findings.damages.push(left_out(path, error)?);
                 Ok(false)
@@ -252,10 +293,10 @@ impl Tables {
     /// A bug of ours.
     pub fn frontends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_frontends;
-        let rows = std::mem::take(&mut proxies.rows.frontends);
-        let frame = Frame::new(rows);
-        let folded = frame.fold(&frame.codes, &self.frontend_plan, "frontends")?;
-        Ok(table(TableKind::Frontend, folded, &self.codes.frontends, excluded))
+        let (folded, states) = fold_all(std::mem::take(&mut proxies.rows.frontends), "frontends")?;
+        let columns = states.texts(&folded.codes);
+        let folded = folded.with(columns);
+        Ok(table(TableKind::Frontend, folded, &self.codes.frontends, excluded).0)
     }
 
     /// Folds the backends.
@@ -265,10 +306,10 @@ impl Tables {
     /// A bug of ours.
     pub fn backends(&mut self, proxies: &mut Proxies) -> Result<Table, Error> {
         let excluded = &proxies.excluded_backends;
-        let rows = std::mem::take(&mut proxies.rows.backends);
-        let frame = Frame::new(rows);
-        let folded = frame.fold(&frame.codes, &self.backend_plan, "backends")?;
-        Ok(table(TableKind::Backend, folded, &self.codes.backends, excluded))
+        let (folded, states) = fold_all(std::mem::take(&mut proxies.rows.backends), "backends")?;
+        let columns = states.of_backends(&folded.codes);
+        let folded = folded.with(columns);
+        Ok(table(TableKind::Backend, folded, &self.codes.backends, excluded).0)
     }
 
     /// Folds the servers within their backends, their number in each backend, and over all backends
@@ -279,16 +320,42 @@ impl Tables {
     /// A bug of ours.
     pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Table>, Error> {
         let excluded = &proxies.excluded_backends;
-        let rows = std::mem::take(&mut proxies.rows.servers);
+        let mut rows = std::mem::take(&mut proxies.rows.servers);
+        let states = std::mem::take(&mut rows.states);
+        // Known columns beyond the plan's own are only for the table over all backends.
+        let own = self.server_plan.columns.len();
+        let mut plan = rows.plan.clone();
+        let mut at = 0;
+        plan.retain(|planned| {
+            at += 1;
+            at <= own || planned.is_new
+        });
         let frame = Frame::new(rows);
         let mut tables = Vec::new();
         if self.config.aggr_server_metrics {
             tables.push(self.over_all_backends(&frame)?);
         }
-        let folded = frame.fold(&frame.codes, &self.server_plan, "servers")?;
+        let mut folded = frame.fold(&frame.codes, &plan, "servers")?;
         drop(frame);
-        let servers = table(TableKind::BackendServer, folded, &self.codes.servers, excluded);
-        tables.push(server_counts(&servers.names));
+        if self.config.server_states {
+            let columns = states.of_servers(&folded.codes);
+            folded = folded.with(columns);
+        }
+        let (mut servers, codes) =
+            table(TableKind::BackendServer, folded, &self.codes.servers, excluded);
+        let mut counts = server_counts(&servers.names);
+        if self.config.server_states {
+            counts.columns.extend(states.counts(&servers.names, &codes, &counts.names));
+        }
+        if self.config.hide_maint {
+            let keep: Vec<_> = codes.iter().map(|code| !states.is_in_maintenance(*code)).collect();
+            keep_rows(&mut servers, &keep);
+        }
+        if let Some(most) = self.config.max_servers_per_backend {
+            let left_out = leave_out_large_backends(&mut servers, most, &mut proxies.oddities);
+            proxies.left_out = Some(left_out);
+        }
+        tables.push(counts);
         tables.push(servers);
         Ok(tables)
     }
@@ -305,7 +372,8 @@ impl Tables {
             }));
         }
         let codes: Vec<u32> = frame.codes.iter().map(|&code| by_code[code as usize]).collect();
-        let folded = frame.fold(&codes, &self.aggregate_plan, "servers over all backends")?;
+        let folded =
+            frame.fold(&codes, &self.aggregate_plan.columns, "servers over all backends")?;
         let mut rows = Names::new(TableKind::Server);
         for &code in &folded.codes {
             rows.push(&[names[code as usize]]);
@@ -314,15 +382,23 @@ impl Tables {
     }
 
     /// The fields of servers in either plan.
-    fn all_server_fields(&self) -> Vec<(&'static str, Fold)> {
-        let mut fields = self.server_plan.clone();
-        for (name, fold) in &self.aggregate_plan {
-            if fields.iter().all(|(planned, _)| planned != name) {
-                fields.push((name, *fold));
+    fn all_server_fields(&self, natures: &HashMap<String, Nature>) -> Vec<Planned> {
+        let mut fields = self.server_plan.of_snapshot(natures);
+        for planned in &self.aggregate_plan.columns {
+            if fields.iter().all(|other| other.name != planned.name) {
+                fields.push(planned.clone());
             }
         }
         fields
     }
+}
+
+/// Folds rows by their own plan, and gives their states.
+fn fold_all(mut rows: Rows, what: &'static str) -> Result<(CodedTable, States), Error> {
+    let states = std::mem::take(&mut rows.states);
+    let plan = rows.plan.clone();
+    let frame = Frame::new(rows);
+    Ok((frame.fold(&frame.codes, &plan, what)?, states))
 }
 
 /// The damage of a file that is left out; an error if it may be readable later.
@@ -337,13 +413,13 @@ fn left_out(path: &Path, error: ReadError) -> Result<Damage, Error> {
     }
 }
 
-/// The folded rows with their names, without the excluded proxies.
+/// The folded rows with their names and the codes of the rows, without the excluded proxies.
 fn table(
     kind: TableKind,
     mut folded: CodedTable,
     codes: &Codes,
     excluded: &HashSet<String>,
-) -> Table {
+) -> (Table, Vec<u32>) {
     let mut names = Names::new(kind);
     let mut kept = Vec::with_capacity(folded.codes.len());
     for &code in &folded.codes {
@@ -358,8 +434,10 @@ fn table(
         for column in &mut folded.columns {
             column.keep_rows(&kept);
         }
+        let mut flags = kept.iter();
+        folded.codes.retain(|_| flags.next() == Some(&true));
     }
-    Table { kind, names, columns: folded.columns }
+    (Table { kind, names, columns: folded.columns }, folded.codes)
 }
 
 /// The table of `TotalServers`: how many different servers each backend has.

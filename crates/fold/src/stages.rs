@@ -3,9 +3,11 @@
 //!
 //! The input of a stage is the output of the stage before, so that a benchmark times one stage.
 
-use model::catalog::{Choice, ProxyKind};
+use model::catalog::ProxyKind;
 
+use crate::Generation;
 use crate::codes::{Codes, NameCells};
+use crate::columns::Plan;
 use crate::fold::Frame;
 use crate::rows::{Buffer, Request};
 use crate::stat::{AllCodes, AllRows, Rows};
@@ -46,7 +48,8 @@ impl Reader {
     /// An answer is damaged.
     #[must_use]
     pub fn read(&mut self, answers: &[&[u8]]) -> Read {
-        let rows = |kind: ProxyKind| Rows::new(kind.plan(Choice::Default), 0);
+        let default = &config::Selection::Default;
+        let rows = |kind| Rows::new(Plan::new(kind, default).columns, 0);
         let mut rows = AllRows {
             frontends: rows(ProxyKind::Frontend),
             backends: rows(ProxyKind::Backend),
@@ -54,8 +57,13 @@ impl Reader {
         };
         self.codes.begin_snapshot();
         for mut answer in answers.iter().copied() {
-            let read =
-                crate::stat::read_from(&mut answer, &mut self.buffer, &mut self.codes, &mut rows);
+            let read = crate::stat::read_from(
+                &mut answer,
+                Generation::Current,
+                &mut self.buffer,
+                &mut self.codes,
+                &mut rows,
+            );
             assert!(read.is_ok(), "{read:?}");
         }
         Read(rows)

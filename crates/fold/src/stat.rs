@@ -6,18 +6,25 @@
 //! a column, its rows have null there; a column that no file has is left out. A file with too many
 //! rows or names is left out whole, so that the other files have room.
 
+mod new_columns;
+mod old;
 mod report;
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use daemon::file::{self, Limit, Links, ReadError};
-use model::catalog::{self, Fold, Nature};
+use model::Nature;
 
+pub(crate) use self::new_columns::Joining;
 pub(crate) use self::report::FileReport;
+use crate::Generation;
 use crate::cells::{self, Cells};
 use crate::codes::{self, Codes, NAME_MAX_BYTES, NAMES_MAX, NAMES_MAX_BYTES, NameCells, NameError};
-use crate::rows::{Buffer, ROW_MAX_BYTES, Request, Row, RowFault};
+use crate::columns::Planned;
+use crate::rows::{Buffer, CELLS_MAX, ROW_MAX_BYTES, Request, Row, RowFault};
+use crate::states::States;
 
 /// Rows that a snapshot can have: 20 processes with 100,000 servers each.
 const ROWS_MAX: usize = 2_000_000;
@@ -29,18 +36,26 @@ const BLOCK_ROWS: usize = 32;
 /// The planned columns of one kind of proxy, with the rows that were read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
-    pub(crate) plan: Vec<(&'static str, Fold)>,
+    pub(crate) plan: Vec<Planned>,
+    /// Which new columns join the plan where a file has them.
+    pub(crate) joining: Joining,
+    /// New columns that hold a text, each with the first row that has one.
+    pub(crate) texts: Vec<(Arc<str>, u32)>,
+    /// The states of the rows.
+    pub(crate) states: States,
+    /// Rows of old workers: from, and up to but not including.
+    pub(crate) old: Vec<(u32, u32)>,
     pub(crate) columns: Vec<Cells>,
     /// Whether any file had the column.
     pub(crate) seen: Vec<bool>,
-    /// The natures of the columns.
-    pub(crate) natures: Vec<Nature>,
     /// The codes of the rows.
     pub(crate) codes: Vec<u32>,
     /// Rows without traffic, ascending, which [`Fold::MeanWithTraffic`] leaves out.
     pub(crate) idle: Vec<u32>,
     /// The cells of the current file that are read, each with its column.
     targets: Vec<(usize, usize)>,
+    /// The same for new columns, which may hold texts.
+    new_targets: Vec<(usize, usize)>,
     /// The cell of `lbtot` in the current file.
     traffic: Option<usize>,
     /// The targets of the last rows, row by row, before they are appended to their columns.
@@ -51,16 +66,19 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// No rows, with capacity for `capacity` rows.
-    pub(crate) fn new(plan: Vec<(&'static str, Fold)>, capacity: usize) -> Self {
-        let nature = |name| catalog::nature(name).unwrap_or_else(|| catalog::daemon_nature(name));
+    pub(crate) fn new(plan: Vec<Planned>, capacity: usize) -> Self {
         Self {
             columns: plan.iter().map(|_| Cells::with_capacity(capacity)).collect(),
             seen: vec![false; plan.len()],
-            natures: plan.iter().map(|(name, _)| nature(name)).collect(),
             plan,
+            joining: Joining::default(),
+            texts: Vec::new(),
+            states: States::default(),
+            old: Vec::new(),
             codes: Vec::with_capacity(capacity),
             idle: Vec::new(),
             targets: Vec::new(),
+            new_targets: Vec::new(),
             traffic: None,
             block: Vec::new(),
             block_rows: 0,
@@ -71,18 +89,32 @@ impl Rows {
     fn begin_file(&mut self, header: &[&str]) -> usize {
         let cell = |name: &str| header.iter().position(|field| *field == name);
         self.targets.clear();
+        self.new_targets.clear();
         self.traffic = cell("lbtot");
-        for (column, (name, _)) in self.plan.iter().enumerate() {
+        self.join_new(header);
+        for (column, Planned { name, is_new, .. }) in self.plan.iter().enumerate() {
             if let Some(cell) = cell(name) {
-                self.targets.push((cell, column));
+                let targets = if *is_new { &mut self.new_targets } else { &mut self.targets };
+                targets.push((cell, column));
                 self.seen[column] = true;
                 // Rows of earlier files have null if their file lacked the column.
                 self.columns[column].pad(self.codes.len());
             }
         }
         self.block.resize(BLOCK_ROWS * self.targets.len(), 0);
-        let cells = self.targets.iter().map(|(cell, _)| *cell).chain(self.traffic);
-        cells.max().unwrap_or_default()
+        let last_state = self.states.begin_file(header);
+        let targets = self.targets.iter().chain(&self.new_targets).map(|(cell, _)| *cell);
+        targets.chain(self.traffic).chain(last_state).max().unwrap_or_default()
+    }
+
+    /// Ends a file whose rows begin at `begin`.
+    fn end_file(&mut self, begin: usize, generation: Generation) {
+        self.end_block();
+        self.states.end_file(generation);
+        let (begin, end) = (begin as u32, self.codes.len() as u32);
+        if generation == Generation::Old && begin < end {
+            self.old.push((begin, end));
+        }
     }
 
     /// Appends the rows of the block to their columns.
@@ -97,6 +129,11 @@ impl Rows {
     /// Drops the rows from `rows` on, and restores the columns that were seen before.
     fn roll_back(&mut self, rows: usize, seen: Vec<bool>) {
         self.block_rows = 0;
+        self.states.roll_back();
+        self.texts.retain(|(_, row)| (*row as usize) < rows);
+        // Columns that joined with the file leave with it.
+        self.plan.truncate(seen.len());
+        self.columns.truncate(seen.len());
         for column in &mut self.columns {
             column.truncate(rows);
         }
@@ -116,13 +153,17 @@ impl Rows {
             *value = match cells::digits(row.text, begin, end) {
                 Some(value) => value as i64,
                 None => {
-                    let field = (self.plan[column].0, self.natures[column]);
+                    let field = (&*self.plan[column].name, self.plan[column].nature);
                     let cells = &mut self.columns[column];
                     record_other(cells, at, field, &row.text[begin..end], report)
                 }
             };
         }
         self.block_rows += 1;
+        if !self.new_targets.is_empty() {
+            self.push_new(row, at, report);
+        }
+        self.states.push(row, code);
         let traffic = self.traffic.is_some_and(|cell| {
             let (begin, end) = bounds(row, cell);
             const MOST: i128 = u64::MAX as i128;
@@ -140,6 +181,9 @@ impl Rows {
     }
 }
 
+/// What HAProxy writes for a gauge below zero.
+const BELOW_ZERO: std::ops::RangeInclusive<i128> = 1 << 63..=u64::MAX as i128;
+
 /// Records a cell that is not up to 16 plain digits, and returns the value to append. A gauge below
 /// zero is a bug of HAProxy.
 #[cold]
@@ -150,7 +194,6 @@ fn record_other(
     cell: &[u8],
     report: &mut FileReport,
 ) -> i64 {
-    const BELOW_ZERO: std::ops::RangeInclusive<i128> = 1 << 63..=u64::MAX as i128;
     let number = cells::other(cell);
     let is_below_zero =
         nature.is_gauge() && number.is_some_and(|number| BELOW_ZERO.contains(&number));
@@ -229,6 +272,7 @@ impl Checkpoint {
 /// Adds the rows of a file. After an error no row of it is used.
 pub(crate) fn read(
     path: &Path,
+    generation: Generation,
     limit: u64,
     buffer: &mut Buffer,
     codes: &mut AllCodes,
@@ -236,17 +280,19 @@ pub(crate) fn read(
 ) -> Result<FileReport, ReadError> {
     let limit = Limit { bytes: limit, name: "file-limit" };
     let mut file = file::open(path, limit, Links::Refuse)?;
-    read_from(&mut file, buffer, codes, rows)
+    read_from(&mut file, generation, buffer, codes, rows)
 }
 
 /// Does the same with an open file.
 pub(crate) fn read_from(
     file: &mut impl Read,
+    generation: Generation,
     buffer: &mut Buffer,
     codes: &mut AllCodes,
     rows: &mut AllRows,
 ) -> Result<FileReport, ReadError> {
     let mut report = FileReport { room: rows.room(), ..FileReport::default() };
+    let begins = [&rows.frontends, &rows.backends, &rows.servers].map(|rows| rows.codes.len());
     let mut header: Option<Header> = None;
     let mut refused = None;
     let checkpoint = Checkpoint::new(codes, rows);
@@ -276,8 +322,9 @@ pub(crate) fn read_from(
         (None, Err(error)) => ReadError::from(error),
         (None, Ok(())) if header.is_none() => ReadError::Damage("is empty".to_owned()),
         (None, Ok(())) => {
-            for kind in [&mut rows.frontends, &mut rows.backends, &mut rows.servers] {
-                kind.end_block();
+            let kinds = [&mut rows.frontends, &mut rows.backends, &mut rows.servers];
+            for (kind, begin) in kinds.into_iter().zip(begins) {
+                kind.end_file(begin, generation);
             }
             return Ok(report);
         }
@@ -341,6 +388,9 @@ impl Header {
             let begin = String::from_utf8_lossy(&line[..line.len().min(60)]);
             return Err(format!("does not begin with HAProxy's header but with {begin:?}"));
         };
+        if row.fault == Some(RowFault::TooManyCells) {
+            return Err(format!("has a header of more than {CELLS_MAX} columns"));
+        }
         if row.fault.is_some() {
             return Err("is cut in its header".to_owned());
         }
@@ -430,7 +480,7 @@ fn line(row: Row<'_>) -> &[u8] {
 }
 
 #[inline]
-fn bounds(row: Row<'_>, cell: usize) -> (usize, usize) {
+pub(crate) fn bounds(row: Row<'_>, cell: usize) -> (usize, usize) {
     let begin = if cell == 0 { row.begin } else { row.ends[cell - 1] as usize + 1 };
     (begin, row.ends[cell] as usize)
 }

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use haproxystats_fold::{Damage, Input, Tables};
+use haproxystats_fold::{Damage, Generation, Input, Tables};
 use model::catalog::{Choice, Fold, ProxyKind};
 use model::{Table, TableKind, Value};
 
@@ -24,6 +24,9 @@ fn config() -> config::Tables {
         exclude_backends: None,
         per_process_metrics: false,
         calculate_percentages: false,
+        server_states: false,
+        hide_maint: false,
+        max_servers_per_backend: None,
         file_limit: 1 << 20,
     }
 }
@@ -55,7 +58,7 @@ impl Snapshot {
         };
         let info = info.map(|bytes| write("_info", bytes));
         let stat = stat.map(|bytes| write("_stat", bytes));
-        self.inputs.push(Input { endpoint, info, stat });
+        self.inputs.push(Input { endpoint, info, stat, generation: Generation::Current });
         self
     }
 
@@ -63,7 +66,7 @@ impl Snapshot {
     fn fold(&self, config: config::Tables) -> (Metrics, Vec<(String, String)>) {
         let mut tables = Tables::new(config);
         let daemon = tables.daemon(&self.inputs).unwrap();
-        let mut proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
+        let mut proxies = tables.read(&self.inputs, &daemon.doubles, &HashMap::new()).unwrap();
         let mut folded = daemon.tables;
         folded.push(tables.frontends(&mut proxies).unwrap());
         folded.push(tables.backends(&mut proxies).unwrap());
@@ -245,7 +248,12 @@ fn a_damaged_file_is_left_out_and_the_rest_folded() {
 fn a_file_that_is_too_large_or_not_there_is_told_by_name() {
     let mut snapshot = Snapshot::new().stat(vec![b'x'; 2 << 20]);
     let gone = snapshot.directory.path().join("gone_stat");
-    snapshot.inputs.push(Input { endpoint: "gone".into(), info: None, stat: Some(gone) });
+    snapshot.inputs.push(Input {
+        endpoint: "gone".into(),
+        info: None,
+        stat: Some(gone),
+        generation: Generation::Current,
+    });
     let (metrics, damages) = snapshot.fold(config());
     assert!(metrics.is_empty());
     assert!(damages[0].1.contains("more than file-limit = 1048576 allows"), "{damages:?}");
@@ -341,7 +349,7 @@ fn damaged_figures_cost_themselves() {
 fn servers_over_all_backends_are_summed_where_all_is_asked_too() {
     let config = config::Tables {
         aggr_server_metrics: true,
-        server_metrics: config::Selection::All,
+        server_metrics: config::Selection::All { except: Vec::new() },
         ..config()
     };
     let text = "# pxname,svname,smax,qtime,lbtot,type,\na,s,3,1,1,2,\nb,s,4,2,1,2,\n\n";

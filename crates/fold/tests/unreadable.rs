@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use haproxystats_fold::{Error, Input, Tables};
+use haproxystats_fold::{Error, Generation, Input, Tables};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
@@ -15,8 +15,12 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
     let (info, stat) = (folder.path().join("a_info"), folder.path().join("a_stat"));
     fs::write(&info, "Process_num: 1\nIdle_pct: 97\n\n").unwrap();
     fs::write(&stat, "# pxname,svname,stot,type,\nwww,FRONTEND,1,0,\n\n").unwrap();
-    let inputs =
-        [Input { endpoint: "a".to_owned(), info: Some(info.clone()), stat: Some(stat.clone()) }];
+    let inputs = [Input {
+        endpoint: "a".to_owned(),
+        info: Some(info.clone()),
+        stat: Some(stat.clone()),
+        generation: Generation::Current,
+    }];
     let config = config::Tables {
         frontend_metrics: config::Selection::Default,
         backend_metrics: config::Selection::Default,
@@ -26,6 +30,9 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
         calculate_percentages: false,
         exclude_frontends: None,
         exclude_backends: None,
+        server_states: false,
+        hide_maint: false,
+        max_servers_per_backend: None,
         file_limit: 1 << 20,
     };
     let mut tables = Tables::new(config);
@@ -33,11 +40,11 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
     let none = HashMap::new();
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
-    let (daemon, proxies) = (tables.daemon(&inputs), tables.read(&inputs, &none));
+    let (daemon, proxies) = (tables.daemon(&inputs), tables.read(&inputs, &none, &HashMap::new()));
     setrlimit(Resource::Nofile, before).unwrap();
 
     assert!(matches!(daemon, Err(Error::Unreadable { path, .. }) if path == info));
     assert!(matches!(proxies, Err(Error::Unreadable { path, .. }) if path == stat));
     assert!(tables.daemon(&inputs).unwrap().damages.is_empty());
-    assert!(tables.read(&inputs, &none).unwrap().damages.is_empty());
+    assert!(tables.read(&inputs, &none, &HashMap::new()).unwrap().damages.is_empty());
 }

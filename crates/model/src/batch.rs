@@ -4,7 +4,7 @@
 //! Names are HAProxy's, letter by letter: an encoder replaces the characters that its receiver does
 //! not accept. A value can be absent, such as a mean over no rows.
 
-use crate::{Column, Names, SnapshotId};
+use crate::{Column, Names, SnapshotId, Values};
 
 /// All metrics of one snapshot.
 ///
@@ -108,6 +108,16 @@ impl Table {
         let mut names = Names::new(kind);
         names.push(&[]);
         Self { kind, names, columns }
+    }
+
+    /// Whether a column has the numbers of a column of texts with the same name. Such numbers are
+    /// for receivers that take no texts; any other receiver gets the texts alone, because its
+    /// fields have one type each.
+    #[must_use]
+    pub fn stands_for_texts(&self, column: &Column) -> bool {
+        let is_text = |column: &Column| matches!(column.values, Values::States(_));
+        !is_text(column)
+            && self.columns.iter().any(|other| is_text(other) && other.name == column.name)
     }
 
     /// How many values are present.

@@ -6,8 +6,11 @@
 //! because dashboards are built on them.
 
 mod fields;
+mod names;
 
 use fields::FIELDS;
+
+pub use names::{daemon_names, is_frozen, is_name, known_daemon_nature, nature_of_name};
 
 /// The kinds of proxies that are folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

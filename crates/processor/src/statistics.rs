@@ -65,6 +65,11 @@ pub(crate) struct Parts {
     pub(crate) stat: bool,
 }
 
+/// How many servers `max-servers-per-backend` left out.
+pub(crate) fn left_out(servers: u64) -> Column {
+    gauge("ServersLeftOut", i128::from(servers))
+}
+
 /// The table about a batch whose other tables make `lines`. `missing` is the number of processes
 /// without an endpoint.
 pub(crate) fn table(

@@ -23,8 +23,9 @@ use crate::rows::RowFormat;
 pub struct JsonRows {
     /// The beginning of each object: the keys that are the same in all rows.
     head: Vec<u8>,
-    /// The keys of the current table's columns, with the comma before and the colon behind.
-    keys: Vec<Vec<u8>>,
+    /// The keys of the current table's columns, with the comma before and the colon behind; `None`
+    /// for a column that is left out.
+    keys: Vec<Option<Vec<u8>>>,
 }
 
 impl JsonRows {
@@ -40,7 +41,10 @@ impl JsonRows {
 impl RowFormat for JsonRows {
     fn begin_table(&mut self, table: &Table) {
         self.keys.clear();
-        self.keys.extend(table.columns.iter().map(|column| key(&column.name)));
+        for column in &table.columns {
+            let is_left_out = table.stands_for_texts(column);
+            self.keys.push(if is_left_out { None } else { Some(key(&column.name)) });
+        }
     }
 
     fn push_row(&mut self, table: &Table, row: usize, out: &mut Vec<u8>) {
@@ -49,7 +53,9 @@ impl RowFormat for JsonRows {
         push_labels(table, row, out);
         let mut is_empty = true;
         for (column, key) in table.columns.iter().zip(&self.keys) {
-            if column.has(row) {
+            if let Some(key) = key
+                && column.has(row)
+            {
                 out.extend_from_slice(key);
                 push_value(column, row, out);
                 is_empty = false;

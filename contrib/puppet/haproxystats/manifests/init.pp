@@ -128,6 +128,12 @@
 #   `[process] per-process-metrics`: lines for each HAProxy process, too.
 # @param process_calculate_percentages
 #   `[process] calculate-percentages`: four percentages of HAProxy's limits.
+# @param process_server_states
+#   `[process] server-states`: states of servers and backends, as numbers and as texts.
+# @param process_hide_maint
+#   `[process] hide-maint`: leave out servers that are in maintenance in all processes.
+# @param process_max_servers_per_backend
+#   `[process] max-servers-per-backend`: the servers of a backend with more servers are left out; unset for no limit.
 # @param process_liveness_check_interval
 #   `[process] liveness-check-interval`: time between two reports on itself.
 # @param process_job_timeout
@@ -406,6 +412,9 @@ class haproxystats (
   Optional[Haproxystats::Path]           $process_exclude_backends = undef,
   Optional[Boolean]                      $process_per_process_metrics = undef,
   Optional[Boolean]                      $process_calculate_percentages = undef,
+  Optional[Boolean]                      $process_server_states = undef,
+  Optional[Boolean]                      $process_hide_maint = undef,
+  Optional[Integer[1, 1000000000]]       $process_max_servers_per_backend = undef,
   Optional[Haproxystats::Limit]          $process_liveness_check_interval = undef,
   Optional[Haproxystats::Limit]          $process_job_timeout = undef,
   Optional[Integer[1]]                   $process_file_limit = undef,

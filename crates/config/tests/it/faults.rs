@@ -97,11 +97,15 @@ fn texts_that_cannot_be_used() {
         &[
             ("src-dir =", "\"\" is no path; write one such as /var/lib/haproxystats"),
             ("exclude-frontends =", "\"\" is no path; write one such as /var/lib/haproxystats"),
-            ("server-metrics = bin stto", "\"stto\" is no metric of HAProxy; did you mean stot?"),
             (
-                "server-metrics = wibblewobble",
-                "\"wibblewobble\" is no metric of HAProxy; write field names of its CSV statistics \
-                with blanks between",
+                "server-metrics = bin,bout",
+                "\"bin,bout\" is no metric of HAProxy; write field names of its CSV statistics with \
+                blanks between",
+            ),
+            (
+                "server-metrics = bin -bout",
+                "\"-bout\" is a name to leave out of no list; write all before it, because only \
+                that list has names to leave out",
             ),
             (
                 "server-metrics =",

@@ -56,11 +56,13 @@ calculate-percentages = false
 failed-dir = ${paths:base-dir}/failed
 failed-limit = 100
 file-limit = 268435456
+hide-maint = false
 job-timeout = 300
 liveness-check-interval = 10
 outbox-dir = ${paths:base-dir}/outbox
 partial-input = accept
 per-process-metrics = false
+server-states = false
 src-dir = /var/lib/haproxystats/incoming
 workers = 4
 

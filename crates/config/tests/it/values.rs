@@ -11,6 +11,25 @@ use haproxystats_config::{
 use crate::{faults_of, graphites, load_text};
 
 #[test]
+fn an_unknown_metric_is_a_warning_with_the_nearest_known_one() {
+    let config =
+        load_text("[process]\nserver-metrics = bin stto\nbackend-metrics = all -wibble -bin\n");
+    let Selection::Named(names) = &config.process.tables.server_metrics else { panic!() };
+    assert_eq!(names, &["bin", "stto"]);
+    let except = vec!["wibble".to_owned(), "bin".to_owned()];
+    assert_eq!(config.process.tables.backend_metrics, Selection::All { except });
+    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    let has = |text: &str| warnings.iter().any(|warning| warning.contains(text));
+    assert!(
+        has(":2: [process] server-metrics: \"stto\" is no metric of any HAProxy"),
+        "{warnings:?}"
+    );
+    assert!(has("did you mean stot? It is read if HAProxy has it"), "{warnings:?}");
+    assert!(has("\"wibble\"") && has("check its spelling. It"), "{warnings:?}");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
 fn every_word_for_yes_and_no() {
     for (word, expected) in [
         ("1", true),
@@ -88,8 +107,8 @@ fn metrics_named_twice_count_once_and_all_is_all() {
         tables.frontend_metrics,
         Selection::Named(vec!["stot".to_owned(), "bin".to_owned()])
     );
-    assert_eq!(tables.backend_metrics, Selection::All);
-    assert_eq!(tables.server_metrics, Selection::All);
+    assert_eq!(tables.backend_metrics, Selection::All { except: Vec::new() });
+    assert_eq!(tables.server_metrics, Selection::All { except: Vec::new() });
 }
 
 #[test]

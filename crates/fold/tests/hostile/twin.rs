@@ -45,7 +45,7 @@ pub(crate) fn slow(files: &[&[u8]], config: &Tables) -> Option<BTreeMap<String, 
     for (kind, selection) in plans {
         let plan = kind.plan(match selection {
             Selection::Default => Choice::Default,
-            Selection::All => Choice::All,
+            Selection::All { .. } => Choice::All,
             Selection::Named(names) => Choice::Named(names),
         });
         let name = |row: &Row| match kind {

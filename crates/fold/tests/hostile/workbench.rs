@@ -1,10 +1,10 @@
 //! A snapshot on disk for tests, with any kinds of files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use haproxystats_fold::{Damage, Input, Tables};
+use haproxystats_fold::{Damage, Generation, Input, Tables};
 use model::Value;
 use tempfile::TempDir;
 
@@ -24,6 +24,9 @@ pub(crate) fn config() -> config::Tables {
         exclude_backends: None,
         per_process_metrics: false,
         calculate_percentages: false,
+        server_states: false,
+        hide_maint: false,
+        max_servers_per_backend: None,
         file_limit: 256 << 20,
     }
 }
@@ -31,9 +34,9 @@ pub(crate) fn config() -> config::Tables {
 /// All metrics that can be configured.
 pub(crate) fn everything() -> config::Tables {
     config::Tables {
-        frontend_metrics: config::Selection::All,
-        backend_metrics: config::Selection::All,
-        server_metrics: config::Selection::All,
+        frontend_metrics: config::Selection::All { except: Vec::new() },
+        backend_metrics: config::Selection::All { except: Vec::new() },
+        server_metrics: config::Selection::All { except: Vec::new() },
         aggr_server_metrics: true,
         per_process_metrics: true,
         calculate_percentages: true,
@@ -84,7 +87,12 @@ impl Snapshot {
     pub(crate) fn info_of(mut self, endpoint: &str, bytes: impl AsRef<[u8]>) -> Self {
         let path = self.directory.path().join(format!("{endpoint}_info"));
         fs::write(&path, bytes).unwrap();
-        self.inputs.push(Input { endpoint: endpoint.to_owned(), info: Some(path), stat: None });
+        self.inputs.push(Input {
+            endpoint: endpoint.to_owned(),
+            info: Some(path),
+            stat: None,
+            generation: Generation::Current,
+        });
         self
     }
 
@@ -93,7 +101,12 @@ impl Snapshot {
         let endpoint = format!("admin{}.sock", self.inputs.len() + 1);
         let path = self.directory.path().join(format!("{endpoint}_stat"));
         make(&path);
-        self.inputs.push(Input { endpoint, info: None, stat: Some(path) });
+        self.inputs.push(Input {
+            endpoint,
+            info: None,
+            stat: Some(path),
+            generation: Generation::Current,
+        });
         self
     }
 
@@ -111,7 +124,7 @@ impl Snapshot {
     pub(crate) fn oddities(&self, config: &config::Tables) -> Vec<(String, &'static str)> {
         let mut tables = Tables::new(config.clone());
         let daemon = tables.daemon(&self.inputs).unwrap();
-        let proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
+        let proxies = tables.read(&self.inputs, &daemon.doubles, &HashMap::new()).unwrap();
         let oddities = daemon.oddities.into_iter().chain(proxies.oddities);
         oddities.map(|oddity| (oddity.subject, oddity.state)).collect()
     }
@@ -123,7 +136,7 @@ impl Snapshot {
     /// Every metric by its short path, and the damages by file name.
     pub(crate) fn fold_with(&self, tables: &mut Tables) -> (Metrics, Vec<(String, String)>) {
         let daemon = tables.daemon(&self.inputs).unwrap();
-        let mut proxies = tables.read(&self.inputs, &daemon.doubles).unwrap();
+        let mut proxies = tables.read(&self.inputs, &daemon.doubles, &HashMap::new()).unwrap();
         let mut folded = daemon.tables;
         folded.push(tables.frontends(&mut proxies).unwrap());
         folded.push(tables.backends(&mut proxies).unwrap());

@@ -1,12 +1,13 @@
 //! The fold child: a snapshot becomes a batch in a sealed memfd.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use config::PartialInput;
 use daemon::Clock;
-use fold::{Damage, Input, Oddity, Tables};
+use fold::{Damage, Generation, Input, Oddity, Tables};
 use model::{Batch, Timestamp, form};
 use receivers::graphite::{Warning, count_lines};
 use spool::cycle::Cycle;
@@ -91,7 +92,8 @@ impl FoldChild {
         let header = header(path, &mut list);
         let daemon = self.tables.daemon(&inputs).map_err(fold_failure)?;
         stopwatch.lap(statistics::DAEMON);
-        let mut proxies = self.tables.read(&inputs, &daemon.doubles).map_err(fold_failure)?;
+        let mut proxies =
+            self.tables.read(&inputs, &daemon.doubles, &HashMap::new()).map_err(fold_failure)?;
         stopwatch.lap(statistics::READ);
         list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
         list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
@@ -106,6 +108,8 @@ impl FoldChild {
         stopwatch.lap(statistics::BACKENDS);
         batch.tables.extend(self.tables.servers(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::SERVERS);
+        // The fold of the servers can add some.
+        list.extend(proxies.oddities.drain(..).map(of_oddity));
         let (lines, warnings) = count_lines(&batch.tables);
         list.extend(warnings.into_iter().map(of_warning));
         let parts = Parts {
@@ -113,7 +117,8 @@ impl FoldChild {
             stat: inputs.iter().any(|input| input.stat.is_some()),
         };
         let (cycle, missing) = (header.cycle.as_ref(), daemon.missing);
-        let own = statistics::table(&lines, &stopwatch, parts, damaged, cycle, missing);
+        let mut own = statistics::table(&lines, &stopwatch, parts, damaged, cycle, missing);
+        own.columns.extend(proxies.left_out.map(statistics::left_out));
         batch.tables.push(own);
         let more = list.len().saturating_sub(FINDINGS_MAX);
         list.truncate(FINDINGS_MAX);
@@ -251,6 +256,7 @@ fn inputs(path: &Path) -> Result<Vec<Input>, FoldFailure> {
         endpoint: answers.endpoint,
         info: answers.info,
         stat: answers.stat,
+        generation: Generation::Current,
     };
     Ok(answers.into_iter().map(input).collect())
 }

@@ -65,8 +65,9 @@ pub struct InfluxLines<'a> {
     /// The first label of the last row that was asked for its group, and the group: servers of a
     /// backend follow each other.
     last_group: Option<(String, Option<&'a str>)>,
-    /// The fields of the current table: name and equals sign, escaped.
-    names: Vec<Vec<u8>>,
+    /// The fields of the current table: name and equals sign, escaped; `None` for a column that is
+    /// left out.
+    names: Vec<Option<Vec<u8>>>,
 }
 
 /// A part of the series of a row.
@@ -146,10 +147,13 @@ impl RowFormat for InfluxLines<'_> {
         let keeps_names = schema.keep_field_names || !is_of_proxies(table.kind);
         self.names.clear();
         self.names.extend(table.columns.iter().map(|column| {
+            if table.stands_for_texts(column) {
+                return None;
+            }
             let mut name = Vec::new();
             push_key(fields::of_proxy(&column.name, keeps_names), &mut name);
             name.push(b'=');
-            name
+            Some(name)
         }));
         self.groups = schema.groups.as_ref().and_then(|groups| groups.of_kind(table.kind));
         self.last_group = None;
@@ -161,6 +165,7 @@ impl RowFormat for InfluxLines<'_> {
         self.push_series(table, row, out);
         let mut separator = b' ';
         for (column, name) in table.columns.iter().zip(&self.names) {
+            let Some(name) = name else { continue };
             if column.has(row) {
                 out.push(separator);
                 out.extend_from_slice(name);

@@ -9,7 +9,7 @@ mod scratch;
 use std::collections::BTreeMap;
 
 use config::Selection;
-use fold::{Input, Tables};
+use fold::{Generation, Input, Tables};
 use libfuzzer_sys::fuzz_target;
 use model::{TableKind, Value};
 
@@ -36,6 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
     // Two names with the same clean form, and one that looks like a process number.
     let files = [("a.b", bytes), ("a_b", bytes), ("7", WHOLE.as_bytes()), ("x", WHOLE.as_bytes())];
     let inputs = files.map(|(endpoint, bytes)| Input {
+        generation: Generation::Current,
         endpoint: endpoint.to_owned(),
         info: Some(scratch::file(&format!("{endpoint}_info"), bytes)),
         stat: None,

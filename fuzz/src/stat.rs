@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use config::Selection;
-use fold::{Input, Tables};
+use fold::{Generation, Input, Tables};
 use libfuzzer_sys::fuzz_target;
 
 /// Its columns are in another order than HAProxy's, so that the files differ in them.
@@ -68,6 +68,7 @@ fuzz_target!(|bytes: &[u8]| {
     let files = [WHOLE.as_bytes(), bytes, WHOLE.as_bytes()];
     let inputs: Vec<Input> = (0..files.len())
         .map(|at| Input {
+            generation: Generation::Current,
             endpoint: at.to_string(),
             info: None,
             stat: Some(scratch::file(&format!("{at}_stat"), files[at])),
@@ -76,7 +77,8 @@ fuzz_target!(|bytes: &[u8]| {
     let (tables, config) =
         if bytes.len() % SELDOM == 0 { (&ALL, everything()) } else { (&SOME, some()) };
     let metrics = tables.with_borrow_mut(|tables| {
-        let mut proxies = tables.read(&inputs, &HashMap::new()).expect("the files can be read");
+        let mut proxies =
+            tables.read(&inputs, &HashMap::new(), &HashMap::new()).expect("the files can be read");
         for damage in &proxies.damages {
             assert_eq!(Some(&damage.path), inputs[1].stat.as_ref(), "{}", damage.reason);
         }

@@ -144,4 +144,16 @@ mod tests {
             SnapshotId { origin: "lb1".into(), timestamp: Timestamp::of_seconds(1), serial: 7 };
         assert_eq!(Batch { id, tables: vec![table.clone(), table] }.points(), 8);
     }
+
+    #[test]
+    fn numbers_stand_for_the_texts_of_the_same_name() {
+        let number = |name: &str| Column::integers(name, Nature::Gauge, None, [Some(8)]);
+        let texts = Values::States(["L4CON"].into_iter().collect());
+        let texts = Column::new("check_status", Nature::Other, None, texts);
+        let columns = vec![number("check_status"), number("up"), texts];
+        let table = Table::of_one_row(TableKind::Daemon, columns);
+        let stand: Vec<_> =
+            table.columns.iter().map(|column| table.stands_for_texts(column)).collect();
+        assert_eq!(stand, [true, false, false]);
+    }
 }

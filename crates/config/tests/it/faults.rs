@@ -99,8 +99,8 @@ fn texts_that_cannot_be_used() {
             ("exclude-frontends =", "\"\" is no path; write one such as /var/lib/haproxystats"),
             (
                 "server-metrics = bin,bout",
-                "\"bin,bout\" is no metric of HAProxy; write field names of its CSV statistics with \
-                blanks between",
+                "\"bin,bout\" is no metric of HAProxy; write field names of its CSV statistics \
+                with blanks between",
             ),
             (
                 "server-metrics = bin -bout",

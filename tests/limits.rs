@@ -47,6 +47,7 @@ const INTERNAL: &[(&str, &str)] = &[
         "receivers::kafka::settings::SOCKET_TIMEOUT_MAX",
         "librdkafka's own; a longer wait is its own",
     ),
+    ("receivers::influxdb::transport::QUOTED_MAX_CHARS", "shortens what a message quotes"),
     ("receivers::influxdb::transport::WARNINGS_MAX", "there are three kinds of warnings"),
     ("processor::channel::INLINE_MAX", "a larger message travels in a memfd"),
     ("processor::channel::MESSAGE_MAX", "the largest message is the configuration, with its bound"),

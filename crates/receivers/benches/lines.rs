@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use haproxystats_receivers::RowEncoder;
-use haproxystats_receivers::graphite::{Encoder, Paths, count_lines};
+use haproxystats_receivers::graphite::{Encoder, NameForms, Paths, count_lines};
 use haproxystats_receivers::influxdb::{InfluxLines, Precision, Schema};
 use model::form::{self, Reader};
 use model::{
@@ -58,7 +58,9 @@ fn paths() -> Paths {
 fn lines(criterion: &mut Criterion) {
     let (batch, paths) = (batch(), paths());
     let mut group = criterion.benchmark_group("batch");
-    group.throughput(Throughput::Elements(count_lines(&batch.tables).0.total()));
+    group.throughput(Throughput::Elements(
+        count_lines(&batch.tables, NameForms::default()).0.total(),
+    ));
     group.bench_function("format", |bencher| {
         bencher.iter(|| {
             let cursor = BatchCursor::new(black_box(&batch));

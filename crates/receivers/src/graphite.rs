@@ -22,5 +22,5 @@ mod transport;
 pub use encoder::{Encoder, GraphiteRows, encode};
 pub use part::PART_MAX_BYTES;
 pub use paths::Paths;
-pub use survey::{LineCounts, Warning, count_lines};
+pub use survey::{LineCounts, NameForms, Warning, count_lines};
 pub use transport::{Graphite, try_limit};

@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use config::PartialInput;
+use config::{KafkaFormat, PartialInput, ReceiverKind};
 use daemon::Clock;
 use fold::{Damage, Input, Oddity, Tables};
 use model::{Batch, Timestamp, form};
-use receivers::graphite::{Warning, count_lines};
+use receivers::graphite::{NameForms, Warning, count_lines};
 use spool::cycle::Cycle;
 use spool::manifest::{self, Header};
 
@@ -25,6 +25,8 @@ pub(crate) struct FoldChild {
     /// The origin of a snapshot without a manifest.
     host: String,
     partial_input: PartialInput,
+    /// The forms of names in Graphite's lines, of which warnings tell.
+    forms: NameForms,
     clock: Clock,
 }
 
@@ -67,12 +69,18 @@ impl OrderHandler for FoldChild {
 }
 
 impl FoldChild {
-    pub(crate) fn new(config: &config::Process, host: &str, clock: Clock) -> Self {
+    pub(crate) fn new(
+        config: &config::Process,
+        forms: NameForms,
+        host: &str,
+        clock: Clock,
+    ) -> Self {
         Self {
             tables: Tables::new(config.tables.clone()),
             src_dir: config.src_dir.clone(),
             host: host.to_owned(),
             partial_input: config.partial_input,
+            forms,
             clock,
         }
     }
@@ -106,7 +114,7 @@ impl FoldChild {
         stopwatch.lap(statistics::BACKENDS);
         batch.tables.extend(self.tables.servers(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::SERVERS);
-        let (lines, warnings) = count_lines(&batch.tables);
+        let (lines, warnings) = count_lines(&batch.tables, self.forms);
         list.extend(warnings.into_iter().map(of_warning));
         let parts = Parts {
             info: inputs.iter().any(|input| input.info.is_some()),
@@ -154,6 +162,17 @@ impl FoldChild {
         }
         Ok(())
     }
+}
+
+/// The forms of names in the lines of all receivers.
+pub(crate) fn name_forms(receivers: &[config::Receiver]) -> NameForms {
+    let namings = receivers.iter().filter_map(|receiver| match &receiver.kind {
+        ReceiverKind::Graphite(graphite) => Some(&graphite.naming),
+        ReceiverKind::Kafka(kafka) if kafka.format == KafkaFormat::Graphite => Some(&kafka.naming),
+        ReceiverKind::LocalStore(store) => Some(&store.naming),
+        ReceiverKind::InfluxDb(_) | ReceiverKind::Kafka(_) => None,
+    });
+    namings.fold(NameForms::default(), NameForms::with)
 }
 
 fn to_memfd(batch: &Batch) -> io::Result<(OwnedFd, u64, u64)> {
@@ -269,5 +288,29 @@ mod tests {
         assert_eq!(unknown.cause, Cause::Unreadable, "{unknown:?}");
         let empty = inputs(folder.path()).unwrap_err();
         assert_eq!(empty.cause, Cause::Unusable, "{empty:?}");
+    }
+
+    /// The forms of names of a configuration with these sections.
+    fn forms(sections: &str) -> NameForms {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.conf");
+        std::fs::write(&file, sections).unwrap();
+        let config = config::load(&config::Sources { file, dir: None }).unwrap();
+        name_forms(&config.process.receivers)
+    }
+
+    #[test]
+    fn only_receivers_of_graphites_lines_have_forms_of_names() {
+        let (off, tags) = ("[graphite]\nenabled = false\n", "[graphite]\ntags = true\n");
+        let influxdb = "[influxdb]\nurl = http://h\nbucket = b\n";
+        let nothing = NameForms::default();
+        let (parts, tag_values) =
+            (NameForms { parts: true, ..nothing }, NameForms { tag_values: true, ..nothing });
+        assert_eq!(forms(""), parts);
+        assert_eq!(forms(&format!("{off}{influxdb}")), nothing);
+        assert_eq!(forms(&format!("{off}[local-store]\n")), parts);
+        assert_eq!(forms(tags), tag_values);
+        let both = NameForms { parts: true, tag_values: true };
+        assert_eq!(forms(&format!("{tags}{influxdb}[graphite:a]\nserver = h\n")), both);
     }
 }

@@ -160,20 +160,49 @@ impl LineCounts {
     }
 }
 
+/// The forms of names that lines have. Names that one form makes equal or cuts, another may leave
+/// alone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct NameForms {
+    /// Parts of paths.
+    pub parts: bool,
+    /// Values of tags.
+    pub tag_values: bool,
+}
+
+impl NameForms {
+    /// Adds the form of a naming.
+    #[must_use]
+    pub const fn with(self, naming: &config::Naming) -> Self {
+        if naming.tags { Self { tag_values: true, ..self } } else { Self { parts: true, ..self } }
+    }
+}
+
 /// Counts the lines of some tables without making them, and returns the warnings about names in
-/// paths.
+/// these forms. Names are counted as parts of paths, whatever the forms.
 #[must_use]
-pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
+pub fn count_lines(tables: &[Table], forms: NameForms) -> (LineCounts, Vec<Warning>) {
+    let (counts, mut warnings) = look_at(tables, Spelling::Part);
+    if !forms.parts {
+        warnings.clear();
+    }
+    if forms.tag_values {
+        warnings.extend(look_at(tables, Spelling::Value).1);
+    }
+    (counts, warnings)
+}
+
+fn look_at(tables: &[Table], spelling: Spelling) -> (LineCounts, Vec<Warning>) {
     let mut counts = LineCounts::default();
     for table in tables {
         counts.add(table.kind, lines_of(table));
     }
     let mut cursor = BatchCursor::over(tables);
     // Tables in memory can always be read.
-    let Ok(survey) = Survey::of(&mut cursor, Spelling::Part) else { return (counts, Vec::new()) };
+    let Ok(survey) = Survey::of(&mut cursor, spelling) else { return (counts, Vec::new()) };
     let mut warnings = survey.warnings();
     let mut collisions = survey.into_collisions();
-    let mut names = CleanNames::new(Spelling::Part);
+    let mut names = CleanNames::new(spelling);
     while !collisions.is_empty() {
         for table in tables.iter().filter(|table| table.names.labels() > 0) {
             collisions.begin_table(table);

@@ -11,7 +11,7 @@ use model::{
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::select;
 
-use super::{Encoder, Paths, Warning, count_lines, encode};
+use super::{Encoder, NameForms, Paths, Warning, count_lines, encode};
 
 mod long_lines;
 mod tags;
@@ -150,9 +150,12 @@ fn a_state_has_no_line() {
         names: names(TableKind::Frontend, &[&["fe"]]),
         columns: vec![status, sums("stot", &[1])],
     };
-    assert_eq!(count_lines(std::slice::from_ref(&table)).0.total(), 1);
+    assert_eq!(count_lines(std::slice::from_ref(&table), PARTS).0.total(), 1);
     assert_eq!(lines(table, &naming(None)), "lb.haproxy.frontend.fe.stot 1 17\n");
 }
+
+/// The forms of names of a receiver without tags.
+const PARTS: NameForms = NameForms { parts: true, tag_values: false };
 
 /// `a.b` and `a_b` are one path: sums are summed, means joined exactly, the largest stays.
 #[test]
@@ -191,7 +194,7 @@ fn rows_of_one_path_are_joined_with_a_warning() {
                 HAProxy to part them";
     let expected = Warning { subject: "a_b".into(), state: "names", text: text.into() };
     assert_eq!(warnings, [expected]);
-    let (counts, warnings) = count_lines(&[table]);
+    let (counts, warnings) = count_lines(&[table], PARTS);
     assert_eq!((counts.of(kind), counts.total(), warnings.len()), (11, 11, 1));
 }
 
@@ -278,7 +281,7 @@ fn many_paths_that_two_rows_have_are_joined_in_several_passes() {
     assert_eq!(lines.lines().filter(is_joined).count(), paths);
     assert_eq!(lines.lines().filter(is_alone).count(), paths);
     assert_eq!(lines.lines().count(), 2 * paths);
-    assert_eq!(count_lines(&[table]).0.total(), 2 * paths as u64);
+    assert_eq!(count_lines(&[table], PARTS).0.total(), 2 * paths as u64);
 }
 
 #[test]
@@ -435,7 +438,7 @@ proptest! {
             "0".clone_into(value);
         }
         prop_assert_eq!(by_path(&text), expected);
-        prop_assert_eq!(count_lines(&batch.tables).0.total(), text.lines().count() as u64);
+        prop_assert_eq!(count_lines(&batch.tables, PARTS).0.total(), text.lines().count() as u64);
     }
 
     /// A batch that comes from its form gives the same bytes as one in memory.

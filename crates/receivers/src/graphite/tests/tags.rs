@@ -4,6 +4,7 @@ use model::{SnapshotId, Table, TableKind, Timestamp};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::{groups, id, lines_of, names, naming, servers, sums};
+use crate::graphite::{NameForms, count_lines};
 
 fn tagged(host: config::HostPart, grouped: bool) -> config::Naming {
     let groups = grouped.then(|| config::Groups { namespace: String::new(), ..groups(false) });
@@ -73,6 +74,32 @@ fn rows_with_the_same_values_of_tags_are_joined() {
          lb.haproxy.server.m;backend=a_b;server=c 11 17\n"
     );
     assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+/// A receiver of tags, and one of another kind, gets the names that a path makes one.
+#[test]
+fn a_warning_about_names_is_for_the_forms_that_are_in_use() {
+    let long = "x".repeat(260);
+    let rows: [&[&str]; 5] = [&["a.b"], &["a_b"], &["c;d"], &["c d"], &[&long]];
+    let table = table(TableKind::Backend, &rows);
+    let subjects = |parts, tag_values| {
+        let forms = NameForms { parts, tag_values };
+        let (counts, warnings) = count_lines(std::slice::from_ref(&table), forms);
+        let subjects = warnings.into_iter().map(|warning| (warning.state, warning.subject));
+        (
+            counts.total(),
+            subjects
+                .filter(|(state, _)| *state == "names")
+                .map(|(_, name)| name)
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(subjects(false, false), (3, vec![]));
+    assert_eq!(subjects(true, false), (3, vec!["a_b".to_owned(), "c_d".to_owned()]));
+    assert_eq!(subjects(false, true), (3, vec!["c_d".to_owned()]));
+    let tags = tagged(config::HostPart::None, false);
+    let both = NameForms::default().with(&naming(None)).with(&tags);
+    assert_eq!(both, NameForms { parts: true, tag_values: true });
 }
 
 #[test]

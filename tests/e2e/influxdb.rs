@@ -14,7 +14,7 @@ use testbed::http::{Answer, Server};
 
 use crate::golden;
 use crate::scene::Scene;
-use crate::support::{Program, installed, wait_until};
+use crate::support::{Program, installed, skip_for_the_machine, wait_until};
 use servers::{InfluxD, Victoria};
 
 /// The seconds of the first snapshot.
@@ -349,6 +349,41 @@ fn count_tries(server: &Server) -> usize {
     let requests = server.requests();
     let has_time = |body: &[u8]| String::from_utf8_lossy(body).contains(&time);
     requests.iter().filter(|request| has_time(&request.body)).count()
+}
+
+/// Two servers on one port of two addresses, and a name that moves from one to the other, which goes
+/// on to listen: a new connection goes to the new address.
+#[test]
+fn a_server_whose_name_moves_is_found_with_a_new_connection() {
+    if installed("influxdb: a name that moves", ["unshare"]).is_none() {
+        return;
+    }
+    let scene = Scene::new();
+    let server = Server::start(Answer::status(204)).unwrap();
+    let port = server.address().port();
+    let hosts = scene.write("hosts", "127.0.0.1 influxdb.e2e\n");
+    let receivers = format!("url = http://influxdb.e2e:{port}\ndatabase = d\n");
+    let file = config(&scene, "liveness-check-interval = 3600", &receivers);
+    let mut process = scene.process_with_hosts(&file, &hosts);
+    scene.publish(FIRST);
+    wait_until("the first server, or a refusal to mount", || {
+        !process.runs() || count_tries(&server) > 0
+    });
+    if !process.runs() {
+        return skip_for_the_machine(
+            "influxdb: a name that moves: no file system of one's own view",
+        );
+    }
+    scene.wait_until_delivered();
+    let moved = Server::start_at(([127, 0, 0, 2], port).into(), Answer::status(204)).unwrap();
+    fs::write(&hosts, "127.0.0.2 influxdb.e2e\n").unwrap();
+    let before = server.requests().len();
+    server.close_connections();
+    scene.publish(FIRST + 1);
+    wait_until("the batch at the new address", || !moved.requests().is_empty());
+    scene.wait_until_delivered();
+    assert_eq!(server.requests().len(), before);
+    process.finish();
 }
 
 /// The answers of `-P` and the log never have a secret.

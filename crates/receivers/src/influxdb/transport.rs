@@ -8,8 +8,8 @@
 //! request is sent in halves, down to that line. The number of such requests has a bound, because
 //! a server that refuses every line would get two for each.
 //!
-//! A session with its connection lasts [`SESSION_MAX_AGE`] and ends with the first failure. Then
-//! addresses, credentials and certificates are read anew.
+//! A session has one connection, lasts [`SESSION_MAX_AGE`] at most, and ends with its connection and
+//! with the first failure. Then addresses, credentials and certificates are read anew.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -226,10 +226,8 @@ impl InfluxDb {
     fn check_server(&mut self) -> Result<String, Error> {
         let url = self.config.url.to_string();
         let failed = |text| Error::InfluxDb { text: format!("influxdb {url} {text}"), wait: None };
-        let mut session = self.open_session()?;
-        let pong =
-            session.get("/ping").map_err(|error| self.failed(&failure(&error, &self.config)))?;
-        self.session = Some(session);
+        let pong = self.ask(|session| session.get("/ping"))?;
+        let pong = pong.map_err(|failure| self.failed(&failure))?;
         let found = match &pong.version {
             Some(version) => format!("it says that it is InfluxDB {version}"),
             None => "it answers".to_owned(),
@@ -263,27 +261,41 @@ impl InfluxDb {
         }
     }
 
-    /// Posts lines and returns the answer. A lasting connection may have ended long ago: if it
-    /// breaks, a new one decides.
+    /// Posts lines and returns the answer.
     fn request(&mut self, lines: &[u8]) -> Result<Response, Error> {
+        let target = self.config.target.clone();
+        let (path, query) = write_request(&target);
+        let answer = self.ask(|session| session.write(path, &query, lines))?;
+        answer.map_err(|failure| {
+            if failure.is_broken && lines.len() > REQUEST_SURE_BYTES {
+                self.request_max_bytes = (lines.len() / 2).max(REQUEST_SURE_BYTES);
+            }
+            self.failed(&failure)
+        })
+    }
+
+    /// Asks in the session, or in a new one: a lasting connection may have ended long ago.
+    ///
+    /// # Errors
+    ///
+    /// There is no session. Why the server gave no answer is in the result.
+    fn ask(
+        &mut self,
+        ask: impl Fn(&mut Session) -> Result<Response, ureq::Error>,
+    ) -> Result<Result<Response, Failure>, Error> {
         loop {
             let mut session = self.open_session()?;
             let was_used = session.is_used;
-            let (path, query) = write_request(&self.config.target);
-            match session.write(path, &query, lines) {
+            match ask(&mut session) {
                 Ok(response) => {
                     self.session = Some(session);
-                    return Ok(response);
+                    return Ok(Ok(response));
                 }
                 Err(error) => {
                     let failure = failure(&error, &self.config);
-                    if failure.is_broken && was_used {
-                        continue;
+                    if !failure.is_broken || !was_used {
+                        return Ok(Err(failure));
                     }
-                    if failure.is_broken && lines.len() > REQUEST_SURE_BYTES {
-                        self.request_max_bytes = (lines.len() / 2).max(REQUEST_SURE_BYTES);
-                    }
-                    return Err(self.failed(&failure));
                 }
             }
         }
@@ -318,11 +330,10 @@ impl InfluxDb {
         };
         let statement = create_statement(database);
         let database = database.clone();
-        let mut session = self.open_session()?;
-        let created = session.post("/query", &[("q", &statement)], None, &[]);
+        let created =
+            self.ask(|session| session.post("/query", &[("q", &statement)], None, &[]))?;
         let refusal = match created {
             Ok(response) if response.status == 200 && !response.body.contains("\"error\"") => {
-                self.session = Some(session);
                 info!("influxdb {}: database {database:?} is made", self.config.url);
                 self.warnings.end(CREATE, (self.clock.monotonic)());
                 return Ok(true);
@@ -331,7 +342,7 @@ impl InfluxDb {
                 Verdict::Wait { reason, .. } | Verdict::Doubtful { reason } => reason,
                 _ => format!("answered {}: {}", response.status, response.body.trim()),
             },
-            Err(error) => failure(&error, &self.config).text,
+            Err(failure) => failure.text,
         };
         if self.warnings.begin(CREATE, "", (self.clock.monotonic)()).is_due() {
             warn!(

@@ -169,7 +169,7 @@ impl<'a> RowLines<'a> {
 
 /// The reason for a line that is left out.
 #[cold]
-fn too_long(bytes: usize, max_bytes: usize, line: &[u8]) -> String {
+pub(super) fn too_long(bytes: usize, max_bytes: usize, line: &[u8]) -> String {
     let begin = line.get(..QUOTED_BYTES.min(line.len())).unwrap_or_default();
     let begin = String::from_utf8_lossy(begin);
     format!("a line has {bytes} bytes, and max-line is {max_bytes}; it begins with {begin:?}")

@@ -43,6 +43,12 @@ impl Paths {
         Ok(Self { namespace, host, grouping, max_line, has_tags: naming.tags })
     }
 
+    /// Bytes of the longest line that the receiver takes; `None` is no bound.
+    #[must_use]
+    pub const fn max_line(&self) -> Option<usize> {
+        self.max_line
+    }
+
     /// Bytes of the longest line.
     pub(super) fn line_max_bytes(&self) -> usize {
         self.max_line.unwrap_or(usize::MAX)

@@ -351,8 +351,8 @@ fn count_tries(server: &Server) -> usize {
     requests.iter().filter(|request| has_time(&request.body)).count()
 }
 
-/// Two servers on one port of two addresses, and a name that moves from one to the other, which goes
-/// on to listen: a new connection goes to the new address.
+/// Two servers on one port of two addresses, and a name that moves from one to the other while the
+/// first goes on to listen: a new connection goes to the new address.
 #[test]
 fn a_server_whose_name_moves_is_found_with_a_new_connection() {
     if installed("influxdb: a name that moves", ["unshare"]).is_none() {

@@ -3,8 +3,8 @@
 //! The output reads back as the same values: references are replaced, a `$` is doubled, and further
 //! lines of a value are indented. Unset options are not printed. Options are sorted, but groups are
 //! not, because their order decides; an option that a section of groups inherits is no group and
-//! not printed. Receivers are in file order. A comment marks an option without effect, and takes the
-//! place of an unknown option whose name speaks of a secret.
+//! not printed. Receivers are in file order. A comment marks an option without effect. It
+//! takes the place of an unknown option whose name speaks of a secret.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! Leaves out the lines of a text that are longer than the receiver takes: lines that another version
-//! has made. Those that the encoder makes are measured there.
+//! Leaves out the lines of a text that are longer than the receiver takes: lines that another
+//! version has made. Those that the encoder makes are measured there.
 
 use std::io::{self, BufRead, Read};
 
@@ -75,7 +75,7 @@ impl<R: BufRead> LineReader for ShortLines<R> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+    use proptest::prelude::{prop_assert_eq, proptest};
 
     use super::*;
 
@@ -109,7 +109,7 @@ mod tests {
             let (found, loss) = self::short(&text, max_bytes);
             prop_assert_eq!(found, short.concat());
             prop_assert_eq!(loss.count as usize, long.len());
-            prop_assert!(loss.reason.is_some() == !long.is_empty());
+            prop_assert_eq!(loss.reason.is_none(), long.is_empty());
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A session with an InfluxDB: addresses, credentials and TLS, read anew for each session, so that
 //! a rotated secret and another address are found without a restart.
 //!
-//! A session has one connection. When that has ended, so has the session, because ureq would connect
-//! to the old addresses again.
+//! A session has one connection. When that has ended, so has the session, because ureq would
+//! connect to the old addresses again.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};

@@ -8,8 +8,8 @@
 //! request is sent in halves, down to that line. The number of such requests has a bound, because
 //! a server that refuses every line would get two for each.
 //!
-//! A session has one connection, lasts [`SESSION_MAX_AGE`] at most, and ends with its connection and
-//! with the first failure. Then addresses, credentials and certificates are read anew.
+//! A session has one connection, lasts [`SESSION_MAX_AGE`] at most, and ends with its connection
+//! and with the first failure. Then addresses, credentials and certificates are read anew.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

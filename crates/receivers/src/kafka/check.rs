@@ -20,8 +20,9 @@ use super::settings;
 use super::transport::{Kafka, REPORT_GRACE};
 use crate::Error;
 
-/// Events of a failed connection that are looked at for its reason.
-const EVENTS_MAX: usize = 20;
+/// Events of a failed connection that are looked at for its reason. With `librdkafka.debug = all`
+/// each step of the library is one.
+const EVENTS_MAX: usize = 100_000;
 /// The library's setting for the question; the producers of batches leave it to the user.
 const AUTO_CREATION: &str = "allow.auto.create.topics";
 

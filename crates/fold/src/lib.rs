@@ -10,6 +10,7 @@ mod exclude;
 mod findings;
 mod fold;
 mod info;
+mod input;
 mod process;
 mod rows;
 mod separators;

@@ -10,6 +10,7 @@ mod exclude;
 mod findings;
 mod fold;
 mod info;
+mod input;
 mod process;
 mod rows;
 mod separators;
@@ -306,7 +307,7 @@ impl Tables {
         }
         let codes: Vec<u32> = frame.codes.iter().map(|&code| by_code[code as usize]).collect();
         let folded = frame.fold(&codes, &self.aggregate_plan, "servers over all backends")?;
-        let mut rows = Names::new(TableKind::Server);
+        let mut rows = Names::new(&TableKind::Server);
         for &code in &folded.codes {
             rows.push(&[names[code as usize]]);
         }
@@ -344,14 +345,14 @@ fn table(
     codes: &Codes,
     excluded: &HashSet<String>,
 ) -> Table {
-    let mut names = Names::new(kind);
+    let mut names = Names::new(&kind);
     let mut kept = Vec::with_capacity(folded.codes.len());
     for &code in &folded.codes {
         let (proxy, server) = &codes.names()[code as usize];
         let keep = excluded.is_empty() || !excluded.contains(&clean::segment(proxy));
         kept.push(keep);
         if keep {
-            names.push(&[proxy.as_str(), server.as_str()][..kind.labels().len()]);
+            names.push(&[proxy.as_str(), server.as_str()][..kind.labels()]);
         }
     }
     if kept.contains(&false) {
@@ -380,7 +381,7 @@ fn server_counts(servers: &Names) -> Table {
         last = Some((backend, place));
         counts[place].1 += 1;
     }
-    let mut names = Names::new(TableKind::ServerCount);
+    let mut names = Names::new(&TableKind::ServerCount);
     for (backend, _) in &counts {
         names.push(&[backend]);
     }

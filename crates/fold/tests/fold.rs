@@ -92,6 +92,7 @@ fn flat(tables: &[Table]) -> Metrics {
                 TableKind::BackendServer => name,
                 TableKind::Server => format!("server {name}"),
                 TableKind::Own => "own".to_owned(),
+                TableKind::Other(_) => "other".to_owned(),
             };
             for column in &table.columns {
                 let Some(value) = column.get(row).map(owned) else { continue };

@@ -5,6 +5,7 @@
 //! ends when that socket is closed, and dies with its parent at any moment (PR_SET_PDEATHSIG).
 //! SIGTERM ends it after the current order; the parent replaces it.
 
+mod files;
 pub(crate) mod fold;
 mod outbox;
 pub(crate) mod send;

@@ -80,7 +80,7 @@ pub(crate) fn table(
         Column::new(name, Nature::Duration, None, Values::Milliseconds(vec![milliseconds]))
     };
     let count = |name: &str, kinds: &[TableKind]| {
-        let lines: u64 = kinds.iter().map(|kind| lines.of(*kind)).sum();
+        let lines: u64 = kinds.iter().map(|kind| lines.of(kind)).sum();
         gauge(name, i128::from(lines) + 1)
     };
     let lap = |name: &str, laps: &[&str]| time(name, stopwatch.lap_of(laps));

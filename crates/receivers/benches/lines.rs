@@ -24,7 +24,7 @@ const COLUMNS: usize = 30;
 /// Counters and means of servers, with values of one to ten digits.
 fn batch() -> Batch {
     let mut random = fastrand::Rng::with_seed(1);
-    let mut names = Names::new(TableKind::BackendServer);
+    let mut names = Names::new(&TableKind::BackendServer);
     for number in 0..SERVERS {
         names.push(&[&format!("backend{:04}", number / 10), &format!("server{:02}", number % 10)]);
     }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use config::{KafkaFormat, PartialInput, ReceiverKind};
 use daemon::Clock;
-use fold::{Damage, Input, Oddity, Tables};
+use fold::{Damage, Oddity, Tables};
 use model::{Batch, Timestamp, form};
 use receivers::graphite::{NameForms, Warning, count_lines};
+use sources::Remark;
 use spool::cycle::Cycle;
 use spool::manifest::{self, Header};
 
+use super::files::Files;
 use super::{Error, OrderHandler};
 use crate::core::{Cause, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Reply};
 use crate::memfd;
@@ -25,6 +27,7 @@ pub(crate) struct FoldChild {
     /// The origin of a snapshot without a manifest.
     host: String,
     partial_input: PartialInput,
+    file_limit: u64,
     /// The forms of names in Graphite's lines, of which warnings tell.
     forms: NameForms,
     clock: Clock,
@@ -33,20 +36,20 @@ pub(crate) struct FoldChild {
 /// Why there is no batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FoldFailure {
-    cause: Cause,
+    pub(super) cause: Cause,
     pub(crate) reason: String,
 }
 
 impl FoldFailure {
-    fn missing() -> Self {
+    pub(super) fn missing() -> Self {
         Self { cause: Cause::Missing, reason: "it was removed".to_owned() }
     }
 
-    const fn unreadable(reason: String) -> Self {
+    pub(super) const fn unreadable(reason: String) -> Self {
         Self { cause: Cause::Unreadable, reason }
     }
 
-    const fn unusable(reason: String) -> Self {
+    pub(super) const fn unusable(reason: String) -> Self {
         Self { cause: Cause::Unusable, reason }
     }
 }
@@ -80,6 +83,7 @@ impl FoldChild {
             src_dir: config.src_dir.clone(),
             host: host.to_owned(),
             partial_input: config.partial_input,
+            file_limit: config.tables.file_limit,
             forms,
             clock,
         }
@@ -94,17 +98,22 @@ impl FoldChild {
         let mut stopwatch = Stopwatch::start(self.clock);
         let identity =
             spool::reader::identity(path).map_err(|error| directory_failure(path, &error))?;
-        let inputs = inputs(path)?;
+        let files = Files::of(path)?;
+        let inputs = &files.haproxy;
         let mut list = Vec::new();
         let header = header(path, &mut list);
-        let daemon = self.tables.daemon(&inputs).map_err(fold_failure)?;
+        let daemon = self.tables.daemon(inputs).map_err(fold_failure)?;
         stopwatch.lap(statistics::DAEMON);
-        let mut proxies = self.tables.read(&inputs, &daemon.doubles).map_err(fold_failure)?;
+        let mut proxies = self.tables.read(inputs, &daemon.doubles).map_err(fold_failure)?;
         stopwatch.lap(statistics::READ);
+        let others = files.read_others(self.file_limit)?;
         list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
+        list.extend(others.damages.iter().map(|it| of_remark(FindingKind::Damage, it)));
+        list.extend(others.oddities.iter().map(|it| of_remark(FindingKind::Oddity, it)));
         list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
-        let damaged = daemon.damages.len() + proxies.damages.len();
-        self.check(path, &inputs, daemon.usable + proxies.usable, damaged, &list)?;
+        let damaged = daemon.damages.len() + proxies.damages.len() + others.damages.len();
+        let usable = daemon.usable + proxies.usable + others.usable;
+        self.check(path, &files, usable, damaged, &list)?;
 
         let id = header.snapshot_id(snapshot.clone(), &self.host);
         let mut batch = Batch { id: id.clone(), tables: daemon.tables };
@@ -114,6 +123,7 @@ impl FoldChild {
         stopwatch.lap(statistics::BACKENDS);
         batch.tables.extend(self.tables.servers(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::SERVERS);
+        batch.tables.extend(others.tables);
         let (lines, warnings) = count_lines(&batch.tables, self.forms);
         list.extend(warnings.into_iter().map(of_warning));
         let parts = Parts {
@@ -137,14 +147,14 @@ impl FoldChild {
     fn check(
         &self,
         path: &Path,
-        inputs: &[Input],
+        files: &Files,
         usable: usize,
         damaged: usize,
         findings: &[Finding],
     ) -> Result<(), FoldFailure> {
         // A snapshot that is being removed is not damaged, and its remaining files would give lower
         // sums.
-        if (damaged > 0 || usable == 0) && self::inputs(path)? != inputs {
+        if (damaged > 0 || usable == 0) && Files::of(path)? != *files {
             return Err(FoldFailure::missing());
         }
         let first = || {
@@ -230,6 +240,11 @@ fn of_damage(damage: &Damage) -> Finding {
     }
 }
 
+fn of_remark(kind: FindingKind, remark: &Remark) -> Finding {
+    let Remark { subject, state, text } = remark;
+    Finding { kind, subject: subject.clone(), state: (*state).to_owned(), text: text.clone() }
+}
+
 fn of_oddity(oddity: Oddity) -> Finding {
     Finding {
         kind: FindingKind::Oddity,
@@ -253,42 +268,9 @@ fn directory_failure(path: &Path, error: &io::Error) -> FoldFailure {
     FoldFailure::unreadable(format!("cannot read {path:?}: {error}{remedy}"))
 }
 
-/// The files of a snapshot. A snapshot that cannot be read may be readable later; only its content
-/// can make it unusable.
-fn inputs(path: &Path) -> Result<Vec<Input>, FoldFailure> {
-    let answers = match spool::reader::answers(path) {
-        Err(_) if matches!(path.try_exists(), Ok(false)) => return Err(FoldFailure::missing()),
-        Err(error @ spool::reader::Error::TooMany { .. }) => {
-            return Err(FoldFailure::unusable(error.to_string()));
-        }
-        answers => answers.map_err(|error| FoldFailure::unreadable(error.to_string()))?,
-    };
-    if answers.is_empty() {
-        return Err(FoldFailure::unusable("it holds no file named *_info or *_stat".to_owned()));
-    }
-    let input = |answers: spool::reader::Answers| Input {
-        endpoint: answers.endpoint,
-        info: answers.info,
-        stat: answers.stat,
-    };
-    Ok(answers.into_iter().map(input).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_snapshot_is_missing_only_if_the_system_says_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let missing = inputs(&folder.path().join("1700000000"));
-        assert_eq!(missing, Err(FoldFailure::missing()));
-        // The system cannot say whether there is such a name.
-        let unknown = inputs(&folder.path().join("1".repeat(300))).unwrap_err();
-        assert_eq!(unknown.cause, Cause::Unreadable, "{unknown:?}");
-        let empty = inputs(folder.path()).unwrap_err();
-        assert_eq!(empty.cause, Cause::Unusable, "{empty:?}");
-    }
 
     /// The forms of names of a configuration with these sections.
     fn forms(sections: &str) -> NameForms {

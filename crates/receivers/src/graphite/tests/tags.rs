@@ -1,6 +1,6 @@
 //! Lines with tags, byte by byte, and by carbon's rules.
 
-use model::{SnapshotId, Table, TableKind, Timestamp};
+use model::{Layout, SnapshotId, Table, TableKind, Timestamp};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::{groups, id, lines_of, names, naming, servers, sums};
@@ -13,13 +13,16 @@ fn tagged(host: config::HostPart, grouped: bool) -> config::Naming {
 
 fn table(kind: TableKind, rows: &[&[&str]]) -> Table {
     let values: Vec<i128> = (1..).take(rows.len()).collect();
-    Table { kind, names: names(kind, rows), columns: vec![sums("m", &values)] }
+    Table { names: names(&kind, rows), kind, columns: vec![sums("m", &values)] }
 }
 
 #[test]
 fn every_kind_of_table_has_its_tags() {
     let row: [&str; 2] = ["a.1", "b 2"];
-    let tables = TableKind::ALL.map(|kind| table(kind, &[&row[..kind.labels().len()]]));
+    let tables = TableKind::ALL.map(|kind| {
+        let row = &row[..kind.labels()];
+        table(kind, &[row])
+    });
     let naming = tagged(config::HostPart::Full, false);
     assert_eq!(
         lines_of(&tables, &naming, "lb1.example.com").0,
@@ -32,6 +35,20 @@ fn every_kind_of_table_has_its_tags() {
          lb.haproxy.aggr-server.m;host=lb1.example.com;server=a.1 1 17\n\
          lb.haproxy.haproxystats.m;host=lb1.example.com 1 17\n"
     );
+}
+
+#[test]
+fn a_layout_gives_kind_and_tags() {
+    let layout = Layout::new("uwsgi_workers", &["source", "id"], "uwsgi.{0}.workers.{1}");
+    let tables = [table(TableKind::Other(layout.into()), &[&["shop/1", "2"]])];
+    let lines = |host| lines_of(&tables, &tagged(host, true), "lb1").0;
+    assert_eq!(
+        lines(config::HostPart::Full),
+        "lb.uwsgi.workers.m;host=lb1;id=2;source=shop/1 1 17\n"
+    );
+    assert_eq!(lines(config::HostPart::None), "lb.uwsgi.workers.m;id=2;source=shop/1 1 17\n");
+    let untagged = naming(Some(groups(true)));
+    assert_eq!(lines_of(&tables, &untagged, "lb1").0, "lb.uwsgi.shop_1.workers.2.m 1 17\n");
 }
 
 #[test]

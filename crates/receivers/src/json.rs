@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `time` | the snapshot's epoch seconds |
 //! | `host` | the snapshot's origin |
-//! | `kind` | `daemon`, `frontend`, `backend`, `server`, or `haproxystats` for the program itself; |
+//! | `kind` | `daemon`, `frontend`, `backend`, `server`, `haproxystats` for ourselves, or |
 //! | | the measurement of a table of another source |
 //! | `proxy` | the name of the frontend or backend; absent for a server over all backends |
 //! | `server` | the server's name, where the row is a server's |

@@ -1,5 +1,5 @@
-//! A topic of two partitions over which each batch is spread: the broker is frozen and killed and our
-//! program is killed, each in mid batch.
+//! A topic of two partitions over which each batch is spread: the broker is frozen and killed and
+//! our program is killed, each in mid batch.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

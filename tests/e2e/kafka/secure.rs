@@ -1,6 +1,6 @@
-//! TLS and a login by SCRAM with a real broker: what is delivered, what the log and `--check` say of
-//! a foreign certificate, of a wrong password and of a wrong protocol, and that no output has the
-//! password.
+//! TLS and a login by SCRAM with a real broker: what is delivered, what the log and `--check` say
+//! of a foreign certificate, of a wrong password and of a wrong protocol, and that no output has
+//! the password.
 
 use std::fs;
 use std::path::Path;

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::{GROUP_MAX_BYTES, HEADER_MAX_BYTES, Header, MAGIC, VERSION, group, group_crc};
 use crate::{Batch, TableKind};
 
-/// Writes a batch in the oldest form that has its tables, and returns its header. Tables without rows are left out.
+/// Writes a batch in the oldest form that has its tables, and returns its header. Tables without
+/// rows are left out.
 ///
 /// ```
 /// use haproxystats_model::form::{self, Reader};

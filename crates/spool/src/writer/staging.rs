@@ -188,8 +188,8 @@ impl StagedFiles {
         StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync }
     }
 
-    /// Removes the files that the manifest does not list, closed or not, and writes the manifest. No
-    /// file can be begun after that. A writer that still has a removed file open writes to a
+    /// Removes the files that the manifest does not list, closed or not, and writes the manifest.
+    /// No file can be begun after that. A writer that still has a removed file open writes to a
     /// deleted file.
     ///
     /// # Errors

@@ -182,6 +182,7 @@ pub(crate) const MESSAGE_BYTES: Form<usize> = whole::<1024, { 16 << 20 }, _>(Som
 pub(crate) const LINE_COUNT: Form<usize> = whole::<1, 1_000_000, _>(Some("lines"));
 /// Bytes of a line. A smaller bound would leave out the lines of plain names.
 pub(crate) const LINE_BYTES: Form<usize> = whole::<512, { 1 << 20 }, _>(Some("bytes"));
+pub(crate) const SERVER_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("servers"));
 pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("snapshots"));
 /// Whole seconds; as many as a duration may have.
 pub(crate) const PERIOD: Form<Duration> = whole_seconds::<1, 1_000_000_000>();

@@ -36,6 +36,11 @@ const SERVER_METRICS: Opt<Selection> =
     Opt::unset("server-metrics", kind::METRICS, "metrics of servers, in place of the default list");
 const AGGR_SERVER_METRICS: Opt<bool> =
     Opt::new("aggr-server-metrics", kind::BOOLEAN, "false", "sum servers over all backends, too");
+const MAX_SERVERS_PER_BACKEND: Opt<usize> = Opt::unset(
+    "max-servers-per-backend",
+    kind::SERVER_COUNT,
+    "a backend with more servers than this is sent without them",
+);
 const EXCLUDE_FRONTENDS: Opt<PathBuf> = Opt::unset(
     "exclude-frontends",
     kind::PATH,
@@ -93,6 +98,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     BACKEND_METRICS.row,
     SERVER_METRICS.row,
     AGGR_SERVER_METRICS.row,
+    MAX_SERVERS_PER_BACKEND.row,
     EXCLUDE_FRONTENDS.row,
     EXCLUDE_BACKENDS.row,
     PER_PROCESS_METRICS.row,
@@ -146,6 +152,7 @@ fn tables(reader: &mut Reader<'_, '_>) -> Result<Tables, Rejection> {
         backend_metrics: selection(&BACKEND_METRICS),
         server_metrics: selection(&SERVER_METRICS),
         aggr_server_metrics: reader.value(&AGGR_SERVER_METRICS)?,
+        max_servers_per_backend: reader.optional(&MAX_SERVERS_PER_BACKEND),
         exclude_frontends: reader.optional(&EXCLUDE_FRONTENDS),
         exclude_backends: reader.optional(&EXCLUDE_BACKENDS),
         per_process_metrics: reader.value(&PER_PROCESS_METRICS)?,

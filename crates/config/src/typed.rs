@@ -166,6 +166,8 @@ pub struct Tables {
     pub server_metrics: Selection,
     /// Whether servers are also summed over all backends.
     pub aggr_server_metrics: bool,
+    /// Servers that a backend may have; above that, none of them has a row.
+    pub max_servers_per_backend: Option<usize>,
     /// A file of frontend names to leave out, read again for each snapshot.
     pub exclude_frontends: Option<PathBuf>,
     /// A file of backend names to leave out, read again for each snapshot.

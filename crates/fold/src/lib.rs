@@ -14,6 +14,7 @@ mod input;
 mod process;
 mod rows;
 mod separators;
+mod server_limit;
 #[cfg(feature = "stages")]
 pub mod stages;
 mod stat;
@@ -28,10 +29,12 @@ use thiserror::Error;
 
 use crate::codes::Codes;
 use crate::fold::{CodedTable, Frame};
+use crate::server_limit::LeftOut;
 use crate::stat::{AllCodes, AllRows, Rows};
 
 pub use crate::findings::{Damage, Oddity};
 pub use crate::fold::on_polars_thread;
+pub use crate::server_limit::Servers;
 
 /// A snapshot could not be folded.
 #[derive(Debug, Error)]
@@ -273,12 +276,12 @@ impl Tables {
     }
 
     /// Folds the servers within their backends, their number in each backend, and over all backends
-    /// if that is configured.
+    /// if that is configured. `max-servers-per-backend` bounds the first alone.
     ///
     /// # Errors
     ///
     /// A bug of ours.
-    pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Table>, Error> {
+    pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Servers, Error> {
         let excluded = &proxies.excluded_backends;
         let rows = std::mem::take(&mut proxies.rows.servers);
         let frame = Frame::new(rows);
@@ -288,10 +291,17 @@ impl Tables {
         }
         let folded = frame.fold(&frame.codes, &self.server_plan, "servers")?;
         drop(frame);
-        let servers = table(TableKind::BackendServer, folded, &self.codes.servers, excluded);
+        let mut servers = table(TableKind::BackendServer, folded, &self.codes.servers, excluded);
         tables.push(server_counts(&servers.names));
+        let limit = self.config.max_servers_per_backend;
+        let left_out = limit.map(|most| server_limit::apply(&mut servers, most));
         tables.push(servers);
-        Ok(tables)
+        Ok(match left_out {
+            Some(LeftOut { servers, oddities }) => {
+                Servers { tables, left_out: Some(servers), oddities }
+            }
+            None => Servers { tables, left_out: None, oddities: Vec::new() },
+        })
     }
 
     /// Folds servers by their own names, excluded backends included.

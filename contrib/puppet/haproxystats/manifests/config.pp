@@ -61,6 +61,7 @@ class haproxystats::config {
       'backend-metrics'         => $metrics['backend'],
       'server-metrics'          => $metrics['server'],
       'aggr-server-metrics'     => $haproxystats::process_aggr_server_metrics,
+      'max-servers-per-backend' => $haproxystats::process_max_servers_per_backend,
       'exclude-frontends'       => $haproxystats::process_exclude_frontends,
       'exclude-backends'        => $haproxystats::process_exclude_backends,
       'per-process-metrics'     => $haproxystats::process_per_process_metrics,

@@ -120,6 +120,8 @@
 #   `[process] server-metrics`: in place of the default list.
 # @param process_aggr_server_metrics
 #   `[process] aggr-server-metrics`: servers over all backends, too.
+# @param process_max_servers_per_backend
+#   `[process] max-servers-per-backend`: a backend with more servers than this is sent without them.
 # @param process_exclude_frontends
 #   `[process] exclude-frontends`: a file of frontends to leave out.
 # @param process_exclude_backends
@@ -402,6 +404,7 @@ class haproxystats (
   Optional[Haproxystats::Metrics]        $process_backend_metrics = undef,
   Optional[Haproxystats::Metrics]        $process_server_metrics = undef,
   Optional[Boolean]                      $process_aggr_server_metrics = undef,
+  Optional[Integer[1, 1000000000]]       $process_max_servers_per_backend = undef,
   Optional[Haproxystats::Path]           $process_exclude_frontends = undef,
   Optional[Haproxystats::Path]           $process_exclude_backends = undef,
   Optional[Boolean]                      $process_per_process_metrics = undef,

@@ -17,7 +17,7 @@ use super::files::Files;
 use super::{Error, OrderHandler};
 use crate::core::{Cause, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Reply};
 use crate::memfd;
-use crate::statistics::{self, Parts, Stopwatch};
+use crate::statistics::{self, Counts, Parts, Stopwatch};
 
 /// See the module.
 #[derive(Debug)]
@@ -121,8 +121,10 @@ impl FoldChild {
         stopwatch.lap(statistics::FRONTENDS);
         batch.tables.push(self.tables.backends(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::BACKENDS);
-        batch.tables.extend(self.tables.servers(&mut proxies).map_err(fold_failure)?);
+        let servers = self.tables.servers(&mut proxies).map_err(fold_failure)?;
+        batch.tables.extend(servers.tables);
         stopwatch.lap(statistics::SERVERS);
+        list.extend(servers.oddities.into_iter().map(of_oddity));
         batch.tables.extend(others.tables);
         let (lines, warnings) = count_lines(&batch.tables, self.forms);
         list.extend(warnings.into_iter().map(of_warning));
@@ -130,8 +132,12 @@ impl FoldChild {
             info: inputs.iter().any(|input| input.info.is_some()),
             stat: inputs.iter().any(|input| input.stat.is_some()),
         };
-        let (cycle, missing) = (header.cycle.as_ref(), daemon.missing);
-        let own = statistics::table(&lines, &stopwatch, parts, damaged, cycle, missing);
+        let counts = Counts {
+            damaged_files: damaged,
+            missing_processes: daemon.missing,
+            left_out_servers: servers.left_out,
+        };
+        let own = statistics::table(&lines, &stopwatch, parts, counts, header.cycle.as_ref());
         batch.tables.push(own);
         let more = list.len().saturating_sub(FINDINGS_MAX);
         list.truncate(FINDINGS_MAX);
@@ -270,15 +276,67 @@ fn directory_failure(path: &Path, error: &io::Error) -> FoldFailure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::{Instant, SystemTime};
 
-    /// The forms of names of a configuration with these sections.
-    fn forms(sections: &str) -> NameForms {
+    use super::*;
+    use crate::render::{Format, render};
+
+    /// The configuration of these sections.
+    fn process(sections: &str) -> config::Process {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.conf");
         std::fs::write(&file, sections).unwrap();
-        let config = config::load(&config::Sources { file, dir: None }).unwrap();
-        name_forms(&config.process.receivers)
+        config::load(&config::Sources { file, dir: None }).unwrap().process
+    }
+
+    /// The forms of names of a configuration with these sections.
+    fn forms(sections: &str) -> NameForms {
+        name_forms(&process(sections).receivers)
+    }
+
+    /// Graphite's lines of a snapshot without those of times, and the findings about it.
+    fn folded(options: &str, snapshot: &Path) -> (Vec<String>, Vec<Finding>) {
+        let clock = Clock { wall: || SystemTime::UNIX_EPOCH, monotonic: Instant::now };
+        let sections = format!("[graphite]\nprefix-hostname = false\n[process]\n{options}");
+        let config = process(&sections);
+        let mut child = FoldChild::new(&config, NameForms::default(), "lb1", clock);
+        let (reply, _) = child.fold(snapshot, &"1700000000".parse().unwrap()).unwrap();
+        let Reply::Folded { findings, .. } = reply else { panic!("{reply:?}") };
+        let mut text = Vec::new();
+        let snapshots = [snapshot.to_owned()];
+        render(&config, "lb1", clock, Format::Graphite, &snapshots, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let lines = text.lines().filter(|line| !line.contains("WallClockTime"));
+        (lines.map(str::to_owned).collect(), findings.list)
+    }
+
+    #[test]
+    fn servers_beyond_their_bound_are_logged_and_counted_and_nothing_else_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("1700000000");
+        std::fs::create_dir(&snapshot).unwrap();
+        let rows = "big,s1,1,2,\nbig,s2,2,2,\nbig,BACKEND,3,1,\nsmall,s1,4,2,\n";
+        let text = format!("# pxname,svname,stot,type,\n{rows}\n");
+        std::fs::write(snapshot.join("admin.sock_stat"), text).unwrap();
+
+        let own = "loadbalancers.haproxy.haproxystats.";
+        let left_out = |count| format!("{own}LeftOutServers {count} 1700000000");
+        let (mut all, findings) = folded("", &snapshot);
+        assert_eq!(findings, []);
+        assert!(all.iter().any(|line| line.contains(".big.server.s2.stot 2 ")), "{all:?}");
+        assert!(all.iter().all(|line| !line.contains("LeftOutServers")), "{all:?}");
+        let (at_the_bound, findings) = folded("max-servers-per-backend = 2\n", &snapshot);
+        assert_eq!(findings, []);
+        assert!(at_the_bound.contains(&left_out(0)), "{at_the_bound:?}");
+
+        let (mut bounded, findings) = folded("max-servers-per-backend = 1\n", &snapshot);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.kind, &*finding.subject), (FindingKind::Oddity, "big"));
+        assert!(finding.text.contains("its 2 servers are left out"), "{finding:?}");
+        assert!(bounded.contains(&left_out(2)), "{bounded:?}");
+        all.retain(|line| !line.contains(".big.server.") && !line.contains("MetricsServer"));
+        bounded.retain(|line| *line != left_out(2) && !line.contains("MetricsServer"));
+        assert_eq!(bounded, all);
     }
 
     #[test]

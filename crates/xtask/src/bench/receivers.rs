@@ -1,5 +1,5 @@
-//! The cost of each receiver beside Graphite: what its send child takes for a snapshot, and how many
-//! bytes it sends.
+//! The cost of each receiver beside Graphite: what its send child takes for a snapshot, and how
+//! many bytes it sends.
 //!
 //! Graphite is in each run, because its lines are the floor's. InfluxDB is a server that reads and
 //! answers, Kafka a real broker; both are other processes or threads of this one, so their CPU is
@@ -7,6 +7,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::http::{Answer, Server};
@@ -24,6 +26,10 @@ use crate::{Failure, find_program};
 
 /// The lengths of a short and a long run.
 const SNAPSHOTS: (usize, usize) = (10, 110);
+/// The interval at which the outbox is listed until it is empty.
+const LOOK: Duration = Duration::from_millis(10);
+/// A spool that is full at once makes batches wait in the outbox; they leave it as fast as they can.
+const UNBOUNDED: &str = "replay-rate = 0\n";
 /// What each receiver may take beside Graphite, in floors.
 const BAR: f64 = 1.5;
 
@@ -141,7 +147,7 @@ impl Peers {
             }
             Kind::LocalStore => format!("dir = {}\n", store(stage).display()),
         };
-        format!("[{}]\n{own}{options}", kind.name())
+        format!("[{}]\n{UNBOUNDED}{own}{options}", kind.name())
     }
 
     /// Bytes that a receiver has got in this run.
@@ -215,7 +221,7 @@ fn measure(
     peers.influxdb = Server::start(Answer::status(204))
         .map_err(|error| format!("the server of InfluxDB: {error}"))?;
     let receiver = Receiver::start()?;
-    let mut text = case.graphite.to_owned();
+    let mut text = format!("{UNBOUNDED}{}", case.graphite);
     for (kind, options) in case.receivers {
         text.push_str(&peers.section(stage, *kind, options));
     }
@@ -223,6 +229,10 @@ fn measure(
     let config = stage.configure(1, receiver.port, extra)?;
     let mut process = Process::start(&mut program.command(&config), &stage.log())?;
     let mut arrivals = drain(stage, &mut process, &receiver)?;
+    while stage.held() > 0 {
+        process.check()?;
+        thread::sleep(LOOK);
+    }
     let pid = process.pid();
     let mut children = Vec::new();
     for (child, name) in children_by_name(pid) {

@@ -28,7 +28,7 @@ use crate::{Failure, find_program};
 const SNAPSHOTS: (usize, usize) = (10, 110);
 /// The interval at which the outbox is listed until it is empty.
 const LOOK: Duration = Duration::from_millis(10);
-/// A spool that is full at once makes batches wait in the outbox; they leave it as fast as they can.
+/// A full spool makes batches wait in the outbox; they leave it as fast as they can.
 const UNBOUNDED: &str = "replay-rate = 0\n";
 /// What each receiver may take beside Graphite, in floors.
 const BAR: f64 = 1.5;
@@ -351,9 +351,9 @@ fn table(rows: &[Row]) -> Table {
         ]);
     }
     table.note(&format!(
-        "Each figure is for one more mid snapshot with 1.8 columns: the slope between a short and a \
-         long run with one worker, median of the turns. The bar is {BAR} floors for each receiver \
-         beside Graphite, without compression. Bytes to Kafka are those on the broker's disk."
+        "Each figure is for one more mid snapshot with 1.8 columns: the slope between a short and \
+         a long run with one worker, median of the turns. The bar is {BAR} floors for each \
+         receiver beside Graphite, without compression. Bytes to Kafka are those on its disk."
     ));
     table
 }

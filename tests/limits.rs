@@ -41,12 +41,13 @@ const INTERNAL: &[(&str, &str)] = &[
     ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("receivers::influxdb::session::ADDRESSES_MAX", "ureq tries no more addresses of a name"),
     ("config::kafka::TOPIC_MAX_BYTES", "Kafka has the same bound"),
-    ("receivers::kafka::transport::EVENTS_MAX", "a check looks at so many events for a reason"),
+    ("receivers::kafka::check::EVENTS_MAX", "a check looks at so many events for a reason"),
     ("receivers::kafka::settings::MESSAGE_TIMEOUT_MAX", "librdkafka's own, 24 days"),
     (
         "receivers::kafka::settings::SOCKET_TIMEOUT_MAX",
         "librdkafka's own; a longer wait is its own",
     ),
+    ("receivers::influxdb::transport::QUOTED_MAX_CHARS", "shortens what a message quotes"),
     ("receivers::influxdb::transport::WARNINGS_MAX", "there are three kinds of warnings"),
     ("processor::channel::INLINE_MAX", "a larger message travels in a memfd"),
     ("processor::channel::MESSAGE_MAX", "the largest message is the configuration, with its bound"),
@@ -128,7 +129,8 @@ fn shipped(text: &str) -> &str {
 /// Name and expression of a line that begins a constant.
 fn constant(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_start();
-    let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line);
+    let visible = ["pub(crate) ", "pub(super) ", "pub "];
+    let line = visible.iter().find_map(|it| line.strip_prefix(it)).unwrap_or(line);
     let (name, rest) = line.strip_prefix("const ")?.split_once(": ")?;
     let (_type, expression) = rest.split_once(" = ")?;
     Some((name, expression))

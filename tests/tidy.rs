@@ -15,9 +15,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("fold", &["config", "model", "daemon"]),
     ("receivers", &["config", "model", "daemon"]),
-    ("sources", &["model", "daemon"]),
+    ("sources", &["model"]),
     ("puller", &["config", "spool", "sources", "daemon"]),
-    ("processor", &["config", "model", "spool", "daemon", "fold", "receivers"]),
+    ("processor", &["config", "model", "spool", "daemon", "fold", "sources", "receivers"]),
     ("testbed", &[]),
     ("xtask", &["testbed"]),
 ];

@@ -21,6 +21,7 @@ fn config() -> config::Tables {
         backend_metrics: Selection::Default,
         server_metrics: Selection::Default,
         aggr_server_metrics: false,
+        max_servers_per_backend: None,
         exclude_frontends: None,
         exclude_backends: None,
         per_process_metrics: true,

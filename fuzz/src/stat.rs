@@ -53,6 +53,7 @@ fn everything() -> config::Tables {
         backend_metrics: Selection::All { except: Vec::new() },
         server_metrics: Selection::All { except: Vec::new() },
         aggr_server_metrics: true,
+        max_servers_per_backend: None,
         exclude_frontends: None,
         exclude_backends: None,
         per_process_metrics: true,
@@ -84,7 +85,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         let mut folded = vec![tables.frontends(&mut proxies).expect("frontends fold")];
         folded.push(tables.backends(&mut proxies).expect("backends fold"));
-        folded.extend(tables.servers(&mut proxies).expect("servers fold"));
+        folded.extend(tables.servers(&mut proxies).expect("servers fold").tables);
         twin::flat(&folded)
     });
     if let Some(slow) = twin::slow(&files, &config) {

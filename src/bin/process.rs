@@ -50,14 +50,14 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
-    start::start_logging(config.process.loglevel);
     if let Some(format) = cli::value(&arguments, "--render") {
         let snapshots = arguments.get_vec("<snapshot>").into_iter().map(Into::into).collect();
-        return render::print(format, snapshots, &config.process, clock);
+        return render::print(format, snapshots, &config, clock);
     }
     if arguments.get_bool("--check") {
         return receivers::check(&config, clock);
     }
+    start::start_logging(config.process.loglevel);
     let caught = start::check_resources().and_then(|()| {
         Shutdown::by_signals().map_err(|error| start::refused("cannot catch signals", &error))
     });

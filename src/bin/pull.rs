@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
-use config::{Config, LogLevel, Program};
+use config::{Config, Program};
 use daemon::{Clock, Service};
 use tracing::info;
 
@@ -48,23 +48,15 @@ fn main() -> ExitCode {
     };
     let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
     if let Some(directory) = cli::value(&arguments, "--once") {
-        start::start_logging(with_warnings(config.pull.loglevel));
+        start::start_command_logging(config.pull.loglevel);
         return runtime::run(once::write(config, clock, directory.as_ref()));
     }
     if arguments.get_bool("--check") {
-        start::start_logging(with_warnings(config.pull.loglevel));
+        start::start_command_logging(config.pull.loglevel);
         return runtime::run(check::print(config, clock));
     }
     start::start_logging(config.pull.loglevel);
     runtime::run(pull(config, clock))
-}
-
-/// A command says why it fails, whatever the service logs.
-const fn with_warnings(level: LogLevel) -> LogLevel {
-    match level {
-        LogLevel::Error | LogLevel::Critical => LogLevel::Warning,
-        level => level,
-    }
 }
 
 /// The service.

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use config::Config;
 use daemon::Clock;
 use processor::RenderError;
 
@@ -13,16 +14,19 @@ use crate::{cli, start};
 pub(crate) fn print(
     format: &str,
     snapshots: Vec<PathBuf>,
-    config: &config::Process,
+    config: &Config,
     clock: Clock,
 ) -> ExitCode {
+    start::start_command_logging(config.process.loglevel);
+    start::log_warnings(config);
     let format = match format.parse() {
         Ok(format) => format,
         Err(error) => return cli::refuse(&processor::UnknownFormat::to_string(&error)),
     };
     // A lock of standard output cannot be sent to the thread that folds.
     let mut out = io::stdout();
-    match processor::render(config, &start::host_name(), clock, format, &snapshots, &mut out) {
+    let (config, host) = (&config.process, start::host_name());
+    match processor::render(config, &host, clock, format, &snapshots, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RenderError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS

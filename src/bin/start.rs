@@ -39,6 +39,15 @@ pub(crate) fn log_warnings(config: &Config) {
     }
 }
 
+/// Starts logging of a command that ends by itself: it says why it fails and what is odd, whatever
+/// the service logs, and its output has no lines of the service's course in between.
+pub(crate) fn start_command_logging(level: LogLevel) {
+    start_logging(match level {
+        LogLevel::Debug => LogLevel::Debug,
+        _ => LogLevel::Warning,
+    });
+}
+
 /// Starts logging at the level that the configuration asks for.
 pub(crate) fn start_logging(level: LogLevel) {
     logging::start(match level {

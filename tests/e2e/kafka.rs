@@ -3,8 +3,11 @@
 
 #![cfg(feature = "kafka")]
 
+mod partitions;
+mod secure;
+
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use testbed::kafka::Broker;
@@ -57,12 +60,12 @@ fn of_haproxy(text: &str) -> Vec<String> {
     text.lines().filter(|line| !line.contains("haproxystats")).map(str::to_owned).collect()
 }
 
-/// What `--render` prints of the snapshot.
-fn rendered(scene: &Scene, config: &str, format: &str) -> Vec<String> {
+/// What `--render` prints of the snapshot whose files are in a folder.
+fn rendered(scene: &Scene, config: &str, format: &str, files: &Path) -> Vec<String> {
     let folder = scene.path().join(format!("of-{format}"));
     std::fs::create_dir(&folder).unwrap();
     let snapshot = folder.join(FIRST.to_string());
-    copy_files(&data(SNAPSHOT), &snapshot);
+    copy_files(files, &snapshot);
     let outcome = run(PROCESS, &["-f", config, "--render", format, snapshot.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     of_haproxy(&outcome.stdout)
@@ -88,7 +91,7 @@ fn each_format_is_in_its_topic_as_it_is_rendered() {
     process.finish();
     for format in ["graphite", "influx", "json"] {
         let came = lines(&broker, &kcat, format);
-        let sent = rendered(&scene, config.to_str().unwrap(), format);
+        let sent = rendered(&scene, config.to_str().unwrap(), format, &data(SNAPSHOT));
         assert!(!sent.is_empty() && came == sent, "{format}: {} of {}", came.len(), sent.len());
     }
     let keys: BTreeSet<_> =
@@ -98,14 +101,19 @@ fn each_format_is_in_its_topic_as_it_is_rendered() {
 
 /// Every line of each snapshot is in the topic, and no other.
 fn assert_exact(broker: &Broker, kcat: &str, topic: &str, seconds: &[u64]) {
-    let came: BTreeSet<String> = lines(broker, kcat, topic).into_iter().collect();
-    let mut sent = BTreeSet::new();
-    for second in seconds {
-        let of_haproxy = reference().iter().filter(|line| !line.contains("haproxystats"));
-        sent.extend(of_haproxy.map(|line| format!("{line} {second}")));
-    }
-    let missing: Vec<_> = sent.difference(&came).take(3).collect();
-    let extra: Vec<_> = came.difference(&sent).take(3).collect();
+    let of_haproxy = reference().iter().filter(|line| !line.contains("haproxystats"));
+    let of_haproxy: Vec<&str> = of_haproxy.map(String::as_str).collect();
+    assert_lines(&lines(broker, kcat, topic), &of_haproxy, seconds);
+}
+
+/// Every line came with each of the seconds, and no other line.
+fn assert_lines(came: &[String], of_snapshot: &[&str], seconds: &[u64]) {
+    let came: BTreeSet<&str> = came.iter().map(String::as_str).collect();
+    let of_second = |second| of_snapshot.iter().map(move |line| format!("{line} {second}"));
+    let sent: BTreeSet<String> = seconds.iter().flat_map(of_second).collect();
+    let missing: Vec<_> =
+        sent.iter().filter(|line| !came.contains(line.as_str())).take(3).collect();
+    let extra: Vec<_> = came.iter().filter(|line| !sent.contains(**line)).take(3).collect();
     assert!(missing.is_empty() && extra.is_empty(), "missing {missing:?}, extra {extra:?}");
 }
 

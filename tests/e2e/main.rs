@@ -40,6 +40,7 @@ mod receiver;
 mod receivers;
 mod relay;
 mod scene;
+mod secrets;
 mod service;
 mod sink;
 mod sockets;

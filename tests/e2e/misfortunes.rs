@@ -300,15 +300,7 @@ fn a_receiver_whose_name_moves_is_found_with_every_confirm() {
         let options = format!("server = graphite.e2e\nconfirm = {confirm}");
         let config = bench.config("workers = 1\nliveness-check-interval = 3600", &options);
         let hosts = bench.scene.write("hosts", "127.0.0.1 graphite.e2e\n");
-        // A mount namespace in which names are looked up in the test's file.
-        let command = format!(
-            "mount --bind {} /etc/hosts && exec {PROCESS} -f {}",
-            hosts.display(),
-            config.display()
-        );
-        let words = ["--mount", "--propagation", "private", "sh", "-c", &command];
-        let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
-        let mut process = Program::start("unshare", &words, &[], bench.scene.path(), "process");
+        let mut process = bench.scene.process_with_hosts(&config, &hosts);
         bench.scene.publish(FIRST);
         wait_until("the first receiver, or a refusal to mount", || {
             !process.runs() || bench.sink.by_timestamp().contains_key(&FIRST)

@@ -166,7 +166,9 @@ fn batches_of_version_0_1_0_are_sent_and_damaged_ones_set_aside() {
     let bench = Bench::new(Manner::Whole);
     let outbox = bench.scene.path().join("outbox");
     fs::create_dir(&outbox).unwrap();
-    let lines = ["e2e.old 1 17\n", "e2e.old 2 17\n", "e2e.old 3 18\n"];
+    let too_long = format!("e2e.{} 1 17\n", "x".repeat(20_000));
+    let first = format!("e2e.old 1 17\n{too_long}");
+    let lines = [&*first, "e2e.old 2 17\n", "e2e.old 3 18\n"];
     for (name, text) in ["17-1-1-13.gz", "17-2-1-13.gz", "18-1-1-13.gz"].iter().zip(lines) {
         gzip(text, &outbox.join(name));
     }
@@ -174,7 +176,9 @@ fn batches_of_version_0_1_0_are_sent_and_damaged_ones_set_aside() {
     let process = bench.start(&bench.config("", ""));
     bench.wait_until_drained();
     wait_until("what is set aside", || process.log().contains("a batch of the outbox is lost"));
+    let log = process.log();
     process.finish();
+    assert!(log.contains("a line has 20010 bytes, and max-line is 16384"), "{log}");
     assert_eq!(bench.sink.lines(), ["e2e.old 1 17", "e2e.old 2 17", "e2e.old 3 18"]);
     let names = fs::read_dir(outbox.join("graphite")).unwrap();
     let aside = names

@@ -2,6 +2,7 @@
 //! that they must give.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -75,6 +76,19 @@ impl Scene {
     pub(crate) fn process(&self, config: &Path) -> Program {
         let arguments = ["-f".as_ref(), config.as_os_str()];
         Program::start(PROCESS, &arguments, &[], self.path(), "process")
+    }
+
+    /// Starts haproxystats-process in a mount namespace in which names are looked up in the file
+    /// `hosts`. It ends at once where the machine does not allow that.
+    pub(crate) fn process_with_hosts(&self, config: &Path, hosts: &Path) -> Program {
+        let command = format!(
+            "mount --bind {} /etc/hosts && exec {PROCESS} -f {}",
+            hosts.display(),
+            config.display()
+        );
+        let words = ["--mount", "--propagation", "private", "sh", "-c", &command];
+        let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+        Program::start("unshare", &words, &[], self.path(), "process")
     }
 
     pub(crate) fn pull(&self, config: &Path) -> Program {

@@ -23,6 +23,7 @@ mod pull;
 mod reader;
 mod receivers;
 mod scan;
+mod secret;
 mod server_list;
 mod shared;
 mod tags;

@@ -3,7 +3,8 @@
 //! The output reads back as the same values: references are replaced, a `$` is doubled, and further
 //! lines of a value are indented. Unset options are not printed. Options are sorted, but groups are
 //! not, because their order decides; an option that a section of groups inherits is no group and
-//! not printed. Receivers are in file order. A comment marks an option without effect.
+//! not printed. Receivers are in file order. A comment marks an option without effect. It
+//! takes the place of an unknown option whose name speaks of a secret.
 
 use std::fmt::Write;
 
@@ -11,7 +12,7 @@ use crate::document::{DEFAULT, Document};
 use crate::interpolate::{Resolution, Resolver};
 use crate::load::Program;
 use crate::options::{self, GROUP_SECTIONS};
-use crate::receivers;
+use crate::{receivers, secret};
 
 /// Options of one section with their values.
 type Options = Vec<(String, String)>;
@@ -100,6 +101,11 @@ fn print_section(out: &mut String, section: &str, options: &[(String, String)]) 
             && !known.has_effect()
         {
             let _ = writeln!(out, "# {}", known.meaning);
+        }
+        if !GROUP_SECTIONS.contains(&section) && secret::may_be(name) {
+            let _ =
+                writeln!(out, "# {name} is not printed: it may be a secret, and none belongs here");
+            continue;
         }
         let _ = writeln!(out, "{name} = {}", value.replace('\n', "\n\t"));
     }

@@ -39,6 +39,11 @@ const SERVER_METRICS: Opt<Selection> =
     Opt::unset("server-metrics", kind::METRICS, "metrics of servers, in place of the default list");
 const AGGR_SERVER_METRICS: Opt<bool> =
     Opt::new("aggr-server-metrics", kind::BOOLEAN, "false", "sum servers over all backends, too");
+const MAX_SERVERS_PER_BACKEND: Opt<usize> = Opt::unset(
+    "max-servers-per-backend",
+    kind::SERVER_COUNT,
+    "a backend with more servers than this is sent without them",
+);
 const EXCLUDE_FRONTENDS: Opt<PathBuf> = Opt::unset(
     "exclude-frontends",
     kind::PATH,
@@ -68,11 +73,6 @@ const HIDE_MAINT: Opt<bool> = Opt::new(
     kind::BOOLEAN,
     "false",
     "leave out servers that are in maintenance in all processes",
-);
-const MAX_SERVERS_PER_BACKEND: Opt<usize> = Opt::unset(
-    "max-servers-per-backend",
-    kind::SERVER_COUNT,
-    "the servers of a backend with more servers are left out; unset for no limit",
 );
 const LIVENESS_CHECK_INTERVAL: Opt<Duration> =
     Opt::new("liveness-check-interval", kind::LIMIT, "10", "time between two reports on itself");
@@ -113,13 +113,13 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     BACKEND_METRICS.row,
     SERVER_METRICS.row,
     AGGR_SERVER_METRICS.row,
+    MAX_SERVERS_PER_BACKEND.row,
     EXCLUDE_FRONTENDS.row,
     EXCLUDE_BACKENDS.row,
     PER_PROCESS_METRICS.row,
     CALCULATE_PERCENTAGES.row,
     SERVER_STATES.row,
     HIDE_MAINT.row,
-    MAX_SERVERS_PER_BACKEND.row,
     LIVENESS_CHECK_INTERVAL.row,
     JOB_TIMEOUT.row,
     FILE_LIMIT.row,
@@ -206,13 +206,13 @@ fn tables(reader: &mut Reader<'_, '_>) -> Result<Tables, Rejection> {
         backend_metrics: selection(&BACKEND_METRICS),
         server_metrics: selection(&SERVER_METRICS),
         aggr_server_metrics: reader.value(&AGGR_SERVER_METRICS)?,
+        max_servers_per_backend: reader.optional(&MAX_SERVERS_PER_BACKEND),
         exclude_frontends: reader.optional(&EXCLUDE_FRONTENDS),
         exclude_backends: reader.optional(&EXCLUDE_BACKENDS),
         per_process_metrics: reader.value(&PER_PROCESS_METRICS)?,
         calculate_percentages: reader.value(&CALCULATE_PERCENTAGES)?,
         server_states: reader.value(&SERVER_STATES)?,
         hide_maint: reader.value(&HIDE_MAINT)?,
-        max_servers_per_backend: reader.optional(&MAX_SERVERS_PER_BACKEND),
         file_limit: reader.value(&FILE_LIMIT)?,
     })
 }

@@ -169,6 +169,8 @@ pub struct Tables {
     pub server_metrics: Selection,
     /// Whether servers are also summed over all backends.
     pub aggr_server_metrics: bool,
+    /// Servers that a backend may have; above that, none of them has a row.
+    pub max_servers_per_backend: Option<usize>,
     /// A file of frontend names to leave out, read again for each snapshot.
     pub exclude_frontends: Option<PathBuf>,
     /// A file of backend names to leave out, read again for each snapshot.
@@ -181,8 +183,6 @@ pub struct Tables {
     pub server_states: bool,
     /// Whether servers in maintenance in all current processes are left out.
     pub hide_maint: bool,
-    /// The servers of a backend with more servers are left out.
-    pub max_servers_per_backend: Option<usize>,
     /// Bytes that one file of a snapshot may have; a larger one is refused.
     pub file_limit: u64,
 }

@@ -7,7 +7,7 @@ use crate::fault::Warning;
 use crate::interpolate::Resolver;
 use crate::nearest::nearest;
 use crate::options::{self, GROUP_SECTIONS, KnownOption};
-use crate::receivers;
+use crate::{receivers, secret};
 
 /// Mistakes in the examples of the Python program, which never read these options: section, wrong
 /// name and right name.
@@ -79,6 +79,16 @@ fn reason_unread(section: &str, option: &str) -> Option<String> {
         |known: &&KnownOption| known.default.is_none() && options::inherits(known.section, option);
     if section == DEFAULT && homes.iter().any(inherited) {
         return None;
+    }
+    if secret::may_be(option) {
+        let files = secret::files(section, option);
+        return Some(match files.as_slice() {
+            [] => "unknown option, not read; remove it, because no secret belongs here".to_owned(),
+            files => format!(
+                "unknown option, not read; a secret comes from a file: write {}",
+                files.join(" or ")
+            ),
+        });
     }
     let table_section = options::table_section(section);
     for (home, wrong, right) in MISTAKES {

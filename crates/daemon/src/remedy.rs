@@ -20,6 +20,21 @@ pub fn of(error: &io::Error) -> &'static str {
     errno::find(error).map_or("", |row| row.remedy)
 }
 
+/// The parts of a message that ends with its remedy: what happened, and what to do about it, which
+/// is empty if the message has no remedy. What is quoted in a message comes before its remedy, so
+/// the last semicolon is ours.
+///
+/// ```
+/// use haproxystats_daemon::remedy;
+///
+/// let parts = remedy::split("answered 400: a; b; check url");
+/// assert_eq!(parts, ("answered 400: a; b", "check url"));
+/// ```
+#[must_use]
+pub fn split(message: &str) -> (&str, &str) {
+    message.rsplit_once("; ").unwrap_or((message, ""))
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::io::Errno;

@@ -138,7 +138,7 @@ fn value_of(columns: &[Column], key: &str, row: usize) -> Option<i128> {
 }
 
 fn each_process(processes: &[Process], percentages: bool) -> Table {
-    let mut names = Names::new(TableKind::Process);
+    let mut names = Names::new(&TableKind::Process);
     for process in processes {
         names.push(&[&process.name]);
     }

@@ -11,10 +11,12 @@ mod exclude;
 mod findings;
 mod fold;
 mod info;
+mod input;
 mod process;
 mod row_limit;
 mod rows;
 mod separators;
+mod server_limit;
 #[cfg(feature = "stages")]
 pub mod stages;
 mod stat;
@@ -32,12 +34,14 @@ use thiserror::Error;
 use crate::codes::Codes;
 use crate::columns::{Plan, Planned};
 use crate::fold::{CodedTable, Frame};
-use crate::row_limit::{keep_rows, leave_out_large_backends};
+use crate::row_limit::keep_rows;
+use crate::server_limit::LeftOut;
 use crate::stat::{AllCodes, AllRows, Joining, Rows};
 use crate::states::States;
 
 pub use crate::findings::{Damage, Oddity};
 pub use crate::fold::on_polars_thread;
+pub use crate::server_limit::Servers;
 
 /// A snapshot could not be folded.
 #[derive(Debug, Error)]
@@ -104,9 +108,6 @@ pub struct Proxies {
     rows: AllRows,
     excluded_frontends: HashSet<String>,
     excluded_backends: HashSet<String>,
-    /// How many servers were left out because their backend has too many, once the servers are
-    /// folded; `None` if there is no limit.
-    pub left_out: Option<u64>,
     /// How many files could be used, at least in part.
     pub usable: usize,
     /// Files that could not be used, or only in part.
@@ -255,7 +256,6 @@ impl Tables {
         let config = &self.config;
         Ok(Proxies {
             rows,
-            left_out: config.max_servers_per_backend.map(|_| 0),
             excluded_frontends: exclude::names(config.exclude_frontends.as_ref(), &mut oddities),
             excluded_backends: exclude::names(config.exclude_backends.as_ref(), &mut oddities),
             usable,
@@ -313,12 +313,12 @@ impl Tables {
     }
 
     /// Folds the servers within their backends, their number in each backend, and over all backends
-    /// if that is configured.
+    /// if that is configured. `max-servers-per-backend` bounds the first alone.
     ///
     /// # Errors
     ///
     /// A bug of ours.
-    pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Vec<Table>, Error> {
+    pub fn servers(&mut self, proxies: &mut Proxies) -> Result<Servers, Error> {
         let excluded = &proxies.excluded_backends;
         let mut rows = std::mem::take(&mut proxies.rows.servers);
         let states = std::mem::take(&mut rows.states);
@@ -351,13 +351,16 @@ impl Tables {
             let keep: Vec<_> = codes.iter().map(|code| !states.is_in_maintenance(*code)).collect();
             keep_rows(&mut servers, &keep);
         }
-        if let Some(most) = self.config.max_servers_per_backend {
-            let left_out = leave_out_large_backends(&mut servers, most, &mut proxies.oddities);
-            proxies.left_out = Some(left_out);
-        }
         tables.push(counts);
+        let limit = self.config.max_servers_per_backend;
+        let left_out = limit.map(|most| server_limit::apply(&mut servers, most));
         tables.push(servers);
-        Ok(tables)
+        Ok(match left_out {
+            Some(LeftOut { servers, oddities }) => {
+                Servers { tables, left_out: Some(servers), oddities }
+            }
+            None => Servers { tables, left_out: None, oddities: Vec::new() },
+        })
     }
 
     /// Folds servers by their own names, excluded backends included.
@@ -374,7 +377,7 @@ impl Tables {
         let codes: Vec<u32> = frame.codes.iter().map(|&code| by_code[code as usize]).collect();
         let folded =
             frame.fold(&codes, &self.aggregate_plan.columns, "servers over all backends")?;
-        let mut rows = Names::new(TableKind::Server);
+        let mut rows = Names::new(&TableKind::Server);
         for &code in &folded.codes {
             rows.push(&[names[code as usize]]);
         }
@@ -420,14 +423,14 @@ fn table(
     codes: &Codes,
     excluded: &HashSet<String>,
 ) -> (Table, Vec<u32>) {
-    let mut names = Names::new(kind);
+    let mut names = Names::new(&kind);
     let mut kept = Vec::with_capacity(folded.codes.len());
     for &code in &folded.codes {
         let (proxy, server) = &codes.names()[code as usize];
         let keep = excluded.is_empty() || !excluded.contains(&clean::segment(proxy));
         kept.push(keep);
         if keep {
-            names.push(&[proxy.as_str(), server.as_str()][..kind.labels().len()]);
+            names.push(&[proxy.as_str(), server.as_str()][..kind.labels()]);
         }
     }
     if kept.contains(&false) {
@@ -458,7 +461,7 @@ fn server_counts(servers: &Names) -> Table {
         last = Some((backend, place));
         counts[place].1 += 1;
     }
-    let mut names = Names::new(TableKind::ServerCount);
+    let mut names = Names::new(&TableKind::ServerCount);
     for (backend, _) in &counts {
         names.push(&[backend]);
     }

@@ -20,13 +20,13 @@ fn config() -> config::Tables {
         backend_metrics: config::Selection::Default,
         server_metrics: config::Selection::Default,
         aggr_server_metrics: false,
+        max_servers_per_backend: None,
         exclude_frontends: None,
         exclude_backends: None,
         per_process_metrics: false,
         calculate_percentages: false,
         server_states: false,
         hide_maint: false,
-        max_servers_per_backend: None,
         file_limit: 1 << 20,
     }
 }
@@ -70,7 +70,7 @@ impl Snapshot {
         let mut folded = daemon.tables;
         folded.push(tables.frontends(&mut proxies).unwrap());
         folded.push(tables.backends(&mut proxies).unwrap());
-        folded.extend(tables.servers(&mut proxies).unwrap());
+        folded.extend(tables.servers(&mut proxies).unwrap().tables);
         let damages = daemon.damages.into_iter().chain(proxies.damages);
         (flat(&folded), damages.map(|Damage { path, reason, .. }| (name(&path), reason)).collect())
     }
@@ -95,6 +95,7 @@ fn flat(tables: &[Table]) -> Metrics {
                 TableKind::BackendServer => name,
                 TableKind::Server => format!("server {name}"),
                 TableKind::Own => "own".to_owned(),
+                TableKind::Other(_) => "other".to_owned(),
             };
             for column in &table.columns {
                 let Some(value) = column.get(row).map(owned) else { continue };
@@ -164,6 +165,45 @@ fn servers_fold_over_all_backends_by_the_default_list_and_over_excluded_ones_too
     assert_eq!((get("b/s scur"), get("b/s stot")), (integer(2), None));
     assert_eq!((get("b/s weight"), get("a_x/s scur")), (mean(20, 1), None));
     assert!(metrics.keys().all(|path| !path.starts_with("backend a_x")));
+}
+
+#[test]
+fn a_backend_above_its_bound_keeps_everything_but_its_servers() {
+    let exclude = tempfile::NamedTempFile::new().unwrap();
+    fs::write(exclude.path(), "hidden\n").unwrap();
+    let config = config::Tables {
+        aggr_server_metrics: true,
+        max_servers_per_backend: Some(2),
+        exclude_backends: Some(exclude.path().to_owned()),
+        ..config()
+    };
+    // Over both processes `pool` has three servers, and each process has only two of them.
+    let backend = "pool,BACKEND,9,9,1,9,1,1,\n";
+    let one = format!("{HEADER}\npool,s1,1,1,1,1,1,2,\npool,s2,2,2,1,1,1,2,\n{backend}\n");
+    let other = format!(
+        "{HEADER}\npool,s2,4,4,1,1,1,2,\npool,s3,8,8,1,1,1,2,\n{backend}small,s1,16,16,1,1,1,2,\n\
+         small,s2,1,1,1,1,1,2,\nhidden,a,1,1,1,1,1,2,\nhidden,b,1,1,1,1,1,2,\n\
+         hidden,c,1,1,1,1,1,2,\n\n"
+    );
+    let snapshot = Snapshot::new().stat(one).stat(other);
+    let (bounded, damages) = snapshot.fold(config.clone());
+    assert_eq!(damages, []);
+    let unbounded = config::Tables { max_servers_per_backend: None, ..config.clone() };
+    let (mut expected, _) = snapshot.fold(unbounded);
+    assert_eq!(expected.get("backend pool TotalServers"), Some(&Value::Integer(3)));
+    assert_eq!(expected.get("server s2 scur"), Some(&Value::Integer(7)));
+    assert!(expected.contains_key("pool/s3 scur") && expected.contains_key("small/s1 scur"));
+    expected.retain(|path, _| !path.starts_with("pool/"));
+    assert_eq!(bounded, expected);
+
+    let mut tables = Tables::new(config);
+    let mut proxies = tables.read(&snapshot.inputs, &HashMap::new(), &HashMap::new()).unwrap();
+    let servers = tables.servers(&mut proxies).unwrap();
+    assert_eq!(servers.left_out, Some(3));
+    let findings: Vec<_> =
+        servers.oddities.iter().map(|it| (it.subject.as_str(), it.state)).collect();
+    // The servers of an excluded backend are left out anyway.
+    assert_eq!(findings, [("pool", "too many servers")]);
 }
 
 #[test]

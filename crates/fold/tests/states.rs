@@ -59,7 +59,9 @@ fn fold(
     assert!(proxies.damages.is_empty(), "{:?}", proxies.damages);
     let mut all = vec![tables.frontends(&mut proxies).unwrap()];
     all.push(tables.backends(&mut proxies).unwrap());
-    all.extend(tables.servers(&mut proxies).unwrap());
+    let servers = tables.servers(&mut proxies).unwrap();
+    all.extend(servers.tables);
+    proxies.oddities.extend(servers.oddities);
     let mut metrics = BTreeMap::new();
     for table in &all {
         for column in &table.columns {
@@ -83,7 +85,7 @@ fn fold(
             }
         }
     }
-    Folded { metrics, oddities: proxies.oddities, left_out: proxies.left_out }
+    Folded { metrics, oddities: proxies.oddities, left_out: servers.left_out }
 }
 
 use Generation::{Current, Old};

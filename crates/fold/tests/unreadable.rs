@@ -26,13 +26,13 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
         backend_metrics: config::Selection::Default,
         server_metrics: config::Selection::Default,
         aggr_server_metrics: false,
+        max_servers_per_backend: None,
         per_process_metrics: false,
         calculate_percentages: false,
         exclude_frontends: None,
         exclude_backends: None,
         server_states: false,
         hide_maint: false,
-        max_servers_per_backend: None,
         file_limit: 1 << 20,
     };
     let mut tables = Tables::new(config);

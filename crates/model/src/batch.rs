@@ -4,7 +4,9 @@
 //! Names are HAProxy's, letter by letter: an encoder replaces the characters that its receiver does
 //! not accept. A value can be absent, such as a mean over no rows.
 
-use crate::{Column, Names, SnapshotId, Values};
+use std::sync::Arc;
+
+use crate::{Column, Layout, Names, SnapshotId, Values};
 
 /// All metrics of one snapshot.
 ///
@@ -12,7 +14,7 @@ use crate::{Column, Names, SnapshotId, Values};
 /// use haproxystats_model::{Batch, Column, Fold, Names, Nature, SnapshotId, Table, TableKind};
 /// use haproxystats_model::{Timestamp, Value};
 ///
-/// let mut names = Names::new(TableKind::Frontend);
+/// let mut names = Names::new(&TableKind::Frontend);
 /// names.push(&["www.example.com"]);
 /// let sessions = Column::integers("stot", Nature::Counter, Some(Fold::Sum), [Some(42)]);
 /// let batch = Batch {
@@ -31,7 +33,7 @@ pub struct Batch {
 }
 
 /// The kind of a table's rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TableKind {
     /// All HAProxy processes together: one row without a name.
     Daemon,
@@ -49,6 +51,8 @@ pub enum TableKind {
     Server,
     /// haproxystats itself: one row without a name.
     Own,
+    /// Rows of another source than HAProxy.
+    Other(Arc<Layout>),
 }
 
 /// Rows by columns.
@@ -71,7 +75,7 @@ impl Batch {
 }
 
 impl TableKind {
-    /// Every kind.
+    /// Every kind of HAProxy's rows and of our own.
     pub const ALL: [Self; 8] = [
         Self::Daemon,
         Self::Process,
@@ -83,20 +87,18 @@ impl TableKind {
         Self::Own,
     ];
 
-    /// The labels of a row's names.
+    /// How many names a row has.
     ///
     /// ```
-    /// assert_eq!(haproxystats_model::TableKind::BackendServer.labels(), ["backend", "server"]);
+    /// assert_eq!(haproxystats_model::TableKind::BackendServer.labels(), 2);
     /// ```
     #[must_use]
-    pub const fn labels(self) -> &'static [&'static str] {
+    pub fn labels(&self) -> usize {
         match self {
-            Self::Daemon | Self::Own => &[],
-            Self::Process => &["process"],
-            Self::Frontend => &["frontend"],
-            Self::Backend | Self::ServerCount => &["backend"],
-            Self::BackendServer => &["backend", "server"],
-            Self::Server => &["server"],
+            Self::Daemon | Self::Own => 0,
+            Self::Process | Self::Frontend | Self::Backend | Self::ServerCount | Self::Server => 1,
+            Self::BackendServer => 2,
+            Self::Other(layout) => layout.labels.len(),
         }
     }
 }
@@ -105,7 +107,7 @@ impl Table {
     /// A table of one row without a name.
     #[must_use]
     pub fn of_one_row(kind: TableKind, columns: Vec<Column>) -> Self {
-        let mut names = Names::new(kind);
+        let mut names = Names::new(&kind);
         names.push(&[]);
         Self { kind, names, columns }
     }
@@ -136,7 +138,7 @@ mod tests {
     fn points_are_the_values_that_are_present() {
         let column =
             Column::integers("Tasks", Nature::Gauge, Some(Fold::Sum), [Some(3), None, Some(0)]);
-        let mut names = Names::new(TableKind::Process);
+        let mut names = Names::new(&TableKind::Process);
         ["1", "2", "3"].iter().for_each(|name| names.push(&[name]));
         let table =
             Table { kind: TableKind::Process, names, columns: vec![column.clone(), column] };

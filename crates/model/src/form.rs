@@ -24,6 +24,8 @@
 //!
 //! **Versions.** The prelude is the same in all versions. A program reads its own version and all
 //! older ones. It refuses a newer one with a message that says so, and does not touch the file.
+//! Version 2 has tables of other sources than HAProxy, each with its [`Layout`](crate::Layout); a
+//! batch without them is written in version 1, which older programs read.
 
 mod arrays;
 mod group;
@@ -43,8 +45,8 @@ use crate::SnapshotId;
 pub use read::{FileView, Reader};
 pub use write::write;
 
-/// The newest version, which is written.
-pub const VERSION: u32 = 1;
+/// The newest version.
+pub const VERSION: u32 = 2;
 /// Bytes that a row group may have, on disk and in memory.
 pub const GROUP_MAX_BYTES: usize = 1 << 20;
 /// Bytes of memory of a row group that is written, unless one row takes more. An encoder goes

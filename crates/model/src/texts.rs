@@ -80,7 +80,7 @@ impl<'a> FromIterator<&'a str> for Texts {
 /// ```
 /// use haproxystats_model::{Names, TableKind};
 ///
-/// let mut names = Names::new(TableKind::BackendServer);
+/// let mut names = Names::new(&TableKind::BackendServer);
 /// names.push(&["www.example.com", "web1"]);
 /// assert_eq!(names.len(), 1);
 /// assert_eq!(names.label(0, 1), Some("web1"));
@@ -95,13 +95,13 @@ pub struct Names {
 impl Names {
     /// No rows yet.
     #[must_use]
-    pub fn new(kind: crate::TableKind) -> Self {
-        Self { labels: kind.labels().len(), rows: 0, texts: Texts::default() }
+    pub fn new(kind: &crate::TableKind) -> Self {
+        Self { labels: kind.labels(), rows: 0, texts: Texts::default() }
     }
 
     /// Rows whose names are these texts in order, as many as there are rows and labels.
-    pub(crate) const fn of_texts(kind: crate::TableKind, rows: usize, texts: Texts) -> Self {
-        Self { labels: kind.labels().len(), rows, texts }
+    pub(crate) fn of_texts(kind: &crate::TableKind, rows: usize, texts: Texts) -> Self {
+        Self { labels: kind.labels(), rows, texts }
     }
 
     /// Appends a row. A label without a name in `names` is empty.
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn names_come_back_row_by_row() {
-        let mut names = Names::new(TableKind::BackendServer);
+        let mut names = Names::new(&TableKind::BackendServer);
         let rows = [["be1", "s1"], ["", ""], ["be2", ""]];
         rows.iter().for_each(|row| names.push(row));
         let read: Vec<Vec<&str>> = (0..names.len()).map(|row| names.row(row).collect()).collect();
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_row_can_have_no_name() {
-        let mut names = Names::new(TableKind::Daemon);
+        let mut names = Names::new(&TableKind::Daemon);
         names.push(&[]);
         assert_eq!((names.len(), names.row(0).count(), names.bytes(0, 1)), (1, 0, 0));
     }

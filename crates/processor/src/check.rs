@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use daemon::Clock;
+use daemon::{Clock, remedy};
 
 use crate::child::send::transport;
 
@@ -17,8 +17,42 @@ pub struct ReceiverCheck {
     pub address: String,
     /// The time that the answer or the failure took.
     pub elapsed: Duration,
-    /// What was found; or why a batch would not be delivered, with a remedy.
-    pub result: Result<String, String>,
+    /// What was found, or why a batch would not be delivered.
+    pub result: Result<String, CheckFailure>,
+}
+
+/// Why a receiver would not take a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFailure {
+    /// What happened.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl CheckFailure {
+    /// Takes messages apart, of which each ends with its remedy.
+    fn of(messages: &[String]) -> Self {
+        let (mut reasons, mut remedies) = (Vec::new(), Vec::new());
+        for message in messages {
+            let (reason, remedy) = remedy::split(message);
+            reasons.push(reason);
+            if !remedy.is_empty() && !remedies.contains(&remedy) {
+                remedies.push(remedy);
+            }
+        }
+        Self { reason: reasons.join("; "), remedy: remedies.join("; ") }
+    }
+
+    fn of_error(error: &receivers::Error) -> Self {
+        match error {
+            receivers::Error::Servers { errors } => {
+                let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                Self::of(&messages)
+            }
+            error => Self::of(&[error.to_string()]),
+        }
+    }
 }
 
 /// How long all checks may take. A disk or a resolver that hangs keeps a thread for ever.
@@ -47,9 +81,9 @@ fn check_one(receiver: &config::Receiver, clock: Clock) -> ReceiverCheck {
     let start = (clock.monotonic)();
     let (address, result) = match transport::open(receiver, false, clock) {
         Ok((_, mut transport)) => {
-            (transport.address(), transport.check().map_err(|error| error.to_string()))
+            (transport.address(), transport.check().map_err(|error| CheckFailure::of_error(&error)))
         }
-        Err(error) => (String::new(), Err(error)),
+        Err(error) => (String::new(), Err(CheckFailure::of(&[error]))),
     };
     let elapsed = (clock.monotonic)().saturating_duration_since(start);
     ReceiverCheck { receiver: receiver.name.to_string(), address, elapsed, result }
@@ -67,6 +101,19 @@ fn unanswered(receiver: &config::Receiver, error: RecvTimeoutError) -> ReceiverC
         receiver: receiver.name.to_string(),
         address: String::new(),
         elapsed,
-        result: Err(reason.to_owned()),
+        result: Err(CheckFailure::of(&[reason.to_owned()])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_servers_have_a_reason_each_and_each_remedy_once() {
+        let messages = ["a is away; start it", "b said \"x; y\"; start it", "c; look", "d"];
+        let failure = CheckFailure::of(&messages.map(str::to_owned));
+        assert_eq!(failure.reason, "a is away; b said \"x; y\"; c; d");
+        assert_eq!(failure.remedy, "start it; look");
     }
 }

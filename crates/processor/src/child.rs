@@ -5,6 +5,7 @@
 //! ends when that socket is closed, and dies with its parent at any moment (PR_SET_PDEATHSIG).
 //! SIGTERM ends it after the current order; the parent replaces it.
 
+mod files;
 pub(crate) mod fold;
 mod outbox;
 pub(crate) mod send;
@@ -105,7 +106,8 @@ pub fn run(
     match role {
         // The whole child runs there: else each fold would wake another thread and wait for it.
         Role::Fold(_) => ::fold::on_polars_thread(move || {
-            serve(&mut fold::FoldChild::new(&config, &host, clock), &parent, &ending)
+            let forms = fold::name_forms(&config.receivers);
+            serve(&mut fold::FoldChild::new(&config, forms, &host, clock), &parent, &ending)
         }),
         Role::Send(index) => match send::SendChild::several(&config, index, &host, clock) {
             Ok(children) => send::serve_together(children, &parent, &ending),

@@ -11,6 +11,7 @@
 mod children;
 mod circuit;
 mod delivery;
+mod doubt;
 mod ending;
 mod fold;
 mod journal;

@@ -25,7 +25,7 @@ use daemon::{Clock, Service};
 use thiserror::Error;
 use tracing::info;
 
-pub use crate::check::{ReceiverCheck, check};
+pub use crate::check::{CheckFailure, ReceiverCheck, check};
 pub use crate::render::{Format, RenderError, UnknownFormat, render};
 
 use crate::core::StartFailure;

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use daemon::Clock;
 use model::{Timestamp, form};
-use receivers::graphite::{Encoder, Paths};
+use receivers::graphite::{Encoder, NameForms, Paths};
 use receivers::influxdb::{InfluxLines, Precision, Schema};
 use receivers::{InvalidPattern, LineReader, Loss, RowEncoder, json};
 use thiserror::Error;
@@ -85,7 +85,11 @@ pub fn render(
     out: &mut (impl Write + Send),
 ) -> Result<(), RenderError> {
     ::fold::on_polars_thread(move || {
-        let mut child = FoldChild::new(config, host, clock);
+        let forms = match format {
+            Format::Graphite => NameForms::default().with(&config.naming),
+            Format::Influx | Format::Json => NameForms::default(),
+        };
+        let mut child = FoldChild::new(config, forms, host, clock);
         directories.iter().try_for_each(|path| render_one(config, &mut child, format, path, out))
     })
 }

@@ -2,9 +2,10 @@
 //!
 //! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…` and
 //! `haproxystats.DamagedFiles`. If the manifest has the facts of pull's cycle,
-//! `haproxystats.MissingEndpoints` and `haproxystats.Pull…` are added. As in the original program,
-//! the count of a part is one more than its lines, and a part without files has no lines here. A
-//! line that is sent under two paths counts once.
+//! `haproxystats.MissingEndpoints` and `haproxystats.Pull…` are added; with
+//! `max-servers-per-backend`, `haproxystats.LeftOutServers`. As in the original program, the count
+//! of a part is one more than its lines, and a part without files has no lines here. A line that is
+//! sent under two paths counts once.
 
 use std::time::{Duration, Instant};
 
@@ -65,27 +66,31 @@ pub(crate) struct Parts {
     pub(crate) stat: bool,
 }
 
-/// How many servers `max-servers-per-backend` left out.
-pub(crate) fn left_out(servers: u64) -> Column {
-    gauge("ServersLeftOut", i128::from(servers))
+/// What a snapshot lacks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    /// Files that were left out, whole or in part.
+    pub(crate) damaged_files: usize,
+    /// Processes without an endpoint.
+    pub(crate) missing_processes: u64,
+    /// Servers without lines; `None` without `max-servers-per-backend`.
+    pub(crate) left_out_servers: Option<u64>,
 }
 
-/// The table about a batch whose other tables make `lines`. `missing` is the number of processes
-/// without an endpoint.
+/// The table about a batch whose other tables make `lines`.
 pub(crate) fn table(
     lines: &LineCounts,
     stopwatch: &Stopwatch,
     parts: Parts,
-    damaged_files: usize,
+    counts: Counts,
     cycle: Option<&Cycle>,
-    missing: u64,
 ) -> Table {
     let time = |name: &str, took: Duration| {
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Column::new(name, Nature::Duration, None, Values::Milliseconds(vec![milliseconds]))
     };
     let count = |name: &str, kinds: &[TableKind]| {
-        let lines: u64 = kinds.iter().map(|kind| lines.of(*kind)).sum();
+        let lines: u64 = kinds.iter().map(|kind| lines.of(kind)).sum();
         gauge(name, i128::from(lines) + 1)
     };
     let lap = |name: &str, laps: &[&str]| time(name, stopwatch.lap_of(laps));
@@ -112,10 +117,14 @@ pub(crate) fn table(
             count("MetricsServer", &SERVER_KINDS),
         ]);
     }
-    columns.push(gauge("DamagedFiles", damaged_files as i128));
-    if cycle.is_some() || missing > 0 {
-        let missing = i128::from(missing) + cycle.map_or(0, |cycle| i128::from(cycle.missing));
+    columns.push(gauge("DamagedFiles", counts.damaged_files as i128));
+    if cycle.is_some() || counts.missing_processes > 0 {
+        let missing = i128::from(counts.missing_processes)
+            + cycle.map_or(0, |cycle| i128::from(cycle.missing));
         columns.push(gauge("MissingEndpoints", missing));
+    }
+    if let Some(servers) = counts.left_out_servers {
+        columns.push(gauge("LeftOutServers", i128::from(servers)));
     }
     columns.extend(cycle.into_iter().flat_map(of_pull));
     Table::of_one_row(TableKind::Own, columns)

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::client::{Client, Limits};
 use crate::disk::{Disk, DiskGuard};
-use crate::endpoint::{Discovery, Endpoint, Finder, SOURCE};
+use crate::endpoint::{Discovery, Endpoint, Finder};
 use crate::history::History;
 use crate::journal::{DiskTask, Journal};
 use crate::leftovers::Leftovers;
@@ -172,7 +172,7 @@ impl Cycles {
 
     /// Why these answers may not be published.
     pub(crate) fn reason_against(&self, answered: &Answered) -> Option<NoSnapshot> {
-        NoSnapshot::judge(&answered.responses, self.config.allow_partial)
+        NoSnapshot::judge(&answered.responses)
     }
 
     async fn find(&mut self) -> Result<Vec<Endpoint>, NoSnapshot> {
@@ -258,7 +258,7 @@ impl Cycles {
         let elapsed = start.elapsed().as_millis();
         self.facts.milliseconds = u64::try_from(elapsed).unwrap_or(u64::MAX);
         let (missing, bytes) = (responses.failed(), responses.bytes());
-        let (absent, files, unanswered) = responses.into_parts();
+        let (files, unanswered) = responses.into_parts();
         let manifest = Manifest {
             origin: self.machine.name.clone(),
             serial: (self.machine.random)(),
@@ -266,7 +266,10 @@ impl Cycles {
             files,
             unanswered,
         };
-        let work = move || complete_and_publish(staging, &absent, &manifest);
+        let work = move || {
+            staging.files().complete(&manifest)?;
+            staging.publish()
+        };
         let doing = DiskTask { what: "publish a snapshot to", directory: &self.config.dst_dir };
         let published = match self.disk.run(doing, work).await {
             Ok(Ok(published)) => published,
@@ -383,21 +386,6 @@ impl Cycles {
             );
         }
     }
-}
-
-fn complete_and_publish(
-    staging: Staging,
-    absent: &HashSet<String>,
-    manifest: &Manifest,
-) -> Result<PublishedSnapshot, spool::writer::Error> {
-    let files = staging.files();
-    for name in absent {
-        for suffix in SOURCE.suffixes() {
-            files.remove(format!("{name}{suffix}").as_ref())?;
-        }
-    }
-    files.write_manifest(manifest)?;
-    staging.publish()
 }
 
 /// A spool stays usable after a panic, because it checks its directories anew each time.

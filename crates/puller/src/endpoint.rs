@@ -25,9 +25,9 @@ use crate::Error;
 pub(crate) const ENDPOINTS_MAX: usize = 9_999;
 
 /// The kind of all endpoints of `socket-dir` and `servers`.
-pub(crate) const SOURCE: Source = Source::HAProxy;
+pub(crate) const STATS_SOCKET: Source = Source::HAProxy;
 
-const _: () = assert!(SOURCE.suffixes().len() * ENDPOINTS_MAX < spool::writer::FILES_MAX);
+const _: () = assert!(STATS_SOCKET.suffixes().len() * ENDPOINTS_MAX < spool::writer::FILES_MAX);
 
 /// One endpoint of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct Endpoint {
     /// The socket in `socket-dir`, which is left out if it turns out to be of another kind. `None`
     /// for an endpoint of `servers`, which always counts, because the operator has named it.
     pub(crate) identity: Option<Identity>,
+    /// Whether no snapshot is published without its answer.
+    pub(crate) is_needed: bool,
 }
 
 /// Tells a socket from another one that takes its place at the same path.
@@ -60,7 +62,7 @@ pub(crate) enum DiscoveryError {
         "socket-dir and servers have more than {ENDPOINTS_MAX} sockets, and haproxystats-process \
          takes no snapshot of so many; remove sockets that no {} listens on, or divide them among \
          several haproxystats-pull",
-        SOURCE.program()
+        STATS_SOCKET.program()
     )]
     TooMany,
 }
@@ -81,6 +83,7 @@ impl DiscoveryError {
 pub(crate) struct Finder {
     socket_dir: Option<PathBuf>,
     servers: Vec<Address>,
+    allow_partial: bool,
 }
 
 /// The endpoints of a cycle.
@@ -98,7 +101,7 @@ impl Finder {
         if socket_dir.is_none() && servers.is_empty() {
             return Err(Error::NothingToAsk);
         }
-        Ok(Self { socket_dir, servers })
+        Ok(Self { socket_dir, servers, allow_partial: config.allow_partial })
     }
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
@@ -117,7 +120,7 @@ impl Finder {
         if addresses.len() > ENDPOINTS_MAX {
             return Err(DiscoveryError::TooMany);
         }
-        let (endpoints, shared) = name_endpoints(addresses);
+        let (endpoints, shared) = name_endpoints(addresses, !self.allow_partial);
         Ok(Discovery { endpoints, shared })
     }
 }
@@ -156,8 +159,8 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
             continue;
         }
         let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
-        if SOURCE.is_temporary_name(&name) {
-            debug!(socket = ?path, "left out: {} makes it for a moment", SOURCE.program());
+        if STATS_SOCKET.is_temporary_name(&name) {
+            debug!(socket = ?path, "left out: {} makes it for a moment", STATS_SOCKET.program());
             continue;
         }
         let identity = Identity {
@@ -177,14 +180,16 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<(PathBuf, Identity)>> {
 /// Gives every address a unique name; also returns the base names that several addresses share.
 fn name_endpoints(
     addresses: Vec<(Address, Option<Identity>)>,
+    is_needed: bool,
 ) -> (Vec<Endpoint>, BTreeSet<String>) {
     let mut endpoints: Vec<Endpoint> = addresses
         .into_iter()
         .map(|(address, identity)| Endpoint {
-            source: SOURCE,
+            source: STATS_SOCKET,
             name: short_name(&address),
             address,
             identity,
+            is_needed,
         })
         .collect();
     let mut shared = BTreeSet::new();
@@ -263,7 +268,7 @@ mod tests {
     }
 
     fn listed(addresses: Vec<Address>) -> Vec<Endpoint> {
-        name_endpoints(addresses.into_iter().map(|address| (address, None)).collect()).0
+        name_endpoints(addresses.into_iter().map(|address| (address, None)).collect(), true).0
     }
 
     #[test]
@@ -311,7 +316,7 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         symlink(at("missing"), at("dangling")).unwrap();
         let servers = vec![tcp("lb1", 80), Address::Unix(at("b.sock")), tcp("lb1", 80)];
-        let finder = Finder { socket_dir: Some(dir.path().into()), servers };
+        let finder = Finder { socket_dir: Some(dir.path().into()), servers, allow_partial: false };
         let found = finder.find().unwrap().endpoints;
         let in_directory: Vec<_> =
             found.iter().map(|endpoint| endpoint.identity.is_some()).collect();
@@ -329,7 +334,9 @@ mod tests {
         for number in 1..ENDPOINTS_MAX {
             fs::hard_link(&first, dir.path().join(number.to_string())).unwrap();
         }
-        let find = |servers| Finder { socket_dir: Some(dir.path().into()), servers }.find();
+        let socket_dir = || Some(dir.path().into());
+        let find =
+            |servers| Finder { socket_dir: socket_dir(), servers, allow_partial: false }.find();
         // An endpoint that is listed twice counts once.
         let found = find(vec![Address::Unix(first.clone())]).unwrap();
         assert_eq!(found.endpoints.len(), ENDPOINTS_MAX);
@@ -343,7 +350,8 @@ mod tests {
     #[test]
     fn a_missing_directory_is_an_error_that_names_it() {
         let socket_dir = Some("/nowhere/at/all".into());
-        let error = Finder { socket_dir, servers: vec![] }.find().unwrap_err();
+        let finder = Finder { socket_dir, servers: vec![], allow_partial: false };
+        let error = finder.find().unwrap_err();
         assert!(error.to_string().contains("socket-dir /nowhere/at/all"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tracing::{error, warn};
 
-use crate::endpoint::{DiscoveryError, SOURCE};
+use crate::endpoint::{DiscoveryError, STATS_SOCKET};
 use crate::responses::Responses;
 use crate::writers::WorkError;
 
@@ -14,12 +14,12 @@ pub(crate) enum NoSnapshot {
     #[error("no snapshot: {0}")]
     Find(#[from] DiscoveryError),
     /// There is no socket in `socket-dir`.
-    #[error("{}", SOURCE.no_socket())]
+    #[error("{}", STATS_SOCKET.no_socket())]
     NoSocket(Option<PathBuf>),
     /// No socket in `socket-dir` is an endpoint.
-    #[error("{}", SOURCE.no_endpoint())]
+    #[error("{}", STATS_SOCKET.no_endpoint())]
     NoEndpoint { left_out: usize },
-    /// Some endpoints failed, and `allow-partial` is off.
+    /// Some endpoints failed for which `allow-partial` is off.
     #[error(
         "no snapshot: it would not hold every endpoint; do what the log says about those that \
          failed, or set allow-partial to go on without them"
@@ -28,8 +28,7 @@ pub(crate) enum NoSnapshot {
     /// All endpoints failed.
     #[error(
         "no snapshot: no endpoint has answered; do what the log says about each, and look whether \
-         {} runs",
-        SOURCE.program()
+         the programs behind them run"
     )]
     NoAnswer { endpoints: usize },
     #[error("no snapshot: {0}")]
@@ -40,12 +39,12 @@ pub(crate) enum NoSnapshot {
 
 impl NoSnapshot {
     /// The reason not to publish a cycle with these responses; `None` to publish it.
-    pub(crate) fn judge(responses: &Responses, allow_partial: bool) -> Option<Self> {
+    pub(crate) fn judge(responses: &Responses) -> Option<Self> {
         let (endpoints, failed) = (responses.certain_endpoints(), responses.failed());
         if endpoints == 0 {
             return Some(Self::NoEndpoint { left_out: responses.left_out() });
         }
-        if failed > 0 && !allow_partial {
+        if responses.needed_failed() > 0 {
             return Some(Self::Partial { endpoints, failed });
         }
         (failed == endpoints).then_some(Self::NoAnswer { endpoints })

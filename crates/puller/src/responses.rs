@@ -1,7 +1,8 @@
 //! The responses of the endpoints of one cycle, for the log and for the manifest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use sources::Source;
 use spool::manifest::{AnswerFile, Unanswered};
 
 use crate::client::Answers;
@@ -15,6 +16,13 @@ const REASON_MAX_CHARS: usize = 500;
 /// The reason of an endpoint whose task panicked, as the log says it.
 pub(crate) const BROKEN_TASK: &str = "its task broke down: a mistake of haproxystats-pull";
 
+/// Names are unique among the endpoints of a source.
+type Key = (Source, String);
+
+fn key(endpoint: &Endpoint) -> Key {
+    (endpoint.source, endpoint.name.clone())
+}
+
 /// The responses so far.
 #[derive(Debug)]
 pub(crate) struct Responses {
@@ -25,10 +33,10 @@ pub(crate) struct Responses {
     /// Sockets in `left_out` that gave no answer, in their first cycles. They may be endpoints in
     /// trouble, so the snapshot is published without them but counts them as missing.
     unsure: usize,
-    /// Names of the endpoints and sockets that are not in the snapshot.
-    absent: HashSet<String>,
-    /// Addresses by name of the endpoints that have not responded yet.
-    awaited: HashMap<String, String>,
+    /// Certain endpoints that are not in the snapshot, each with whether the snapshot needs it.
+    absent: HashMap<Key, bool>,
+    /// Addresses of the endpoints that have not responded yet.
+    awaited: HashMap<Key, String>,
     bytes: u64,
     files: Vec<AnswerFile>,
     unanswered: Vec<Unanswered>,
@@ -36,12 +44,12 @@ pub(crate) struct Responses {
 
 impl Responses {
     pub(crate) fn new(endpoints: &[Endpoint]) -> Self {
-        let addresses = endpoints.iter().map(|it| (it.name.clone(), it.to_string()));
+        let addresses = endpoints.iter().map(|it| (key(it), it.to_string()));
         Self {
             endpoints: endpoints.len(),
             left_out: 0,
             unsure: 0,
-            absent: endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
+            absent: endpoints.iter().map(|it| (key(it), it.is_needed)).collect(),
             awaited: addresses.collect(),
             bytes: 0,
             files: Vec::new(),
@@ -51,15 +59,16 @@ impl Responses {
 
     /// Adds a socket of another kind, which is not asked.
     pub(crate) fn leave_out(&mut self, endpoint: &Endpoint) {
-        self.awaited.remove(&endpoint.name);
+        self.awaited.remove(&key(endpoint));
+        self.absent.remove(&key(endpoint));
         self.left_out += 1;
         self.endpoints -= 1;
     }
 
     /// Adds all answers of an endpoint.
     pub(crate) fn add_answers(&mut self, endpoint: &Endpoint, answers: Answers) {
-        self.awaited.remove(&endpoint.name);
-        self.absent.remove(&endpoint.name);
+        self.awaited.remove(&key(endpoint));
+        self.absent.remove(&key(endpoint));
         self.bytes += answers.bytes;
         let file = |name| AnswerFile {
             name,
@@ -71,8 +80,9 @@ impl Responses {
 
     /// Adds an endpoint that gave no answer.
     pub(crate) fn add_failure(&mut self, endpoint: &Endpoint, failure: &Failure, verdict: Verdict) {
-        self.awaited.remove(&endpoint.name);
+        self.awaited.remove(&key(endpoint));
         if let Verdict::OtherKind { is_sure } = verdict {
+            self.absent.remove(&key(endpoint));
             self.left_out += 1;
             self.endpoints -= 1;
             if is_sure {
@@ -101,7 +111,12 @@ impl Responses {
 
     /// Certain endpoints that gave no answer.
     pub(crate) fn failed(&self) -> usize {
-        self.absent.len() - self.left_out
+        self.absent.len()
+    }
+
+    /// Certain endpoints that gave no answer and that the snapshot needs.
+    pub(crate) fn needed_failed(&self) -> usize {
+        self.absent.values().filter(|is_needed| **is_needed).count()
     }
 
     /// Endpoints that gave no answer, including sockets that may be of another kind.
@@ -113,14 +128,14 @@ impl Responses {
         self.bytes
     }
 
-    /// The names of the endpoints that are not in the snapshot, and two lists for the manifest.
-    pub(crate) fn into_parts(mut self) -> (HashSet<String>, Vec<AnswerFile>, Vec<Unanswered>) {
+    /// The two lists for the manifest.
+    pub(crate) fn into_parts(mut self) -> (Vec<AnswerFile>, Vec<Unanswered>) {
         for endpoint in self.awaited.into_values() {
             self.unanswered.push(Unanswered { endpoint, reason: BROKEN_TASK.to_owned() });
         }
         // Answers arrive in any order; a sorted manifest is easier to read and to compare.
         self.files.sort_by(|left, right| left.name.cmp(&right.name));
         self.unanswered.sort_by(|left, right| left.endpoint.cmp(&right.endpoint));
-        (self.absent, self.files, self.unanswered)
+        (self.files, self.unanswered)
     }
 }

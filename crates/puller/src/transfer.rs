@@ -313,7 +313,8 @@ mod tests {
         let mut dialogue = Source::HAProxy.dialogue(Pipelining::On, 1 << 30);
         dialogue.request().unwrap();
         let (address, source) = (Address::Unix("a".into()), Source::HAProxy);
-        let endpoint = Endpoint { source, address, name: "a".to_owned(), identity: None };
+        let (name, identity) = ("a".to_owned(), None);
+        let endpoint = Endpoint { source, address, name, identity, is_needed: true };
         let files = Destination::Files(staging.files());
         (Transfer::new(&endpoint, dialogue, files, disk), staging)
     }

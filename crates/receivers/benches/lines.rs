@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use haproxystats_receivers::RowEncoder;
-use haproxystats_receivers::graphite::{Encoder, Paths, count_lines};
+use haproxystats_receivers::graphite::{Encoder, NameForms, Paths, count_lines};
 use haproxystats_receivers::influxdb::{InfluxLines, Precision, Schema};
 use model::form::{self, Reader};
 use model::{
@@ -24,7 +24,7 @@ const COLUMNS: usize = 30;
 /// Counters and means of servers, with values of one to ten digits.
 fn batch() -> Batch {
     let mut random = fastrand::Rng::with_seed(1);
-    let mut names = Names::new(TableKind::BackendServer);
+    let mut names = Names::new(&TableKind::BackendServer);
     for number in 0..SERVERS {
         names.push(&[&format!("backend{:04}", number / 10), &format!("server{:02}", number % 10)]);
     }
@@ -58,7 +58,9 @@ fn paths() -> Paths {
 fn lines(criterion: &mut Criterion) {
     let (batch, paths) = (batch(), paths());
     let mut group = criterion.benchmark_group("batch");
-    group.throughput(Throughput::Elements(count_lines(&batch.tables).0.total()));
+    group.throughput(Throughput::Elements(
+        count_lines(&batch.tables, NameForms::default()).0.total(),
+    ));
     group.bench_function("format", |bencher| {
         bencher.iter(|| {
             let cursor = BatchCursor::new(black_box(&batch));

@@ -147,7 +147,7 @@ pub enum Error {
     /// local-store cannot be written.
     #[error(
         "local-store cannot write {path:?}: {source}{}, or remove [local-store]",
-        remedy::of(source)
+        remedy_or(source, "; check its dir")
     )]
     Store {
         /// The file or directory.
@@ -170,8 +170,13 @@ impl Error {
 
 /// What an operator can do about a refused connection.
 pub(crate) fn remedy_or_check(error: &io::Error) -> &'static str {
+    remedy_or(error, "; check that it runs and listens there")
+}
+
+/// The remedy for an error, or another one if none is known.
+fn remedy_or(error: &io::Error, otherwise: &'static str) -> &'static str {
     match remedy::of(error) {
-        "" => "; check that it runs and listens there",
+        "" => otherwise,
         remedy => remedy,
     }
 }

@@ -37,14 +37,14 @@ impl GroupSections {
     }
 
     /// The rules for the first label of a kind's rows. A server has the group of its backend.
-    pub(crate) const fn of_kind(&self, kind: TableKind) -> Option<&GroupRules> {
+    pub(crate) const fn of_kind(&self, kind: &TableKind) -> Option<&GroupRules> {
         match kind {
             TableKind::Frontend => Some(&self.frontend),
             TableKind::Backend | TableKind::ServerCount | TableKind::BackendServer => {
                 Some(&self.backend)
             }
             TableKind::Server => Some(&self.server),
-            TableKind::Daemon | TableKind::Process | TableKind::Own => None,
+            TableKind::Daemon | TableKind::Process | TableKind::Own | TableKind::Other(_) => None,
         }
     }
 }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `time` | the snapshot's epoch seconds |
 //! | `host` | the snapshot's origin |
-//! | `kind` | `daemon`, `frontend`, `backend`, `server`, or `haproxystats` for the program itself |
+//! | `kind` | `daemon`, `frontend`, `backend`, `server`, `haproxystats` for ourselves, or |
+//! | | the measurement of a table of another source |
 //! | `proxy` | the name of the frontend or backend; absent for a server over all backends |
 //! | `server` | the server's name, where the row is a server's |
 //! | `process` | the process, where the row is of one HAProxy process |
@@ -14,7 +15,7 @@
 
 use std::io::Write;
 
-use model::{Column, Integers, SnapshotId, Table, TableKind, Values};
+use model::{Column, Integers, Layout, SnapshotId, Table, TableKind, Values};
 
 use crate::rows::RowFormat;
 
@@ -77,7 +78,7 @@ fn key(name: &str) -> Vec<u8> {
 }
 
 fn push_labels(table: &Table, row: usize, out: &mut Vec<u8>) {
-    let (kind, labels): (&str, &[&str]) = match table.kind {
+    let (kind, labels): (&str, &[&str]) = match &table.kind {
         TableKind::Daemon => ("daemon", &[]),
         TableKind::Process => ("daemon", &["process"]),
         TableKind::Frontend => ("frontend", &["proxy"]),
@@ -85,11 +86,22 @@ fn push_labels(table: &Table, row: usize, out: &mut Vec<u8>) {
         TableKind::BackendServer => ("server", &["proxy", "server"]),
         TableKind::Server => ("server", &["server"]),
         TableKind::Own => ("haproxystats", &[]),
+        TableKind::Other(layout) => return push_layout(layout, table, row, out),
     };
     // Writing to memory cannot fail.
     _ = write!(out, ",\"kind\":\"{kind}\"");
     for (label, name) in labels.iter().zip(table.names.row(row)) {
         _ = write!(out, ",\"{label}\":");
+        push_text(name, out);
+    }
+}
+
+/// The labels of a layout are any text, so they are escaped.
+fn push_layout(layout: &Layout, table: &Table, row: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"kind\":");
+    push_text(&layout.measurement, out);
+    for (label, name) in layout.labels.iter().zip(table.names.row(row)) {
+        out.extend(key(label));
         push_text(name, out);
     }
 }
@@ -132,20 +144,26 @@ mod tests {
 
     #[test]
     fn a_row_is_an_object_and_a_line() {
-        let mut names = Names::new(TableKind::BackendServer);
+        let mut names = Names::new(&TableKind::BackendServer);
         names.push(&["www \"a\"", "s1"]);
         names.push(&["www", "s2"]);
         let stot = Column::integers("stot", Nature::Counter, Some(Fold::Sum), [Some(3), None]);
         let qtime = [Some((5, 2)), None];
         let qtime = Column::means("qtime", Nature::Average, Some(Fold::Mean), qtime);
         let servers = Table { kind: TableKind::BackendServer, names, columns: vec![stot, qtime] };
-        let mut names = Names::new(TableKind::Process);
+        let mut names = Names::new(&TableKind::Process);
         names.push(&["1"]);
         let uptime = Column::new("Uptime", Nature::Age, None, Values::Milliseconds(vec![1_002]));
         let process = Table { kind: TableKind::Process, names, columns: vec![uptime] };
+        let layout = Layout::new("uwsgi_apps", &["source", "app_id"], "uwsgi.{0}.apps.{1}");
+        let kind = TableKind::Other(layout.into());
+        let mut names = Names::new(&kind);
+        names.push(&["blog", "0"]);
+        let tx = Column::integers("tx", Nature::Counter, Some(Fold::Sum), [Some(9)]);
+        let app = Table { kind, names, columns: vec![tx] };
         let timestamp = "1700000000".parse().unwrap();
         let id = SnapshotId { origin: "lb\n1".into(), timestamp, serial: 7 };
-        let batch = Batch { id, tables: vec![servers, process] };
+        let batch = Batch { id, tables: vec![servers, process, app] };
         let mut text = String::new();
         let format = JsonRows::new(&batch.id);
         let mut encoder = RowEncoder::new(BatchCursor::new(&batch), format).unwrap();
@@ -156,6 +174,8 @@ mod tests {
             "proxy": "www \"a\"", "server": "s1", "stot": 3, "qtime": 2.5});
         let process = json!({"time": 1_700_000_000, "host": "lb\n1", "kind": "daemon",
             "process": "1", "Uptime": 1.002});
-        assert_eq!(rows, [server, process]);
+        let app = json!({"time": 1_700_000_000, "host": "lb\n1", "kind": "uwsgi_apps",
+            "source": "blog", "app_id": "0", "tx": 9});
+        assert_eq!(rows, [server, process, app]);
     }
 }

@@ -5,6 +5,7 @@
 //! good. After any failure the batch stays ours and the producer is dropped with all that it still
 //! holds, so that a producer in an unknown state, or with a fatal error, is never used again.
 
+mod check;
 mod failure;
 mod messages;
 mod reports;

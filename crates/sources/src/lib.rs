@@ -7,6 +7,9 @@
 //! [`Source`]; the compiler finds each match that a new kind must extend.
 
 pub mod haproxy;
+pub mod reading;
+
+pub use reading::{Answer, Reading, Remark};
 
 /// A kind of endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +72,9 @@ pub enum Fault {
 }
 
 impl Source {
+    /// Every kind.
+    pub const ALL: [Self; 1] = [Self::HAProxy];
+
     /// The kind, as a manifest names it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -109,12 +115,39 @@ impl Source {
         }
     }
 
-    /// The suffixes of all files that an endpoint can have in a snapshot. The endpoint's name comes
-    /// before the suffix.
+    /// The suffixes of the files of an endpoint in a snapshot. The endpoint's name comes before the
+    /// suffix.
     #[must_use]
     pub const fn suffixes(self) -> &'static [&'static str] {
         match self {
             Self::HAProxy => &haproxy::ask::SUFFIXES,
+        }
+    }
+
+    /// The kind of a file's endpoint, and the endpoint's name.
+    ///
+    /// ```
+    /// use haproxystats_sources::Source;
+    ///
+    /// assert_eq!(Source::of_file("a.sock_stat"), Some((Source::HAProxy, "a.sock")));
+    /// assert_eq!(Source::of_file("haproxystats.manifest"), None);
+    /// ```
+    #[must_use]
+    pub fn of_file(name: &str) -> Option<(Self, &str)> {
+        let of_source = |source: Self| {
+            let mut suffixes = source.suffixes().iter();
+            suffixes.find_map(|suffix| Some((source, name.strip_suffix(suffix)?)))
+        };
+        Self::ALL.into_iter().find_map(of_source)
+    }
+
+    /// The tables of all answers of this kind in one snapshot. `None` for HAProxy's answers, which
+    /// the crate `fold` reads.
+    #[must_use]
+    pub fn read(self, answers: &[Answer]) -> Option<Reading> {
+        let _ = answers;
+        match self {
+            Self::HAProxy => None,
         }
     }
 

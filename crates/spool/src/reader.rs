@@ -1,4 +1,4 @@
-//! The reader's side of the spool: lists the waiting snapshots, lists the answers in a snapshot,
+//! The reader's side of the spool: lists the waiting snapshots, lists the files of a snapshot,
 //! and removes a snapshot.
 //!
 //! A removal has two steps: the snapshot is renamed to a hidden name, then deleted. A crash in
@@ -7,7 +7,7 @@
 //! those that were sent. Others can make any number of entries in a directory, so lists are
 //! bounded.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirEntryExt;
@@ -107,17 +107,6 @@ pub struct Leftovers {
     pub example: Option<(PathBuf, io::Error)>,
 }
 
-/// The two answers of one endpoint in a snapshot. Either can be missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answers {
-    /// The endpoint's name in the names of the files.
-    pub endpoint: String,
-    /// The answer to `show info`.
-    pub info: Option<PathBuf>,
-    /// The answer to `show stat`.
-    pub stat: Option<PathBuf>,
-}
-
 /// Entries that a snapshot may have: ten thousand endpoints with two answers each.
 pub(crate) const ENTRIES_MAX: usize = 20_000;
 /// Snapshots of a list. Pull pauses at some hundred, but others can make any number of directories.
@@ -126,8 +115,6 @@ pub const LISTED_MAX: usize = 10_000;
 pub const STRANGERS_MAX: usize = 20;
 /// Hidden names that are tried for a snapshot whose namesake cannot be deleted.
 const HIDDEN_MAX: u32 = 100;
-const INFO_SUFFIX: &str = "_info";
-const STAT_SUFFIX: &str = "_stat";
 const REMOVED_SUFFIX: &str = ".removed";
 
 /// Lists a spool.
@@ -183,36 +170,22 @@ pub fn list(directory: &Path) -> Result<Contents, Error> {
     Ok(contents)
 }
 
-/// The answers in a snapshot, sorted by endpoint. Other entries are ignored.
+/// The paths of all entries of a snapshot, sorted.
 ///
 /// # Errors
 ///
 /// The directory cannot be read, or holds too much.
-pub fn answers(snapshot: &Path) -> Result<Vec<Answers>, Error> {
+pub fn entries(snapshot: &Path) -> Result<Vec<PathBuf>, Error> {
     let read = |source| Error::Read { path: snapshot.to_owned(), source };
-    let mut found: BTreeMap<String, Answers> = BTreeMap::new();
-    for (number, entry) in fs::read_dir(snapshot).map_err(read)?.enumerate() {
-        if number >= ENTRIES_MAX {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(snapshot).map_err(read)? {
+        if paths.len() == ENTRIES_MAX {
             return Err(Error::TooMany { path: snapshot.to_owned(), limit: ENTRIES_MAX });
         }
-        let entry = entry.map_err(read)?;
-        let file_name = entry.file_name().to_string_lossy().into_owned();
-        let info = file_name.strip_suffix(INFO_SUFFIX);
-        let Some(endpoint) = info.or_else(|| file_name.strip_suffix(STAT_SUFFIX)) else {
-            continue;
-        };
-        let answers = found.entry(endpoint.to_owned()).or_insert_with(|| Answers {
-            endpoint: endpoint.to_owned(),
-            info: None,
-            stat: None,
-        });
-        if info.is_some() {
-            answers.info = Some(entry.path());
-        } else {
-            answers.stat = Some(entry.path());
-        }
+        paths.push(entry.map_err(read)?.path());
     }
-    Ok(found.into_values().collect())
+    paths.sort();
+    Ok(paths)
 }
 
 /// A number that tells a snapshot from a later one of the same name. A rename keeps it.
@@ -368,23 +341,6 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_paired_by_endpoint() {
-        let snapshot = tempfile::tempdir().unwrap();
-        for name in ["b_stat", "a_info_stat", "a_info_info", "127.0.0.1:80_info", "cycle"] {
-            fs::write(snapshot.path().join(name), "").unwrap();
-        }
-        let found = answers(snapshot.path()).unwrap();
-        let seen: Vec<_> = found
-            .iter()
-            .map(|a| (a.endpoint.as_str(), a.info.is_some(), a.stat.is_some()))
-            .collect();
-        assert_eq!(
-            seen,
-            [("127.0.0.1:80", true, false), ("a_info", true, true), ("b", false, true)]
-        );
-    }
-
-    #[test]
     fn a_directory_of_a_hundred_thousand_files_is_no_snapshot() {
         let snapshot = tempfile::tempdir().unwrap();
         let file = snapshot.path().join("0_stat");
@@ -392,10 +348,10 @@ mod tests {
         for number in 1..=ENTRIES_MAX {
             fs::hard_link(&file, snapshot.path().join(format!("{number}_stat"))).unwrap();
         }
-        let error = answers(snapshot.path()).unwrap_err();
+        let error = entries(snapshot.path()).unwrap_err();
         assert!(matches!(error, Error::TooMany { limit: ENTRIES_MAX, .. }), "{error}");
         fs::remove_file(&file).unwrap();
-        assert_eq!(answers(snapshot.path()).unwrap().len(), ENTRIES_MAX);
+        assert_eq!(entries(snapshot.path()).unwrap().len(), ENTRIES_MAX);
     }
 
     #[test]

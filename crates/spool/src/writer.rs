@@ -150,7 +150,7 @@ pub struct Cleanup {
 ///
 /// ```
 /// use haproxystats_spool::cycle::Cycle;
-/// use haproxystats_spool::manifest::Manifest;
+/// use haproxystats_spool::manifest::{AnswerFile, Manifest};
 /// use haproxystats_spool::writer::Spool;
 ///
 /// let root = tempfile::tempdir()?;
@@ -160,9 +160,11 @@ pub struct Cleanup {
 /// let mut file = staging.files().create("a_info".as_ref())?;
 /// file.write(b"Name: HAProxy\n")?;
 /// file.close()?;
+/// let (name, source) = ("a_info".to_owned(), "haproxy".to_owned());
+/// let file = AnswerFile { name, source, endpoint: "unix:///run/a".to_owned() };
 /// let (origin, cycle) = ("lb1".to_owned(), Cycle::default());
-/// let manifest = Manifest { origin, serial: 1, cycle, files: vec![], unanswered: vec![] };
-/// staging.files().write_manifest(&manifest)?;
+/// let manifest = Manifest { origin, serial: 1, cycle, files: vec![file], unanswered: vec![] };
+/// staging.files().complete(&manifest)?;
 /// let published = staging.publish()?;
 /// assert_eq!(published.path, incoming.join("1700000000"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -125,7 +125,16 @@ impl Server {
     ///
     /// The system gives no port.
     pub fn start(usual: Answer) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), usual)
+    }
+
+    /// Starts at an address.
+    ///
+    /// # Errors
+    ///
+    /// The system does not give the address.
+    pub fn start_at(address: SocketAddr, usual: Answer) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let (requests, script) = (Vec::new(), VecDeque::new());
         let (rules, streams) = (Vec::new(), Vec::new());

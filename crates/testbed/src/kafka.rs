@@ -18,9 +18,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub use consume::Record;
 
+use crate::tls::Authority;
 use crate::{free_ports, wait_until};
 
-/// The user of [`Broker::login_address`].
+/// The user of [`Broker::login_address`] and [`Broker::tls_address`].
 pub const USER: &str = "alice";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "correct horse";
@@ -54,6 +55,7 @@ pub struct Broker {
     folder: PathBuf,
     port: u16,
     login_port: u16,
+    tls_port: u16,
     child: Child,
     starts: u32,
 }
@@ -66,22 +68,52 @@ impl Broker {
     ///
     /// It cannot be started, or does not get ready; the error has the end of its log.
     pub fn start(program: &str, folder: &Path, properties: &str) -> io::Result<Self> {
-        let [port, login_port, controller] = free_ports()?;
+        Self::start_with(program, folder, properties, None)
+    }
+
+    /// As [`Self::start`], and the broker listens on [`Self::tls_address`] too, with a certificate
+    /// of the authority.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::start`]; or the certificate cannot be made.
+    pub fn start_with_tls(
+        program: &str,
+        folder: &Path,
+        properties: &str,
+        authority: &Authority,
+    ) -> io::Result<Self> {
+        Self::start_with(program, folder, properties, Some(authority))
+    }
+
+    fn start_with(
+        program: &str,
+        folder: &Path,
+        properties: &str,
+        authority: Option<&Authority>,
+    ) -> io::Result<Self> {
+        let [port, login_port, tls_port, controller] = free_ports()?;
+        let mut listeners =
+            format!("PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{login_port}");
+        let mut tls = String::new();
+        if let Some(authority) = authority {
+            listeners.push_str(&format!(",SASL_SSL://127.0.0.1:{tls_port}"));
+            tls = tls_properties(folder, authority)?;
+        }
         let text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{login_port},\
-             CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port},\
-             SASL_PLAINTEXT://127.0.0.1:{login_port}\n\
+             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners={listeners}\n\
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,\
-             SASL_PLAINTEXT:SASL_PLAINTEXT\n\
+             SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n\
              sasl.enabled.mechanisms=PLAIN\n\
              listener.name.sasl_plaintext.plain.sasl.jaas.config=\
              org.apache.kafka.common.security.plain.PlainLoginModule required \
              user_{USER}=\"{PASSWORD}\";\n\
+             {tls}\
              log.dirs={}\n\
              offsets.topic.replication.factor=1\n\
              transaction.state.log.replication.factor=1\n\
@@ -93,7 +125,9 @@ impl Broker {
         fs::write(folder.join("server.properties"), text)?;
         fs::write(folder.join("log4j2.yaml"), LOGGING)?;
         let program = PathBuf::from(program);
-        let arguments = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"];
+        let scram = format!("SCRAM-SHA-512=[name={USER},password=\"{PASSWORD}\"]");
+        let arguments =
+            ["kafka.tools.StorageTool", "format", "--add-scram", &scram, "-t", CLUSTER_ID, "-c"];
         let log = folder.join("format.log");
         let status = command(&program, folder, &arguments, &log)?.status()?;
         if !status.success() {
@@ -101,7 +135,7 @@ impl Broker {
         }
         let (folder, starts) = (folder.to_owned(), 0);
         let child = serve(&program, &folder, starts)?;
-        let mut broker = Self { program, folder, port, login_port, child, starts };
+        let mut broker = Self { program, folder, port, login_port, tls_port, child, starts };
         broker.await_ready()?;
         Ok(broker)
     }
@@ -116,6 +150,13 @@ impl Broker {
     #[must_use]
     pub fn login_address(&self) -> String {
         format!("127.0.0.1:{}", self.login_port)
+    }
+
+    /// Its address for clients that speak TLS and log in by SCRAM-SHA-512, as [`USER`] with
+    /// [`PASSWORD`], if it was started by [`Self::start_with_tls`].
+    #[must_use]
+    pub fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.tls_port)
     }
 
     /// Ends it with SIGKILL.
@@ -201,6 +242,16 @@ impl Broker {
         consume::records(kcat, &self.address(), topic)
     }
 
+    /// The bytes that a partition has on the disk, also while the broker is frozen. Without
+    /// compression the messages are in them as they are, and the newest can be cut.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn log_of(&self, topic: &str, partition: i32) -> io::Result<Vec<u8>> {
+        fs::read(self.segment(topic, partition))
+    }
+
     /// The compression of the first batch of a partition, by the number that Kafka gives it: 0 is
     /// none, 4 is zstd. `None` for a partition without a message.
     ///
@@ -210,7 +261,7 @@ impl Broker {
     pub fn compression(&self, topic: &str, partition: i32) -> io::Result<Option<u8>> {
         const ATTRIBUTES: usize = 22;
         const CODEC: u8 = 7;
-        let bytes = fs::read(self.segment(topic, partition))?;
+        let bytes = self.log_of(topic, partition)?;
         Ok(bytes.get(ATTRIBUTES).map(|attributes| attributes & CODEC))
     }
 
@@ -249,6 +300,24 @@ impl Drop for Broker {
         // It may have ended.
         let _ = self.kill();
     }
+}
+
+/// The properties of a listener with TLS, and the file with its key and its certificate.
+fn tls_properties(folder: &Path, authority: &Authority) -> io::Result<String> {
+    authority.issue("127.0.0.1")?;
+    let key = fs::read_to_string(authority.path("127.0.0.1.key"))?;
+    let certificate = fs::read_to_string(authority.path("127.0.0.1.pem"))?;
+    let keystore = folder.join("keystore.pem");
+    fs::write(&keystore, key + &certificate)?;
+    let listener = "listener.name.sasl_ssl";
+    Ok(format!(
+        "{listener}.ssl.keystore.type=PEM\n\
+         {listener}.ssl.keystore.location={}\n\
+         {listener}.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         {listener}.scram-sha-512.sasl.jaas.config=\
+         org.apache.kafka.common.security.scram.ScramLoginModule required;\n",
+        keystore.display()
+    ))
 }
 
 fn serve(program: &Path, folder: &Path, starts: u32) -> io::Result<Child> {

@@ -18,7 +18,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -46,6 +46,9 @@ impl Authority {
         let folder = tempfile::tempdir()?;
         let mut params = CertificateParams::new(Vec::new()).map_err(io::Error::other)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Its own name: OpenSSL takes a certificate whose subject is its issuer for self-signed.
+        let name = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let issuer = CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;
         fs::write(folder.path().join("ca.pem"), issuer.pem())?;

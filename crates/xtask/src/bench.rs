@@ -12,6 +12,7 @@ mod plot;
 pub(crate) mod process;
 mod pull;
 pub(crate) mod receiver;
+mod receivers;
 mod report;
 pub(crate) mod run;
 mod scale;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use clap::value_parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::{Failure, cargo};
+use crate::{Failure, cargo, find_program};
 use process::INTERRUPTED;
 use report::{Conditions, Table};
 use run::Program;
@@ -50,6 +51,9 @@ pub(crate) struct Options {
     /// Measure from the rename of a snapshot to its last byte, and starts
     #[arg(long)]
     latency: bool,
+    /// Measure each kind of receiver beside Graphite; Kafka needs kafka-broker
+    #[arg(long)]
+    receivers: bool,
     /// Measure all of these
     #[arg(long)]
     all: bool,
@@ -74,6 +78,7 @@ enum Part {
     Scale,
     Pull,
     Latency,
+    Receivers,
 }
 
 const TURNS: u16 = 5;
@@ -87,8 +92,9 @@ impl Options {
                 Part::Scale => self.scale,
                 Part::Pull => self.pull,
                 Part::Latency => self.latency,
+                Part::Receivers => self.receivers,
                 Part::Sizes => {
-                    let another = self.scale || self.pull || self.latency;
+                    let another = self.scale || self.pull || self.latency || self.receivers;
                     !another || !self.sizes.is_empty() || self.original.is_some()
                 }
             }
@@ -112,7 +118,11 @@ pub(crate) fn run(options: &Options, words: &[String]) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         return Err(become_release(words));
     }
-    let programs = programs(options.programs.as_deref(), &["--package", "haproxystats", "--bins"])?;
+    let mut what = vec!["--package", "haproxystats", "--bins"];
+    if options.has(Part::Receivers) && find_program("kafka-broker").is_some() {
+        what.extend(["--features", "kafka"]);
+    }
+    let programs = programs(options.programs.as_deref(), &what)?;
     heed_interrupts()?;
     let results = target_folder()?.join("bench");
     fs::create_dir_all(&results).map_err(|error| format!("{}: {error}", results.display()))?;
@@ -147,6 +157,10 @@ pub(crate) fn run(options: &Options, words: &[String]) -> Result<(), Failure> {
     }
     if options.has(Part::Latency) {
         publish("latency", latency::run(&program, &stage, options.quick)?)?;
+    }
+    if options.has(Part::Receivers) {
+        let turns = options.turns();
+        publish("receivers", receivers::run(&program, &stage, turns, options.quick)?)?;
     }
     eprintln!("The results are in {}", results.display());
     Ok(())
@@ -217,7 +231,7 @@ mod tests {
 
     /// The parts that these options measure.
     fn parts(options: Options) -> Vec<Part> {
-        let all = [Part::Sizes, Part::Scale, Part::Pull, Part::Latency];
+        let all = [Part::Sizes, Part::Scale, Part::Pull, Part::Latency, Part::Receivers];
         all.into_iter().filter(|part| options.has(*part)).collect()
     }
 
@@ -228,7 +242,7 @@ mod tests {
         let sizes = vec!["mid".to_owned()];
         let both = Options { scale: true, sizes, ..Options::default() };
         assert_eq!(parts(both), [Part::Sizes, Part::Scale]);
-        assert_eq!(parts(Options { all: true, ..Options::default() }).len(), 4);
+        assert_eq!(parts(Options { all: true, ..Options::default() }).len(), 5);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //!
 //! A test whose server or tool is missing passes and notes `skipped: …` in the file that
 //! `HAPROXYSTATS_SKIPPED` names. When all of them are installed and root runs the tests,
-//! `HAPROXYSTATS_REQUIRE_SERVERS` makes a skipped test a failure. The packages that are installed
-//! may start their services.
+//! `HAPROXYSTATS_REQUIRE_SERVERS` makes a skipped test a failure. Who sets that variable wants it
+//! whatever could be installed, as `.ci/run` does. The packages that are installed may start their
+//! services.
 //!
 //! A failure ends only its own test binary: the others run all the same, and the last lines list
 //! all failures.
@@ -83,12 +84,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         }
         missing = missing_programs();
     }
+    let is_required = std::env::var_os(REQUIRE).is_some();
+    let outcome = if is_required { "its tests fail" } else { "its tests are skipped" };
     for (program, package) in &missing {
-        println!("xtask: {program} is missing (package {package}): its tests are skipped");
+        println!("xtask: {program} is missing (package {package}): {outcome}");
     }
     let missing_tools = tools::install();
     for tool in &missing_tools {
-        println!("xtask: {tool} is missing: its tests are skipped");
+        println!("xtask: {tool} is missing: {outcome}");
     }
 
     let mut results = Results::default();
@@ -100,7 +103,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let notes = std::env::temp_dir().join(format!("haproxystats-skipped-{}", std::process::id()));
     // Some tests need root as well.
     let all_there = missing.is_empty() && missing_tools.is_empty();
-    let command = tests(arguments, &notes, all_there && rustix::process::geteuid().is_root());
+    let can_run_all = all_there && rustix::process::geteuid().is_root();
+    let with_kafka = is_required || missing_for_kafka().is_none();
+    let command = tests(arguments, &notes, is_required || can_run_all, with_kafka);
     results.begin();
     match stream::run(command, &mut |piece| results.read(piece)) {
         Ok(status) => results.end(status),
@@ -110,11 +115,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     results.verdict()
 }
 
-/// The command of cargo that runs the tests; with `all_must_run` a skipped test fails.
-fn tests(arguments: &[String], notes: &Path, all_must_run: bool) -> Command {
+/// The command of cargo that runs the tests; with `all_must_run` a skipped test fails, and with
+/// `with_kafka` Kafka's tests are built.
+fn tests(arguments: &[String], notes: &Path, all_must_run: bool, with_kafka: bool) -> Command {
     let mut command = cargo();
     command.args(["test", "--workspace", "--locked"]);
-    if missing_for_kafka().is_none() {
+    if with_kafka {
         command.args(["--features", "kafka"]);
     }
     // Cargo refuses the option twice.
@@ -265,10 +271,8 @@ mod tests {
     fn every_test_binary_runs_whichever_fails() {
         let words = |arguments: &[&str]| -> Vec<String> {
             let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-            let command = tests(&arguments, Path::new("/n"), true);
-            let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
-            // Whether Kafka is built depends on the machine.
-            words.filter(|word| !["--features", "kafka"].contains(&word.as_str())).collect()
+            let command = tests(&arguments, Path::new("/n"), true, false);
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
         };
         let expected = ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "e2e"];
         assert_eq!(words(&["--test", "e2e"]), expected);
@@ -277,13 +281,22 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_is_a_failure_only_where_all_is_there() {
+    fn a_skip_is_a_failure_only_where_all_must_run() {
         let value = |all_must_run| {
-            let command = tests(&[], Path::new("/n"), all_must_run);
+            let command = tests(&[], Path::new("/n"), all_must_run, false);
             let found = command.get_envs().find(|(name, _)| *name == REQUIRE);
             found.and_then(|(_, value)| value.map(OsStr::to_owned))
         };
         assert_eq!(value(true), Some("1".into()));
         assert_eq!(value(false), None);
+    }
+
+    #[test]
+    fn tests_of_kafka_are_built_where_they_are_asked_for() {
+        let has_kafka = |with_kafka| {
+            let command = tests(&[], Path::new("/n"), true, with_kafka);
+            command.get_args().any(|word| word == "kafka")
+        };
+        assert!(has_kafka(true) && !has_kafka(false));
     }
 }

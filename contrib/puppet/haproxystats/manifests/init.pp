@@ -120,6 +120,8 @@
 #   `[process] server-metrics`: in place of the default list.
 # @param process_aggr_server_metrics
 #   `[process] aggr-server-metrics`: servers over all backends, too.
+# @param process_max_servers_per_backend
+#   `[process] max-servers-per-backend`: a backend with more servers than this is sent without them.
 # @param process_exclude_frontends
 #   `[process] exclude-frontends`: a file of frontends to leave out.
 # @param process_exclude_backends
@@ -132,8 +134,6 @@
 #   `[process] server-states`: states of servers and backends, as numbers and as texts.
 # @param process_hide_maint
 #   `[process] hide-maint`: leave out servers that are in maintenance in all processes.
-# @param process_max_servers_per_backend
-#   `[process] max-servers-per-backend`: the servers of a backend with more servers are left out; unset for no limit.
 # @param process_liveness_check_interval
 #   `[process] liveness-check-interval`: time between two reports on itself.
 # @param process_job_timeout
@@ -408,13 +408,13 @@ class haproxystats (
   Optional[Haproxystats::Metrics]        $process_backend_metrics = undef,
   Optional[Haproxystats::Metrics]        $process_server_metrics = undef,
   Optional[Boolean]                      $process_aggr_server_metrics = undef,
+  Optional[Integer[1, 1000000000]]       $process_max_servers_per_backend = undef,
   Optional[Haproxystats::Path]           $process_exclude_frontends = undef,
   Optional[Haproxystats::Path]           $process_exclude_backends = undef,
   Optional[Boolean]                      $process_per_process_metrics = undef,
   Optional[Boolean]                      $process_calculate_percentages = undef,
   Optional[Boolean]                      $process_server_states = undef,
   Optional[Boolean]                      $process_hide_maint = undef,
-  Optional[Integer[1, 1000000000]]       $process_max_servers_per_backend = undef,
   Optional[Haproxystats::Limit]          $process_liveness_check_interval = undef,
   Optional[Haproxystats::Limit]          $process_job_timeout = undef,
   Optional[Integer[1]]                   $process_file_limit = undef,

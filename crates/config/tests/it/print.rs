@@ -366,3 +366,22 @@ proptest! {
         }
     }
 }
+
+/// An option that we do not know may be a secret that was written into the wrong place.
+#[test]
+fn a_value_that_may_be_a_secret_is_not_printed() {
+    let text = "[DEFAULT]\npasswd = hidden\n[graphite]\ngroup-namespace = g\n\
+                group-namespace-double-writes = false\npassword = hidden\n[influxdb]\n\
+                url = http://h\nbucket = b\ntoken = hidden\n key = hidden\ntoken-file = /shown\n\
+                [other]\nAPI_KEY = hidden\nsasl-password = hidden\n hidden\n\
+                [frontend-groups]\ntoken = shown\n";
+    let config = load_text(text);
+    let printed = print_in_force(&config.document, Program::Process);
+    assert!(!printed.contains("hidden"), "{printed}");
+    for line in ["token-file = /shown", "token = shown"] {
+        assert!(printed.lines().any(|printed| printed == line), "{printed}");
+    }
+    let comment = "# token is not printed: it may be a secret, and none belongs here";
+    assert!(printed.lines().any(|printed| printed == comment), "{printed}");
+    load_text(&printed);
+}

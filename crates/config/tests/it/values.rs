@@ -69,7 +69,7 @@ fn numbers_at_their_ends() {
     let config = load_text(
         "[pull]\nretries = -1\ntimeout = .001\ninterval = 0\npull-timeout = 0\npull-interval = 1\n\
          buffer-limit = 1\nworkers = 512\nqueue-size = 1\n\
-         [process]\nfailed-limit = 1\n\
+         [process]\nfailed-limit = 1\nmax-servers-per-backend = 1\n\
          [graphite]\nport = 65535\nbackoff = 1\nretries = 0\ndelay = 1e9\nserver = [::1]\n\
          outbox-size = 1\nqueue-size = 1\nreplay-rate = 0\n",
     );
@@ -81,6 +81,7 @@ fn numbers_at_their_ends() {
     assert_eq!(pull.pull_interval, Duration::from_secs(1));
     assert_eq!((pull.workers, pull.queue_size), (512, 1));
     assert_eq!(config.process.failed_limit, 1);
+    assert_eq!(config.process.tables.max_servers_per_backend, Some(1));
     let receiver = &config.process.receivers[0];
     let (circuit, outbox) = (&receiver.circuit, &receiver.outbox);
     assert_eq!((outbox.size_bytes, outbox.metrics, outbox.replay_rate), (1, Some(1), 0));

@@ -28,6 +28,22 @@ fn a_warning_of_an_unknown_name_has_the_nearest_known_one() {
 }
 
 #[test]
+fn a_secret_in_the_file_gets_a_warning_with_the_option_of_its_file() {
+    let text = "[graphite]\npassword = x\n[influxdb:a]\nurl = http://h\nbucket = b\ntoken = x\n\
+                [kafka]\nbrokers = h\ntopic = t\nsasl.password = x\n";
+    let remedy = "unknown option, not read; a secret comes from a file: write";
+    assert_eq!(
+        warnings_of(text),
+        [
+            "c.conf:2: [graphite] password: unknown option, not read; remove it, because no secret \
+             belongs here",
+            &format!("c.conf:6: [influxdb:a] token: {remedy} token-file or password-file"),
+            &format!("c.conf:10: [kafka] sasl.password: {remedy} sasl-password-file"),
+        ]
+    );
+}
+
+#[test]
 fn a_mistake_of_old_examples_gets_a_warning_with_the_right_name() {
     assert_eq!(
         warnings_of("[graphite]\nprefix_hostname = false\ntimeout = 0.9\n"),

@@ -252,6 +252,7 @@ pub(crate) fn flat(tables: &[Table]) -> BTreeMap<String, Value<'static>> {
                 TableKind::BackendServer => name,
                 TableKind::Server => format!("server {name}"),
                 TableKind::Own => "own".to_owned(),
+                TableKind::Other(_) => unreachable!("no source but HAProxy"),
             };
             for column in &table.columns {
                 let value = match column.get(row) {

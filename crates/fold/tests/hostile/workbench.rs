@@ -20,13 +20,13 @@ pub(crate) fn config() -> config::Tables {
         backend_metrics: config::Selection::Default,
         server_metrics: config::Selection::Default,
         aggr_server_metrics: false,
+        max_servers_per_backend: None,
         exclude_frontends: None,
         exclude_backends: None,
         per_process_metrics: false,
         calculate_percentages: false,
         server_states: false,
         hide_maint: false,
-        max_servers_per_backend: None,
         file_limit: 256 << 20,
     }
 }
@@ -140,7 +140,7 @@ impl Snapshot {
         let mut folded = daemon.tables;
         folded.push(tables.frontends(&mut proxies).unwrap());
         folded.push(tables.backends(&mut proxies).unwrap());
-        folded.extend(tables.servers(&mut proxies).unwrap());
+        folded.extend(tables.servers(&mut proxies).unwrap().tables);
         let damages = daemon.damages.into_iter().chain(proxies.damages);
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let damages = damages.map(|Damage { path, reason, .. }| (name(&path), reason)).collect();

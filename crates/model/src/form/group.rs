@@ -1,15 +1,18 @@
-//! The body of a row group, in version 1 of the form.
+//! The body of a row group, in versions 1 and 2 of the form.
 
 use std::io;
+use std::sync::Arc;
 
 use super::arrays::{Defect, Input, push_array, push_integers, push_texts};
 use super::{GROUP_BYTES, GROUP_MAX_BYTES};
 use crate::catalog::{Fold, Nature};
-use crate::{Column, Integers, Names, Table, TableKind, Texts, Values};
+use crate::{Column, Integers, Layout, Names, Table, TableKind, Texts, Values};
 
 /// The code of each kind of table, nature and fold is its position in these lists. Append only,
 /// because disks have files of older programs.
 const KINDS: [TableKind; 8] = TableKind::ALL;
+/// The code of a table with a layout, which follows; since version 2.
+const OTHER: u8 = 8;
 const NATURES: [Nature; 9] = [
     Nature::Counter,
     Nature::Gauge,
@@ -41,6 +44,8 @@ const STATES: u8 = 4;
 const COLUMN_BYTES: usize = 128;
 /// Counted for each row besides its names and values, so that the number of rows is bounded too.
 const ROW_BYTES: usize = 1;
+/// Bytes of a layout, as JSON.
+const LAYOUT_MAX_BYTES: usize = 4096;
 /// A column's name is written with its length in one byte.
 const COLUMN_NAME_MAX_BYTES: usize = 255;
 
@@ -49,8 +54,8 @@ fn code_of<T: PartialEq>(value: &T, all: &[T]) -> u8 {
     position.and_then(|position| u8::try_from(position).ok()).unwrap_or(u8::MAX)
 }
 
-fn from_code<T: Copy>(code: u8, all: &[T], defect: Defect) -> Result<T, Defect> {
-    all.get(usize::from(code)).copied().ok_or(defect)
+fn from_code<T: Clone>(code: u8, all: &[T], defect: Defect) -> Result<T, Defect> {
+    all.get(usize::from(code)).cloned().ok_or(defect)
 }
 
 /// The row at which each group of a table ends, so that no group of several rows exceeds
@@ -58,7 +63,7 @@ fn from_code<T: Copy>(code: u8, all: &[T], defect: Defect) -> Result<T, Defect> 
 pub(super) fn ends(table: &Table) -> io::Result<Vec<usize>> {
     let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     let rows = table.names.len();
-    let mut fixed = 0;
+    let mut fixed = layout_bytes(&table.kind)?;
     let mut per_row = ROW_BYTES + 8 * table.names.labels();
     for column in &table.columns {
         let present = column.present.as_ref().map_or(rows, Vec::len);
@@ -97,6 +102,44 @@ pub(super) fn ends(table: &Table) -> io::Result<Vec<usize>> {
     Ok(ends)
 }
 
+/// Bytes of the layout, which each group of the table has.
+fn layout_bytes(kind: &TableKind) -> io::Result<usize> {
+    let TableKind::Other(layout) = kind else { return Ok(0) };
+    let bytes = serde_json::to_vec(layout.as_ref())?.len();
+    if layout.is_sound() && bytes <= LAYOUT_MAX_BYTES {
+        return Ok(bytes);
+    }
+    let why = format!("the layout of {:?} is not sound", layout.measurement);
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+fn write_kind(kind: &TableKind, body: &mut Vec<u8>) {
+    let TableKind::Other(layout) = kind else { return body.push(code_of(kind, &KINDS)) };
+    body.push(OTHER);
+    // `layout_bytes` has made the same text before.
+    let json = serde_json::to_vec(layout.as_ref()).unwrap_or_default();
+    push_length(json.len(), body);
+    body.extend(json);
+}
+
+fn read_kind(input: &mut Input<'_>) -> Result<TableKind, Defect> {
+    let code = input.u8()?;
+    if code != OTHER {
+        return from_code(code, &KINDS, "there is no such kind of table");
+    }
+    let length = input.length()?;
+    if length > LAYOUT_MAX_BYTES {
+        return Err("its layout is longer than a layout may be");
+    }
+    let layout: Layout =
+        serde_json::from_slice(input.bytes(length)?).map_err(|_| "its layout is none")?;
+    if layout.is_sound() {
+        Ok(TableKind::Other(Arc::new(layout)))
+    } else {
+        Err("its layout is none")
+    }
+}
+
 /// Bytes of memory that each row of these values takes, without its text.
 const fn bytes_per_row(values: &Values) -> usize {
     match values {
@@ -111,7 +154,7 @@ const fn bytes_per_row(values: &Values) -> usize {
 /// Makes the body of the rows `from..to`.
 pub(super) fn write(table: &Table, from: usize, to: usize, body: &mut Vec<u8>) {
     body.clear();
-    body.push(code_of(&table.kind, &KINDS));
+    write_kind(&table.kind, body);
     push_length(to - from, body);
     push_length(table.columns.len(), body);
     let labels = table.names.labels();
@@ -163,11 +206,11 @@ fn write_column(column: &Column, from: usize, to: usize, body: &mut Vec<u8>) {
 /// Reads a body whose CRC is right.
 pub(super) fn read(body: &[u8]) -> Result<Table, Defect> {
     let mut input = Input::new(body, GROUP_MAX_BYTES);
-    let kind = from_code(input.u8()?, &KINDS, "there is no such kind of table")?;
+    let kind = read_kind(&mut input)?;
     let (rows, columns) = (input.length()?, input.length()?);
-    let count = rows.checked_mul(kind.labels().len()).ok_or("it has too many rows")?;
+    let count = rows.checked_mul(kind.labels()).ok_or("it has too many rows")?;
     input.reserve(rows, ROW_BYTES)?;
-    let names = Names::of_texts(kind, rows, input.texts(count)?);
+    let names = Names::of_texts(&kind, rows, input.texts(count)?);
     input.reserve(columns, COLUMN_BYTES)?;
     let columns = (0..columns).map(|_| read_column(&mut input, rows)).collect::<Result<_, _>>()?;
     if !input.is_empty() {

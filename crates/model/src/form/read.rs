@@ -81,7 +81,7 @@ impl<R: Read> Reader<R> {
             return Err(damaged("it does not match its checksum"));
         }
         let header = match version {
-            1 => serde_json::from_slice(&json).map_err(|_| damaged("it is no header"))?,
+            1 | 2 => serde_json::from_slice(&json).map_err(|_| damaged("it is no header"))?,
             _ => return Err(damaged("there is no such version")),
         };
         let begin = (PRELUDE_BYTES + length) as u64;
@@ -131,7 +131,7 @@ impl<R: Read> Reader<R> {
             return Err(damaged("it does not match its checksum"));
         }
         let table = match self.version {
-            1 => group::read(&self.body).map_err(damaged)?,
+            1 | 2 => group::read(&self.body).map_err(damaged)?,
             _ => return Err(damaged("there is no such version")),
         };
         self.groups = number;

@@ -1,14 +1,15 @@
 //! Any batch reads back, and any damage to its bytes is found.
 
 use std::io::{Cursor as Bytes, Write};
+use std::sync::Arc;
 
 use proptest::prelude::ProptestConfig;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::{Error, FileView, GROUP_BYTES, GROUP_MAX_BYTES, Place, Reader, VERSION, write};
 use crate::{
-    Batch, Column, Cursor, Fold, Integers, Names, Nature, SnapshotId, Table, TableKind, Timestamp,
-    Values,
+    Batch, Column, Cursor, Fold, Integers, Layout, Names, Nature, SnapshotId, Table, TableKind,
+    Timestamp, Values,
 };
 
 fn id() -> SnapshotId {
@@ -41,7 +42,7 @@ fn points(tables: &[Table]) -> Vec<String> {
             for column in &table.columns {
                 if let Some(value) = column.get(row) {
                     let Column { name, nature, fold, .. } = column;
-                    let kind = table.kind;
+                    let kind = &table.kind;
                     points.push(format!("{kind:?} {names:?} {name} {nature:?} {fold:?} {value:?}"));
                 }
             }
@@ -95,19 +96,29 @@ fn column(rows: usize) -> impl Strategy<Value = Column> {
     )
 }
 
+fn other() -> TableKind {
+    TableKind::Other(Arc::new(Layout::new("uwsgi", &["source", "id"], "uwsgi.{0}.workers.{1}")))
+}
+
 fn table() -> impl Strategy<Value = Table> {
-    let kind = (0..TableKind::ALL.len()).prop_map(|kind| TableKind::ALL[kind]);
+    let kind = (0..=TableKind::ALL.len())
+        .prop_map(|kind| TableKind::ALL.get(kind).cloned().unwrap_or_else(other));
     (kind, 0..40_usize).prop_flat_map(|(kind, rows)| {
-        let name = proptest::collection::vec(".{0,12}", kind.labels().len());
+        let name = proptest::collection::vec(".{0,12}", kind.labels());
+        let of_names = kind.clone();
         let names = proptest::collection::vec(name, rows).prop_map(move |rows| {
-            let mut names = Names::new(kind);
+            let mut names = Names::new(&of_names);
             for row in rows {
                 names.push(&row.iter().map(String::as_str).collect::<Vec<_>>());
             }
             names
         });
         let columns = proptest::collection::vec(column(rows), 0..6);
-        (names, columns).prop_map(move |(names, columns)| Table { kind, names, columns })
+        (names, columns).prop_map(move |(names, columns)| Table {
+            kind: kind.clone(),
+            names,
+            columns,
+        })
     })
 }
 
@@ -168,7 +179,7 @@ proptest! {
 }
 
 fn small() -> Batch {
-    let mut names = Names::new(TableKind::BackendServer);
+    let mut names = Names::new(&TableKind::BackendServer);
     names.push(&["be.1", "s1"]);
     names.push(&["be.1", "s2"]);
     let columns = vec![
@@ -204,9 +215,41 @@ fn the_bytes_of_a_small_batch_are_these() {
     assert_eq!(points(&groups(&expected).unwrap()), points(&small().tables));
 }
 
+/// The bytes of version 2: a change here is a new version.
+#[test]
+fn the_bytes_of_a_table_with_a_layout_are_these() {
+    let mut names = Names::new(&other());
+    names.push(&["shop", "1"]);
+    let columns = vec![Column::integers("tx", Nature::Counter, Some(Fold::Sum), [Some(7)])];
+    let table = Table { kind: other(), names, columns };
+    let bytes = bytes_of(&Batch { id: id(), tables: vec![table.clone()] });
+    assert_eq!(bytes[8..12], 2_u32.to_le_bytes());
+    let layout = [
+        &br#"{"measurement":"uwsgi","labels":["source","id"],"#[..],
+        br#""path":[{"text":"uwsgi"},{"label":0},{"text":"workers"},{"label":1}]}"#,
+    ]
+    .concat();
+    let body = [
+        &b"\x08\x75\0\0\0"[..],
+        &layout,
+        b"\x01\0\0\0\x01\0\0\0\x05\0\0\0\x04\0\0\0\x05\0\0\0shop1\x02tx\0\x01\0\0\x01\x07",
+    ]
+    .concat();
+    assert!(bytes.ends_with(&body), "{}\n{}", bytes.escape_ascii(), body.escape_ascii());
+    assert_eq!(groups(&bytes).unwrap(), [table]);
+}
+
+#[test]
+fn a_layout_that_is_not_sound_is_not_written() {
+    let kind = TableKind::Other(Arc::new(Layout::new("uwsgi", &[], "uwsgi.{0}")));
+    let table = Table::of_one_row(kind, vec![]);
+    let error = write(&Batch { id: id(), tables: vec![table] }, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "the layout of \"uwsgi\" is not sound");
+}
+
 fn large() -> Batch {
     let rows = 30_000;
-    let mut names = Names::new(TableKind::BackendServer);
+    let mut names = Names::new(&TableKind::BackendServer);
     (0..rows).for_each(|row| names.push(&[&format!("backend{}", row / 10), &format!("s{row}")]));
     let values = |column: i64| (0..rows).map(move |row| Some(i128::from(row << column)));
     let column = |number| {
@@ -229,7 +272,7 @@ fn a_large_table_comes_in_groups_of_bounded_size() {
 
 #[test]
 fn a_row_that_no_group_can_hold_is_not_written() {
-    let mut names = Names::new(TableKind::Frontend);
+    let mut names = Names::new(&TableKind::Frontend);
     names.push(&["a"]);
     names.push(&["b".repeat(GROUP_MAX_BYTES).as_str()]);
     let table = Table { kind: TableKind::Frontend, names, columns: vec![] };
@@ -249,13 +292,13 @@ fn faults_say_where_and_what_to_do() {
         "the batch is damaged in what follows its last row group: there are more bytes"
     );
     let mut newer = bytes.clone();
-    newer[8] = 2;
+    newer[8] = 3;
     let crc = crc32fast::hash(&newer[..20]).to_le_bytes();
     newer[20..24].copy_from_slice(&crc);
-    assert_eq!(VERSION, 1);
+    assert_eq!(VERSION, 2);
     assert_eq!(
         fault(&newer),
-        "the batch has form 2 and this program reads up to form 1: run the newer \
+        "the batch has form 3 and this program reads up to form 2: run the newer \
          haproxystats-process that wrote it, or move it away"
     );
     assert!(fault(b"\x1f\x8b\x08 some gzip, long enough").contains("does not begin as a batch"));

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use super::{GROUP_MAX_BYTES, HEADER_MAX_BYTES, Header, MAGIC, VERSION, group, group_crc};
-use crate::Batch;
+use crate::{Batch, TableKind};
 
-/// Writes a batch in the newest form and returns its header. Tables without rows are left out.
+/// Writes a batch in the oldest form that has its tables, and returns its header. Tables without
+/// rows are left out.
 ///
 /// ```
 /// use haproxystats_model::form::{self, Reader};
@@ -28,7 +29,8 @@ pub fn write(batch: &Batch, to: &mut impl Write) -> io::Result<Header> {
     let groups = u32::try_from(ends.iter().map(Vec::len).sum::<usize>());
     let groups = groups.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let header = Header { id: batch.id.clone(), points: batch.points(), groups };
-    write_header(&header, to)?;
+    let has_layouts = batch.tables.iter().any(|table| matches!(table.kind, TableKind::Other(_)));
+    write_header(&header, if has_layouts { VERSION } else { 1 }, to)?;
     let mut body = Vec::with_capacity(GROUP_MAX_BYTES / 2);
     let mut number = 0;
     for (table, ends) in batch.tables.iter().zip(ends) {
@@ -43,7 +45,7 @@ pub fn write(batch: &Batch, to: &mut impl Write) -> io::Result<Header> {
     Ok(header)
 }
 
-fn write_header(header: &Header, to: &mut impl Write) -> io::Result<()> {
+fn write_header(header: &Header, version: u32, to: &mut impl Write) -> io::Result<()> {
     let json = serde_json::to_vec(header)?;
     let too_long = || {
         let why = "the header of a batch is too long: its origin is no name of a machine";
@@ -54,7 +56,7 @@ fn write_header(header: &Header, to: &mut impl Write) -> io::Result<()> {
         return Err(too_long());
     }
     let mut bytes = MAGIC.to_vec();
-    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
     bytes.extend(length.to_le_bytes());
     bytes.extend(crc32fast::hash(&json).to_le_bytes());
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());

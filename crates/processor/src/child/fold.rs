@@ -5,18 +5,20 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use config::PartialInput;
+use config::{KafkaFormat, PartialInput, ReceiverKind};
 use daemon::Clock;
-use fold::{Damage, Generation, Input, Oddity, Tables};
+use fold::{Damage, Oddity, Tables};
 use model::{Batch, Timestamp, form};
-use receivers::graphite::{Warning, count_lines};
+use receivers::graphite::{NameForms, Warning, count_lines};
+use sources::Remark;
 use spool::cycle::Cycle;
 use spool::manifest::{self, Header};
 
+use super::files::Files;
 use super::{Error, OrderHandler};
 use crate::core::{Cause, FINDINGS_MAX, Finding, FindingKind, Findings, Order, Reply};
 use crate::memfd;
-use crate::statistics::{self, Parts, Stopwatch};
+use crate::statistics::{self, Counts, Parts, Stopwatch};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,26 +28,29 @@ pub(crate) struct FoldChild {
     /// The origin of a snapshot without a manifest.
     host: String,
     partial_input: PartialInput,
+    file_limit: u64,
+    /// The forms of names in Graphite's lines, of which warnings tell.
+    forms: NameForms,
     clock: Clock,
 }
 
 /// Why there is no batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FoldFailure {
-    cause: Cause,
+    pub(super) cause: Cause,
     pub(crate) reason: String,
 }
 
 impl FoldFailure {
-    fn missing() -> Self {
+    pub(super) fn missing() -> Self {
         Self { cause: Cause::Missing, reason: "it was removed".to_owned() }
     }
 
-    const fn unreadable(reason: String) -> Self {
+    pub(super) const fn unreadable(reason: String) -> Self {
         Self { cause: Cause::Unreadable, reason }
     }
 
-    const fn unusable(reason: String) -> Self {
+    pub(super) const fn unusable(reason: String) -> Self {
         Self { cause: Cause::Unusable, reason }
     }
 }
@@ -68,12 +73,19 @@ impl OrderHandler for FoldChild {
 }
 
 impl FoldChild {
-    pub(crate) fn new(config: &config::Process, host: &str, clock: Clock) -> Self {
+    pub(crate) fn new(
+        config: &config::Process,
+        forms: NameForms,
+        host: &str,
+        clock: Clock,
+    ) -> Self {
         Self {
             tables: Tables::new(config.tables.clone()),
             src_dir: config.src_dir.clone(),
             host: host.to_owned(),
             partial_input: config.partial_input,
+            file_limit: config.tables.file_limit,
+            forms,
             clock,
         }
     }
@@ -87,18 +99,23 @@ impl FoldChild {
         let mut stopwatch = Stopwatch::start(self.clock);
         let identity =
             spool::reader::identity(path).map_err(|error| directory_failure(path, &error))?;
-        let inputs = inputs(path)?;
+        let files = Files::of(path)?;
+        let inputs = &files.haproxy;
         let mut list = Vec::new();
         let header = header(path, &mut list);
-        let daemon = self.tables.daemon(&inputs).map_err(fold_failure)?;
+        let daemon = self.tables.daemon(inputs).map_err(fold_failure)?;
         stopwatch.lap(statistics::DAEMON);
         let mut proxies =
-            self.tables.read(&inputs, &daemon.doubles, &HashMap::new()).map_err(fold_failure)?;
+            self.tables.read(inputs, &daemon.doubles, &HashMap::new()).map_err(fold_failure)?;
         stopwatch.lap(statistics::READ);
+        let others = files.read_others(self.file_limit)?;
         list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
+        list.extend(others.damages.iter().map(|it| of_remark(FindingKind::Damage, it)));
+        list.extend(others.oddities.iter().map(|it| of_remark(FindingKind::Oddity, it)));
         list.extend(daemon.oddities.into_iter().chain(proxies.oddities.drain(..)).map(of_oddity));
-        let damaged = daemon.damages.len() + proxies.damages.len();
-        self.check(path, &inputs, daemon.usable + proxies.usable, damaged, &list)?;
+        let damaged = daemon.damages.len() + proxies.damages.len() + others.damages.len();
+        let usable = daemon.usable + proxies.usable + others.usable;
+        self.check(path, &files, usable, damaged, &list)?;
 
         let id = header.snapshot_id(snapshot.clone(), &self.host);
         let mut batch = Batch { id: id.clone(), tables: daemon.tables };
@@ -106,19 +123,25 @@ impl FoldChild {
         stopwatch.lap(statistics::FRONTENDS);
         batch.tables.push(self.tables.backends(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::BACKENDS);
-        batch.tables.extend(self.tables.servers(&mut proxies).map_err(fold_failure)?);
+        let servers = self.tables.servers(&mut proxies).map_err(fold_failure)?;
+        batch.tables.extend(servers.tables);
         stopwatch.lap(statistics::SERVERS);
         // The fold of the servers can add some.
         list.extend(proxies.oddities.drain(..).map(of_oddity));
-        let (lines, warnings) = count_lines(&batch.tables);
+        list.extend(servers.oddities.into_iter().map(of_oddity));
+        batch.tables.extend(others.tables);
+        let (lines, warnings) = count_lines(&batch.tables, self.forms);
         list.extend(warnings.into_iter().map(of_warning));
         let parts = Parts {
             info: inputs.iter().any(|input| input.info.is_some()),
             stat: inputs.iter().any(|input| input.stat.is_some()),
         };
-        let (cycle, missing) = (header.cycle.as_ref(), daemon.missing);
-        let mut own = statistics::table(&lines, &stopwatch, parts, damaged, cycle, missing);
-        own.columns.extend(proxies.left_out.map(statistics::left_out));
+        let counts = Counts {
+            damaged_files: damaged,
+            missing_processes: daemon.missing,
+            left_out_servers: servers.left_out,
+        };
+        let own = statistics::table(&lines, &stopwatch, parts, counts, header.cycle.as_ref());
         batch.tables.push(own);
         let more = list.len().saturating_sub(FINDINGS_MAX);
         list.truncate(FINDINGS_MAX);
@@ -134,14 +157,14 @@ impl FoldChild {
     fn check(
         &self,
         path: &Path,
-        inputs: &[Input],
+        files: &Files,
         usable: usize,
         damaged: usize,
         findings: &[Finding],
     ) -> Result<(), FoldFailure> {
         // A snapshot that is being removed is not damaged, and its remaining files would give lower
         // sums.
-        if (damaged > 0 || usable == 0) && self::inputs(path)? != inputs {
+        if (damaged > 0 || usable == 0) && Files::of(path)? != *files {
             return Err(FoldFailure::missing());
         }
         let first = || {
@@ -159,6 +182,17 @@ impl FoldChild {
         }
         Ok(())
     }
+}
+
+/// The forms of names in the lines of all receivers.
+pub(crate) fn name_forms(receivers: &[config::Receiver]) -> NameForms {
+    let namings = receivers.iter().filter_map(|receiver| match &receiver.kind {
+        ReceiverKind::Graphite(graphite) => Some(&graphite.naming),
+        ReceiverKind::Kafka(kafka) if kafka.format == KafkaFormat::Graphite => Some(&kafka.naming),
+        ReceiverKind::LocalStore(store) => Some(&store.naming),
+        ReceiverKind::InfluxDb(_) | ReceiverKind::Kafka(_) => None,
+    });
+    namings.fold(NameForms::default(), NameForms::with)
 }
 
 fn to_memfd(batch: &Batch) -> io::Result<(OwnedFd, u64, u64)> {
@@ -216,6 +250,11 @@ fn of_damage(damage: &Damage) -> Finding {
     }
 }
 
+fn of_remark(kind: FindingKind, remark: &Remark) -> Finding {
+    let Remark { subject, state, text } = remark;
+    Finding { kind, subject: subject.clone(), state: (*state).to_owned(), text: text.clone() }
+}
+
 fn of_oddity(oddity: Oddity) -> Finding {
     Finding {
         kind: FindingKind::Oddity,
@@ -239,41 +278,83 @@ fn directory_failure(path: &Path, error: &io::Error) -> FoldFailure {
     FoldFailure::unreadable(format!("cannot read {path:?}: {error}{remedy}"))
 }
 
-/// The files of a snapshot. A snapshot that cannot be read may be readable later; only its content
-/// can make it unusable.
-fn inputs(path: &Path) -> Result<Vec<Input>, FoldFailure> {
-    let answers = match spool::reader::answers(path) {
-        Err(_) if matches!(path.try_exists(), Ok(false)) => return Err(FoldFailure::missing()),
-        Err(error @ spool::reader::Error::TooMany { .. }) => {
-            return Err(FoldFailure::unusable(error.to_string()));
-        }
-        answers => answers.map_err(|error| FoldFailure::unreadable(error.to_string()))?,
-    };
-    if answers.is_empty() {
-        return Err(FoldFailure::unusable("it holds no file named *_info or *_stat".to_owned()));
-    }
-    let input = |answers: spool::reader::Answers| Input {
-        endpoint: answers.endpoint,
-        info: answers.info,
-        stat: answers.stat,
-        generation: Generation::Current,
-    };
-    Ok(answers.into_iter().map(input).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Instant, SystemTime};
+
     use super::*;
+    use crate::render::{Format, render};
+
+    /// The configuration of these sections.
+    fn process(sections: &str) -> config::Process {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.conf");
+        std::fs::write(&file, sections).unwrap();
+        config::load(&config::Sources { file, dir: None }).unwrap().process
+    }
+
+    /// The forms of names of a configuration with these sections.
+    fn forms(sections: &str) -> NameForms {
+        name_forms(&process(sections).receivers)
+    }
+
+    /// Graphite's lines of a snapshot without those of times, and the findings about it.
+    fn folded(options: &str, snapshot: &Path) -> (Vec<String>, Vec<Finding>) {
+        let clock = Clock { wall: || SystemTime::UNIX_EPOCH, monotonic: Instant::now };
+        let sections = format!("[graphite]\nprefix-hostname = false\n[process]\n{options}");
+        let config = process(&sections);
+        let mut child = FoldChild::new(&config, NameForms::default(), "lb1", clock);
+        let (reply, _) = child.fold(snapshot, &"1700000000".parse().unwrap()).unwrap();
+        let Reply::Folded { findings, .. } = reply else { panic!("{reply:?}") };
+        let mut text = Vec::new();
+        let snapshots = [snapshot.to_owned()];
+        render(&config, "lb1", clock, Format::Graphite, &snapshots, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let lines = text.lines().filter(|line| !line.contains("WallClockTime"));
+        (lines.map(str::to_owned).collect(), findings.list)
+    }
 
     #[test]
-    fn a_snapshot_is_missing_only_if_the_system_says_so() {
+    fn servers_beyond_their_bound_are_logged_and_counted_and_nothing_else_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let missing = inputs(&folder.path().join("1700000000"));
-        assert_eq!(missing, Err(FoldFailure::missing()));
-        // The system cannot say whether there is such a name.
-        let unknown = inputs(&folder.path().join("1".repeat(300))).unwrap_err();
-        assert_eq!(unknown.cause, Cause::Unreadable, "{unknown:?}");
-        let empty = inputs(folder.path()).unwrap_err();
-        assert_eq!(empty.cause, Cause::Unusable, "{empty:?}");
+        let snapshot = folder.path().join("1700000000");
+        std::fs::create_dir(&snapshot).unwrap();
+        let rows = "big,s1,1,2,\nbig,s2,2,2,\nbig,BACKEND,3,1,\nsmall,s1,4,2,\n";
+        let text = format!("# pxname,svname,stot,type,\n{rows}\n");
+        std::fs::write(snapshot.join("admin.sock_stat"), text).unwrap();
+
+        let own = "loadbalancers.haproxy.haproxystats.";
+        let left_out = |count| format!("{own}LeftOutServers {count} 1700000000");
+        let (mut all, findings) = folded("", &snapshot);
+        assert_eq!(findings, []);
+        assert!(all.iter().any(|line| line.contains(".big.server.s2.stot 2 ")), "{all:?}");
+        assert!(all.iter().all(|line| !line.contains("LeftOutServers")), "{all:?}");
+        let (at_the_bound, findings) = folded("max-servers-per-backend = 2\n", &snapshot);
+        assert_eq!(findings, []);
+        assert!(at_the_bound.contains(&left_out(0)), "{at_the_bound:?}");
+
+        let (mut bounded, findings) = folded("max-servers-per-backend = 1\n", &snapshot);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.kind, &*finding.subject), (FindingKind::Oddity, "big"));
+        assert!(finding.text.contains("its 2 servers are left out"), "{finding:?}");
+        assert!(bounded.contains(&left_out(2)), "{bounded:?}");
+        all.retain(|line| !line.contains(".big.server.") && !line.contains("MetricsServer"));
+        bounded.retain(|line| *line != left_out(2) && !line.contains("MetricsServer"));
+        assert_eq!(bounded, all);
+    }
+
+    #[test]
+    fn only_receivers_of_graphites_lines_have_forms_of_names() {
+        let (off, tags) = ("[graphite]\nenabled = false\n", "[graphite]\ntags = true\n");
+        let influxdb = "[influxdb]\nurl = http://h\nbucket = b\n";
+        let nothing = NameForms::default();
+        let (parts, tag_values) =
+            (NameForms { parts: true, ..nothing }, NameForms { tag_values: true, ..nothing });
+        assert_eq!(forms(""), parts);
+        assert_eq!(forms(&format!("{off}{influxdb}")), nothing);
+        assert_eq!(forms(&format!("{off}[local-store]\n")), parts);
+        assert_eq!(forms(tags), tag_values);
+        let both = NameForms { parts: true, tag_values: true };
+        assert_eq!(forms(&format!("{tags}{influxdb}[graphite:a]\nserver = h\n")), both);
     }
 }

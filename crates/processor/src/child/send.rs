@@ -91,7 +91,11 @@ impl SendChild {
         // The lines bear their own timestamps.
         let timestamp = Timestamp::of_seconds(0);
         let id = SnapshotId { origin: self.host.clone(), timestamp, serial: 0 };
-        self.transport.deliver(&id, &OldLines { file })
+        let max_line = match &*self.encoding {
+            Encoding::Graphite(paths) => paths.max_line(),
+            Encoding::Influx(_) | Encoding::Json => None,
+        };
+        self.transport.deliver(&id, &OldLines { file, max_line })
     }
 
     fn send_figures(&mut self, timestamp: &Timestamp, figures: Vec<(String, u64)>) -> Reply {

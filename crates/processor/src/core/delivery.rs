@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use receivers::Outcome;
 
 use super::children::Delivery;
+use super::doubt::{Cause, Doubt};
 use super::journal::Condition;
 use super::notice::Notice;
-use super::receiver::{Doubt, Entry, LaneBatch, REJECTIONS_MAX, SENDER_DEATHS_MAX};
+use super::receiver::{Entry, LaneBatch, REJECTIONS_MAX, SENDER_DEATHS_MAX};
 use super::types::{Death, Order, Reply, Role};
 use super::{Core, HOLD_AFTER, Hold, PENDING_BYTES_MAX, PENDING_MAX, Work};
 use crate::entry::{EntryName, Second};
@@ -87,7 +88,7 @@ impl Core {
         let is_held = matches!(delivery, Delivery::Backlog(..));
         match reply {
             Reply::Delivered(outcome) => self.delivered(index, delivery, &outcome),
-            Reply::Rejected { reason } => self.rejected(index, delivery, &reason),
+            Reply::Rejected { reason } => self.rejected(index, delivery, &reason, Cause::Batch),
             Reply::Doubtful { reason } => self.doubtful(index, delivery, ordered_at, &reason),
             Reply::Damaged { reason } => self.damaged(index, delivery, &reason),
             Reply::Refused { reason, wait } => {
@@ -265,28 +266,34 @@ impl Core {
 
     /// A batch that the receiver may never take must not keep its lane from going on. So the other
     /// held batches have their turn first. If the receiver takes one of them and refuses this one
-    /// again with the same text, the reason is the batch, and it counts as rejected.
+    /// again with the same text, the reason is probably the batch, and it counts as rejected.
     fn doubtful(&mut self, index: usize, delivery: Delivery, ordered_at: Instant, reason: &str) {
         let now = self.now.monotonic;
-        let mut is_rejected = false;
+        let mut cause = Cause::Unknown;
         if let Delivery::Backlog(name, _) = &delivery
             && let Some(receiver) = self.receivers.get_mut(index)
         {
             let reason_hash = xxhash_rust::xxh3::xxh3_64(reason.as_bytes());
-            let doubt = Doubt { reason_hash, taken: receiver.taken };
+            let doubt = Doubt { reason_hash, taken: receiver.taken, since: now };
             receiver.unreadable(name, now);
             if let Some(entry) = receiver.entry_mut(name) {
-                is_rejected = entry.is_rejected_by(doubt);
+                let (found, next) = match entry.doubt {
+                    Some(before) => before.followed_by(doubt),
+                    None => (Cause::Unknown, doubt),
+                };
+                (cause, entry.doubt) = (found, Some(next));
             }
         }
-        if is_rejected {
-            self.rejected(index, delivery, reason);
-        } else {
-            self.refused(index, &delivery, ordered_at, reason, Duration::ZERO);
+        match cause {
+            Cause::Unknown => {
+                self.refused(index, &delivery, ordered_at, reason, Duration::ZERO);
+            }
+            Cause::Suspect | Cause::Batch => self.rejected(index, delivery, reason, cause),
         }
     }
 
-    fn rejected(&mut self, index: usize, delivery: Delivery, reason: &str) {
+    /// A batch that is only suspected is not set aside, however often it is refused.
+    fn rejected(&mut self, index: usize, delivery: Delivery, reason: &str, cause: Cause) {
         self.came_up(index);
         if let Some(receiver) = self.receivers.get_mut(index) {
             receiver.failures += 1;
@@ -303,10 +310,15 @@ impl Core {
                 self.close(descriptor);
                 let now = self.now.monotonic;
                 let Some(receiver) = self.receivers.get_mut(index) else { return };
-                receiver.unreadable(&name, now);
+                let is_suspect = cause == Cause::Suspect;
+                if is_suspect {
+                    receiver.suspect(&name, now);
+                } else {
+                    receiver.unreadable(&name, now);
+                }
                 let Some(entry) = receiver.entry_mut(&name) else { return };
-                entry.rejections += 1;
-                if entry.rejections >= REJECTIONS_MAX {
+                entry.rejections = entry.rejections.saturating_add(1);
+                if entry.rejections >= REJECTIONS_MAX && !is_suspect {
                     self.set_aside(index, &name, reason);
                 }
             }

@@ -11,6 +11,7 @@ use model::{SnapshotId, Timestamp};
 use super::HOLD_AFTER;
 use super::children::Delivery;
 use super::circuit::{Circuit, CircuitSettings};
+use super::doubt::Doubt;
 use super::types::Descriptor;
 use crate::entry::{EntryName, Second};
 
@@ -51,6 +52,9 @@ pub const REJECTIONS_MAX: u32 = 3;
 const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 /// Pause before a held batch that cannot be read is read again.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
+/// Pause before a held batch that is suspected to be the reason of its refusals is sent again.
+/// There may be many of them for an hour, and the others must have most of the time.
+const SUSPECT_PAUSE: Duration = Duration::from_secs(60);
 
 /// A held batch.
 #[derive(Debug, Clone)]
@@ -64,28 +68,10 @@ pub(crate) struct Entry {
     pub(crate) doubt: Option<Doubt>,
 }
 
-/// A refusal that may be because of the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Doubt {
-    /// Stands for the receiver's text.
-    pub(crate) reason_hash: u64,
-    /// Batches that the receiver had taken by then.
-    pub(crate) taken: u64,
-}
-
 impl Entry {
     /// A held batch that is not in memory.
     pub(crate) const fn new(size_bytes: u64) -> Self {
         Self { size_bytes, is_in_memory: false, deaths: 0, rejections: 0, doubt: None }
-    }
-
-    /// Notes a doubtful refusal. True if it counts as a rejection: the receiver refused the batch
-    /// before with the same text, and has taken another one since.
-    pub(crate) fn is_rejected_by(&mut self, doubt: Doubt) -> bool {
-        let before = self.doubt.replace(doubt);
-        before.is_some_and(|before| {
-            before.reason_hash == doubt.reason_hash && before.taken < doubt.taken
-        })
     }
 }
 
@@ -123,7 +109,7 @@ pub(crate) struct Receiver {
     index: BTreeMap<EntryName, Entry>,
     bytes: u64,
     points: u64,
-    /// Held batches that could not be read or sent, and when they are tried again.
+    /// Held batches that could not be read or were refused, and when they are tried again.
     unreadable: BTreeMap<EntryName, Instant>,
     deliveries: Vec<OpenDelivery>,
     /// Batches that must still go alone after a crash of the send child: only a crash over a single
@@ -428,8 +414,16 @@ impl Receiver {
     }
 
     pub(crate) fn unreadable(&mut self, name: &EntryName, now: Instant) {
+        self.wait_until(name, now + UNREADABLE_PAUSE);
+    }
+
+    pub(crate) fn suspect(&mut self, name: &EntryName, now: Instant) {
+        self.wait_until(name, now + SUSPECT_PAUSE);
+    }
+
+    fn wait_until(&mut self, name: &EntryName, at: Instant) {
         if self.index.contains_key(name) {
-            self.unreadable.insert(name.clone(), now + UNREADABLE_PAUSE);
+            self.unreadable.insert(name.clone(), at);
         }
     }
 

@@ -1,9 +1,32 @@
 //! The ledger that judges a run: snapshots that were published, delivered and counted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// The number of a published snapshot, which only the world knows.
 pub(crate) type Uid = u64;
+
+/// How often receivers refused a batch.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Rejections {
+    /// All refusals, doubtful ones among them.
+    pub(crate) all: u32,
+    /// Refusals that say that the batch is the cause.
+    pub(crate) clear: u32,
+    /// When the first was.
+    pub(crate) since: Option<Instant>,
+}
+
+/// How long refusals that are all doubtful must last until they cost a batch.
+const DOUBT_MIN_AGE: Duration = Duration::from_secs(3600);
+
+impl Rejections {
+    /// Whether the batch may be set aside.
+    pub(crate) fn suffice(&self, least: u32, now: Instant) -> bool {
+        let is_old = self.since.is_some_and(|since| now - since >= DOUBT_MIN_AGE);
+        self.all >= least && (self.clear > 0 || is_old)
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -23,8 +46,8 @@ pub(crate) struct Ledger {
     pub(crate) folded: Vec<Uid>,
     /// Batches that crash each send child, and for each the crashes while it was alone in flight.
     pub(crate) poison: BTreeSet<Uid>,
-    /// Batches that each receiver rejects, and the number of rejections.
-    pub(crate) rejected: BTreeMap<Uid, u32>,
+    /// Batches that each receiver rejects.
+    pub(crate) rejected: BTreeMap<Uid, Rejections>,
     /// Batches whose files in the outbox are damaged.
     pub(crate) damaged: BTreeSet<Uid>,
     /// The number of origins, which the snapshots have in turn.

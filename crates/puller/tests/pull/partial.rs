@@ -83,7 +83,7 @@ fn no_answer_at_all_is_no_snapshot_and_the_next_one_counts_the_cycles() {
         let servers = ["a", "b"].map(|name| Address::Unix(bench.socket(name))).into();
         let program = bench.start(Pull { servers, ..partial(&bench) });
         bench.until_logged("no snapshot: no endpoint has answered; do what").await;
-        bench.until_logged("look whether HAProxy runs endpoints=2").await;
+        bench.until_logged("look whether the programs behind them run endpoints=2").await;
         assert_eq!(bench.snapshots(), [""; 0]);
         fakes[0].set(Script::Good);
         bench.until_snapshots(1).await;

@@ -110,7 +110,8 @@ impl Collisions {
             None => {
                 let columns = table.columns.iter().map(without_values).collect();
                 let (rows, places) = (Vec::new(), HashMap::new());
-                self.tables.push(JoinedTable { kind: table.kind, columns, rows, places });
+                let kind = table.kind.clone();
+                self.tables.push(JoinedTable { kind, columns, rows, places });
                 self.tables.len() - 1
             }
         };
@@ -165,7 +166,7 @@ impl Collisions {
 
     fn table(&self, joined: JoinedTable) -> Table {
         let JoinedTable { kind, mut columns, mut rows, .. } = joined;
-        let mut names = model::Names::new(kind);
+        let mut names = model::Names::new(&kind);
         for row in &mut rows {
             names.push(&row.names.iter().map(String::as_str).collect::<Vec<_>>());
             if kind == TableKind::ServerCount

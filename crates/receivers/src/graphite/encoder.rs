@@ -124,7 +124,7 @@ fn join_shared(
     if collisions.is_empty() || table.names.labels() == 0 {
         return !collisions.is_first_pass();
     }
-    let hash = names.hash(table.kind);
+    let hash = names.hash(&table.kind);
     if collisions.is_shared_now(hash) {
         collisions.join(table, row, hash, names);
         return true;

@@ -39,7 +39,9 @@ pub(super) struct RowLines<'a> {
     between: Vec<u8>,
     /// Bytes of a line's end.
     tail_bytes: usize,
-    /// Bytes of a line's end and of the prefix that all paths have.
+    /// Bytes of a line's end and of the beginning that all paths have.
+    base_bytes: usize,
+    /// Bytes of a line's end and of the beginning that all paths of a table have.
     prefix_bytes: usize,
     /// Rows with more bytes in `between` can have a line that is too long.
     between_max_bytes: usize,
@@ -60,6 +62,7 @@ impl<'a> RowLines<'a> {
             tags: Vec::new(),
             columns: Vec::new(),
             tail_bytes,
+            base_bytes: between.len(),
             prefix_bytes: between.len(),
             between,
             between_max_bytes: usize::MAX,
@@ -74,8 +77,11 @@ impl<'a> RowLines<'a> {
 
     /// Must be called before the rows of a table.
     pub(super) fn begin_table(&mut self, table: &Table) {
-        self.kind = table.kind;
-        self.groups = self.paths.groups_of(table.kind);
+        self.kind = table.kind.clone();
+        self.groups = self.paths.groups_of(&table.kind);
+        self.between.truncate(self.base_bytes);
+        self.paths.push_program(&table.kind, &mut self.between);
+        self.prefix_bytes = self.between.len();
         self.last_group = None;
         self.columns.clear();
         let name_bytes = table.columns.iter().map(|column| column.name.len()).max();
@@ -118,9 +124,9 @@ impl<'a> RowLines<'a> {
         out: &mut Vec<u8>,
     ) {
         self.between.truncate(self.prefix_bytes);
-        self.paths.push_row(self.kind, names, group, &mut self.between);
+        self.paths.push_row(&self.kind, names, group, &mut self.between);
         self.tags.clear();
-        self.paths.push_tags(self.kind, names, group, self.host.as_deref(), &mut self.tags);
+        self.paths.push_tags(&self.kind, names, group, self.host.as_deref(), &mut self.tags);
         let is_near_bound = self.between.len() + self.tags.len() > self.between_max_bytes;
         let (tail, mut before) = self.between.split_at(self.tail_bytes);
         for (column, name) in table.columns.iter().zip(&self.columns) {
@@ -169,7 +175,7 @@ impl<'a> RowLines<'a> {
 
 /// The reason for a line that is left out.
 #[cold]
-fn too_long(bytes: usize, max_bytes: usize, line: &[u8]) -> String {
+pub(super) fn too_long(bytes: usize, max_bytes: usize, line: &[u8]) -> String {
     let begin = line.get(..QUOTED_BYTES.min(line.len())).unwrap_or_default();
     let begin = String::from_utf8_lossy(begin);
     format!("a line has {bytes} bytes, and max-line is {max_bytes}; it begins with {begin:?}")

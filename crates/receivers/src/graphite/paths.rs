@@ -1,6 +1,7 @@
 //! The path of a line: namespace, host, group, then the kind and the names of the row. With tags
 //! the path has namespace and kind, and host, group and names are tags.
 
+use model::layout::{Layout, PathPart};
 use model::{SnapshotId, TableKind, clean};
 
 use super::part::shortened;
@@ -43,6 +44,12 @@ impl Paths {
         Ok(Self { namespace, host, grouping, max_line, has_tags: naming.tags })
     }
 
+    /// Bytes of the longest line that the receiver takes; `None` is no bound.
+    #[must_use]
+    pub const fn max_line(&self) -> Option<usize> {
+        self.max_line
+    }
+
     /// Bytes of the longest line.
     pub(super) fn line_max_bytes(&self) -> usize {
         self.max_line.unwrap_or(usize::MAX)
@@ -53,13 +60,21 @@ impl Paths {
         if self.has_tags { Spelling::Value } else { Spelling::Part }
     }
 
-    /// The first parts of all paths of a snapshot: `<namespace>[.<host>].haproxy`, or with tags
-    /// `<namespace>.haproxy`.
+    /// The first parts of all paths of a snapshot: `<namespace>[.<host>]`, or with tags
+    /// `<namespace>`.
     pub(super) fn prefix(&self, id: &SnapshotId) -> String {
         let namespace = &self.namespace;
         match self.host(id) {
-            Some(host) if !self.has_tags => format!("{namespace}.{host}.haproxy"),
-            _ => format!("{namespace}.haproxy"),
+            Some(host) if !self.has_tags => format!("{namespace}.{host}"),
+            _ => namespace.clone(),
+        }
+    }
+
+    /// Appends the part that follows in all paths of HAProxy's tables and of our own. A layout has
+    /// all of its parts in its path.
+    pub(super) fn push_program(&self, kind: &TableKind, out: &mut Vec<u8>) {
+        if !matches!(kind, TableKind::Other(_)) {
+            out.extend_from_slice(b".haproxy");
         }
     }
 
@@ -85,7 +100,7 @@ impl Paths {
     }
 
     /// The rules for the first label of a kind's rows.
-    pub(super) fn groups_of(&self, kind: TableKind) -> Option<&GroupRules> {
+    pub(super) fn groups_of(&self, kind: &TableKind) -> Option<&GroupRules> {
         self.grouping.as_ref()?.sections.of_kind(kind)
     }
 
@@ -93,7 +108,7 @@ impl Paths {
     /// is that of the alphabet, and each row of a kind has the same ones.
     pub(super) fn push_tags(
         &self,
-        kind: TableKind,
+        kind: &TableKind,
         names: &[String],
         group: Option<&str>,
         host: Option<&str>,
@@ -101,6 +116,9 @@ impl Paths {
     ) {
         if !self.has_tags {
             return;
+        }
+        if let TableKind::Other(layout) = kind {
+            return push_layout_tags(layout, names, host, out);
         }
         let labels = labels(kind);
         // The configuration allows more characters in a group's name than a tag has.
@@ -118,9 +136,8 @@ impl Paths {
                     at.and_then(|at| names.get(at)).map(String::as_str)
                 }
             };
-            let Some(value) = value else { continue };
-            for text in [";", tag, "=", &shortened(value)] {
-                out.extend_from_slice(text.as_bytes());
+            if let Some(value) = value {
+                push_tag(tag, value, out);
             }
         }
         out.push(b' ');
@@ -130,7 +147,7 @@ impl Paths {
     /// if there is a group. `names` are clean.
     pub(super) fn push_row(
         &self,
-        kind: TableKind,
+        kind: &TableKind,
         names: &[String],
         group: Option<&str>,
         out: &mut Vec<u8>,
@@ -139,6 +156,16 @@ impl Paths {
             out.push(b'.');
             out.extend_from_slice(part.as_bytes());
         };
+        if let TableKind::Other(layout) = kind {
+            for part in &layout.path {
+                match part {
+                    PathPart::Text(text) => push(text),
+                    PathPart::Label(_) if self.has_tags => {}
+                    PathPart::Label(at) => push(&shortened(names.get(*at).map_or("", |it| it))),
+                }
+            }
+            return out.push(b'.');
+        }
         if self.has_tags {
             push(tagged_part(kind));
             return out.push(b'.');
@@ -158,6 +185,7 @@ impl Paths {
             TableKind::BackendServer => &["backend", "server"],
             TableKind::Server => &["server"],
             TableKind::Own => &["haproxystats"],
+            TableKind::Other(_) => &[],
         };
         for (at, fixed) in template.iter().enumerate() {
             push(fixed);
@@ -169,10 +197,27 @@ impl Paths {
     }
 }
 
-/// The tags of a kind's names.
-const fn labels(kind: TableKind) -> &'static [&'static str] {
+fn push_tag(name: &str, value: &str, out: &mut Vec<u8>) {
+    for text in [";", name, "=", &shortened(value)] {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Appends the tags of a row that has a layout, in the order of the alphabet, and the blank.
+fn push_layout_tags(layout: &Layout, names: &[String], host: Option<&str>, out: &mut Vec<u8>) {
+    let labels = layout.labels.iter().zip(names).map(|(tag, name)| (tag.as_str(), name.as_str()));
+    let mut tags: Vec<_> = labels.chain(host.map(|host| ("host", host))).collect();
+    tags.sort_by_key(|(tag, _)| *tag);
+    for (tag, value) in tags {
+        push_tag(tag, value, out);
+    }
+    out.push(b' ');
+}
+
+/// The tags of the names of a kind that has no layout.
+const fn labels(kind: &TableKind) -> &'static [&'static str] {
     match kind {
-        TableKind::Daemon | TableKind::Own => &[],
+        TableKind::Daemon | TableKind::Own | TableKind::Other(_) => &[],
         TableKind::Process => &["process"],
         TableKind::Frontend => &["frontend"],
         TableKind::Backend | TableKind::ServerCount => &["backend"],
@@ -183,7 +228,7 @@ const fn labels(kind: TableKind) -> &'static [&'static str] {
 
 /// The part of a path that tells the kind, with tags. A server over all backends has one of its
 /// own: else a sum over `server` would count its servers twice.
-const fn tagged_part(kind: TableKind) -> &'static str {
+const fn tagged_part(kind: &TableKind) -> &'static str {
     match kind {
         TableKind::Daemon => "daemon",
         TableKind::Process => "process",
@@ -192,5 +237,6 @@ const fn tagged_part(kind: TableKind) -> &'static str {
         TableKind::BackendServer => "server",
         TableKind::Server => "aggr-server",
         TableKind::Own => "haproxystats",
+        TableKind::Other(_) => "",
     }
 }

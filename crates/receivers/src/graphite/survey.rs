@@ -71,8 +71,8 @@ impl Survey {
         self.rows.reserve(table.names.len());
         for row in 0..table.names.len() {
             names.read(table, row);
-            let hash = names.hash(table.kind);
-            let server_count = match table.kind {
+            let hash = names.hash(&table.kind);
+            let server_count = match &table.kind {
                 TableKind::BackendServer => names.hash_of_server_count(),
                 _ => hash,
             };
@@ -140,8 +140,8 @@ pub struct LineCounts(BTreeMap<TableKind, u64>);
 impl LineCounts {
     /// The lines of a kind of table.
     #[must_use]
-    pub fn of(&self, kind: TableKind) -> u64 {
-        self.0.get(&kind).copied().unwrap_or_default()
+    pub fn of(&self, kind: &TableKind) -> u64 {
+        self.0.get(kind).copied().unwrap_or_default()
     }
 
     /// All lines.
@@ -150,45 +150,74 @@ impl LineCounts {
         self.0.values().sum()
     }
 
-    fn add(&mut self, kind: TableKind, lines: usize) {
-        *self.0.entry(kind).or_default() += lines as u64;
+    fn add(&mut self, kind: &TableKind, lines: usize) {
+        *self.0.entry(kind.clone()).or_default() += lines as u64;
     }
 
-    fn subtract(&mut self, kind: TableKind, lines: usize) {
-        let count = self.0.entry(kind).or_default();
+    fn subtract(&mut self, kind: &TableKind, lines: usize) {
+        let count = self.0.entry(kind.clone()).or_default();
         *count = count.saturating_sub(lines as u64);
     }
 }
 
+/// The forms of names that lines have. Names that one form makes equal or cuts, another may leave
+/// alone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct NameForms {
+    /// Parts of paths.
+    pub parts: bool,
+    /// Values of tags.
+    pub tag_values: bool,
+}
+
+impl NameForms {
+    /// Adds the form of a naming.
+    #[must_use]
+    pub const fn with(self, naming: &config::Naming) -> Self {
+        if naming.tags { Self { tag_values: true, ..self } } else { Self { parts: true, ..self } }
+    }
+}
+
 /// Counts the lines of some tables without making them, and returns the warnings about names in
-/// paths.
+/// these forms. Names are counted as parts of paths, whatever the forms.
 #[must_use]
-pub fn count_lines(tables: &[Table]) -> (LineCounts, Vec<Warning>) {
+pub fn count_lines(tables: &[Table], forms: NameForms) -> (LineCounts, Vec<Warning>) {
+    let (counts, mut warnings) = look_at(tables, Spelling::Part);
+    if !forms.parts {
+        warnings.clear();
+    }
+    if forms.tag_values {
+        warnings.extend(look_at(tables, Spelling::Value).1);
+    }
+    (counts, warnings)
+}
+
+fn look_at(tables: &[Table], spelling: Spelling) -> (LineCounts, Vec<Warning>) {
     let mut counts = LineCounts::default();
     for table in tables {
-        counts.add(table.kind, lines_of(table));
+        counts.add(&table.kind, lines_of(table));
     }
     let mut cursor = BatchCursor::over(tables);
     // Tables in memory can always be read.
-    let Ok(survey) = Survey::of(&mut cursor, Spelling::Part) else { return (counts, Vec::new()) };
+    let Ok(survey) = Survey::of(&mut cursor, spelling) else { return (counts, Vec::new()) };
     let mut warnings = survey.warnings();
     let mut collisions = survey.into_collisions();
-    let mut names = CleanNames::new(Spelling::Part);
+    let mut names = CleanNames::new(spelling);
     while !collisions.is_empty() {
         for table in tables.iter().filter(|table| table.names.labels() > 0) {
             collisions.begin_table(table);
             for row in 0..table.names.len() {
                 names.read(table, row);
-                let hash = names.hash(table.kind);
+                let hash = names.hash(&table.kind);
                 if collisions.is_shared_now(hash) {
                     collisions.join(table, row, hash, &names);
                     let columns = table.columns.iter().filter(|column| has_lines(column));
-                    counts.subtract(table.kind, columns.filter(|column| column.has(row)).count());
+                    counts.subtract(&table.kind, columns.filter(|column| column.has(row)).count());
                 }
             }
         }
         for table in collisions.take_joined() {
-            counts.add(table.kind, lines_of(&table));
+            counts.add(&table.kind, lines_of(&table));
         }
         collisions.next_pass();
     }
@@ -231,21 +260,37 @@ impl CleanNames {
     }
 
     /// The hash of the row's path.
-    pub(super) fn hash(&mut self, kind: TableKind) -> u64 {
+    pub(super) fn hash(&mut self, kind: &TableKind) -> u64 {
         hash(kind, &self.clean, &mut self.joined)
     }
 
     /// The hash of the row that counts the servers of this server's backend.
     fn hash_of_server_count(&mut self) -> u64 {
         let backend = self.clean.get(..1).unwrap_or_default();
-        hash(TableKind::ServerCount, backend, &mut self.joined)
+        hash(&TableKind::ServerCount, backend, &mut self.joined)
     }
 }
 
+/// What tells the rows of a kind from those of the others.
+fn push_kind(kind: &TableKind, joined: &mut Vec<u8>) {
+    let code = match kind {
+        TableKind::Daemon => b'd',
+        TableKind::Process => b'p',
+        TableKind::Frontend => b'f',
+        TableKind::Backend => b'b',
+        TableKind::ServerCount => b'c',
+        TableKind::BackendServer => b's',
+        TableKind::Server => b'a',
+        TableKind::Own => b'o',
+        TableKind::Other(layout) => return joined.extend_from_slice(layout.measurement.as_bytes()),
+    };
+    joined.push(code);
+}
+
 /// Semicolons separate the names, because no clean name has one.
-fn hash(kind: TableKind, names: &[String], joined: &mut Vec<u8>) -> u64 {
+fn hash(kind: &TableKind, names: &[String], joined: &mut Vec<u8>) -> u64 {
     joined.clear();
-    joined.push(kind as u8);
+    push_kind(kind, joined);
     for name in names {
         joined.push(b';');
         joined.extend_from_slice(name.as_bytes());

@@ -11,7 +11,7 @@ use model::{
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::select;
 
-use super::{Encoder, Paths, Warning, count_lines, encode};
+use super::{Encoder, NameForms, Paths, Warning, count_lines, encode};
 
 mod long_lines;
 mod tags;
@@ -46,7 +46,7 @@ fn id(origin: &str) -> SnapshotId {
     SnapshotId { origin: origin.into(), timestamp: Timestamp::of_seconds(17), serial: 0 }
 }
 
-fn names(kind: TableKind, rows: &[&[&str]]) -> Names {
+fn names(kind: &TableKind, rows: &[&[&str]]) -> Names {
     let mut names = Names::new(kind);
     rows.iter().for_each(|row| names.push(row));
     names
@@ -58,7 +58,7 @@ fn sums(name: &str, values: &[i128]) -> Column {
 }
 
 fn servers() -> Table {
-    let names = names(TableKind::BackendServer, &[&["be0", "s1"], &["be1", "s1"]]);
+    let names = names(&TableKind::BackendServer, &[&["be0", "s1"], &["be1", "s1"]]);
     let means = [Some((5, 2)), None];
     let columns = vec![
         sums("stot", &[3, -4]),
@@ -113,8 +113,8 @@ fn double_writes_send_a_grouped_line_on_its_plain_path_too() {
 fn every_kind_of_table_has_its_path() {
     let row: [&str; 2] = ["a.1", "b 2"];
     let tables = TableKind::ALL.map(|kind| Table {
+        names: names(&kind, &[&row[..kind.labels()]]),
         kind,
-        names: names(kind, &[&row[..kind.labels().len()]]),
         columns: vec![sums("m", &[1])],
     });
     assert_eq!(
@@ -147,12 +147,15 @@ fn a_state_has_no_line() {
     let status = Column::new("status", Nature::Other, None, Values::States(states));
     let table = Table {
         kind: TableKind::Frontend,
-        names: names(TableKind::Frontend, &[&["fe"]]),
+        names: names(&TableKind::Frontend, &[&["fe"]]),
         columns: vec![status, sums("stot", &[1])],
     };
-    assert_eq!(count_lines(std::slice::from_ref(&table)).0.total(), 1);
+    assert_eq!(count_lines(std::slice::from_ref(&table), PARTS).0.total(), 1);
     assert_eq!(lines(table, &naming(None)), "lb.haproxy.frontend.fe.stot 1 17\n");
 }
+
+/// The forms of names of a receiver without tags.
+const PARTS: NameForms = NameForms { parts: true, tag_values: false };
 
 /// `a.b` and `a_b` are one path: sums are summed, means joined exactly, the largest stays.
 #[test]
@@ -170,8 +173,8 @@ fn rows_of_one_path_are_joined_with_a_warning() {
         Column::integers("some", Nature::Counter, Some(Fold::Sum), [None, Some(9), None]),
         Column::decimals("derived", Nature::Gauge, [Some(0.5), Some(1.5), Some(2.5)]),
     ];
-    let names = names(kind, &[&["a.b"], &["z"], &["a_b"]]);
-    let table = Table { kind, names, columns };
+    let names = names(&kind, &[&["a.b"], &["z"], &["a_b"]]);
+    let table = Table { kind: kind.clone(), names, columns };
     let (lines, warnings) = lines_of(std::slice::from_ref(&table), &naming(None), "h");
     assert_eq!(
         lines,
@@ -191,8 +194,8 @@ fn rows_of_one_path_are_joined_with_a_warning() {
                 HAProxy to part them";
     let expected = Warning { subject: "a_b".into(), state: "names", text: text.into() };
     assert_eq!(warnings, [expected]);
-    let (counts, warnings) = count_lines(&[table]);
-    assert_eq!((counts.of(kind), counts.total(), warnings.len()), (11, 11, 1));
+    let (counts, warnings) = count_lines(&[table], PARTS);
+    assert_eq!((counts.of(&kind), counts.total(), warnings.len()), (11, 11, 1));
 }
 
 /// The number of servers is the number of different paths, however the rows are joined.
@@ -202,12 +205,12 @@ fn servers_of_one_path_count_once() {
         [&["a.b", "s1"], &["a.b", "s2"], &["a_b", "s1"], &["c", "s.1"], &["c", "s_1"], &["d", "s"]];
     let counted = Table {
         kind: TableKind::ServerCount,
-        names: names(TableKind::ServerCount, &[&["a.b"], &["a_b"], &["c"], &["d"]]),
+        names: names(&TableKind::ServerCount, &[&["a.b"], &["a_b"], &["c"], &["d"]]),
         columns: vec![sums("TotalServers", &[2, 1, 2, 1])],
     };
     let servers = Table {
         kind: TableKind::BackendServer,
-        names: names(TableKind::BackendServer, &rows),
+        names: names(&TableKind::BackendServer, &rows),
         columns: vec![sums("stot", &[1; 6])],
     };
     let (lines, warnings) = lines_of(&[counted, servers], &naming(None), "h");
@@ -230,7 +233,7 @@ fn a_long_name_is_shortened_with_one_warning() {
     let rows: [&[&str]; 3] = [&["be", &long], &["be", "s"], &["bf", &long]];
     let table = Table {
         kind: TableKind::BackendServer,
-        names: names(TableKind::BackendServer, &rows),
+        names: names(&TableKind::BackendServer, &rows),
         columns: vec![sums("stot", &[1; 3])],
     };
     let (lines, warnings) = lines_of(&[table], &naming(None), "h");
@@ -246,7 +249,7 @@ fn a_long_name_is_shortened_with_one_warning() {
 #[test]
 fn names_that_all_become_one_cost_no_more_than_others() {
     let rows = 50_000_u32;
-    let mut names = Names::new(TableKind::BackendServer);
+    let mut names = Names::new(&TableKind::BackendServer);
     for number in 0..rows {
         let name: String =
             (0..16).map(|bit| if number >> bit & 1 == 0 { '.' } else { ' ' }).collect();
@@ -264,7 +267,7 @@ fn names_that_all_become_one_cost_no_more_than_others() {
 #[test]
 fn many_paths_that_two_rows_have_are_joined_in_several_passes() {
     let paths = 2500;
-    let mut names = Names::new(TableKind::Frontend);
+    let mut names = Names::new(&TableKind::Frontend);
     for number in 0..paths {
         names.push(&[&format!("a.{number}")]);
         names.push(&[&format!("a_{number}")]);
@@ -278,18 +281,19 @@ fn many_paths_that_two_rows_have_are_joined_in_several_passes() {
     assert_eq!(lines.lines().filter(is_joined).count(), paths);
     assert_eq!(lines.lines().filter(is_alone).count(), paths);
     assert_eq!(lines.lines().count(), 2 * paths);
-    assert_eq!(count_lines(&[table]).0.total(), 2 * paths as u64);
+    assert_eq!(count_lines(&[table], PARTS).0.total(), 2 * paths as u64);
 }
 
 #[test]
 fn the_lines_of_a_batch_are_the_same_in_pieces() {
     let rows = 5_000;
-    let mut names = Names::new(TableKind::BackendServer);
+    let mut names = Names::new(&TableKind::BackendServer);
     (0..rows).for_each(|row| names.push(&[&format!("be{row}"), "s1"]));
     let values = Values::Integers(Integers::Narrow((0..rows).collect()));
     let column = |name| Column::new(name, Nature::Counter, Some(Fold::Sum), values.clone());
     let many = Table { names, columns: vec![column("stot"), column("econ")], ..servers() };
-    let empty = Table { names: Names::new(TableKind::BackendServer), columns: vec![], ..servers() };
+    let empty =
+        Table { names: Names::new(&TableKind::BackendServer), columns: vec![], ..servers() };
     let batch = Batch { id: id("h"), tables: vec![empty.clone(), many, empty] };
     for double_writes in [false, true] {
         let paths = Paths::new(&naming(Some(groups(double_writes)))).unwrap();
@@ -334,22 +338,22 @@ fn table(kind: TableKind) -> impl Strategy<Value = Table> {
     let name = select(NAMES.to_vec());
     let rows = proptest::collection::btree_set((name.clone(), name), 0..30);
     rows.prop_flat_map(move |rows| {
-        let labels = kind.labels().len();
+        let (kind, labels) = (kind.clone(), kind.labels());
         let rows: BTreeSet<Vec<&str>> = rows
             .into_iter()
             .map(|(first, second)| vec![first, second][..labels].to_vec())
             .collect();
         columns(rows.len()).prop_map(move |columns| {
-            let mut names = Names::new(kind);
+            let mut names = Names::new(&kind);
             rows.iter().for_each(|row| names.push(row));
-            Table { kind, names, columns }
+            Table { kind: kind.clone(), names, columns }
         })
     })
 }
 
 fn batch() -> impl Strategy<Value = Batch> {
-    let kinds = [TableKind::Frontend, TableKind::Backend, TableKind::BackendServer];
-    let tables = (table(kinds[0]), table(kinds[1]), table(kinds[2]));
+    let tables =
+        (table(TableKind::Frontend), table(TableKind::Backend), table(TableKind::BackendServer));
     tables.prop_map(|(frontends, backends, servers)| {
         let counts = server_counts(&servers);
         Batch { id: id("h"), tables: vec![frontends, backends, counts, servers] }
@@ -361,7 +365,7 @@ fn server_counts(servers: &Table) -> Table {
     for row in 0..servers.names.len() {
         *counts.entry(servers.names.label(row, 0).unwrap()).or_default() += 1;
     }
-    let mut names = Names::new(TableKind::ServerCount);
+    let mut names = Names::new(&TableKind::ServerCount);
     counts.keys().for_each(|backend| names.push(&[backend]));
     let values: Vec<i128> = counts.values().copied().collect();
     Table { kind: TableKind::ServerCount, names, columns: vec![sums("TotalServers", &values)] }
@@ -374,7 +378,7 @@ fn slow(batch: &Batch) -> BTreeMap<String, String> {
     for table in &batch.tables {
         for row in 0..table.names.len() {
             let names: Vec<String> = table.names.row(row).map(clean::segment).collect();
-            let path = match (table.kind, &names[..]) {
+            let path = match (&table.kind, &names[..]) {
                 (TableKind::Frontend, [name]) => format!("lb.haproxy.frontend.{name}"),
                 (TableKind::BackendServer, [backend, server]) => {
                     let path = format!("lb.haproxy.backend.{backend}");
@@ -435,7 +439,7 @@ proptest! {
             "0".clone_into(value);
         }
         prop_assert_eq!(by_path(&text), expected);
-        prop_assert_eq!(count_lines(&batch.tables).0.total(), text.lines().count() as u64);
+        prop_assert_eq!(count_lines(&batch.tables, PARTS).0.total(), text.lines().count() as u64);
     }
 
     /// A batch that comes from its form gives the same bytes as one in memory.
@@ -457,7 +461,7 @@ proptest! {
     fn no_name_breaks_a_line(proxy in any::<String>(), server in any::<String>()) {
         let table = Table {
             kind: TableKind::BackendServer,
-            names: names(TableKind::BackendServer, &[&[&proxy, &server]]),
+            names: names(&TableKind::BackendServer, &[&[&proxy, &server]]),
             columns: vec![sums("m", &[1])],
         };
         let text = lines(table, &naming(None));

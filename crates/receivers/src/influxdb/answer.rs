@@ -34,7 +34,7 @@ pub(super) enum Verdict {
     Wait { reason: String, pause: Option<Duration> },
     /// As `Wait`, but the reason may be the points: others must have their turn.
     Doubtful { reason: String },
-    /// The server will never take these points.
+    /// The server has taken no point, because it does not understand at least one of them.
     Malformed { reason: String },
 }
 
@@ -90,9 +90,7 @@ pub(super) fn verdict(answer: &Answer<'_>, now: SystemTime) -> Verdict {
         413 => Verdict::TooLarge { reason: said },
         500 if OVERLOADED.iter().any(has) => wait("the server is overloaded: look at its log"),
         429 | 502..=599 => wait("the server is overloaded or away: look at its log"),
-        400 | 422 if !is_page && MALFORMED.iter().any(has) => {
-            Verdict::Malformed { reason: format!("{said}; please report this") }
-        }
+        400 | 422 if !is_page && MALFORMED.iter().any(has) => Verdict::Malformed { reason: said },
         _ if is_page => wait("that is no answer of InfluxDB: check url, and what is in between"),
         _ => Verdict::Doubtful { reason: format!("{said}; look at its log") },
     }

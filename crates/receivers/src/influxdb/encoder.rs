@@ -144,7 +144,7 @@ impl<'a> InfluxLines<'a> {
 impl RowFormat for InfluxLines<'_> {
     fn begin_table(&mut self, table: &Table) {
         let schema = self.schema;
-        let keeps_names = schema.keep_field_names || !is_of_proxies(table.kind);
+        let keeps_names = schema.keep_field_names || !is_of_proxies(&table.kind);
         self.names.clear();
         self.names.extend(table.columns.iter().map(|column| {
             if table.stands_for_texts(column) {
@@ -155,9 +155,9 @@ impl RowFormat for InfluxLines<'_> {
             name.push(b'=');
             Some(name)
         }));
-        self.groups = schema.groups.as_ref().and_then(|groups| groups.of_kind(table.kind));
+        self.groups = schema.groups.as_ref().and_then(|groups| groups.of_kind(&table.kind));
         self.last_group = None;
-        self.series = series(table.kind, &self.origin, schema, self.groups.is_some());
+        self.series = series(&table.kind, &self.origin, schema, self.groups.is_some());
     }
 
     fn push_row(&mut self, table: &Table, row: usize, out: &mut Vec<u8>) {
@@ -181,22 +181,23 @@ impl RowFormat for InfluxLines<'_> {
     }
 }
 
-const fn is_of_proxies(kind: TableKind) -> bool {
+const fn is_of_proxies(kind: &TableKind) -> bool {
     match kind {
         TableKind::Frontend
         | TableKind::Backend
         | TableKind::ServerCount
         | TableKind::BackendServer
         | TableKind::Server => true,
-        TableKind::Daemon | TableKind::Process | TableKind::Own => false,
+        TableKind::Daemon | TableKind::Process | TableKind::Own | TableKind::Other(_) => false,
     }
 }
 
 /// The series of a table's rows, the tags in the order of their names.
-fn series(kind: TableKind, origin: &str, schema: &Schema, has_groups: bool) -> Vec<SeriesPart> {
+fn series(kind: &TableKind, origin: &str, schema: &Schema, has_groups: bool) -> Vec<SeriesPart> {
     let (proxy, server) =
         if schema.keep_field_names { ("pxname", "svname") } else { ("proxy", "sv") };
     let (label, fixed) = (TagValue::Label, TagValue::Fixed);
+    let of_layout;
     let (measurement, own): (&str, &[(&str, TagValue<'_>)]) = match kind {
         TableKind::Daemon => ("haproxy_info", &[]),
         TableKind::Process => ("haproxy_info", &[("process", label(0))]),
@@ -213,6 +214,11 @@ fn series(kind: TableKind, origin: &str, schema: &Schema, has_groups: bool) -> V
             ("haproxy", &[(proxy, label(0)), (server, label(1)), ("type", fixed("server"))])
         }
         TableKind::Server => ("haproxy_servers", &[(server, label(0)), ("type", fixed("server"))]),
+        TableKind::Other(layout) => {
+            let tags = layout.labels.iter().enumerate();
+            of_layout = tags.map(|(at, name)| (name.as_str(), label(at))).collect::<Vec<_>>();
+            (&layout.measurement, &of_layout)
+        }
     };
     let mut tags = vec![("host", fixed(origin))];
     tags.extend(own);
@@ -299,7 +305,7 @@ fn rounded(sum: i128, count: u32) -> i128 {
 mod tests {
     use std::io::Read;
 
-    use model::{Batch, BatchCursor, Fold, Names, Nature, Texts};
+    use model::{Batch, BatchCursor, Fold, Layout, Names, Nature, Texts};
 
     use super::*;
     use crate::rows::RowEncoder;
@@ -324,7 +330,7 @@ mod tests {
     }
 
     fn servers() -> Table {
-        let mut names = Names::new(TableKind::BackendServer);
+        let mut names = Names::new(&TableKind::BackendServer);
         names.push(&["www,a", "s=1"]);
         names.push(&["www", "s2"]);
         let qtime = [Some((5, 2)), Some((7, 2))];
@@ -368,12 +374,12 @@ mod tests {
         let uptime = Values::Milliseconds(vec![12_034]);
         let uptime = Column::new("Uptime", Nature::Age, None, uptime);
         let daemon = Table::of_one_row(TableKind::Daemon, vec![percent, uptime]);
-        let mut names = Names::new(TableKind::Process);
+        let mut names = Names::new(&TableKind::Process);
         names.push(&["1"]);
         let tasks = Column::integers("Tasks", Nature::Gauge, Some(Fold::Sum), [Some(-3)]);
         let process = Table { kind: TableKind::Process, names, columns: vec![tasks] };
         let status = Values::States(Texts::from_iter(["UP \"1\"\n"]));
-        let mut names = Names::new(TableKind::Server);
+        let mut names = Names::new(&TableKind::Server);
         names.push(&["s1"]);
         let status = Column::new("status", Nature::Other, None, status);
         let server = Table { kind: TableKind::Server, names, columns: vec![status] };
@@ -383,6 +389,21 @@ mod tests {
              haproxy_info,host=lb\\ 1,process=1 Tasks=-3i 1700000000\n\
              haproxy_servers,host=lb\\ 1,server=lb\\ 1,sv=s1,type=server \
              status=\"UP \\\"1\\\" \" 1700000000\n"
+        );
+    }
+
+    #[test]
+    fn a_layout_gives_measurement_and_tags() {
+        let layout = Layout::new("uwsgi_workers", &["source", "gid"], "uwsgi.{0}.workers.{1}");
+        let kind = TableKind::Other(layout.into());
+        let mut names = Names::new(&kind);
+        names.push(&["my shop", "0"]);
+        names.push(&["blog", ""]);
+        let table = Table { kind, names, columns: vec![integers("req_tot", [Some(3), Some(4)])] };
+        assert_eq!(
+            lines(vec![table], &schema()),
+            "uwsgi_workers,gid=0,host=lb\\ 1,source=my\\ shop req_tot=3i 1700000000\n\
+             uwsgi_workers,host=lb\\ 1,source=blog req_tot=4i 1700000000\n"
         );
     }
 
@@ -399,7 +420,7 @@ mod tests {
         let begins: Vec<&str> =
             text.lines().map(|line| line.split(",host").next().unwrap()).collect();
         assert_eq!(begins, ["haproxy,group=comma", "haproxy,group=all"]);
-        let mut names = Names::new(TableKind::Frontend);
+        let mut names = Names::new(&TableKind::Frontend);
         names.push(&["www"]);
         let columns = vec![Column::integers("stot", Nature::Counter, None, [Some(1)])];
         let frontend = Table { kind: TableKind::Frontend, names, columns };
@@ -410,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_row_without_a_value_has_no_line() {
-        let mut names = Names::new(TableKind::Frontend);
+        let mut names = Names::new(&TableKind::Frontend);
         names.push(&["a"]);
         names.push(&["b"]);
         let columns = vec![integers("stot", [None, Some(1)])];

@@ -1,10 +1,14 @@
 //! A session with an InfluxDB: addresses, credentials and TLS, read anew for each session, so that
 //! a rotated secret and another address are found without a restart.
+//!
+//! A session has one connection. When that has ended, so has the session, because ureq would
+//! connect to the old addresses again.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use base64::Engine;
@@ -16,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use ureq::http::{HeaderValue, Uri};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, NextTimeout};
 use ureq::{Agent, Timeout};
 
 use crate::error::remedy_or_check;
@@ -115,7 +119,7 @@ impl Session {
                 named.host.clone_from(name);
             }
         }
-        let connector = DefaultConnector::default();
+        let connector = OneConnection::default();
         let agent = Agent::with_parts(builder.build(), connector, FixedAddresses(addresses));
         let base = named.to_string();
         let session =
@@ -311,6 +315,28 @@ fn tls_config(tls: &Tls, warnings: &mut Vec<String>) -> Result<TlsConfig, Failur
 
 fn certificates(certificates: &[CertificateDer<'_>]) -> Vec<Certificate<'static>> {
     certificates.iter().map(|one| Certificate::from_der(one).to_owned()).collect()
+}
+
+/// Connects once.
+#[derive(Debug, Default)]
+struct OneConnection {
+    connector: DefaultConnector,
+    is_made: AtomicBool,
+}
+
+impl Connector for OneConnection {
+    type Out = <DefaultConnector as Connector>::Out;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<()>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        if self.is_made.swap(true, Ordering::Relaxed) {
+            return Err(io::Error::from(ErrorKind::NotConnected).into());
+        }
+        self.connector.connect(details, chained)
+    }
 }
 
 /// Answers with addresses that were looked up before, whatever the name: a look-up of ureq would

@@ -4,8 +4,12 @@
 //! delivered when each has been answered. After a failure the whole batch is sent again: InfluxDB
 //! unites points of the same series and time, so a point that arrives twice is one.
 //!
-//! A session with its connection lasts [`SESSION_MAX_AGE`] and ends with the first failure. Then
-//! addresses, credentials and certificates are read anew.
+//! A server can refuse a whole request because of one line that it does not understand. Then the
+//! request is sent in halves, down to that line. The number of such requests has a bound, because
+//! a server that refuses every line would get two for each.
+//!
+//! A session has one connection, lasts [`SESSION_MAX_AGE`] at most, and ends with its connection
+//! and with the first failure. Then addresses, credentials and certificates are read anew.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +31,11 @@ const REQUEST_MAX_BYTES: usize = 4 << 20;
 /// A request that broke the connection was not too large if it had no more bytes: a server that
 /// refuses a large one may close before we read its answer.
 const REQUEST_SURE_BYTES: usize = 64 << 10;
+/// Further requests for a batch to find the lines that the server does not understand: enough for
+/// 4 lines anywhere among 5000.
+const SEARCH_REQUESTS_MAX: usize = 100;
+/// Characters of such a line that a message quotes.
+const QUOTED_MAX_CHARS: usize = 200;
 /// How long the look-up of the server's name may take. A later answer serves the next session.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 /// The age at which a session ends.
@@ -51,6 +60,19 @@ pub struct InfluxDb {
 enum Sent {
     Done,
     TooLarge { reason: String },
+    Malformed { reason: String },
+}
+
+/// What became of a batch so far.
+#[derive(Default)]
+struct Progress {
+    outcome: Outcome,
+    /// Whether the server has taken a request.
+    is_taken: bool,
+    /// Requests to find malformed lines.
+    search_requests: usize,
+    /// Why the server refused a malformed line.
+    malformed: Option<String>,
 }
 
 impl InfluxDb {
@@ -96,7 +118,7 @@ impl InfluxDb {
     fn deliver_pieces(&mut self, lines: &dyn Lines) -> Result<Outcome, Error> {
         let unreadable = |source| Error::Unreadable { source };
         let mut source = lines.open().map_err(unreadable)?;
-        let mut outcome = Outcome::default();
+        let mut progress = Progress::default();
         let mut reader = std::mem::take(&mut self.reader);
         loop {
             let (lines_max, bytes_max) = (self.config.batch_points, self.request_max_bytes);
@@ -104,23 +126,45 @@ impl InfluxDb {
             if piece.is_empty() {
                 break;
             }
-            self.deliver_piece(piece, &mut outcome)?;
+            self.deliver_piece(piece, &mut progress)?;
         }
         self.reader = reader;
-        Ok(outcome)
+        match progress.malformed {
+            // The reason may be the request, not its lines. A copy is kept of what is set aside.
+            Some(reason) if !progress.is_taken => Err(self.rejected(&reason)),
+            _ => Ok(progress.outcome),
+        }
     }
 
-    /// Sends a piece, in halves where it is too large. A single line that is too large is refused.
-    fn deliver_piece(&mut self, piece: &[u8], outcome: &mut Outcome) -> Result<(), Error> {
+    /// Sends a piece, in halves where it is too large or malformed. A single line that is so is
+    /// refused.
+    fn deliver_piece(&mut self, piece: &[u8], progress: &mut Progress) -> Result<(), Error> {
         let mut rest = vec![piece];
         while let Some(part) = rest.pop() {
-            let Sent::TooLarge { reason } = self.send(part, outcome)? else { continue };
-            if let Some((first, second)) = halves(part) {
-                self.request_max_bytes = first.len().max(second.len());
-                rest.extend([second, first]);
-            } else {
-                let bytes = part.len();
-                outcome.refused_points.add(1, || format!("{reason}, to a line of {bytes} bytes"));
+            match (self.send(part, &mut progress.outcome)?, halves(part)) {
+                (Sent::Done, _) => progress.is_taken = true,
+                (Sent::TooLarge { .. }, Some((first, second))) => {
+                    self.request_max_bytes = first.len().max(second.len());
+                    rest.extend([second, first]);
+                }
+                (Sent::TooLarge { reason }, None) => {
+                    let bytes = part.len();
+                    let reason = || format!("{reason}, to a line of {bytes} bytes");
+                    progress.outcome.refused_points.add(1, reason);
+                }
+                (Sent::Malformed { reason }, Some((first, second))) => {
+                    progress.search_requests += 2;
+                    if progress.search_requests > SEARCH_REQUESTS_MAX {
+                        return Err(self.rejected(&format!("{reason}; please report this")));
+                    }
+                    rest.extend([second, first]);
+                }
+                (Sent::Malformed { reason }, None) => {
+                    let reason =
+                        format!("{reason}, to the line {}; please report this", quote(part));
+                    progress.outcome.refused_points.add(1, || reason.clone());
+                    progress.malformed.get_or_insert(reason);
+                }
             }
         }
         Ok(())
@@ -142,6 +186,7 @@ impl InfluxDb {
                     return Ok(Sent::Done);
                 }
                 Verdict::TooLarge { reason } => return Ok(Sent::TooLarge { reason }),
+                Verdict::Malformed { reason } => return Ok(Sent::Malformed { reason }),
                 Verdict::NoDatabase { .. } if may_create && self.create_database()? => {
                     may_create = false;
                 }
@@ -151,9 +196,6 @@ impl InfluxDb {
                 Verdict::Wait { reason, pause } => return Err(failed(reason, pause)),
                 Verdict::Doubtful { reason } => {
                     return Err(Error::Doubtful { reason: format!("influxdb {url} {reason}") });
-                }
-                Verdict::Malformed { reason } => {
-                    return Err(Error::Rejected { reason: format!("influxdb {url} {reason}") });
                 }
             }
         }
@@ -184,10 +226,8 @@ impl InfluxDb {
     fn check_server(&mut self) -> Result<String, Error> {
         let url = self.config.url.to_string();
         let failed = |text| Error::InfluxDb { text: format!("influxdb {url} {text}"), wait: None };
-        let mut session = self.open_session()?;
-        let pong =
-            session.get("/ping").map_err(|error| self.failed(&failure(&error, &self.config)))?;
-        self.session = Some(session);
+        let pong = self.ask(|session| session.get("/ping"))?;
+        let pong = pong.map_err(|failure| self.failed(&failure))?;
         let found = match &pong.version {
             Some(version) => format!("it says that it is InfluxDB {version}"),
             None => "it answers".to_owned(),
@@ -221,27 +261,41 @@ impl InfluxDb {
         }
     }
 
-    /// Posts lines and returns the answer. A lasting connection may have ended long ago: if it
-    /// breaks, a new one decides.
+    /// Posts lines and returns the answer.
     fn request(&mut self, lines: &[u8]) -> Result<Response, Error> {
+        let target = self.config.target.clone();
+        let (path, query) = write_request(&target);
+        let answer = self.ask(|session| session.write(path, &query, lines))?;
+        answer.map_err(|failure| {
+            if failure.is_broken && lines.len() > REQUEST_SURE_BYTES {
+                self.request_max_bytes = (lines.len() / 2).max(REQUEST_SURE_BYTES);
+            }
+            self.failed(&failure)
+        })
+    }
+
+    /// Asks in the session, or in a new one: a lasting connection may have ended long ago.
+    ///
+    /// # Errors
+    ///
+    /// There is no session. Why the server gave no answer is in the result.
+    fn ask(
+        &mut self,
+        ask: impl Fn(&mut Session) -> Result<Response, ureq::Error>,
+    ) -> Result<Result<Response, Failure>, Error> {
         loop {
             let mut session = self.open_session()?;
             let was_used = session.is_used;
-            let (path, query) = write_request(&self.config.target);
-            match session.write(path, &query, lines) {
+            match ask(&mut session) {
                 Ok(response) => {
                     self.session = Some(session);
-                    return Ok(response);
+                    return Ok(Ok(response));
                 }
                 Err(error) => {
                     let failure = failure(&error, &self.config);
-                    if failure.is_broken && was_used {
-                        continue;
+                    if !failure.is_broken || !was_used {
+                        return Ok(Err(failure));
                     }
-                    if failure.is_broken && lines.len() > REQUEST_SURE_BYTES {
-                        self.request_max_bytes = (lines.len() / 2).max(REQUEST_SURE_BYTES);
-                    }
-                    return Err(self.failed(&failure));
                 }
             }
         }
@@ -276,11 +330,10 @@ impl InfluxDb {
         };
         let statement = create_statement(database);
         let database = database.clone();
-        let mut session = self.open_session()?;
-        let created = session.post("/query", &[("q", &statement)], None, &[]);
+        let created =
+            self.ask(|session| session.post("/query", &[("q", &statement)], None, &[]))?;
         let refusal = match created {
             Ok(response) if response.status == 200 && !response.body.contains("\"error\"") => {
-                self.session = Some(session);
                 info!("influxdb {}: database {database:?} is made", self.config.url);
                 self.warnings.end(CREATE, (self.clock.monotonic)());
                 return Ok(true);
@@ -289,7 +342,7 @@ impl InfluxDb {
                 Verdict::Wait { reason, .. } | Verdict::Doubtful { reason } => reason,
                 _ => format!("answered {}: {}", response.status, response.body.trim()),
             },
-            Err(error) => failure(&error, &self.config).text,
+            Err(failure) => failure.text,
         };
         if self.warnings.begin(CREATE, "", (self.clock.monotonic)()).is_due() {
             warn!(
@@ -305,9 +358,24 @@ impl InfluxDb {
         Error::InfluxDb { text: format!("influxdb {} {failure}", self.config.url), wait: None }
     }
 
+    /// The server does not understand the batch.
+    fn rejected(&self, reason: &str) -> Error {
+        Error::Rejected { reason: format!("influxdb {} {reason}", self.config.url) }
+    }
+
     fn unresolved(&self, error: &io::Error) -> Error {
         let text = format!("influxdb {} does not resolve: {error}; check url", self.config.url);
         Error::InfluxDb { text, wait: None }
+    }
+}
+
+/// The beginning of a line, quoted.
+fn quote(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end();
+    match text.char_indices().nth(QUOTED_MAX_CHARS) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
     }
 }
 

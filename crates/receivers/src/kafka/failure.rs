@@ -29,6 +29,8 @@ pub enum FailureKind {
     Unresolved,
     /// The brokers do not have the topic.
     UnknownTopic,
+    /// Partitions of the topic have no leader.
+    NoLeader,
     /// The name of the topic is against the rules.
     InvalidTopic,
     /// The login is refused.
@@ -95,8 +97,8 @@ pub(super) const fn meaning(code: Code) -> Meaning {
         Code::UnknownTopic
         | Code::UnknownPartition
         | Code::UnknownTopicOrPartition
-        | Code::LeaderNotAvailable
         | Code::UnknownTopicId => FailureKind::UnknownTopic,
+        Code::LeaderNotAvailable => FailureKind::NoLeader,
         Code::InvalidTopic => FailureKind::InvalidTopic,
         Code::Authentication
         | Code::SaslAuthenticationFailed
@@ -124,7 +126,8 @@ impl fmt::Display for FailureKind {
         f.write_str(match self {
             Self::Unreachable => "no broker can be reached",
             Self::Unresolved => "the name of no broker resolves",
-            Self::UnknownTopic => "the topic does not exist, or has no leader",
+            Self::UnknownTopic => "the topic does not exist",
+            Self::NoLeader => "partitions of the topic have no leader",
             Self::InvalidTopic => "the brokers refuse the topic's name",
             Self::Authentication => "the login is refused",
             Self::Authorization => "the user may not write to the topic",
@@ -152,6 +155,7 @@ const fn remedy(kind: FailureKind) -> &'static str {
         FailureKind::Unreachable => "; check that a broker runs and listens there",
         FailureKind::Unresolved => "; check brokers, and the names that the brokers advertise",
         FailureKind::UnknownTopic => "; create it, or check topic",
+        FailureKind::NoLeader => "; look at the brokers that should lead them",
         FailureKind::InvalidTopic => "; check topic",
         FailureKind::Authentication => {
             "; check sasl-username, sasl-password-file and sasl-mechanism"

@@ -45,6 +45,9 @@ pub(super) struct State {
     pub(super) down_since: Option<Instant>,
 }
 
+/// The library's words for a failure of TLS.
+const TLS_FAILED: &str = "SSL handshake failed";
+
 #[derive(Debug, Default)]
 struct LogBudget {
     since: Option<Instant>,
@@ -107,7 +110,12 @@ impl State {
             return;
         }
         // Here a time-out is not that of a message, but of a broker that does not answer.
-        let kind = meaning(code).kind_or(FailureKind::Unreachable);
+        let kind = match meaning(code).kind_or(FailureKind::Unreachable) {
+            // A broker without TLS closes the connection, which the library calls a transport
+            // failure.
+            FailureKind::Unreachable if reason.contains(TLS_FAILED) => FailureKind::Tls,
+            kind => kind,
+        };
         if kind == FailureKind::Fatal {
             self.failed.get_or_insert_with(|| (Some(kind), reason.to_owned()));
         }
@@ -198,6 +206,14 @@ mod tests {
         assert_eq!(state.last_error, Some(expected));
         state.confirm();
         assert_eq!((state.down_since, state.last_error), (None, None));
+    }
+
+    #[test]
+    fn a_broker_without_tls_is_a_failure_of_tls() {
+        let mut state = State::default();
+        let reason = "SSL handshake failed: Disconnected";
+        state.add_error(RDKafkaErrorCode::BrokerTransportFailure, reason, Instant::now());
+        assert_eq!(state.last_error, Some((FailureKind::Tls, reason.to_owned())));
     }
 
     #[test]

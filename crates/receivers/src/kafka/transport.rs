@@ -5,8 +5,9 @@ use std::{fmt, io};
 
 use config::MessageKey;
 use daemon::Clock;
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
-use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
@@ -23,13 +24,11 @@ const POLL_FIRST: Duration = Duration::from_millis(1);
 const POLL_LONGEST: Duration = Duration::from_millis(20);
 /// The library reports each message within `confirm-timeout` and the second in which it looks for
 /// late ones. If it does not, we give it up.
-const REPORT_GRACE: Duration = Duration::from_secs(5);
-/// Events of a failed connection that are looked at for its reason.
-const EVENTS_MAX: usize = 20;
+pub(super) const REPORT_GRACE: Duration = Duration::from_secs(5);
 
 /// The transport to one Kafka.
 pub struct Kafka {
-    config: config::Kafka,
+    pub(super) config: config::Kafka,
     clock: Clock,
     /// `None` before the first delivery and after a failed one.
     producer: Option<BaseProducer<Reports>>,
@@ -79,42 +78,6 @@ impl Kafka {
     #[must_use]
     pub fn address(&self) -> String {
         format!("{} {}", self.config.brokers, self.config.topic)
-    }
-
-    /// Connects, logs in and looks for the topic, which is not made. Returns what was found.
-    ///
-    /// # Errors
-    ///
-    /// A batch would not be delivered now, and why.
-    pub fn find_topic(&self) -> Result<String, Error> {
-        let producer = self.new_producer()?;
-        // Brokers make a topic that is asked for by its name, so all are asked for.
-        let limit = settings::setup_timeout(&self.config) + REPORT_GRACE;
-        let asked = producer.client().fetch_metadata(None, limit);
-        let metadata = asked.map_err(|error| self.no_metadata(&producer, &error))?;
-        let is_ours = |topic: &&MetadataTopic| topic.name() == self.config.topic;
-        let Some(topic) = metadata.topics().iter().find(is_ours) else {
-            return Err(self.failure(FailureKind::UnknownTopic, String::new()));
-        };
-        if let Some(error) = topic.error() {
-            let code = RDKafkaErrorCode::from(error);
-            return Err(self.failure(meaning(code).kind_or(FailureKind::Other), code.to_string()));
-        }
-        let (partitions, brokers) = (topic.partitions().len(), metadata.brokers().len());
-        Ok(format!("the topic is there: {partitions} partition(s), {brokers} broker(s)"))
-    }
-
-    /// Why there is no metadata: the errors of the connections tell more than the call.
-    fn no_metadata(&self, producer: &BaseProducer<Reports>, error: &KafkaError) -> Error {
-        for _ in 0..EVENTS_MAX {
-            producer.poll(Duration::ZERO);
-        }
-        if let Some((kind, reason)) = producer.context().lock().last_error.take() {
-            return self.failure(kind, reason);
-        }
-        let other = FailureKind::Unreachable;
-        let kind = error.rdkafka_error_code().map_or(other, |code| meaning(code).kind_or(other));
-        self.failure(kind, error.to_string())
     }
 
     /// Delivers a batch whole, but for the lines that no message can have. `host` is the machine
@@ -195,8 +158,18 @@ impl Kafka {
     }
 
     fn new_producer(&self) -> Result<BaseProducer<Reports>, Error> {
-        let settings = settings::of(&self.config, self.limit)
-            .map_err(|error| self.failure(FailureKind::Secret, error))?;
+        self.client(&self.settings()?)
+    }
+
+    pub(super) fn settings(&self) -> Result<ClientConfig, Error> {
+        settings::of(&self.config, self.limit)
+            .map_err(|error| self.failure(FailureKind::Secret, error))
+    }
+
+    pub(super) fn client<T: FromClientConfigAndContext<Reports>>(
+        &self,
+        settings: &ClientConfig,
+    ) -> Result<T, Error> {
         settings
             .create_with_context(Reports::new(self.clock))
             .map_err(|error: KafkaError| self.failure(FailureKind::Setting, error.to_string()))
@@ -337,7 +310,7 @@ impl Kafka {
         }
     }
 
-    fn failure(&self, kind: FailureKind, reason: String) -> Error {
+    pub(super) fn failure(&self, kind: FailureKind, reason: String) -> Error {
         let config::Kafka { brokers, topic, .. } = &self.config;
         Error::Kafka(Failure { brokers: brokers.clone(), topic: topic.clone(), kind, reason })
     }

@@ -59,6 +59,60 @@ fn a_request_that_is_too_large_is_halved_down_to_a_line() {
     assert_eq!(bodies(&server)[4..], ["a x=1i 1\n", "b x=2i 1\n", "c x=3i 1\n"]);
 }
 
+/// InfluxDB 2 and VictoriaMetrics refuse a request whole because of one line.
+#[test]
+fn a_malformed_line_is_found_and_all_others_are_stored() {
+    let server = Server::start(Answer::status(204)).unwrap();
+    let refusal = r#"{"code":"invalid","message":"unable to parse a line"}"#;
+    for line in ["c x=3i 1\n", "f x=6i 1\n"] {
+        server.answer_to(line, Answer::text(400, refusal));
+    }
+    let lines = "abcdefgh".chars().map(|name| format!("{name} x={}i 1\n", name as u32 - 96));
+    let lines: String = lines.collect();
+    let mut config = crate::config(&server, v1());
+    config.batch_points = 5000;
+    let mut influxdb = haproxystats_receivers::InfluxDb::new(config, crate::clock());
+    let outcome = deliver(&mut influxdb, &lines).unwrap();
+    assert_eq!(outcome.refused_points.count, 2);
+    let reason = outcome.refused_points.reason.unwrap();
+    let expected = "answered 400: unable to parse a line, to the line \"c x=3i 1\"; please report \
+                    this";
+    assert_eq!(reason, expected);
+    let taken = bodies(&server).into_iter().filter(|body| !body.contains(['c', 'f']));
+    let expected = lines.replace("c x=3i 1\n", "").replace("f x=6i 1\n", "");
+    assert_eq!(taken.collect::<String>(), expected);
+    // Later requests are as large as before.
+    let before = server.requests().len();
+    deliver(&mut influxdb, "a x=1i 2\nb x=2i 2\nd x=3i 2\ne x=4i 2\n").unwrap();
+    assert_eq!(server.requests().len(), before + 1);
+}
+
+/// The reason may be something else than the lines, so a batch of which nothing was taken is not
+/// counted as delivered.
+#[test]
+fn a_batch_without_a_line_that_is_understood_is_rejected_whole() {
+    let server = Server::start(Answer::text(400, "unable to parse 'a': x")).unwrap();
+    let error = deliver_once(&server, LINES).unwrap_err();
+    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    assert!(reason(&error).ends_with(", to the line \"a x=1i 1\"; please report this"), "{error}");
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[test]
+fn the_search_for_malformed_lines_has_a_bound() {
+    let server = Server::start(Answer::status(204)).unwrap();
+    server.answer_to("bad x=1i", Answer::text(400, "cannot parse fields"));
+    let lines = "good x=1i 1\nbad x=1i 1\n".repeat(500);
+    let mut config = crate::config(&server, v1());
+    config.batch_points = 5000;
+    let mut influxdb = haproxystats_receivers::InfluxDb::new(config, crate::clock());
+    let error = deliver(&mut influxdb, &lines).unwrap_err();
+    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    // Those that were still to be sent are left out.
+    let requests = server.requests().len();
+    assert!((80..=101).contains(&requests), "{requests}");
+}
+
 #[test]
 fn a_server_that_is_overloaded_asks_for_a_pause() {
     let server = Server::start(Answer::with(429, "Retry-After: 7\r\n", "slow down")).unwrap();
@@ -111,11 +165,8 @@ fn a_refusal_to_make_the_database_is_one_warning() {
 }
 
 #[test]
-fn what_a_server_will_never_take_is_rejected_and_what_may_be_its_state_is_doubtful() {
-    let server = Server::start(Answer::text(400, "unable to parse 'a': x")).unwrap();
-    let error = deliver_once(&server, LINES).unwrap_err();
-    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
-    server.behave(Answer::text(500, "engine: out of order"));
+fn what_may_be_the_state_of_a_server_is_doubtful() {
+    let server = Server::start(Answer::text(500, "engine: out of order")).unwrap();
     let error = deliver_once(&server, LINES).unwrap_err();
     assert!(matches!(error, Error::Doubtful { .. }), "{error:?}");
     assert!(reason(&error).starts_with(&format!("influxdb {} answered 500: ", server.url())));

@@ -1,7 +1,9 @@
 //! Connections: what ends them, what they wait for, and what they carry.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use config::{Gzip, InfluxTarget};
 use haproxystats_receivers::InfluxDb;
@@ -10,6 +12,24 @@ use testbed::http::{Answer, Server};
 use crate::{bodies, clock, config, config_of, deliver, deliver_once, text, v1};
 
 const LINES: &str = "a x=1i 1\nb x=2i 1\nc x=3i 1\n";
+
+/// A server that moved is found, though the connection to its old address still works.
+#[test]
+fn a_session_ends_after_a_minute() {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static SECONDS: AtomicU64 = AtomicU64::new(0);
+    let monotonic = || *START + Duration::from_secs(SECONDS.load(Ordering::Relaxed));
+    let server = Server::start(Answer::status(204)).unwrap();
+    let clock = daemon::Clock { monotonic, ..clock() };
+    let mut influxdb = InfluxDb::new(config(&server, v1()), clock);
+    let mut connections = Vec::new();
+    for seconds in [0, 59, 61, 100, 130] {
+        SECONDS.store(seconds, Ordering::Relaxed);
+        deliver(&mut influxdb, "a x=1i 1\n").unwrap();
+        connections.push(server.requests().last().unwrap().connection);
+    }
+    assert_eq!(connections, [0, 0, 1, 1, 2]);
+}
 
 #[test]
 fn nobody_listens() {

@@ -100,10 +100,8 @@ fn a_topic_that_does_not_exist_is_named_and_loses_nothing() {
     let mut kafka = kafka(bench.settings("unknown"));
     let (kind, text) = failure(deliver(&mut kafka, b"a 1 1\n"));
     assert_eq!(kind, FailureKind::UnknownTopic, "{text}");
-    let expected = format!(
-        "kafka {}, topic \"unknown\": the topic does not exist, or has no leader: ",
-        bench.broker.address()
-    );
+    let expected =
+        format!("kafka {}, topic \"unknown\": the topic does not exist: ", bench.broker.address());
     assert!(text.starts_with(&expected) && text.ends_with("; create it, or check topic"), "{text}");
     bench.broker.create_topic("unknown", 1, &[]).unwrap();
     deliver_at_last(&mut kafka, &b"a 1 1\n".to_vec());
@@ -207,10 +205,9 @@ fn a_check_finds_the_topic_and_makes_none() {
     assert_eq!(found, "the topic is there: 3 partition(s), 1 broker(s)");
     for _ in 0..2 {
         let error = kafka(bench.settings("check-none")).find_topic().unwrap_err().to_string();
-        assert!(
-            error
-                .ends_with("the topic does not exist, or has no leader; create it, or check topic")
-        );
+        let expected = "the topic does not exist: no batch makes it: auto.create.topics.enable of \
+                        broker 1 is false; create it, or check topic";
+        assert!(error.ends_with(expected), "{error}");
     }
     assert!(bench.text("check").is_empty());
 }

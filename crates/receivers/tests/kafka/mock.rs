@@ -82,6 +82,27 @@ fn a_partition_without_its_broker_fails_the_batches_of_its_hosts_only() {
 }
 
 #[test]
+fn a_check_names_what_it_cannot_know_and_what_has_no_leader() {
+    let (cluster, mut settings) = cluster(1, 2);
+    // The mock knows no request for the settings of a broker.
+    settings.topic = "absent".to_owned();
+    for _ in 0..2 {
+        let text = kafka(settings.clone()).find_topic().unwrap_err().to_string();
+        assert!(text.contains("it cannot be known whether a batch makes it: "), "{text}");
+        assert!(text.ends_with("; create it, or check topic"), "{text}");
+    }
+    settings.library = vec![("allow.auto.create.topics".to_owned(), "false".to_owned())];
+    let text = kafka(settings.clone()).find_topic().unwrap_err().to_string();
+    assert!(text.contains("librdkafka.allow.auto.create.topics is false"), "{text}");
+    settings.topic = "mock".to_owned();
+    let found = kafka(settings.clone()).find_topic().unwrap();
+    assert_eq!(found, "the topic is there: 2 partition(s), 1 broker(s)");
+    cluster.partition_leader("mock", 1, None).unwrap();
+    let text = kafka(settings).find_topic().unwrap_err().to_string();
+    assert!(text.contains("partitions of the topic have no leader: 1 of 2, such as"), "{text}");
+}
+
+#[test]
 fn a_setting_that_the_library_does_not_know_is_refused_at_the_start() {
     let mut settings = settings("127.0.0.1:1", "t");
     settings.library = vec![("linger.ns".to_owned(), "1".to_owned())];

@@ -1,6 +1,6 @@
 //! A snapshot that several writers fill side by side until it is published or abandoned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -49,9 +49,8 @@ pub struct StagedFiles {
 /// The state that the writers of a snapshot share.
 #[derive(Debug, Default)]
 struct State {
-    /// Files that were begun and not closed.
-    unfinished: BTreeSet<OsString>,
-    removed: BTreeSet<OsString>,
+    /// Files that were begun, each with whether it is closed.
+    begun: BTreeMap<OsString, bool>,
     /// Whether `create` refuses new files.
     is_sealed: bool,
 }
@@ -93,7 +92,7 @@ impl Staging {
         {
             let mut state = lock(&self.files.state);
             state.is_sealed = true;
-            if let Some(file) = state.unfinished.first() {
+            if let Some((file, _)) = state.begun.iter().find(|(_, is_closed)| !**is_closed) {
                 return Err(Error::Unfinished { dir: self.dir().to_owned(), file: file.into() });
             }
         }
@@ -170,51 +169,55 @@ impl StagedFiles {
     ///
     /// # Errors
     ///
-    /// The file cannot be created, it was removed, or the snapshot is published or abandoned.
+    /// The file cannot be created, or the snapshot is complete, published or abandoned.
     pub fn create(&self, name: &OsStr) -> Result<StagedFile, Error> {
         let path = self.dir.join(name);
         let mut state = lock(&self.state);
-        if state.is_sealed || state.removed.contains(name) {
+        if state.is_sealed {
             return Err(Error::TooLate { path });
         }
         // `daemon::file`, because others who can write to the directory could put a link there.
         let file =
             daemon::file::create(&path).map_err(|source| io_error("create", &path, source))?;
-        state.unfinished.insert(name.to_owned());
+        state.begun.insert(name.to_owned(), false);
         drop(state);
-        Ok(StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync })
+        Ok(self.staged(file, path))
     }
 
-    /// Writes the manifest of the snapshot.
-    ///
-    /// # Errors
-    ///
-    /// As of [`StagedFiles::create`], [`StagedFile::write`] and [`StagedFile::close`].
-    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
-        let path = self.dir.join(manifest::FILE_NAME);
-        let json = manifest.to_json().map_err(|error| io_error("write", &path, error.into()))?;
-        let mut file = self.create(manifest::FILE_NAME.as_ref())?;
-        file.write(json.as_bytes())?;
-        file.close()
+    fn staged(&self, file: File, path: PathBuf) -> StagedFile {
+        StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync }
     }
 
-    /// Removes a file from the snapshot, closed or not; a missing file is no error. A writer that
-    /// still has it open writes to a deleted file, and the file cannot be begun anew.
+    /// Removes the files that the manifest does not list, closed or not, and writes the manifest.
+    /// No file can be begun after that. A writer that still has a removed file open writes to a
+    /// deleted file.
     ///
     /// # Errors
     ///
     /// The system refuses.
-    pub fn remove(&self, name: &OsStr) -> Result<(), Error> {
-        let path = self.dir.join(name);
+    pub fn complete(&self, manifest: &Manifest) -> Result<(), Error> {
+        let path = self.dir.join(manifest::FILE_NAME);
+        let json = manifest.to_json().map_err(|error| io_error("write", &path, error.into()))?;
+        let listed: BTreeSet<&OsStr> = manifest.files.iter().map(|it| it.name.as_ref()).collect();
         let mut state = lock(&self.state);
-        state.removed.insert(name.to_owned());
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &path, error));
-            }
-            _ => state.unfinished.remove(name),
-        };
-        Ok(())
+        state.is_sealed = true;
+        let unlisted: Vec<_> =
+            state.begun.keys().filter(|name| !listed.contains(name.as_os_str())).cloned().collect();
+        for name in unlisted {
+            let path = self.dir.join(&name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &path, error));
+                }
+                _ => state.begun.remove(&name),
+            };
+        }
+        drop(state);
+        let file = daemon::file::create(&path);
+        let file = file.map_err(|source| io_error("create", &path, source))?;
+        let mut file = self.staged(file, path);
+        file.write(json.as_bytes())?;
+        file.close()
     }
 }
 
@@ -238,7 +241,7 @@ impl StagedFile {
             self.file.sync_all().map_err(|source| io_error("sync", &self.path, source))?;
         }
         if let Some(name) = self.path.file_name() {
-            lock(&self.state).unfinished.remove(name);
+            lock(&self.state).begun.entry(name.to_owned()).and_modify(|it| *it = true);
         }
         Ok(())
     }
@@ -248,7 +251,7 @@ fn sync_directory(dir: &Path) -> Result<(), Error> {
     daemon::file::sync_directory(dir).map_err(|source| io_error("sync", dir, source))
 }
 
-/// The sets stay usable after a panic, because each change is one call.
+/// The map stays usable after a panic, because each change is one call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

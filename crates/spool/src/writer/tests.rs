@@ -7,6 +7,8 @@ use std::process::Command;
 use testbed::log::logged;
 
 use super::*;
+use crate::cycle::Cycle;
+use crate::manifest::{AnswerFile, Manifest};
 
 struct Dirs {
     root: tempfile::TempDir,
@@ -119,8 +121,24 @@ fn a_link_in_the_place_of_a_file_is_not_followed() {
     assert_eq!(fs::read(&victim).unwrap(), b"of others");
 }
 
+/// A manifest of these files.
+fn manifest(names: &[&str]) -> Manifest {
+    let file = |name: &&str| AnswerFile {
+        name: (*name).to_owned(),
+        source: "haproxy".to_owned(),
+        endpoint: "unix:///run/a".to_owned(),
+    };
+    Manifest {
+        origin: "lb1".to_owned(),
+        serial: 1,
+        cycle: Cycle::default(),
+        files: names.iter().map(file).collect(),
+        unanswered: Vec::new(),
+    }
+}
+
 #[test]
-fn a_file_that_is_removed_is_in_no_snapshot() {
+fn a_file_that_the_manifest_does_not_list_is_in_no_snapshot() {
     let dirs = Dirs::new();
     let staging = dirs.open().stage(1_700_000_000).unwrap();
     let files = staging.files();
@@ -129,31 +147,32 @@ fn a_file_that_is_removed_is_in_no_snapshot() {
         files.create(OsStr::new(name)).unwrap().close().unwrap();
     }
     let mut open = files.create(OsStr::new("b_stat")).unwrap();
-    for name in ["b_info", "b_stat", "c_never_begun"] {
-        files.remove(OsStr::new(name)).unwrap();
-    }
+    files.complete(&manifest(&["a_info", "never_begun"])).unwrap();
     // Its writer may still write.
     open.write(b"late").unwrap();
     open.close().unwrap();
     assert_eq!(answers(&staging.publish().unwrap().path), ["a_info"]);
 
     let staging = dirs.open().stage(1_700_000_010).unwrap();
+    let file = staging.files().create(OsStr::new("d_info")).unwrap();
+    file.close().unwrap();
+    fs::remove_file(staging.dir().join("d_info")).unwrap();
     fs::create_dir(staging.dir().join("d_info")).unwrap();
-    let error = staging.files().remove(OsStr::new("d_info")).unwrap_err();
+    let error = staging.files().complete(&manifest(&[])).unwrap_err();
     assert!(error.to_string().starts_with("cannot remove "), "{error}");
 }
 
 #[test]
-fn a_removed_published_or_abandoned_file_is_not_created() {
+fn no_file_of_a_complete_published_or_abandoned_snapshot_is_created() {
     let dirs = Dirs::new();
     let late = |files: &StagedFiles, name: &str| {
         matches!(files.create(OsStr::new(name)), Err(Error::TooLate { .. }))
     };
     let staging = dirs.open().stage(1_700_000_000).unwrap();
     let files = staging.files();
-    files.remove(OsStr::new("b_info")).unwrap();
-    assert!(late(&files, "b_info"), "its endpoint is out");
     fill(&staging, "whole");
+    files.complete(&manifest(&["a_info"])).unwrap();
+    assert!(late(&files, "b_info"), "the snapshot is complete");
     let published = staging.publish().unwrap().path;
     assert!(late(&files, "b_stat"), "it is published");
     assert_eq!(answers(&published), ["a_info"]);

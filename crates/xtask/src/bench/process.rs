@@ -179,13 +179,19 @@ impl Role {
 
 /// A process and its children, each with its role.
 pub(crate) fn roles(parent: u32) -> Vec<(u32, Role)> {
-    let mut roles = vec![(parent, Role::Parent)];
-    for pid in children(parent) {
+    let of_children = children_by_name(parent).into_iter();
+    let of_children = of_children.map(|(pid, name)| (pid, Role::of_child(&name)));
+    std::iter::once((parent, Role::Parent)).chain(of_children).collect()
+}
+
+/// The children of a process, each with its name in the list of processes.
+pub(crate) fn children_by_name(parent: u32) -> Vec<(u32, String)> {
+    let named = |pid: u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let name = line.split(|byte| *byte == 0).next().unwrap_or_default();
-        roles.push((pid, Role::of_child(&String::from_utf8_lossy(name))));
-    }
-    roles
+        (pid, String::from_utf8_lossy(name).into_owned())
+    };
+    children(parent).into_iter().map(named).collect()
 }
 
 /// The most memory that a process has ever had, in kB.

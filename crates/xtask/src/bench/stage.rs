@@ -76,6 +76,13 @@ impl Stage {
         fs::read_dir(self.incoming()).map_or(0, Iterator::count)
     }
 
+    /// The number of batches in the outbox, in all of its folders.
+    pub(crate) fn held(&self) -> usize {
+        let folders = fs::read_dir(self.path.join("outbox")).into_iter().flatten().flatten();
+        let count = |folder: fs::DirEntry| fs::read_dir(folder.path()).map_or(0, Iterator::count);
+        folders.map(count).sum()
+    }
+
     /// Writes a configuration that the Python program understands too.
     pub(crate) fn configure(
         &self,

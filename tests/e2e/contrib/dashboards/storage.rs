@@ -126,6 +126,7 @@ fn expected() -> BTreeMap<String, String> {
         ("OutboxAgeSeconds", "max"),
         ("MissingEndpoints", "max"),
         ("DamagedFiles", "max"),
+        ("LeftOutServers", "max"),
         ("PullMilliseconds", "max"),
         ("TotalWallClockTime", "max"),
         ("WallClockTimeAllStats", "max"),

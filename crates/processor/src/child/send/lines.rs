@@ -5,7 +5,7 @@ use std::io::{self, BufReader, ErrorKind};
 
 use flate2::bufread::GzDecoder;
 use model::{Batch, BatchCursor, Cursor, SnapshotId, form};
-use receivers::graphite::{Encoder, Paths};
+use receivers::graphite::{Encoder, Paths, ShortLines};
 use receivers::influxdb::{InfluxLines, Schema};
 use receivers::json::JsonRows;
 use receivers::{LineReader, Lines, RowEncoder};
@@ -81,6 +81,8 @@ fn damaged(error: form::Error) -> io::Error {
 #[derive(Debug)]
 pub(super) struct OldLines<'a> {
     pub(super) file: &'a File,
+    /// Bytes of the longest line that the receiver takes.
+    pub(super) max_line: Option<usize>,
 }
 
 impl OldLines<'_> {
@@ -95,6 +97,10 @@ impl Lines for OldLines<'_> {
         // Read all lines once before the first is sent, so that gzip's CRC is verified.
         let checked = io::copy(&mut self.decoder(), &mut io::sink());
         checked.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, self.decoder())))
+        let lines = BufReader::with_capacity(BUFFER_BYTES, self.decoder());
+        Ok(match self.max_line {
+            Some(max_bytes) => Box::new(ShortLines::new(lines, max_bytes)),
+            None => Box::new(lines),
+        })
     }
 }

@@ -14,6 +14,7 @@ use super::{
     Child, ENTRY_BYTES, Incident, Job, NAMES_MAX, ReceiverState, SPAN, Snapshot, SnapshotKind, Uid,
     World, refused,
 };
+use crate::ledger::Rejections;
 use crate::mutants::Mutant;
 
 impl World {
@@ -100,7 +101,7 @@ impl World {
                     SnapshotKind::SenderCrash
                 }
                 3 => {
-                    self.ledger.rejected.insert(uid, 0);
+                    self.ledger.rejected.insert(uid, Rejections::default());
                     SnapshotKind::Rejection
                 }
                 4 => SnapshotKind::Unreadable { times: self.rng.u32(1..15) },
@@ -254,9 +255,9 @@ impl World {
             Order::Quarantine { folder, entry } => {
                 if let Some(uid) = self.disk.load(folder, entry) {
                     let crashes = self.ledger.sender_crashes.get(&uid).copied();
-                    let rejections = self.ledger.rejected.get(&uid).copied();
+                    let rejections = self.ledger.rejected.get(&uid).copied().unwrap_or_default();
                     if crashes.unwrap_or_default() < SENDER_DEATHS_MAX
-                        && rejections.unwrap_or_default() < REJECTIONS_MAX
+                        && !rejections.suffice(REJECTIONS_MAX, self.now)
                         && !self.ledger.damaged.contains(&uid)
                     {
                         self.ledger.break_rule(|| format!("{uid} was set aside without need"));
@@ -337,15 +338,16 @@ impl World {
         if state != ReceiverState::Down
             && let Some(rejections) = self.ledger.rejected.get_mut(&uid)
         {
-            *rejections += 1;
+            rejections.all += 1;
+            rejections.since.get_or_insert(self.now);
             let reason = "no sense".to_owned();
             // A receiver may not tell whether the reason is the batch.
             let is_doubtful = self.rng.u8(0..4) == 0;
-            return if is_doubtful {
-                Reply::Doubtful { reason }
-            } else {
-                Reply::Rejected { reason }
-            };
+            if is_doubtful {
+                return Reply::Doubtful { reason };
+            }
+            rejections.clear += 1;
+            return Reply::Rejected { reason };
         }
         // A receiver can get the whole batch without an answer to the send child.
         let arrives = match state {

@@ -22,7 +22,7 @@ fn bounded(tables: &[Table], max_line: usize, double_writes: bool) -> (String, L
 #[test]
 fn a_line_that_is_too_long_is_left_out_alone_and_counted() {
     let columns = ["a", "metric", "b", "metrics"].map(|name| sums(name, &[1, 22]));
-    let names = names(TableKind::Frontend, &[&["f0"], &["longer"]]);
+    let names = names(&TableKind::Frontend, &[&["f0"], &["longer"]]);
     let table = Table { kind: TableKind::Frontend, names, columns: columns.into() };
     // `lb.haproxy.frontend.f0.metric 1 17` and its line feed.
     let (text, loss) = bounded(&[table], 35, false);
@@ -43,7 +43,7 @@ fn a_line_that_is_too_long_is_left_out_alone_and_counted() {
 #[test]
 fn a_long_line_is_quoted_in_part() {
     let name = "n".repeat(240);
-    let names = names(TableKind::Frontend, &[&[&name]]);
+    let names = names(&TableKind::Frontend, &[&[&name]]);
     let table = Table { kind: TableKind::Frontend, names, columns: vec![sums("m", &[1])] };
     let (text, loss) = bounded(&[table], 100, false);
     assert_eq!((text.as_str(), loss.count), ("", 1));
@@ -60,7 +60,7 @@ proptest! {
     ) {
         let row = |(row, width): (usize, &usize)| format!("{}{row}", "x".repeat(*width));
         let rows: Vec<String> = widths.iter().enumerate().map(row).collect();
-        let mut names = Names::new(TableKind::Backend);
+        let mut names = Names::new(&TableKind::Backend);
         rows.iter().for_each(|row| names.push(&[row]));
         let values: Vec<i128> = values.iter().map(|value| i128::from(*value)).collect();
         let columns = ["m", "longer_name"].map(|name| sums(name, &values[..rows.len()]));

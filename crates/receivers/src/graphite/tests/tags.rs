@@ -1,9 +1,10 @@
 //! Lines with tags, byte by byte, and by carbon's rules.
 
-use model::{SnapshotId, Table, TableKind, Timestamp};
+use model::{Layout, SnapshotId, Table, TableKind, Timestamp};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::{groups, id, lines_of, names, naming, servers, sums};
+use crate::graphite::{NameForms, count_lines};
 
 fn tagged(host: config::HostPart, grouped: bool) -> config::Naming {
     let groups = grouped.then(|| config::Groups { namespace: String::new(), ..groups(false) });
@@ -12,13 +13,16 @@ fn tagged(host: config::HostPart, grouped: bool) -> config::Naming {
 
 fn table(kind: TableKind, rows: &[&[&str]]) -> Table {
     let values: Vec<i128> = (1..).take(rows.len()).collect();
-    Table { kind, names: names(kind, rows), columns: vec![sums("m", &values)] }
+    Table { names: names(&kind, rows), kind, columns: vec![sums("m", &values)] }
 }
 
 #[test]
 fn every_kind_of_table_has_its_tags() {
     let row: [&str; 2] = ["a.1", "b 2"];
-    let tables = TableKind::ALL.map(|kind| table(kind, &[&row[..kind.labels().len()]]));
+    let tables = TableKind::ALL.map(|kind| {
+        let row = &row[..kind.labels()];
+        table(kind, &[row])
+    });
     let naming = tagged(config::HostPart::Full, false);
     assert_eq!(
         lines_of(&tables, &naming, "lb1.example.com").0,
@@ -31,6 +35,20 @@ fn every_kind_of_table_has_its_tags() {
          lb.haproxy.aggr-server.m;host=lb1.example.com;server=a.1 1 17\n\
          lb.haproxy.haproxystats.m;host=lb1.example.com 1 17\n"
     );
+}
+
+#[test]
+fn a_layout_gives_kind_and_tags() {
+    let layout = Layout::new("uwsgi_workers", &["source", "id"], "uwsgi.{0}.workers.{1}");
+    let tables = [table(TableKind::Other(layout.into()), &[&["shop/1", "2"]])];
+    let lines = |host| lines_of(&tables, &tagged(host, true), "lb1").0;
+    assert_eq!(
+        lines(config::HostPart::Full),
+        "lb.uwsgi.workers.m;host=lb1;id=2;source=shop/1 1 17\n"
+    );
+    assert_eq!(lines(config::HostPart::None), "lb.uwsgi.workers.m;id=2;source=shop/1 1 17\n");
+    let untagged = naming(Some(groups(true)));
+    assert_eq!(lines_of(&tables, &untagged, "lb1").0, "lb.uwsgi.shop_1.workers.2.m 1 17\n");
 }
 
 #[test]
@@ -73,6 +91,32 @@ fn rows_with_the_same_values_of_tags_are_joined() {
          lb.haproxy.server.m;backend=a_b;server=c 11 17\n"
     );
     assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+/// A receiver of tags, and one of another kind, gets the names that a path makes one.
+#[test]
+fn a_warning_about_names_is_for_the_forms_that_are_in_use() {
+    let long = "x".repeat(260);
+    let rows: [&[&str]; 5] = [&["a.b"], &["a_b"], &["c;d"], &["c d"], &[&long]];
+    let table = table(TableKind::Backend, &rows);
+    let subjects = |parts, tag_values| {
+        let forms = NameForms { parts, tag_values };
+        let (counts, warnings) = count_lines(std::slice::from_ref(&table), forms);
+        let subjects = warnings.into_iter().map(|warning| (warning.state, warning.subject));
+        (
+            counts.total(),
+            subjects
+                .filter(|(state, _)| *state == "names")
+                .map(|(_, name)| name)
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(subjects(false, false), (3, vec![]));
+    assert_eq!(subjects(true, false), (3, vec!["a_b".to_owned(), "c_d".to_owned()]));
+    assert_eq!(subjects(false, true), (3, vec!["c_d".to_owned()]));
+    let tags = tagged(config::HostPart::None, false);
+    let both = NameForms::default().with(&naming(None)).with(&tags);
+    assert_eq!(both, NameForms { parts: true, tag_values: true });
 }
 
 #[test]

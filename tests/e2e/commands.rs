@@ -281,5 +281,5 @@ fn an_error_of_render_names_its_reason() {
     fs::create_dir(scene.path().join("18")).unwrap();
     let empty = run_on(&scene.path().join("18"));
     assert_eq!(empty.code, Some(2));
-    assert!(empty.stderr.contains("holds no file"), "{}", empty.stderr);
+    assert!(empty.stderr.contains("holds no answer"), "{}", empty.stderr);
 }

@@ -26,7 +26,7 @@ const TEXTS: [&str; 9] = [
     "cookie",
 ];
 const STATUS: usize = 0;
-const CHECK_STATUS: usize = 1;
+const STATUS_OF_CHECKS: usize = 1;
 
 /// Bytes of a text that count; the rest is cut.
 const TEXT_MAX_BYTES: usize = 256;
@@ -222,7 +222,7 @@ impl States {
         };
         let up = numbers("up", Some(Fold::Smallest), &|known| Some(known.state.is_up().into()));
         let check =
-            numbers("check_status", None, &|known| check_number(&known.texts[CHECK_STATUS]));
+            numbers("check_status", None, &|known| check_number(&known.texts[STATUS_OF_CHECKS]));
         let old = numbers("only_old_workers", Some(Fold::Largest), &|known| {
             (known.generation == Generation::Old).then_some(1)
         });

@@ -28,7 +28,6 @@ fn config() -> config::Tables {
         calculate_percentages: true,
         server_states: false,
         hide_maint: false,
-        max_servers_per_backend: None,
         file_limit: 1 << 20,
     }
 }

@@ -7,8 +7,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::http::{Answer, Server};
@@ -18,7 +16,7 @@ use super::generator::{Columns, MID};
 use super::process::{Process, children_by_name, cpu_so_far};
 use super::receiver::Receiver;
 use super::report::{Table, bytes, milliseconds, ratio};
-use super::run::{Program, drain, run_floor};
+use super::run::{Program, drain, run_floor, settle};
 use super::sizes::FLOOR_TIMES;
 use super::stage::{ExtraOptions, FIRST, Stage};
 use super::statistics::{median, slope};
@@ -26,8 +24,6 @@ use crate::{Failure, find_program};
 
 /// The lengths of a short and a long run.
 const SNAPSHOTS: (usize, usize) = (10, 110);
-/// The interval at which the outbox is listed until it is empty.
-const LOOK: Duration = Duration::from_millis(10);
 /// A full spool makes batches wait in the outbox; they leave it as fast as they can.
 const UNBOUNDED: &str = "replay-rate = 0\n";
 /// What each receiver may take beside Graphite, in floors.
@@ -151,7 +147,7 @@ impl Peers {
     }
 
     /// Bytes that a receiver has got in this run.
-    fn received(&self, stage: &Stage, kind: Kind) -> Result<u64, Failure> {
+    fn received(&self, stage: &Stage, kind: Kind, snapshots: usize) -> Result<u64, Failure> {
         Ok(match kind {
             Kind::Graphite => 0,
             Kind::InfluxDb => {
@@ -166,10 +162,14 @@ impl Peers {
                 }
             },
             Kind::LocalStore => {
-                let stats = (FIRST..)
-                    .take(SNAPSHOTS.1)
-                    .map(|second| store(stage).join(second.to_string()).join("stats"));
-                stats.filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
+                let mut bytes = 0;
+                for second in (FIRST..).take(snapshots) {
+                    let file = store(stage).join(second.to_string()).join("stats");
+                    let metadata = fs::metadata(&file);
+                    bytes +=
+                        metadata.map_err(|error| format!("{}: {error}", file.display()))?.len();
+                }
+                bytes
             }
         })
     }
@@ -205,7 +205,11 @@ pub(crate) fn run(
             row.floor.push(slope(floor(short)?, floor(long * FLOOR_TIMES)?));
         }
     }
-    Ok((table(&rows), Value::Array(rows.iter().map(Row::json).collect())))
+    let mut table = table(&rows);
+    if peers.kafka.is_none() {
+        table.note("Kafka was not measured: there was no kafka-broker.");
+    }
+    Ok((table, Value::Array(rows.iter().map(Row::json).collect())))
 }
 
 fn measure(
@@ -229,25 +233,33 @@ fn measure(
     let config = stage.configure(1, receiver.port, extra)?;
     let mut process = Process::start(&mut program.command(&config), &stage.log())?;
     let mut arrivals = drain(stage, &mut process, &receiver)?;
-    while stage.held() > 0 {
-        process.check()?;
-        thread::sleep(LOOK);
-    }
+    settle(stage, &mut process)?;
     let pid = process.pid();
     let mut children = Vec::new();
     for (child, name) in children_by_name(pid) {
-        children.push((name, cpu_so_far(child).unwrap_or(0.0)));
+        let cpu = cpu_so_far(child).ok_or_else(|| process.failure(&format!("{name} has ended")))?;
+        children.push((name, cpu));
     }
     let mut received = Vec::new();
     for (kind, _) in case.receivers {
-        received.push((*kind, peers.received(stage, *kind)? as f64));
+        let bytes = peers.received(stage, *kind, snapshots)?;
+        if bytes == 0 {
+            return Err(process.failure(&format!("{} got nothing", kind.name())));
+        }
+        received.push((*kind, bytes as f64));
     }
     let total = process.terminate(pid)?.total();
     arrivals.extend(receiver.finish()?);
     let last = FIRST + snapshots as u64;
     let ours = arrivals.iter().filter(|it| it.stamp.is_some_and(|stamp| stamp < last));
     received.insert(0, (Kind::Graphite, ours.map(|arrival| arrival.bytes as f64).sum()));
-    Ok(Outcome { total, children, bytes: received })
+    let outcome = Outcome { total, children, bytes: received };
+    for (kind, _) in &outcome.bytes {
+        if outcome.send_of(*kind) <= 0.0 {
+            return Err(format!("no process was seen that sends to {}", kind.name()));
+        }
+    }
+    Ok(outcome)
 }
 
 impl Outcome {

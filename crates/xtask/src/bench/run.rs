@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::floor;
@@ -191,6 +192,24 @@ pub(crate) fn drain(
         } else if progress.elapsed() > STALL {
             return Err(process.failure(&format!("stands still with {waiting} snapshots left")));
         }
+    }
+}
+
+/// Waits until the outbox is empty.
+pub(crate) fn settle(stage: &Stage, process: &mut Process) -> Result<(), Failure> {
+    let (mut progress, mut left) = (Instant::now(), usize::MAX);
+    loop {
+        process.check()?;
+        let held = stage.held();
+        if held == 0 {
+            return Ok(());
+        }
+        if held != left {
+            (progress, left) = (Instant::now(), held);
+        } else if progress.elapsed() > STALL {
+            return Err(process.failure(&format!("stands still with {held} batches in the outbox")));
+        }
+        thread::sleep(LOOK);
     }
 }
 

@@ -324,11 +324,11 @@ fn puppet_restarts_what_has_changed_and_keeps_a_bad_file_out() {
 
     // The type accepts this value but the program does not: the old file stays, without a restart.
     let before = puppet.read("haproxystats.conf");
-    let options = "process_server_metrics => ['nosuch'],";
+    let options = "process_server_metrics => ['-scur'],";
     let outcome = puppet.apply(&puppet.manifest(options), &[]);
     assert!(matches!(outcome.code, Some(4 | 6)), "{:?} {}", outcome.code, outcome.stdout);
     let output = format!("{}{}", outcome.stdout, outcome.stderr);
-    assert!(output.contains("nosuch"), "{output}");
+    assert!(output.contains("a name to leave out of no list"), "{output}");
     assert_eq!(puppet.read("haproxystats.conf"), before);
     assert_eq!(puppet.read("services"), "restart\nrestart\n");
 }

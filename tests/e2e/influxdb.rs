@@ -2,7 +2,7 @@
 //! back, and nothing is lost when the server is killed, frozen, or refuses.
 
 pub(crate) mod servers;
-mod telegraf;
+pub(crate) mod telegraf;
 mod values;
 
 use std::fs;

@@ -46,3 +46,4 @@ mod sink;
 mod sockets;
 mod support;
 mod tags;
+mod uwsgi;

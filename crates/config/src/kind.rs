@@ -46,6 +46,8 @@ pub enum Kind {
     Path,
     /// A comma-separated list of endpoints.
     Servers,
+    /// A comma-separated list of uWSGI's applications.
+    Applications,
     /// A comma-separated list of a Graphite's servers.
     ServerList,
     /// Blank-separated names of metrics, or `all` and names to leave out.
@@ -89,6 +91,9 @@ impl fmt::Display for Kind {
             Self::Factor => f.write_str("number from 1 on"),
             Self::Path => f.write_str("path"),
             Self::Servers => f.write_str("comma list of unix:///path and tcp://host:port"),
+            Self::Applications => {
+                f.write_str("comma list of NAME=ADDRESS, addresses and patterns of paths")
+            }
             Self::ServerList => {
                 f.write_str("comma list of host, host:port, [v6]:port, unix:///path")
             }

@@ -31,6 +31,7 @@ mod tls;
 mod typed;
 mod unknown;
 mod url;
+mod uwsgi;
 mod values;
 
 pub use directories::{Overlap, Relation};
@@ -44,6 +45,6 @@ pub use typed::{
     Address, Circuit, Cluster, Confirm, Graphite, GroupRule, GroupRules, Groups, Gzip, HostPart,
     InfluxApi, InfluxDb, InfluxTarget, Kafka, KafkaFormat, KafkaLogin, KafkaSecurity,
     LinesPerMessage, LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput, Process, Pull,
-    Receiver, ReceiverKind, Retries, Selection, Tables, Tls,
+    Receiver, ReceiverKind, Retries, Selection, Tables, Tls, Uwsgi, UwsgiServer,
 };
 pub use url::Url;

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use crate::document::DEFAULT;
 use crate::kind::{Form, Kind};
 use crate::values::Problems;
-use crate::{process, pull, receivers, shared};
+use crate::{process, pull, receivers, shared, uwsgi};
 
 /// An option of a section.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,7 @@ static TABLE: LazyLock<Vec<KnownOption>> = LazyLock::new(|| {
         (DEFAULT, shared::DEFAULT_OPTIONS),
         (shared::PATHS, shared::PATHS_OPTIONS),
         (pull::SECTION, pull::OPTIONS),
+        (uwsgi::SECTION, uwsgi::OPTIONS),
         (process::SECTION, process::OPTIONS),
     ];
     let receivers = receivers::KINDS

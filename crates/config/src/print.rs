@@ -12,7 +12,7 @@ use crate::document::{DEFAULT, Document};
 use crate::interpolate::{Resolution, Resolver};
 use crate::load::Program;
 use crate::options::{self, GROUP_SECTIONS};
-use crate::{receivers, secret};
+use crate::{pull, receivers, secret, uwsgi};
 
 /// Options of one section with their values.
 type Options = Vec<(String, String)>;
@@ -36,8 +36,8 @@ pub fn print_defaults(program: Program) -> String {
     out
 }
 
-/// The values in force that concern a program (`-P`). A section of a receiver or of groups that the
-/// files lack is off and not printed.
+/// The values in force that concern a program (`-P`). A section of a receiver, of groups or of a
+/// source that the files lack is off and not printed.
 #[must_use]
 pub fn print_in_force(document: &Document, program: Program) -> String {
     let mut resolver = Resolver::new(document);
@@ -54,6 +54,7 @@ fn sections_in_force(document: &Document) -> Vec<&str> {
     let known = options::known_sections();
     let mut sections: Vec<&str> = known.into_iter().filter(|name| !is_group(name)).collect();
     sections.retain(|name| receivers::kind_of(name).is_none());
+    sections.retain(|name| *name != uwsgi::SECTION || document.section(name).is_some());
     sections.extend(receivers::sections(document));
     sections.extend(GROUP_SECTIONS.iter().filter(|name| document.section(name).is_some()));
     let written = document.sections().map(|section| section.name.as_str());
@@ -62,11 +63,12 @@ fn sections_in_force(document: &Document) -> Vec<&str> {
     sections
 }
 
-/// As the Python programs do, pull prints `[DEFAULT]` and `[pull]`, and process all but `[pull]`.
+/// As the Python programs do, pull prints `[DEFAULT]` and `[pull]`, with its other sources, and
+/// process all but those of pull alone.
 fn concerns(program: Program, section: &str) -> bool {
     match program {
-        Program::Pull => matches!(section, DEFAULT | "pull"),
-        Program::Process => section != "pull",
+        Program::Pull => matches!(section, DEFAULT | pull::SECTION | uwsgi::SECTION),
+        Program::Process => !matches!(section, pull::SECTION | uwsgi::SECTION),
     }
 }
 

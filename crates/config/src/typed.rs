@@ -5,6 +5,7 @@
 //! itself. So two children have the same configuration even if the file was edited in between.
 
 mod kafka;
+mod uwsgi;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use model::ReceiverName;
 use serde::{Deserialize, Serialize};
 
 pub use kafka::{Kafka, KafkaFormat, KafkaLogin, KafkaSecurity, LinesPerMessage, MessageKey};
+pub use uwsgi::{Uwsgi, UwsgiServer};
 
 use crate::url::Url;
 
@@ -102,6 +104,8 @@ pub struct Pull {
     pub sync: bool,
     /// Whether a snapshot is published without the endpoints that failed.
     pub allow_partial: bool,
+    /// The applications of uWSGI.
+    pub uwsgi: Uwsgi,
 }
 
 /// The treatment of a snapshot with some damaged files.

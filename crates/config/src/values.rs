@@ -210,7 +210,7 @@ pub(crate) fn servers(text: &str) -> Result<Vec<Address>, Problems> {
     if problems.is_empty() { Ok(addresses) } else { Err(problems) }
 }
 
-fn server(written: &str) -> Result<Address, Problems> {
+pub(crate) fn server(written: &str) -> Result<Address, Problems> {
     if let Some(path) = written.strip_prefix("unix://") {
         if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
             let right = "an absolute path after unix://, such as unix:///run/haproxy/admin.sock";

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::{LogLevel, Pull, Retries};
+use config::{LogLevel, Pull, Retries, Uwsgi};
 use daemon::{Clock, Service};
 use haproxystats_puller::Machine;
 
@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue_size: 360,
         sync: true,
         allow_partial: false,
+        uwsgi: Uwsgi { servers: Vec::new(), allow_partial: true },
     };
     let machine = Machine {
         name: "example".to_owned(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use config::Pull;
 use daemon::{Clock, Service};
-use sources::Pipelining;
+use sources::{Memory, Pipelining};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -91,7 +91,7 @@ async fn find(config: &Pull, finder: Finder, disk: &Disk) -> Result<Vec<Endpoint
     let doing = DiskTask { what: "list the sockets in", directory };
     let Discovery { endpoints, .. } = disk.run(doing, move || finder.find()).await??;
     if endpoints.is_empty() {
-        return Err(NoSnapshot::NoSocket(config.socket_dir.clone()));
+        return Err(NoSnapshot::without_endpoint(config));
     }
     Ok(endpoints)
 }
@@ -107,7 +107,7 @@ async fn ask_all(endpoints: &[Endpoint], client: Client) -> Vec<EndpointCheck> {
         let (client, endpoint) = (Arc::clone(&client), endpoint.clone());
         tasks.spawn(async move {
             let start = Instant::now();
-            let answers = client.pull(&endpoint, Pipelining::On).await;
+            let answers = client.pull(&endpoint, Pipelining::On, Memory::None).await;
             (index, EndpointCheck::of(&endpoint, answers, start.elapsed()))
         });
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
-use sources::{Dialogue, Pipelining, Source};
+use sources::{Dialogue, Memory, Pipelining, Source};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::info;
@@ -61,6 +61,8 @@ pub(crate) struct Answers {
     pub(crate) files: Vec<String>,
     /// The beginning of the first answer, if it went to no file.
     pub(crate) head: Vec<u8>,
+    /// What the next dialogue with the endpoint needs.
+    pub(crate) memory: Memory,
 }
 
 /// The cycle ended before the work was done.
@@ -99,13 +101,14 @@ impl Timeout {
 }
 
 impl Client {
-    /// Asks an endpoint and writes its files.
+    /// Asks an endpoint and writes its files. `memory` is that of its last dialogue.
     pub(crate) async fn pull(
         &self,
         endpoint: &Endpoint,
         pipelining: Pipelining,
+        memory: Memory,
     ) -> Result<Answers, Failure> {
-        let failed = match self.ask(endpoint, pipelining).await {
+        let failed = match self.ask(endpoint, pipelining, memory.clone()).await {
             Ok(answers) => return Ok(answers),
             Err(failure) => failure,
         };
@@ -119,13 +122,20 @@ impl Client {
             let note = line.note();
             info!(%endpoint, reason = %fault, "asking one command at a time{note}");
         }
-        self.ask(endpoint, Pipelining::Off).await
+        self.ask(endpoint, Pipelining::Off, memory).await
     }
 
-    async fn ask(&self, endpoint: &Endpoint, pipelining: Pipelining) -> Result<Answers, Failure> {
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        pipelining: Pipelining,
+        memory: Memory,
+    ) -> Result<Answers, Failure> {
         let source = endpoint.source;
-        let mut answers = Answers { pipelining, bytes: 0, files: Vec::new(), head: Vec::new() };
+        let (files, head) = (Vec::new(), Vec::new());
+        let mut answers = Answers { pipelining, bytes: 0, files, head, memory: Memory::None };
         let mut dialogue = source.dialogue(pipelining, self.limits.answer_bytes);
+        dialogue.recall(memory);
         while let Some(request) = dialogue.request() {
             let stream = self.connect(endpoint).await?;
             self.send(source, &stream, request).await?;
@@ -140,6 +150,7 @@ impl Client {
                 answers.head = received.head;
             }
         }
+        answers.memory = dialogue.memory();
         Ok(answers)
     }
 

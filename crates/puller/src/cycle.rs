@@ -7,7 +7,8 @@
 //! One line is logged for a snapshot; a failure is logged when it begins and when it is over, and
 //! the counts are in the next snapshot's manifest.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
@@ -47,6 +48,8 @@ pub(crate) struct Cycles {
     history: History,
     /// Base names that several sockets had in the last cycle.
     shared: BTreeSet<String>,
+    /// What could not be searched for endpoints in the last cycle.
+    unreadable: BTreeSet<PathBuf>,
     /// The numbers for the next manifest.
     facts: Cycle,
 }
@@ -102,6 +105,7 @@ impl Cycles {
             spool: Arc::new(Mutex::new(spool)),
             lookups: Lookups::default(),
             shared: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
             facts: Cycle::default(),
         })
     }
@@ -159,7 +163,7 @@ impl Cycles {
         let seconds = self.machine.clock.epoch_seconds();
         let endpoints = self.find().await?;
         if endpoints.is_empty() {
-            return Err(NoSnapshot::NoSocket(self.config.socket_dir.clone()));
+            return Err(NoSnapshot::without_endpoint(&self.config));
         }
         let staged = self.stage(seconds).await?;
         let Some(staging) = staged.get() else { return Err(WorkError::NoThread.into()) };
@@ -179,7 +183,9 @@ impl Cycles {
         let finder = self.finder.clone();
         let directory = self.config.socket_dir.as_deref().unwrap_or(&self.config.tmp_dst_dir);
         let doing = DiskTask { what: "list the sockets in", directory };
-        let Discovery { endpoints, shared } = self.disk.run(doing, move || finder.find()).await??;
+        let discovery = self.disk.run(doing, move || finder.find()).await??;
+        let Discovery { endpoints, shared, unreadable } = discovery;
+        self.log_unreadable(unreadable);
         for name in &shared {
             let line = self.journal.begins(&format!("shared {name}"), "shared");
             if line.is_due() {
@@ -205,6 +211,23 @@ impl Cycles {
         let present: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
         self.history.forget_absent_endpoints(&present);
         Ok(endpoints)
+    }
+
+    /// Logs when folders begin and end to be closed to the search for endpoints.
+    fn log_unreadable(&mut self, unreadable: BTreeMap<PathBuf, String>) {
+        for (path, reason) in &unreadable {
+            let line = self.journal.begins(&format!("search {path:?}"), reason);
+            if line.is_due() {
+                warn!(?path, reason, "not searched for endpoints{}", line.note());
+            }
+        }
+        for path in self.unreadable.iter().filter(|path| !unreadable.contains_key(*path)) {
+            let line = self.journal.ends(&format!("search {path:?}"));
+            if line.is_due() {
+                info!(?path, "searched for endpoints again{}", line.note());
+            }
+        }
+        self.unreadable = unreadable.into_keys().collect();
     }
 
     /// Begins a snapshot. Tries before that to remove leftovers again, if that is due.
@@ -347,12 +370,15 @@ impl Cycles {
             }
             let client = Arc::clone(&client);
             let pipelining = self.history.pipelining(&endpoint);
-            tasks.spawn(async move { (client.pull(&endpoint, pipelining).await, endpoint) });
+            let memory = self.history.memory(&endpoint);
+            tasks
+                .spawn(async move { (client.pull(&endpoint, pipelining, memory).await, endpoint) });
         }
         let mut panic = None;
         while let Some(result) = tasks.join_next().await {
             match result {
-                Ok((Ok(answers), endpoint)) => {
+                Ok((Ok(mut answers), endpoint)) => {
+                    self.history.set_memory(&endpoint, std::mem::take(&mut answers.memory));
                     let pipelining = answers.pipelining;
                     responses.add_answers(&endpoint, answers);
                     self.history.add_answer(endpoint, pipelining);

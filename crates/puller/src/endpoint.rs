@@ -4,7 +4,7 @@
 //! named by their whole paths instead. A number would depend on the order of a list, and a name
 //! must mean the same socket in every cycle.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::fs;
@@ -13,12 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use config::{Address, Pull};
+use config::{Address, Pull, Uwsgi};
 use daemon::remedy;
 use sources::Source;
 use tracing::debug;
 
 use crate::Error;
+
+mod uwsgi;
 
 /// Endpoints of a cycle at most. Each has two files in a snapshot, beside the manifest, and
 /// haproxystats-process refuses a snapshot with more than 20,000 files.
@@ -59,9 +61,9 @@ pub(crate) enum DiscoveryError {
     Read { path: PathBuf, source: io::Error },
     /// No endpoint is asked, because a snapshot of some endpoints would look whole.
     #[error(
-        "socket-dir and servers have more than {ENDPOINTS_MAX} sockets, and haproxystats-process \
-         takes no snapshot of so many; remove sockets that no {} listens on, or divide them among \
-         several haproxystats-pull",
+        "socket-dir, servers and [uwsgi] have more than {ENDPOINTS_MAX} sockets, and \
+         haproxystats-process takes no snapshot of so many; remove sockets that no {} listens on, \
+         or divide them among several haproxystats-pull",
         STATS_SOCKET.program()
     )]
     TooMany,
@@ -84,6 +86,7 @@ pub(crate) struct Finder {
     socket_dir: Option<PathBuf>,
     servers: Vec<Address>,
     allow_partial: bool,
+    uwsgi: Uwsgi,
 }
 
 /// The endpoints of a cycle.
@@ -92,19 +95,23 @@ pub(crate) struct Discovery {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Base names that several sockets have.
     pub(crate) shared: BTreeSet<String>,
+    /// What could not be searched for endpoints, and why.
+    pub(crate) unreadable: BTreeMap<PathBuf, String>,
 }
 
 impl Finder {
     /// Fails if the configuration names no endpoint.
     pub(crate) fn new(config: &Pull) -> Result<Self, Error> {
         let (socket_dir, servers) = (config.socket_dir.clone(), config.servers.clone());
-        if socket_dir.is_none() && servers.is_empty() {
+        let uwsgi = config.uwsgi.clone();
+        if socket_dir.is_none() && servers.is_empty() && uwsgi.servers.is_empty() {
             return Err(Error::NothingToAsk);
         }
-        Ok(Self { socket_dir, servers, allow_partial: config.allow_partial })
+        Ok(Self { socket_dir, servers, allow_partial: config.allow_partial, uwsgi })
     }
 
-    /// Every endpoint once, those of `servers` first, those of `socket-dir` by name.
+    /// Every endpoint once, those of `servers` first, those of `socket-dir` by name, those of
+    /// uWSGI.
     pub(crate) fn find(&self) -> Result<Discovery, DiscoveryError> {
         let mut addresses: Vec<_> =
             self.servers.iter().map(|address| (address.clone(), None)).collect();
@@ -117,11 +124,14 @@ impl Finder {
         // A process that is asked twice would count twice in the sums.
         let mut seen = HashSet::new();
         addresses.retain(|(address, _)| seen.insert(address.clone()));
-        if addresses.len() > ENDPOINTS_MAX {
+        let applications = uwsgi::find(&self.uwsgi)?;
+        if addresses.len() + applications.endpoints.len() > ENDPOINTS_MAX {
             return Err(DiscoveryError::TooMany);
         }
-        let (endpoints, shared) = name_endpoints(addresses, !self.allow_partial);
-        Ok(Discovery { endpoints, shared })
+        let (mut endpoints, mut shared) = name_endpoints(addresses, !self.allow_partial);
+        endpoints.extend(applications.endpoints);
+        shared.extend(applications.shared);
+        Ok(Discovery { endpoints, shared, unreadable: applications.unreadable })
     }
 }
 
@@ -140,10 +150,13 @@ impl fmt::Display for Endpoint {
                 }
                 Ok(())
             }
-            Address::Tcp { host, port } if host.contains(':') => {
-                write!(formatter, "tcp://[{host}]:{port}")
+            Address::Tcp { host, port } => {
+                let scheme = self.source.tcp_scheme();
+                if host.contains(':') {
+                    return write!(formatter, "{scheme}://[{host}]:{port}");
+                }
+                write!(formatter, "{scheme}://{host}:{port}")
             }
-            Address::Tcp { host, port } => write!(formatter, "tcp://{host}:{port}"),
         }
     }
 }
@@ -263,6 +276,11 @@ mod tests {
         Address::Tcp { host: host.into(), port }
     }
 
+    fn finder(socket_dir: Option<PathBuf>, servers: Vec<Address>) -> Finder {
+        let uwsgi = Uwsgi { servers: vec![], allow_partial: true };
+        Finder { socket_dir, servers, allow_partial: false, uwsgi }
+    }
+
     fn names(addresses: Vec<Address>) -> Vec<String> {
         listed(addresses).into_iter().map(|endpoint| endpoint.name).collect()
     }
@@ -316,7 +334,7 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         symlink(at("missing"), at("dangling")).unwrap();
         let servers = vec![tcp("lb1", 80), Address::Unix(at("b.sock")), tcp("lb1", 80)];
-        let finder = Finder { socket_dir: Some(dir.path().into()), servers, allow_partial: false };
+        let finder = finder(Some(dir.path().into()), servers);
         let found = finder.find().unwrap().endpoints;
         let in_directory: Vec<_> =
             found.iter().map(|endpoint| endpoint.identity.is_some()).collect();
@@ -335,8 +353,7 @@ mod tests {
             fs::hard_link(&first, dir.path().join(number.to_string())).unwrap();
         }
         let socket_dir = || Some(dir.path().into());
-        let find =
-            |servers| Finder { socket_dir: socket_dir(), servers, allow_partial: false }.find();
+        let find = |servers| finder(socket_dir(), servers).find();
         // An endpoint that is listed twice counts once.
         let found = find(vec![Address::Unix(first.clone())]).unwrap();
         assert_eq!(found.endpoints.len(), ENDPOINTS_MAX);
@@ -350,8 +367,7 @@ mod tests {
     #[test]
     fn a_missing_directory_is_an_error_that_names_it() {
         let socket_dir = Some("/nowhere/at/all".into());
-        let finder = Finder { socket_dir, servers: vec![], allow_partial: false };
-        let error = finder.find().unwrap_err();
+        let error = finder(socket_dir, vec![]).find().unwrap_err();
         assert!(error.to_string().contains("socket-dir /nowhere/at/all"), "{error}");
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use config::Address;
-use sources::Pipelining;
+use sources::{Memory, Pipelining};
 use tracing::{info, warn};
 
 use crate::endpoint::{Endpoint, Identity};
@@ -34,6 +34,8 @@ pub(crate) struct History {
     silent_cycles: HashMap<Address, u32>,
     /// Sockets whose answers showed another kind, and the number of the cycle that asks again.
     other_kinds: HashMap<Address, (Identity, u64)>,
+    /// What the next dialogue needs of the last one.
+    memories: HashMap<Address, Memory>,
 }
 
 /// How an endpoint without an answer counts.
@@ -53,6 +55,7 @@ impl History {
             answered: HashSet::new(),
             silent_cycles: HashMap::new(),
             other_kinds: HashMap::new(),
+            memories: HashMap::new(),
         }
     }
 
@@ -61,6 +64,7 @@ impl History {
     pub(crate) fn forget_absent_endpoints(&mut self, present: &HashSet<&Address>) {
         self.single.retain(|address| present.contains(address));
         self.other_kinds.retain(|address, _| present.contains(address));
+        self.memories.retain(|address, _| present.contains(address));
         self.silent_cycles.retain(|address, _| present.contains(address));
         if self.answered.len() > ANSWERED_MAX {
             self.answered.retain(|address| present.contains(address));
@@ -70,6 +74,18 @@ impl History {
     /// How to ask this endpoint.
     pub(crate) fn pipelining(&self, endpoint: &Endpoint) -> Pipelining {
         if self.single.contains(&endpoint.address) { Pipelining::Off } else { Pipelining::On }
+    }
+
+    /// What the last dialogue with this endpoint has left.
+    pub(crate) fn memory(&self, endpoint: &Endpoint) -> Memory {
+        self.memories.get(&endpoint.address).cloned().unwrap_or_default()
+    }
+
+    /// Keeps what a dialogue with this endpoint has left.
+    pub(crate) fn set_memory(&mut self, endpoint: &Endpoint, memory: Memory) {
+        if memory != Memory::None {
+            self.memories.insert(endpoint.address.clone(), memory);
+        }
     }
 
     /// Whether an answer of the same socket has shown another kind, and it is not asked again yet.

@@ -54,7 +54,7 @@ pub struct Machine {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration names no endpoint.
-    #[error("nothing to ask: set socket-dir, servers or both in section [pull]")]
+    #[error("nothing to ask: set socket-dir or servers in section [pull], or servers in [uwsgi]")]
     NothingToAsk,
     /// Snapshots could not be published.
     #[error(transparent)]

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use config::Pull;
+use sources::Source;
+use sources::uwsgi::Carrier;
 use tracing::{error, warn};
 
 use crate::endpoint::{DiscoveryError, STATS_SOCKET};
@@ -16,6 +19,9 @@ pub(crate) enum NoSnapshot {
     /// There is no socket in `socket-dir`.
     #[error("{}", STATS_SOCKET.no_socket())]
     NoSocket(Option<PathBuf>),
+    /// No socket matches the patterns of `[uwsgi]`, and nothing else is asked.
+    #[error("{}", Source::Uwsgi(Carrier::Plain).no_socket())]
+    NoApplication,
     /// No socket in `socket-dir` is an endpoint.
     #[error("{}", STATS_SOCKET.no_endpoint())]
     NoEndpoint { left_out: usize },
@@ -38,6 +44,14 @@ pub(crate) enum NoSnapshot {
 }
 
 impl NoSnapshot {
+    /// The reason if there is no endpoint at all.
+    pub(crate) fn without_endpoint(config: &Pull) -> Self {
+        match &config.socket_dir {
+            None if !config.uwsgi.servers.is_empty() => Self::NoApplication,
+            socket_dir => Self::NoSocket(socket_dir.clone()),
+        }
+    }
+
     /// The reason not to publish a cycle with these responses; `None` to publish it.
     pub(crate) fn judge(responses: &Responses) -> Option<Self> {
         let (endpoints, failed) = (responses.certain_endpoints(), responses.failed());
@@ -56,6 +70,7 @@ impl NoSnapshot {
         match self {
             Self::Find(error) => error.state(),
             Self::NoSocket(_) => "no socket".to_owned(),
+            Self::NoApplication => "no application".to_owned(),
             Self::NoEndpoint { .. } => "no endpoint".to_owned(),
             Self::Partial { .. } => "partial".to_owned(),
             Self::NoAnswer { .. } => "no answer".to_owned(),
@@ -71,6 +86,7 @@ impl NoSnapshot {
     pub(crate) fn log(&self, note: &str) {
         match self {
             Self::NoSocket(socket_dir) => warn!(?socket_dir, "{self}{note}"),
+            Self::NoApplication => warn!("{self}{note}"),
             Self::NoEndpoint { left_out } => warn!(left_out, "{self}{note}"),
             Self::Partial { endpoints, failed } => warn!(endpoints, failed, "{self}{note}"),
             Self::NoAnswer { endpoints } => warn!(endpoints, "{self}{note}"),

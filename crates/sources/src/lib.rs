@@ -8,6 +8,7 @@
 
 pub mod haproxy;
 pub mod reading;
+pub mod uwsgi;
 
 pub use reading::{Answer, Reading, Remark};
 
@@ -16,6 +17,18 @@ pub use reading::{Answer, Reading, Remark};
 pub enum Source {
     /// The stats socket of a HAProxy process.
     HAProxy,
+    /// The stats server of a uWSGI.
+    Uwsgi(uwsgi::Carrier),
+}
+
+/// What the dialogue with an endpoint needs of the dialogue of the cycle before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing, or there was no cycle before.
+    #[default]
+    None,
+    /// The requests of each worker of a uWSGI.
+    Uwsgi(uwsgi::Requests),
 }
 
 /// The program that has answered, by its own words. Safe for a log.
@@ -61,6 +74,8 @@ pub enum Pipelining {
 pub enum Dialogue {
     /// The dialogue with a stats socket.
     HAProxy(haproxy::ask::Dialogue),
+    /// The dialogue with a stats server.
+    Uwsgi(uwsgi::ask::Dialogue),
 }
 
 /// Why the answers of an endpoint cannot be used.
@@ -69,17 +84,21 @@ pub enum Fault {
     /// The fault of a stats socket, or of another socket in its place.
     #[error(transparent)]
     HAProxy(#[from] haproxy::ask::Fault),
+    /// The fault of a uWSGI's stats server.
+    #[error(transparent)]
+    Uwsgi(#[from] uwsgi::ask::Fault),
 }
 
 impl Source {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::HAProxy];
+    pub const ALL: [Self; 2] = [Self::HAProxy, Self::Uwsgi(uwsgi::Carrier::Plain)];
 
     /// The kind, as a manifest names it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::HAProxy => "haproxy",
+            Self::Uwsgi(_) => "uwsgi",
         }
     }
 
@@ -88,6 +107,16 @@ impl Source {
     pub const fn program(self) -> &'static str {
         match self {
             Self::HAProxy => "HAProxy",
+            Self::Uwsgi(_) => "uWSGI",
+        }
+    }
+
+    /// The scheme of an address by TCP, for messages.
+    #[must_use]
+    pub const fn tcp_scheme(self) -> &'static str {
+        match self {
+            Self::Uwsgi(uwsgi::Carrier::Http) => "http",
+            Self::HAProxy | Self::Uwsgi(uwsgi::Carrier::Plain) => "tcp",
         }
     }
 
@@ -96,6 +125,7 @@ impl Source {
     pub const fn left_out(self) -> &'static str {
         match self {
             Self::HAProxy => haproxy::LEFT_OUT,
+            Self::Uwsgi(_) => uwsgi::LEFT_OUT,
         }
     }
 
@@ -104,6 +134,7 @@ impl Source {
     pub const fn no_socket(self) -> &'static str {
         match self {
             Self::HAProxy => haproxy::NO_SOCKET,
+            Self::Uwsgi(_) => uwsgi::NO_SOCKET,
         }
     }
 
@@ -112,6 +143,7 @@ impl Source {
     pub const fn no_endpoint(self) -> &'static str {
         match self {
             Self::HAProxy => haproxy::NO_ENDPOINT,
+            Self::Uwsgi(_) => uwsgi::NO_SOCKET,
         }
     }
 
@@ -121,6 +153,7 @@ impl Source {
     pub const fn suffixes(self) -> &'static [&'static str] {
         match self {
             Self::HAProxy => &haproxy::ask::SUFFIXES,
+            Self::Uwsgi(_) => &uwsgi::SUFFIXES,
         }
     }
 
@@ -145,9 +178,9 @@ impl Source {
     /// the crate `fold` reads.
     #[must_use]
     pub fn read(self, answers: &[Answer]) -> Option<Reading> {
-        let _ = answers;
         match self {
             Self::HAProxy => None,
+            Self::Uwsgi(_) => Some(uwsgi::read(answers)),
         }
     }
 
@@ -157,6 +190,7 @@ impl Source {
     pub fn is_temporary_name(self, file_name: &str) -> bool {
         match self {
             Self::HAProxy => haproxy::is_temporary_name(file_name),
+            Self::Uwsgi(_) => false,
         }
     }
 
@@ -173,6 +207,7 @@ impl Source {
     pub fn identify(self, answer: &[u8]) -> Program {
         match self {
             Self::HAProxy => haproxy::identify(answer),
+            Self::Uwsgi(_) => uwsgi::identify(answer),
         }
     }
 
@@ -183,15 +218,36 @@ impl Source {
             Self::HAProxy => {
                 Dialogue::HAProxy(haproxy::ask::Dialogue::new(pipelining, answer_limit))
             }
+            Self::Uwsgi(carrier) => {
+                Dialogue::Uwsgi(uwsgi::ask::Dialogue::new(carrier, answer_limit))
+            }
         }
     }
 }
 
 impl Dialogue {
+    /// Takes what the last dialogue with this endpoint has left, before the first request.
+    pub fn recall(&mut self, memory: Memory) {
+        match (self, memory) {
+            (Self::Uwsgi(dialogue), Memory::Uwsgi(requests)) => dialogue.recall(requests),
+            (Self::HAProxy(_) | Self::Uwsgi(_), _) => {}
+        }
+    }
+
+    /// What the next dialogue with this endpoint needs of this one, once it is over.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        match self {
+            Self::HAProxy(_) => Memory::None,
+            Self::Uwsgi(dialogue) => Memory::Uwsgi(dialogue.requests().clone()),
+        }
+    }
+
     /// The request for the next connection; `None` once every answer is whole.
     pub fn request(&mut self) -> Option<&[u8]> {
         match self {
             Self::HAProxy(dialogue) => dialogue.request(),
+            Self::Uwsgi(dialogue) => dialogue.request(),
         }
     }
 
@@ -209,6 +265,7 @@ impl Dialogue {
     ) -> Result<(), E> {
         match self {
             Self::HAProxy(dialogue) => dialogue.receive(bytes, write),
+            Self::Uwsgi(dialogue) => dialogue.receive(bytes, write),
         }
     }
 
@@ -220,6 +277,7 @@ impl Dialogue {
     pub fn end_of_connection(&mut self) -> Result<(), Fault> {
         match self {
             Self::HAProxy(dialogue) => dialogue.end_of_connection().map_err(Fault::from),
+            Self::Uwsgi(dialogue) => dialogue.end_of_connection().map_err(Fault::from),
         }
     }
 
@@ -228,6 +286,7 @@ impl Dialogue {
     pub const fn file_bytes(&self) -> u64 {
         match self {
             Self::HAProxy(dialogue) => dialogue.file_bytes(),
+            Self::Uwsgi(dialogue) => dialogue.file_bytes(),
         }
     }
 }
@@ -238,6 +297,7 @@ impl Fault {
     pub fn suggests_single_requests(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.suggests_single_requests(),
+            Self::Uwsgi(_) => false,
         }
     }
 
@@ -246,6 +306,7 @@ impl Fault {
     pub fn other_kind(&self) -> Option<&'static str> {
         match self {
             Self::HAProxy(fault) => fault.other_kind(),
+            Self::Uwsgi(_) => None,
         }
     }
 
@@ -254,6 +315,7 @@ impl Fault {
     pub const fn is_silence(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.is_silence(),
+            Self::Uwsgi(_) => false,
         }
     }
 
@@ -262,6 +324,7 @@ impl Fault {
     pub const fn shows_this_kind(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.shows_this_kind(),
+            Self::Uwsgi(fault) => fault.shows_this_kind(),
         }
     }
 
@@ -270,6 +333,7 @@ impl Fault {
     pub fn state(&self) -> String {
         match self {
             Self::HAProxy(fault) => fault.state(),
+            Self::Uwsgi(fault) => fault.state(),
         }
     }
 }

@@ -49,6 +49,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pip3", "python3-pip"),
     ("curl", "curl"),
     ("kcat", "kcat"),
+    // It brings uwsgi-core.
+    ("uwsgi_python3", "uwsgi-plugin-python3"),
     FOR_KAFKA[0],
     FOR_KAFKA[1],
     FOR_KAFKA[2],

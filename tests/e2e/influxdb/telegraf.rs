@@ -11,7 +11,7 @@ use crate::support::{PROCESS, Program, example, free_ports, installed, run, wait
 
 /// The type of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FieldType {
+pub(crate) enum FieldType {
     Whole,
     Float,
     Text,
@@ -138,26 +138,32 @@ fn points(text: &str) -> Points {
         }
         let mut tags: Tags = series[1..].iter().map(|tag| pair(tag)).collect();
         tags.insert("server".to_owned(), String::new());
-        let own = points.entry(tags).or_default();
-        own.extend(split(fields, ',').iter().map(|field| pair(field)).map(|(name, value)| {
-            let kind = match value.as_bytes() {
-                [b'"', ..] => FieldType::Text,
-                [.., b'i'] => FieldType::Whole,
-                _ => FieldType::Float,
-            };
-            (name, kind)
-        }));
+        points.entry(tags).or_default().extend(types(fields));
     }
     points
 }
 
-fn pair(text: &str) -> (String, String) {
+/// The types of a line's fields.
+pub(crate) fn types(fields: &str) -> BTreeMap<String, FieldType> {
+    let fields = split(fields, ',');
+    let typed = fields.iter().map(|field| pair(field)).map(|(name, value)| {
+        let kind = match value.as_bytes() {
+            [b'"', ..] => FieldType::Text,
+            [.., b'i'] => FieldType::Whole,
+            _ => FieldType::Float,
+        };
+        (name, kind)
+    });
+    typed.collect()
+}
+
+pub(crate) fn pair(text: &str) -> (String, String) {
     let (name, value) = text.split_once('=').unwrap();
     (name.to_owned(), value.to_owned())
 }
 
 /// The parts between separators that are neither escaped nor in quotes.
-fn split(text: &str, separator: char) -> Vec<String> {
+pub(crate) fn split(text: &str, separator: char) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut is_escaped, mut is_quoted) = (false, false);
     for c in text.chars() {

@@ -53,6 +53,10 @@ class haproxystats::config {
       'sync'          => $haproxystats::pull_sync,
       'allow-partial' => $haproxystats::pull_allow_partial,
     },
+    'uwsgi' => {
+      'servers'       => $haproxystats::uwsgi_servers,
+      'allow-partial' => $haproxystats::uwsgi_allow_partial,
+    },
     'process' => {
       'loglevel'                => $haproxystats::process_loglevel,
       'src-dir'                 => $haproxystats::process_src_dir,

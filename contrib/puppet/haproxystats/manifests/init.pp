@@ -106,6 +106,10 @@
 #   `[pull] sync`: sync a snapshot to the disk before it is published.
 # @param pull_allow_partial
 #   `[pull] allow-partial`: publish what answered, even if not every endpoint did.
+# @param uwsgi_servers
+#   `[uwsgi] servers`: stats servers of uWSGI; a pattern is looked up at each cycle.
+# @param uwsgi_allow_partial
+#   `[uwsgi] allow-partial`: publish what answered, even if not every application did.
 # @param process_loglevel
 #   `[process] loglevel`: how much haproxystats-process logs.
 # @param process_src_dir
@@ -401,6 +405,8 @@ class haproxystats (
   Optional[Integer[1, 1000000000]]       $pull_queue_size = undef,
   Optional[Boolean]                      $pull_sync = undef,
   Optional[Boolean]                      $pull_allow_partial = undef,
+  Optional[Haproxystats::Applications]   $uwsgi_servers = undef,
+  Optional[Boolean]                      $uwsgi_allow_partial = undef,
   Optional[Haproxystats::Loglevel]       $process_loglevel = undef,
   Optional[Haproxystats::Path]           $process_src_dir = undef,
   Optional[Integer[1, 512]]              $process_workers = undef,

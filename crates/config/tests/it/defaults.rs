@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use haproxystats_config::{
     Address, Circuit, Cluster, Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput,
-    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables,
+    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables, Uwsgi,
 };
 
 use crate::{Files, load_text};
@@ -33,6 +33,7 @@ fn an_empty_file_means_defaults() {
             queue_size: 360,
             sync: true,
             allow_partial: false,
+            uwsgi: Uwsgi { servers: vec![], allow_partial: true },
         }
     );
 }

@@ -35,6 +35,9 @@ timeout = 0.1
 tmp-dst-dir = /var/lib/haproxystats/incoming.tmp
 workers = 8
 
+[uwsgi]
+allow-partial = true
+
 ";
 
 const DEFAULTS_OF_PROCESS: &str = "\
@@ -264,6 +267,9 @@ fn written(kind: Kind) -> Vec<&'static str> {
         Kind::Retries => vec!["-1", "0", "3"],
         Kind::Pause | Kind::Limit | Kind::Factor => vec!["1", "2.5", "${x:two}.5"],
         Kind::Path => vec!["/a b", "rel", "/$$ ${x:two}", "${my}/x\n ${x:lines}", "'/q'", "#hash"],
+        Kind::Applications => {
+            vec!["/a/*.stats", "a=http://h:1,\n  unix:///${x:two}", "b-1=tcp://[::1]:${x:two}"]
+        }
         Kind::Servers => {
             vec!["unix:///a", "unix:///${x:two},\n  tcp://h:1", "tcp://[::1]:${x:two}"]
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use config::{Address, LogLevel, Pull, Retries};
+use config::{Address, LogLevel, Pull, Retries, Uwsgi};
 use daemon::{Clock, Service};
 use haproxystats_puller::Machine;
 use spool::cycle::Cycle;
@@ -87,6 +87,7 @@ impl Workbench {
             queue_size: 360,
             sync: false,
             allow_partial: false,
+            uwsgi: Uwsgi { servers: Vec::new(), allow_partial: true },
         }
     }
 

@@ -47,7 +47,7 @@ const FROM_GO: [GoTool; 2] = [
         module: "github.com/influxdata/telegraf",
         version: "v1.37.2",
         package: "cmd/telegraf",
-        tags: "custom,inputs.haproxy,outputs.file,serializers.influx",
+        tags: "custom,inputs.haproxy,inputs.uwsgi,outputs.file,serializers.influx",
     },
 ];
 

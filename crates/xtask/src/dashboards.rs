@@ -12,6 +12,7 @@ mod influxql;
 mod line;
 mod ours;
 mod proxies;
+mod uwsgi;
 
 use std::fs;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ enum Subject {
     Hosts,
     Frontend,
     Backend,
+    Application,
 }
 
 /// One picture or one figure.
@@ -56,6 +58,7 @@ enum Unit {
     Bytes,
     BytesPerSecond,
     Count,
+    Microseconds,
     Milliseconds,
     Percent,
     PerSecond,
@@ -83,7 +86,7 @@ enum Threshold {
     Below(f64),
 }
 
-const BOARDS: [Board; 4] = [
+const BOARDS: [Board; 5] = [
     Board {
         name: "overview",
         id: "haproxystats-overview",
@@ -111,6 +114,13 @@ const BOARDS: [Board; 4] = [
         title: "haproxystats itself",
         subject: Subject::Hosts,
         panels: ours::PANELS,
+    },
+    Board {
+        name: "uwsgi",
+        id: "haproxystats-uwsgi",
+        title: "uWSGI: one application",
+        subject: Subject::Application,
+        panels: uwsgi::PANELS,
     },
 ];
 
@@ -158,12 +168,19 @@ mod tests {
     fn panels_ask_only_for_what_their_dashboard_chooses() {
         for board in &BOARDS {
             let strange: &[Rows] = match board.subject {
-                Subject::Hosts => &[Rows::Frontend, Rows::Backend, Rows::Servers],
+                Subject::Hosts | Subject::Application => {
+                    &[Rows::Frontend, Rows::Backend, Rows::Servers]
+                }
                 Subject::Frontend => &[Rows::Backend, Rows::Servers],
                 Subject::Backend => &[Rows::Frontend],
             };
             for panel in board.panels {
-                let is_strange = |line: &Line| strange.contains(&line.rows);
+                let of_uwsgi = [Rows::Application, Rows::Workers];
+                let is_strange = |line: &Line| {
+                    let is_of_uwsgi = of_uwsgi.contains(&line.rows);
+                    strange.contains(&line.rows)
+                        || is_of_uwsgi != (board.subject == Subject::Application)
+                };
                 assert!(!panel.lines.iter().any(is_strange), "{}", panel.title);
             }
         }

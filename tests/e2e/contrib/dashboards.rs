@@ -108,7 +108,17 @@ fn last_part(path: &str) -> String {
 
 /// A target with a wildcard for each variable.
 fn everywhere(target: Target) -> Target {
-    let names = ["$namespace", "$host", "$frontend", "$backend", "$server", "FRONTEND", "BACKEND"];
+    let names = [
+        "$namespace",
+        "$host",
+        "$frontend",
+        "$backend",
+        "$server",
+        "$application",
+        "FRONTEND",
+        "BACKEND",
+        "APPLICATION",
+    ];
     let values = names.map(|name| (name, "*".to_owned()));
     Target { text: substitute(&target.text, &values), ..target }
 }

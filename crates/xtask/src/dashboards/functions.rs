@@ -17,6 +17,8 @@ pub(super) struct Paths {
     pub(super) backend: &'static str,
     /// The servers in view.
     pub(super) servers: &'static str,
+    /// The chosen application of uWSGI.
+    pub(super) application: &'static str,
 }
 
 /// The target of a line.
@@ -47,7 +49,7 @@ pub(super) fn target(line: &Line, paths: &Paths) -> String {
 }
 
 fn path(rows: Rows, fields: &[&str], paths: &Paths) -> String {
-    let Paths { host, frontend, backend, servers } = paths;
+    let Paths { host, frontend, backend, servers, application } = paths;
     let of_rows = match rows {
         Rows::Frontends => format!("{host}.frontend.*"),
         Rows::Backends => format!("{host}.backend.*"),
@@ -56,6 +58,8 @@ fn path(rows: Rows, fields: &[&str], paths: &Paths) -> String {
         Rows::Servers => (*servers).to_owned(),
         Rows::Daemons => format!("{host}.daemon"),
         Rows::Own => format!("{host}.haproxystats"),
+        Rows::Application => (*application).to_owned(),
+        Rows::Workers => format!("{application}.workers.*"),
     };
     match fields {
         [field] => format!("{of_rows}.{field}"),
@@ -69,7 +73,9 @@ fn united(series: &str, how: &str, label: Label) -> String {
         Label::Name(_) => named(&of_all(series, how), label),
         Label::Host => format!("aliasByNode({series}, -4)"),
         Label::HostAndField => format!("aliasByNode({series}, -4, -1)"),
-        Label::Proxy | Label::Server => format!("groupByNode({series}, -2, '{how}')"),
+        Label::Proxy | Label::Server | Label::Worker => {
+            format!("groupByNode({series}, -2, '{how}')")
+        }
     }
 }
 
@@ -79,7 +85,7 @@ fn growth(series: &str, label: Label) -> String {
         Label::Name(_) => named(&format!("consolidateBy({}, 'sum')", of_all(series, "sum")), label),
         Label::Host => format!("aliasByNode(consolidateBy({series}, 'sum'), -4)"),
         Label::HostAndField => format!("aliasByNode(consolidateBy({series}, 'sum'), -4, -1)"),
-        Label::Proxy | Label::Server => {
+        Label::Proxy | Label::Server | Label::Worker => {
             format!("aliasByNode(consolidateBy(groupByNode({series}, -2, 'sum'), 'sum'), 0)")
         }
     }
@@ -98,7 +104,9 @@ fn of_all(series: &str, how: &str) -> String {
 fn named(series: &str, label: Label) -> String {
     match label {
         Label::Name(name) => format!("alias({series}, '{name}')"),
-        Label::Host | Label::HostAndField | Label::Proxy | Label::Server => series.to_owned(),
+        Label::Host | Label::HostAndField | Label::Proxy | Label::Server | Label::Worker => {
+            series.to_owned()
+        }
     }
 }
 
@@ -107,7 +115,8 @@ mod tests {
     use super::super::line::{growth, percent_of_sums, rate, rest};
     use super::*;
 
-    const PATHS: Paths = Paths { host: "n.h", frontend: "n.f", backend: "n.b", servers: "n.s" };
+    const PATHS: Paths =
+        Paths { host: "n.h", frontend: "n.f", backend: "n.b", servers: "n.s", application: "n.u" };
 
     #[test]
     fn lines_are_functions_of_graphite() {
@@ -133,6 +142,10 @@ mod tests {
             (
                 rest(Rows::Daemons, &["Idle_pct"], Label::Name("mean")),
                 "alias(offset(scale(averageSeries(n.h.daemon.Idle_pct), -1), 100), 'mean')",
+            ),
+            (
+                rate(Rows::Workers, &["requests"], Label::Worker),
+                "groupByNode(perSecond(n.u.workers.*.requests), -2, 'sum')",
             ),
         ] {
             assert_eq!(target(&line, &PATHS), expected);

@@ -245,6 +245,7 @@ const fn unit(unit: Unit) -> &'static str {
         Unit::Bytes => "bytes",
         Unit::BytesPerSecond => "Bps",
         Unit::Count => "short",
+        Unit::Microseconds => "µs",
         Unit::Milliseconds => "ms",
         Unit::Percent => "percent",
         Unit::PerSecond => "cps",

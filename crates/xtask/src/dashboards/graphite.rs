@@ -1,7 +1,7 @@
 //! A dashboard in the form of graphite-web, which its page sends to `/dashboard/save/<name>`.
 //!
 //! It has no variables. The paths are those of the default namespace with all its hosts, so that
-//! the overview works as it is; `FRONTEND` and `BACKEND` are words for `sed`.
+//! the overview works as it is; `FRONTEND`, `BACKEND` and `APPLICATION` are words for `sed`.
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ const PATHS: Paths = Paths {
     frontend: "loadbalancers.*.haproxy.frontend.FRONTEND",
     backend: "loadbalancers.*.haproxy.backend.BACKEND",
     servers: "loadbalancers.*.haproxy.backend.BACKEND.server.*",
+    application: "loadbalancers.*.uwsgi.APPLICATION",
 };
 
 /// The width of a graph: three fit in a line of a common screen.
@@ -27,6 +28,7 @@ pub(super) fn encode(board: &Board) -> Value {
         Subject::Hosts => "",
         Subject::Frontend => "-FRONTEND",
         Subject::Backend => "-BACKEND",
+        Subject::Application => "-APPLICATION",
     };
     // graphite-web has no panel for a single value.
     let graphs = board

@@ -45,6 +45,7 @@ pub(super) fn alias(line: &Line) -> String {
         Label::HostAndField => format!("$tag_host {}", line.fields.join(" ")),
         Label::Proxy => "$tag_proxy".to_owned(),
         Label::Server => "$tag_sv".to_owned(),
+        Label::Worker => "$tag_worker_id".to_owned(),
     }
 }
 
@@ -61,6 +62,7 @@ pub(super) fn condition(rows: Rows) -> String {
         // The points of a single process have its number.
         Rows::Daemons => r#""process" = '' AND "#,
         Rows::Own => "",
+        Rows::Application | Rows::Workers => r#""source" =~ /^$application$/ AND "#,
     };
     format!(r#"{condition}"host" =~ /^$host$/"#)
 }
@@ -73,6 +75,8 @@ fn source(rows: Rows) -> String {
         }
         Rows::Daemons => "haproxy_info",
         Rows::Own => "haproxystats",
+        Rows::Application => "uwsgi",
+        Rows::Workers => "uwsgi_workers",
     };
     format!(r#"FROM "{measurement}" WHERE {} AND $timeFilter"#, condition(rows))
 }
@@ -84,6 +88,7 @@ fn grouping(label: Label) -> &'static str {
         Label::Host | Label::HostAndField => r#"GROUP BY time($__interval), "host" fill(none)"#,
         Label::Proxy => r#"GROUP BY time($__interval), "proxy" fill(none)"#,
         Label::Server => r#"GROUP BY time($__interval), "sv" fill(none)"#,
+        Label::Worker => r#"GROUP BY time($__interval), "worker_id" fill(none)"#,
     }
 }
 
@@ -166,7 +171,10 @@ fn key(rows: Rows, field: &str) -> String {
     if is_of_receivers(rows, field) {
         return format!("/{field}$/");
     }
-    let is_of_proxies = !matches!(rows, Rows::Daemons | Rows::Own);
+    let is_of_proxies = match rows {
+        Rows::Frontends | Rows::Backends | Rows::Frontend | Rows::Backend | Rows::Servers => true,
+        Rows::Daemons | Rows::Own | Rows::Application | Rows::Workers => false,
+    };
     if is_of_proxies { format!(r#""{}""#, telegrafs(field)) } else { format!(r#""{field}""#) }
 }
 

@@ -25,6 +25,10 @@ pub(super) enum Rows {
     Daemons,
     /// The programs themselves.
     Own,
+    /// The application of uWSGI that the dashboard has chosen.
+    Application,
+    /// Its workers.
+    Workers,
 }
 
 #[derive(Clone, Copy)]
@@ -56,6 +60,7 @@ pub(super) enum Label {
     HostAndField,
     Proxy,
     Server,
+    Worker,
 }
 
 type Fields = &'static [&'static str];

@@ -4,6 +4,7 @@
 mod meaning;
 mod queries;
 mod telegraf;
+mod uwsgi;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -15,6 +15,7 @@ const PATHS: Paths = Paths {
     frontend: "$namespace.$host.haproxy.frontend.$frontend",
     backend: "$namespace.$host.haproxy.backend.$backend",
     servers: "$namespace.$host.haproxy.backend.$backend.server.$server",
+    application: "$namespace.$host.uwsgi.$application",
 };
 
 pub(in super::super) const GRAPHITE: Source = Source {
@@ -29,10 +30,18 @@ pub(in super::super) const GRAPHITE: Source = Source {
 };
 
 fn variables(subject: Subject) -> Vec<Value> {
-    let hosts = query("host", "Host", "expand($namespace.*.haproxy)", r"/([^.]+)\.haproxy$/");
+    // A host can have uWSGI without HAProxy.
+    let (namespaces, hosts, pattern) = match subject {
+        Subject::Hosts | Subject::Frontend | Subject::Backend => {
+            ("expand(*.*.haproxy)", "expand($namespace.*.haproxy)", r"/([^.]+)\.haproxy$/")
+        }
+        Subject::Application => {
+            ("expand(*.*.uwsgi)", "expand($namespace.*.uwsgi)", r"/([^.]+)\.uwsgi$/")
+        }
+    };
     let mut variables = vec![
-        query("namespace", "Namespace", "expand(*.*.haproxy)", r"/^([^.]+)\./"),
-        several(hosts, "*"),
+        query("namespace", "Namespace", namespaces, r"/^([^.]+)\./"),
+        several(query("host", "Host", hosts, pattern), "*"),
     ];
     match subject {
         Subject::Hosts => {}
@@ -45,6 +54,10 @@ fn variables(subject: Subject) -> Vec<Value> {
             let servers = "$namespace.$host.haproxy.backend.$backend.server.*";
             variables.push(query("backend", "Backend", backends, ""));
             variables.push(several(query("server", "Server", servers, ""), "*"));
+        }
+        Subject::Application => {
+            let applications = "$namespace.$host.uwsgi.*";
+            variables.push(query("application", "Application", applications, ""));
         }
     }
     variables

@@ -25,7 +25,12 @@ pub(in super::super) const INFLUXDB: Source = Source {
 const ALL: &str = ".*";
 
 fn variables(subject: Subject) -> Vec<Value> {
-    let hosts = r#"SHOW TAG VALUES FROM "haproxy", "haproxystats" WITH KEY = "host""#;
+    let hosts = match subject {
+        Subject::Hosts | Subject::Frontend | Subject::Backend => {
+            r#"SHOW TAG VALUES FROM "haproxy", "haproxystats" WITH KEY = "host""#
+        }
+        Subject::Application => r#"SHOW TAG VALUES FROM "uwsgi" WITH KEY = "host""#,
+    };
     let mut variables = vec![several(query("host", "Host", hosts, ""), ALL)];
     match subject {
         Subject::Hosts => {}
@@ -39,6 +44,11 @@ fn variables(subject: Subject) -> Vec<Value> {
             let servers = values("sv", &format!(r#"{of_backend} AND "host" =~ /^$host$/"#));
             variables.push(query("backend", "Backend", &backends, ""));
             variables.push(several(query("server", "Server", &servers, ""), ALL));
+        }
+        Subject::Application => {
+            let applications =
+                r#"SHOW TAG VALUES FROM "uwsgi" WITH KEY = "source" WHERE "host" =~ /^$host$/"#;
+            variables.push(query("application", "Application", applications, ""));
         }
     }
     variables

@@ -60,6 +60,7 @@ pub(super) struct View {
     pub(super) frontend: String,
     pub(super) backend: String,
     pub(super) server: String,
+    pub(super) application: String,
     pub(super) since: u64,
     pub(super) until: u64,
     pub(super) interval: &'static str,
@@ -73,6 +74,7 @@ impl View {
             frontend: escaped(frontend),
             backend: escaped(backend),
             server: ".*".to_owned(),
+            application: String::new(),
             since: now() - 300,
             until: now(),
             interval: "1s",
@@ -93,6 +95,7 @@ impl View {
             ("$frontend", self.frontend.clone()),
             ("$backend", self.backend.clone()),
             ("$server", self.server.clone()),
+            ("$application", self.application.clone()),
         ];
         let resolved = boards::substitute(query, &values);
         let variable = Regex::new(r"\$\w").unwrap();

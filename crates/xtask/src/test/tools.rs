@@ -71,7 +71,7 @@ pub(super) fn install() -> Vec<&'static str> {
         command.arg(cache.join("tools/python")).arg(format!("{package}=={version}"));
         run(command);
     }
-    for tool in FROM_GO.iter().filter(|tool| !there(tool.name)) {
+    for tool in FROM_GO.iter().filter(|tool| !tool.is_current(&cache)) {
         println!("xtask: building {} into {}; that takes minutes", tool.name, cache.display());
         if let Err(error) = build_with_go(tool, &cache) {
             eprintln!("xtask: {}: {error}", tool.name);
@@ -92,13 +92,35 @@ fn build_with_go(tool: &GoTool, cache: &Path) -> io::Result<()> {
     let go = |arguments: &[&str]| {
         let mut command = Command::new("go");
         command.args(arguments).current_dir(&module).env("GOFLAGS", "-mod=mod");
-        run(command);
+        run(command)
     };
     go(&["get", &format!("{}@{}", tool.module, tool.version)]);
     let program = cache.join("tools/bin").join(tool.name);
     let package = format!("{}/{}", tool.module, tool.package);
-    go(&["build", "-tags", tool.tags, "-o", &program.to_string_lossy(), &package]);
+    if go(&["build", "-tags", tool.tags, "-o", &program.to_string_lossy(), &package]) {
+        fs::write(tool.record(cache), tool.build())?;
+    }
     fs::remove_dir_all(module)
+}
+
+impl GoTool {
+    /// Whether the program is there: as it would be built now, or the user's own.
+    fn is_current(&self, cache: &Path) -> bool {
+        if cache.join("tools/bin").join(self.name).is_file() {
+            let recorded = fs::read_to_string(self.record(cache));
+            return recorded.is_ok_and(|recorded| recorded == self.build());
+        }
+        find_program(self.name).is_some()
+    }
+
+    /// The file beside the program that says what was built.
+    fn record(&self, cache: &Path) -> PathBuf {
+        cache.join("tools").join(format!("{}.build", self.name))
+    }
+
+    fn build(&self) -> String {
+        format!("{} {}\n", self.version, self.tags)
+    }
 }
 
 /// PATH with the folders of the tools before it.

@@ -28,11 +28,18 @@ fn take_all(
             }
             Ok::<(), crate::Fault>(())
         });
-        result.map_err(|crate::Fault::HAProxy(fault)| fault)?;
+        result.map_err(own)?;
     }
     answers.end()?;
     assert_eq!(whole, commands[..commands.len() - 1], "each but the last is closed once");
     Ok(files)
+}
+
+fn own(fault: crate::Fault) -> Fault {
+    match fault {
+        crate::Fault::HAProxy(fault) => fault,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn both(pieces: &[&[u8]]) -> Result<Vec<(Command, Vec<u8>)>, Fault> {
@@ -274,7 +281,7 @@ fn a_refusal_without_end_is_searched_within_a_bound() {
     receive(b"Unknown command\n").unwrap();
     let line = [&[b'x'; 63][..], b"\n"].concat();
     let failure = (0..LIST_BYTES / line.len()).map(|_| receive(&line)).find(Result::is_err);
-    let crate::Fault::HAProxy(fault) = failure.unwrap().unwrap_err();
+    let fault = own(failure.unwrap().unwrap_err());
     assert!(matches!(fault, Fault::Refused { by_master: false, .. }), "{fault:?}");
 }
 

@@ -14,3 +14,4 @@ mod quick_start;
 mod rights;
 mod supervisor;
 mod systemd;
+mod uwsgi_setup;

@@ -309,6 +309,6 @@ fn an_application_that_fails_costs_no_other_one_and_says_why() {
     let directory = at("strict");
     let arguments = ["-f", strict.to_str().unwrap(), "--once", directory.to_str().unwrap()];
     let outcome = run(PULL, &arguments);
-    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("it would not hold every endpoint"), "{}", outcome.stderr);
 }

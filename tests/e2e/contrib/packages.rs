@@ -125,6 +125,12 @@ fn expected(layout: &Layout) -> BTreeMap<String, bool> {
     for example in names("examples", ".conf") {
         add(format!("usr/share/doc/haproxystats/examples/{example}"), false);
     }
+    for ending in [".py", ".ini", ".conf"] {
+        for example in names("examples/uwsgi", ending) {
+            add(format!("usr/share/doc/haproxystats/examples/uwsgi/{example}"), false);
+        }
+    }
+    add("usr/share/doc/haproxystats/contrib/grafana/import".to_owned(), true);
     // Files to which the pages lead, because an operator does not have the project.
     add("usr/share/doc/haproxystats/CONTRIBUTING.md".to_owned(), false);
     for picture in [names("docs", ".png"), names("docs", ".svg")].concat() {

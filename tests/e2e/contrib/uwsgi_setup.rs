@@ -93,7 +93,7 @@ fn the_five_commands_of_the_page_bring_the_statistics_into_the_dashboard() {
 
     let board = grafana.requests().into_iter().rev().map(|request| json(&request.body));
     let boards: Vec<Value> = board.filter(|body| body["dashboard"].is_object()).collect();
-    assert!(boards.iter().any(|it| it["dashboard"]["uid"] == "haproxystats-uwsgi-influxdb"));
+    assert!(boards.iter().any(|it| it["dashboard"]["uid"] == "haproxystats-influxdb-uwsgi"));
     wait_until("points of the application", || {
         for program in &mut started {
             assert!(program.runs(), "{}", program.log());

@@ -1,6 +1,8 @@
 //! Any split of a document gives the same, and no byte of a secret is kept.
 
-use proptest::prelude::*;
+use proptest::prelude::{
+    BoxedStrategy, Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 
 use super::*;
 

@@ -37,6 +37,11 @@ const BACKEND_METRICS: Opt<Selection> = Opt::unset(
 );
 const SERVER_METRICS: Opt<Selection> =
     Opt::unset("server-metrics", kind::METRICS, "metrics of servers, in place of the default list");
+const DAEMON_METRICS: Opt<Selection> = Opt::unset(
+    "daemon-metrics",
+    kind::METRICS,
+    "metrics of HAProxy itself, in place of the default list",
+);
 const AGGR_SERVER_METRICS: Opt<bool> =
     Opt::new("aggr-server-metrics", kind::BOOLEAN, "false", "sum servers over all backends, too");
 const MAX_SERVERS_PER_BACKEND: Opt<usize> = Opt::unset(
@@ -112,6 +117,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     FRONTEND_METRICS.row,
     BACKEND_METRICS.row,
     SERVER_METRICS.row,
+    DAEMON_METRICS.row,
     AGGR_SERVER_METRICS.row,
     MAX_SERVERS_PER_BACKEND.row,
     EXCLUDE_FRONTENDS.row,
@@ -170,6 +176,7 @@ pub(crate) fn warnings(process: &Process, document: &Document, file: &Arc<Path>)
         (&FRONTEND_METRICS, &tables.frontend_metrics),
         (&BACKEND_METRICS, &tables.backend_metrics),
         (&SERVER_METRICS, &tables.server_metrics),
+        (&DAEMON_METRICS, &tables.daemon_metrics),
     ];
     let mut warnings = Vec::new();
     for (option, selection) in lists {
@@ -178,13 +185,18 @@ pub(crate) fn warnings(process: &Process, document: &Document, file: &Arc<Path>)
             Selection::All { except } => except,
             Selection::Named(names) => names,
         };
-        for name in names.iter().filter(|name| !model::catalog::is_field(name)) {
-            let option = option.row.name;
+        let option = option.row.name;
+        let known: Vec<&str> = if option == DAEMON_METRICS.row.name {
+            model::catalog::daemon_names().collect()
+        } else {
+            model::catalog::names().collect()
+        };
+        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
             let place = match place_of(document, SECTION, option) {
                 Some((_, place)) => place.clone(),
                 None => Place { file: Arc::clone(file), line: None },
             };
-            let meant = match nearest(name, model::catalog::names()) {
+            let meant = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "check its spelling.".to_owned(),
             };
@@ -205,6 +217,7 @@ fn tables(reader: &mut Reader<'_, '_>) -> Result<Tables, Rejection> {
         frontend_metrics: selection(&FRONTEND_METRICS),
         backend_metrics: selection(&BACKEND_METRICS),
         server_metrics: selection(&SERVER_METRICS),
+        daemon_metrics: selection(&DAEMON_METRICS),
         aggr_server_metrics: reader.value(&AGGR_SERVER_METRICS)?,
         max_servers_per_backend: reader.optional(&MAX_SERVERS_PER_BACKEND),
         exclude_frontends: reader.optional(&EXCLUDE_FRONTENDS),

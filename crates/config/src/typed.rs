@@ -167,6 +167,8 @@ pub struct Process {
 pub struct Tables {
     /// Metrics of frontends.
     pub frontend_metrics: Selection,
+    /// Metrics of the daemon, from `show info`.
+    pub daemon_metrics: Selection,
     /// Metrics of backends.
     pub backend_metrics: Selection,
     /// Metrics of servers within their backend.

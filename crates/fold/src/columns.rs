@@ -36,9 +36,10 @@ pub(crate) struct Plan {
 }
 
 impl Planned {
-    /// A column of the catalogue.
+    /// A column of the catalogue, or a key of `show info`.
     pub(crate) fn known(name: &str, fold: Fold) -> Self {
-        let nature = catalog::nature(name).unwrap_or_else(|| catalog::daemon_nature(name));
+        let nature = catalog::nature(name).or_else(|| catalog::known_daemon_nature(name));
+        let nature = nature.unwrap_or_else(|| catalog::daemon_nature(name));
         Self { name: Arc::from(name), fold, nature, is_new: false }
     }
 
@@ -85,8 +86,25 @@ impl Plan {
     }
 }
 
+/// The answer in which a new name stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    ShowInfo,
+    ShowStat,
+}
+
+impl Source {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::ShowInfo => "show info",
+            Self::ShowStat => "show stat",
+        }
+    }
+}
+
 /// What the operator should know about new columns: `columns` were read and `surplus` were not.
 pub(crate) fn oddities(
+    source: Source,
     columns: &BTreeMap<Arc<str>, Fold>,
     surplus: usize,
     natures: &HashMap<String, Nature>,
@@ -97,7 +115,7 @@ pub(crate) fn oddities(
             "more than {NEW_COLUMNS_MAX} columns of one kind are unknown here; {surplus} of them \
              are left out: name those that you need in the list of metrics"
         );
-        oddities.push(Oddity::new("show stat", "too many new columns", text));
+        oddities.push(Oddity::new(source.command(), "too many new columns", text));
     }
     for (name, fold) in columns {
         if natures.contains_key(&**name) {
@@ -110,7 +128,9 @@ pub(crate) fn oddities(
             Fold::Mean | Fold::MeanWithTraffic => "mean",
         };
         let text = format!(
-            "this version does not know the column, so its name decides that it folds to the {fold}"
+            "this version does not know this name in {}, so the name decides that it folds to the \
+             {fold}",
+            source.command()
         );
         oddities.push(Oddity::new(name, "new column", text));
     }

@@ -4,39 +4,53 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::catalog::{DAEMON_MEANS, DAEMON_PERCENTAGES, DAEMON_SUMS, Fold, daemon_nature};
+use model::catalog::{DAEMON_PERCENTAGES, Fold};
 use model::{Column, Names, Nature, Table, TableKind, Value, clean};
 
-use crate::Error;
 use crate::columns::Planned;
 use crate::fold::Frame;
-use crate::process::{IDLE, Process, keys};
+use crate::keys::Keys;
+use crate::process::Process;
 use crate::stat::Rows;
+use crate::{Error, Generation};
 
-/// The table of all processes together, then that of each process if `per_process` is set.
+/// The table of all processes together, then that of each process if `per_process` is set. Beside
+/// a current process, old workers count in the sums alone.
 pub(crate) fn tables(
     mut processes: Vec<Process>,
+    keys: &Keys,
     per_process: bool,
     percentages: bool,
 ) -> Result<Vec<Table>, Error> {
     if processes.is_empty() {
         return Ok(Vec::new());
     }
-    make_names_unique(&mut processes);
-    let rows = rows(&processes);
+    let rows = rows(&processes, keys);
     let plan = rows.plan.clone();
     let frame = Frame::new(rows);
     let mut columns = frame.fold(&frame.codes, &plan, "the daemon")?.columns;
+    let is_current = |process: &Process| process.generation == Generation::Current;
+    if processes.iter().any(is_current) {
+        processes.retain(is_current);
+    }
+    make_names_unique(&mut processes);
     columns.extend(cpu_statistics(&processes));
     if percentages {
         let totals = columns.clone();
         columns.extend(percentage_columns(1, |key, row| value_of(&totals, key, row)));
     }
+    keep_sent(&mut columns, keys);
     let mut tables = vec![Table::of_one_row(TableKind::Daemon, columns)];
     if per_process {
-        tables.push(each_process(&processes, percentages));
+        tables.push(each_process(&processes, keys, percentages));
     }
     Ok(tables)
+}
+
+/// Removes the columns that were read only to calculate others.
+fn keep_sent(columns: &mut Vec<Column>, keys: &Keys) {
+    let hidden = &keys.planned[keys.sent..];
+    columns.retain(|column| hidden.iter().all(|planned| *planned.name != *column.name));
 }
 
 /// Gives processes with the same number, such as those of independent HAProxies, the names of their
@@ -64,10 +78,10 @@ fn make_names_unique(processes: &mut [Process]) {
     }
 }
 
-fn rows(processes: &[Process]) -> Rows {
-    let plan = DAEMON_SUMS.iter().map(|key| Planned::known(key, Fold::Sum));
-    let means = DAEMON_MEANS.iter().map(|key| Planned::known(key, Fold::Mean));
-    let mut rows = Rows::new(plan.chain(means).collect(), 0);
+fn rows(processes: &[Process], keys: &Keys) -> Rows {
+    let mut rows = Rows::new(keys.planned.clone(), 0);
+    let old = (0..).zip(processes).filter(|(_, it)| it.generation == Generation::Old);
+    rows.old = old.map(|(row, _)| (row, row + 1)).collect();
     for (column, (cells, seen)) in rows.columns.iter_mut().zip(&mut rows.seen).enumerate() {
         for process in processes {
             *seen |= process.values[column].is_some();
@@ -82,8 +96,7 @@ fn rows(processes: &[Process]) -> Rows {
 }
 
 fn cpu_usage(process: &Process) -> Option<i128> {
-    let idle = keys().position(|key| key == IDLE)?;
-    process.values[idle].flatten().map(|idle| 100 - idle)
+    process.idle.map(|idle| 100 - idle)
 }
 
 /// Percentiles and the standard deviation over at least two processes.
@@ -137,13 +150,13 @@ fn value_of(columns: &[Column], key: &str, row: usize) -> Option<i128> {
     }
 }
 
-fn each_process(processes: &[Process], percentages: bool) -> Table {
+fn each_process(processes: &[Process], keys: &Keys, percentages: bool) -> Table {
     let mut names = Names::new(&TableKind::Process);
     for process in processes {
         names.push(&[&process.name]);
     }
-    let mut columns: Vec<_> =
-        keys().enumerate().map(|(at, key)| figure(at, key, processes)).collect();
+    let planned = keys.planned.iter().enumerate();
+    let mut columns: Vec<_> = planned.map(|(at, planned)| figure(at, planned, processes)).collect();
     columns.push(Column::integers(
         "CpuUsagePct",
         Nature::Gauge,
@@ -155,17 +168,18 @@ fn each_process(processes: &[Process], percentages: bool) -> Table {
         let of_process = |key: &str, row| value_of(&own, key, row);
         columns.extend(percentage_columns(processes.len(), of_process));
     }
+    keep_sent(&mut columns, keys);
     columns.retain(|column| column.count() > 0);
     Table { kind: TableKind::Process, names, columns }
 }
 
 /// The column of a key with a value for each process. A mean is one over a single process.
-fn figure(at: usize, key: &str, processes: &[Process]) -> Column {
+fn figure(at: usize, planned: &Planned, processes: &[Process]) -> Column {
+    let Planned { name, nature, fold, .. } = planned;
     let values = processes.iter().map(|process| process.values[at].flatten());
-    let nature = daemon_nature(key);
-    if DAEMON_MEANS.contains(&key) {
+    if *fold == Fold::Mean {
         let means = values.map(|value| value.map(|value| (value, 1)));
-        return Column::means(key, nature, Some(Fold::Mean), means);
+        return Column::means(&**name, *nature, Some(*fold), means);
     }
-    Column::integers(key, nature, Some(Fold::Sum), values)
+    Column::integers(&**name, *nature, Some(*fold), values)
 }

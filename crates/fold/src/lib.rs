@@ -12,6 +12,7 @@ mod findings;
 mod fold;
 mod info;
 mod input;
+mod keys;
 mod process;
 mod row_limit;
 mod rows;
@@ -34,6 +35,7 @@ use thiserror::Error;
 use crate::codes::Codes;
 use crate::columns::{Plan, Planned};
 use crate::fold::{CodedTable, Frame};
+use crate::keys::Keys;
 use crate::row_limit::keep_rows;
 use crate::server_limit::LeftOut;
 use crate::stat::{AllCodes, AllRows, Joining, Rows};
@@ -96,6 +98,7 @@ pub struct Tables {
     codes: AllCodes,
     /// How many frontends, backends and servers the last snapshot had: the capacity for the next.
     rows_before: [usize; 3],
+    keys: Keys,
     frontend_plan: Plan,
     backend_plan: Plan,
     server_plan: Plan,
@@ -156,6 +159,7 @@ impl Tables {
             } else {
                 Plan::default()
             },
+            keys: Keys::new(&config.daemon_metrics, config.calculate_percentages),
             config,
         }
     }
@@ -170,7 +174,8 @@ impl Tables {
         let (mut damages, mut oddities) = (Vec::new(), Vec::new());
         for input in inputs {
             let Some(path) = &input.info else { continue };
-            match process::read(&input.endpoint, path, self.config.file_limit) {
+            let (generation, limit) = (input.generation, self.config.file_limit);
+            match process::read(&input.endpoint, path, generation, &self.keys, limit) {
                 Ok(answer) => {
                     if !answer.bad.is_empty() {
                         let reason = format!("no number: {}", answer.bad.join(", "));
@@ -187,9 +192,10 @@ impl Tables {
         let family = process::family(&processes);
         processes.retain(|process| !family.doubles.contains_key(&process.endpoint));
         oddities.extend(family.oddities);
-        let config = &self.config;
-        let tables =
-            info::tables(processes, config.per_process_metrics, config.calculate_percentages)?;
+        let keys = self.keys.join(&mut processes, &mut oddities);
+        let (each, percentages) =
+            (self.config.per_process_metrics, self.config.calculate_percentages);
+        let tables = info::tables(processes, &keys, each, percentages)?;
         let (doubles, missing) = (family.doubles, family.missing);
         Ok(Daemon { tables, usable, damages, oddities, doubles, missing })
     }
@@ -252,7 +258,7 @@ impl Tables {
                 }
             }
         }
-        columns::oddities(&new_columns, surplus, natures, &mut oddities);
+        columns::oddities(columns::Source::ShowStat, &new_columns, surplus, natures, &mut oddities);
         let config = &self.config;
         Ok(Proxies {
             rows,

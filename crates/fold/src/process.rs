@@ -10,11 +10,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use daemon::file::{self, Limit, Links, ReadError};
-use model::catalog::{DAEMON_GAUGES, DAEMON_MEANS, DAEMON_SUMS};
+use model::catalog::{is_name, known_daemon_nature};
 
+use crate::Generation;
+use crate::columns::Planned;
 use crate::findings::Oddity;
+use crate::keys::Keys;
 
 /// Bytes that an answer may have; HAProxy writes about two thousand.
 const INFO_MAX_BYTES: u64 = 1024 * 1024;
@@ -32,8 +36,13 @@ pub(crate) struct Process {
     /// `Process_num`, or the endpoint if there is no such key.
     pub(crate) name: String,
     pub(crate) endpoint: String,
-    /// By position in [`keys`]; an inner `None` is a value that is no integer.
+    /// By position in [`Keys`]; an inner `None` is a value that is no integer.
     pub(crate) values: Vec<Option<Option<i128>>>,
+    /// Figures of keys that the catalogue lacks, if `all` is configured.
+    pub(crate) others: BTreeMap<Arc<str>, i128>,
+    /// `Idle_pct`, within 0 to 100.
+    pub(crate) idle: Option<i128>,
+    pub(crate) generation: Generation,
     identity: Option<Identity>,
     /// `Nbproc`: how many processes this HAProxy has.
     siblings: Option<i128>,
@@ -56,7 +65,7 @@ struct Identity {
 pub(crate) struct Answer {
     pub(crate) process: Process,
     /// The keys without a number, and a text if the last line is cut.
-    pub(crate) bad: Vec<&'static str>,
+    pub(crate) bad: Vec<Arc<str>>,
     pub(crate) oddities: Vec<Oddity>,
 }
 
@@ -70,22 +79,28 @@ pub(crate) struct Family {
     pub(crate) oddities: Vec<Oddity>,
 }
 
-/// The keys that are read.
-pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
-    DAEMON_SUMS.iter().chain(DAEMON_MEANS).copied()
-}
-
 /// Reads one answer.
-pub(crate) fn read(endpoint: &str, path: &Path, limit: u64) -> Result<Answer, ReadError> {
+pub(crate) fn read(
+    endpoint: &str,
+    path: &Path,
+    generation: Generation,
+    keys: &Keys,
+    limit: u64,
+) -> Result<Answer, ReadError> {
     let mut text = Vec::new();
     let file_limit = Limit { bytes: limit, name: "file-limit" };
     let limit = if limit < INFO_MAX.bytes { file_limit } else { INFO_MAX };
     let mut file = file::open(path, limit, Links::Refuse)?;
     file.read_to_end(&mut text)?;
-    Ok(parse(endpoint, &text)?)
+    Ok(parse(endpoint, &text, generation, keys)?)
 }
 
-fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
+fn parse(
+    endpoint: &str,
+    text: &[u8],
+    generation: Generation,
+    keys: &Keys,
+) -> Result<Answer, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
@@ -98,19 +113,23 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
     let found = figures(complete);
     let whole = |key: &str| found.get(key.as_bytes()).map(|value| number(value));
     let (mut values, mut bad, mut oddities) = (Vec::new(), Vec::new(), Vec::new());
-    for key in keys() {
-        let value = whole(key);
+    for planned in &keys.planned {
+        let mut value = whole(&planned.name);
         if value == Some(None) {
-            bad.push(key);
+            if planned.is_new {
+                value = None;
+            } else {
+                bad.push(Arc::clone(&planned.name));
+            }
         }
-        values.push(value.map(|value| plausible(endpoint, key, value?, &mut oddities)));
+        values.push(value.map(|value| plausible(endpoint, planned, value?, &mut oddities)));
     }
-    if values.iter().all(Option::is_none) {
+    if !found.keys().any(|key| is_figure(key)) {
         let begin = String::from_utf8_lossy(&text[..text.len().min(60)]);
         return Err(format!("holds no figure of HAProxy's but {begin:?}"));
     }
     if !cut.is_empty() {
-        bad.push("its last line, which is cut");
+        bad.push("its last line, which is cut".into());
     }
     let digits = found.get(&b"Process_num"[..]).and_then(|digits| str::from_utf8(digits).ok());
     let is_number = |digits: &&str| {
@@ -127,9 +146,30 @@ fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
         uptime: whole("Uptime_sec").flatten(),
     });
     let siblings = whole("Nbproc").flatten();
+    let idle = whole(IDLE).flatten().map(idle);
+    let others = others(&found, keys);
     let endpoint = endpoint.to_owned();
-    let process = Process { name, endpoint, values, identity, siblings, number };
+    let process =
+        Process { name, endpoint, values, others, idle, generation, identity, siblings, number };
     Ok(Answer { process, bad, oddities })
+}
+
+/// Whether a key is one of HAProxy's figures.
+fn is_figure(key: &[u8]) -> bool {
+    let nature = str::from_utf8(key).ok().and_then(known_daemon_nature);
+    nature.is_some_and(|nature| nature.fold().is_some())
+}
+
+/// The figures of keys that the catalogue lacks, if `all` is configured. A text is no figure.
+fn others(found: &HashMap<&[u8], &[u8]>, keys: &Keys) -> BTreeMap<Arc<str>, i128> {
+    let Some(except) = &keys.all_except else { return BTreeMap::new() };
+    let other = |(key, value): (&&[u8], &&[u8])| {
+        let key = str::from_utf8(key).ok()?;
+        let is_left_out = except.iter().any(|left_out| left_out == key);
+        let is_new = is_name(key) && known_daemon_nature(key).is_none() && !is_left_out;
+        is_new.then(|| Some((Arc::from(key), number(value)?)))?
+    };
+    found.iter().filter_map(other).collect()
 }
 
 /// The first value of each key. A quoted value can have several lines.
@@ -170,7 +210,13 @@ fn number(value: &[u8]) -> Option<i128> {
 
 /// The figure that counts, or `None`. HAProxy calculates `Idle_pct` from clocks that differ a
 /// little, and gauges of some versions went below zero.
-fn plausible(endpoint: &str, key: &str, value: i128, oddities: &mut Vec<Oddity>) -> Option<i128> {
+fn plausible(
+    endpoint: &str,
+    planned: &Planned,
+    value: i128,
+    oddities: &mut Vec<Oddity>,
+) -> Option<i128> {
+    let key = &*planned.name;
     if key == IDLE {
         let idle = idle(value);
         if idle != value {
@@ -179,7 +225,7 @@ fn plausible(endpoint: &str, key: &str, value: i128, oddities: &mut Vec<Oddity>)
         }
         return Some(idle);
     }
-    if DAEMON_GAUGES.contains(&key) && value > i128::from(i64::MAX) {
+    if planned.nature.is_gauge() && value > i128::from(i64::MAX) {
         let text = format!("{key} is {value}: a gauge below zero, which counts as no value");
         oddities.push(Oddity::new(endpoint, "gauge below zero", text));
         return None;
@@ -231,7 +277,8 @@ impl Family {
             else {
                 continue;
             };
-            if siblings > 1 {
+            // The next generation has taken the place of an old worker.
+            if siblings > 1 && process.generation == Generation::Current {
                 numbers.entry((&identity.node, siblings)).or_default().insert(number);
             }
         }
@@ -270,8 +317,17 @@ impl Identity {
 mod tests {
     use super::*;
 
+    fn parse(endpoint: &str, text: &[u8]) -> Result<Answer, String> {
+        super::parse(endpoint, text, Generation::Current, &keys())
+    }
+
+    fn keys() -> Keys {
+        Keys::new(&config::Selection::Default, false)
+    }
+
     fn value(answer: &Answer, key: &str) -> Option<Option<i128>> {
-        answer.process.values[keys().position(|known| known == key).unwrap()]
+        let keys = keys().planned;
+        answer.process.values[keys.iter().position(|known| &*known.name == key).unwrap()]
     }
 
     fn process(endpoint: &str, text: &str) -> Process {
@@ -300,9 +356,9 @@ mod tests {
     #[test]
     fn a_text_that_is_no_utf8_is_no_damage_and_a_figure_is_one() {
         let answer = parse("a", b"node: k\xf6ln\ndescription: f\xfcr alle\nTasks: 5\n\n").unwrap();
-        assert_eq!((value(&answer, "Tasks"), answer.bad), (Some(Some(5)), vec![]));
+        assert_eq!((value(&answer, "Tasks"), answer.bad.len()), (Some(Some(5)), 0));
         let answer = parse("a", b"CumReq: 1\nTasks: 5\xb2\n\n").unwrap();
-        assert_eq!((value(&answer, "Tasks"), answer.bad), (Some(None), vec!["Tasks"]));
+        assert_eq!((value(&answer, "Tasks"), answer.bad), (Some(None), vec!["Tasks".into()]));
     }
 
     #[test]
@@ -355,6 +411,25 @@ mod tests {
             none,
             "without a Pid there is no identity"
         );
+    }
+
+    #[test]
+    fn all_finds_the_figures_that_the_catalogue_lacks() {
+        let except = vec!["Newer".to_owned()];
+        let keys = Keys::new(&config::Selection::All { except }, false);
+        let text = b"Tasks: 1\nNewest_max: 7\nNewer: 8\nSecret: a text\nBad name: 9\nPid: 3\n";
+        let mut processes = ["a", "b"]
+            .map(|it| super::parse(it, text, Generation::Current, &keys).unwrap().process);
+        processes[1].others.insert("Only_b".into(), 5);
+        let mut oddities = Vec::new();
+        let joined = keys.join(&mut processes, &mut oddities);
+        let new: Vec<&str> =
+            joined.planned[keys.sent..joined.sent].iter().map(|planned| &*planned.name).collect();
+        assert_eq!(new, ["Newest_max", "Only_b"]);
+        let values = |process: &Process| process.values[keys.sent..joined.sent].to_vec();
+        assert_eq!(values(&processes[0]), [Some(Some(7)), None]);
+        assert_eq!(values(&processes[1]), [Some(Some(7)), Some(Some(5))]);
+        assert_eq!(oddities.len(), 2);
     }
 
     #[test]

@@ -14,6 +14,7 @@ fn config() -> config::Tables {
         frontend_metrics: config::Selection::Default,
         backend_metrics: config::Selection::Default,
         server_metrics: config::Selection::Default,
+        daemon_metrics: config::Selection::Default,
         aggr_server_metrics: false,
         per_process_metrics: false,
         calculate_percentages: false,

@@ -25,6 +25,7 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
         frontend_metrics: config::Selection::Default,
         backend_metrics: config::Selection::Default,
         server_metrics: config::Selection::Default,
+        daemon_metrics: config::Selection::Default,
         aggr_server_metrics: false,
         max_servers_per_backend: None,
         per_process_metrics: false,

@@ -11,7 +11,7 @@ class haproxystats::config {
     Array   => $haproxystats::graphite_server.join(', '),
     default => $haproxystats::graphite_server,
   }
-  $metrics = ['frontend', 'backend', 'server'].reduce({}) |$lists, $kind| {
+  $metrics = ['frontend', 'backend', 'server', 'daemon'].reduce({}) |$lists, $kind| {
     $list = getvar("haproxystats::process_${kind}_metrics")
     $lists + { $kind => $list ? { Array => $list.join(' '), default => $list } }
   }
@@ -64,6 +64,7 @@ class haproxystats::config {
       'frontend-metrics'        => $metrics['frontend'],
       'backend-metrics'         => $metrics['backend'],
       'server-metrics'          => $metrics['server'],
+      'daemon-metrics'          => $metrics['daemon'],
       'aggr-server-metrics'     => $haproxystats::process_aggr_server_metrics,
       'max-servers-per-backend' => $haproxystats::process_max_servers_per_backend,
       'exclude-frontends'       => $haproxystats::process_exclude_frontends,

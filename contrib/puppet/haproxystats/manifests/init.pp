@@ -122,6 +122,8 @@
 #   `[process] backend-metrics`: in place of the default list.
 # @param process_server_metrics
 #   `[process] server-metrics`: in place of the default list.
+# @param process_daemon_metrics
+#   `[process] daemon-metrics`: in place of the default list.
 # @param process_aggr_server_metrics
 #   `[process] aggr-server-metrics`: servers over all backends, too.
 # @param process_max_servers_per_backend
@@ -413,6 +415,7 @@ class haproxystats (
   Optional[Haproxystats::Metrics]        $process_frontend_metrics = undef,
   Optional[Haproxystats::Metrics]        $process_backend_metrics = undef,
   Optional[Haproxystats::Metrics]        $process_server_metrics = undef,
+  Optional[Haproxystats::Metrics]        $process_daemon_metrics = undef,
   Optional[Boolean]                      $process_aggr_server_metrics = undef,
   Optional[Integer[1, 1000000000]]       $process_max_servers_per_backend = undef,
   Optional[Haproxystats::Path]           $process_exclude_frontends = undef,

@@ -81,6 +81,7 @@ fn process_has_its_defaults_too() {
                 frontend_metrics: Selection::Default,
                 backend_metrics: Selection::Default,
                 server_metrics: Selection::Default,
+                daemon_metrics: Selection::Default,
                 aggr_server_metrics: false,
                 max_servers_per_backend: None,
                 exclude_frontends: None,

@@ -19,6 +19,7 @@ pub(crate) fn config() -> config::Tables {
         frontend_metrics: config::Selection::Default,
         backend_metrics: config::Selection::Default,
         server_metrics: config::Selection::Default,
+        daemon_metrics: config::Selection::Default,
         aggr_server_metrics: false,
         max_servers_per_backend: None,
         exclude_frontends: None,

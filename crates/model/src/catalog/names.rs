@@ -53,8 +53,9 @@ const DAEMON_OTHERS: &[(&str, Nature)] = &[
     ("NbThreadGroups", Nature::Limit),
 ];
 
-/// Columns of an old worker that stay as they were at the reload, apart from its limits: health
-/// checks have stopped, and weights no longer change.
+/// Columns of an old worker that do not count beside a current process, apart from its limits:
+/// health checks have stopped and weights no longer change, and means of all processes are those
+/// of the current ones.
 const FROZEN: &[&str] = &[
     "weight",
     "uweight",
@@ -73,6 +74,8 @@ const FROZEN: &[&str] = &[
     "agg_server_status",
     "agg_server_check_status",
     "agg_check_status",
+    "Idle_pct",
+    "Uptime_sec",
 ];
 
 /// Whether a text can be the name of a column or a key: letters, digits, `_`, `-` and dots.
@@ -133,7 +136,7 @@ pub fn daemon_names() -> impl Iterator<Item = &'static str> {
     DAEMON_SUMS.iter().chain(DAEMON_MEANS).copied().chain(others)
 }
 
-/// Whether a column of an old worker has the value of the moment of the reload.
+/// Whether a column of an old worker does not count beside a current process.
 #[must_use]
 pub fn is_frozen(name: &str, nature: Nature) -> bool {
     nature == Nature::Limit || FROZEN.contains(&name)

@@ -43,6 +43,7 @@ const INTERNAL: &[(&str, &str)] = &[
     ("fold::columns::NEW_COLUMNS_MAX", "the log says so, and which columns are left out"),
     ("fold::states::TEXT_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("config::values::METRICS_MAX", "no HAProxy has so many columns; more is a fault that says so"),
+    ("config::uwsgi::NAME_MAX_BYTES", "a longer name is a fault that says so"),
     ("config::kafka::TOPIC_MAX_BYTES", "Kafka has the same bound"),
     ("receivers::kafka::check::EVENTS_MAX", "a check looks at so many events for a reason"),
     ("receivers::kafka::settings::MESSAGE_TIMEOUT_MAX", "librdkafka's own, 24 days"),
@@ -66,6 +67,7 @@ const INTERNAL: &[(&str, &str)] = &[
         "the socket is not read meanwhile; docs/architecture.md has it",
     ),
     ("puller::responses::REASON_MAX_CHARS", "shortens a reason in the manifest; the log has all"),
+    ("sources::uwsgi::VALUE_MAX_BYTES", "cuts a version that no uWSGI sends"),
     ("sources::haproxy::VALUE_MAX_BYTES", "cuts a version that no HAProxy sends"),
     ("spool::cycle::LIMIT", "made of CYCLE_MAX_BYTES"),
     ("spool::manifest::LIMIT", "made of MANIFEST_MAX_BYTES"),
@@ -205,6 +207,10 @@ fn bounds(directory: &Path, path: &str, found: &mut BTreeSet<String>) {
         let inner = if stem == "lib" { path.to_owned() } else { format!("{path}::{stem}") };
         if entry.is_dir() {
             bounds(&entry, &inner, found);
+            continue;
+        }
+        // Recorded answers lie beside the tests that read them.
+        if entry.extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
         let text = fs::read_to_string(&entry).unwrap();

@@ -74,6 +74,7 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Servers => Value::List(vec!["tcp://[::1]:5555", "unix:///run/a b/admin.sock"]),
         Kind::Applications => text("shop=http://[::1]:9191, /run/uwsgi/*.stats"),
         Kind::ServerList => Value::List(vec!["graphite.example.com", "[::1]:2003"]),
+        Kind::Metrics if option.name == "daemon-metrics" => Value::List(vec!["CumReq", "Tasks"]),
         Kind::Metrics => Value::List(vec!["stot", "scur"]),
         Kind::Host | Kind::HostName => text("graphite.example.com"),
         Kind::Prefix => text("other.place"),

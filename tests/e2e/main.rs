@@ -44,6 +44,7 @@ mod secrets;
 mod service;
 mod sink;
 mod sockets;
+mod states;
 mod support;
 mod tags;
 mod uwsgi;

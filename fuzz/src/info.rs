@@ -37,6 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     let files = [("a.b", bytes), ("a_b", bytes), ("7", WHOLE.as_bytes()), ("x", WHOLE.as_bytes())];
     let inputs = files.map(|(endpoint, bytes)| Input {
         generation: Generation::Current,
+        by_master: false,
         endpoint: endpoint.to_owned(),
         info: Some(scratch::file(&format!("{endpoint}_info"), bytes)),
         stat: None,

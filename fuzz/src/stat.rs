@@ -69,6 +69,7 @@ fuzz_target!(|bytes: &[u8]| {
     let inputs: Vec<Input> = (0..files.len())
         .map(|at| Input {
             generation: Generation::Current,
+            by_master: false,
             endpoint: at.to_string(),
             info: None,
             stat: Some(scratch::file(&format!("{at}_stat"), files[at])),

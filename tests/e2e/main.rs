@@ -30,6 +30,7 @@ mod haproxy;
 mod influxdb;
 mod kafka;
 mod life;
+mod masters;
 mod misfortunes;
 mod oddities;
 mod once;

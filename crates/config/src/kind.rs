@@ -185,6 +185,8 @@ pub(crate) const METRIC_RATE: Form<u64> = whole::<0, { u64::MAX }, _>(Some("metr
 /// Bytes of a message; some messages are in memory at once.
 pub(crate) const MESSAGE_BYTES: Form<usize> = whole::<1024, { 16 << 20 }, _>(Some("bytes"));
 pub(crate) const SERVER_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("servers"));
+/// Cycles; some more than a day of the shortest ones.
+pub(crate) const CYCLES: Form<u64> = whole::<1, 100_000, _>(Some("cycles"));
 pub(crate) const LINE_COUNT: Form<usize> = whole::<1, 1_000_000, _>(Some("lines"));
 /// Bytes of a line. A smaller bound would leave out the lines of plain names.
 pub(crate) const LINE_BYTES: Form<usize> = whole::<512, { 1 << 20 }, _>(Some("bytes"));

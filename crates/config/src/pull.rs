@@ -26,6 +26,23 @@ const SOCKET_DIR: Opt<PathBuf> = Opt::unset(
     "a folder: every UNIX socket in it is asked, at each cycle",
 );
 const SERVERS: Opt<Vec<Address>> = Opt::unset("servers", kind::SERVERS, "stats sockets by name");
+const MASTERS: Opt<Vec<Address>> = Opt::unset(
+    "masters",
+    kind::SERVERS,
+    "master CLIs of HAProxy: each worker behind them is asked, old ones after a reload too",
+);
+const OLD_WORKERS: Opt<bool> = Opt::new(
+    "old-workers",
+    kind::BOOLEAN,
+    "true",
+    "ask the workers from before a reload too, through a master CLI",
+);
+const SERVERS_INTERVAL: Opt<u64> = Opt::new(
+    "servers-interval",
+    kind::CYCLES,
+    "1",
+    "ask for servers in each such cycle only, for frontends and backends in all",
+);
 const RETRIES: Opt<Retries> = Opt::new("retries", kind::RETRIES, "1", "further tries to connect");
 const TIMEOUT: Opt<Duration> =
     Opt::new("timeout", kind::LIMIT, "0.1", "limit of one try to connect");
@@ -75,6 +92,9 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     HOST_NAME.row,
     SOCKET_DIR.row,
     SERVERS.row,
+    MASTERS.row,
+    OLD_WORKERS.row,
+    SERVERS_INTERVAL.row,
     RETRIES.row,
     TIMEOUT.row,
     INTERVAL.row,
@@ -102,6 +122,9 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
         host_name: reader.optional(&HOST_NAME),
         socket_dir: reader.optional(&SOCKET_DIR),
         servers: reader.optional(&SERVERS).unwrap_or_default(),
+        masters: reader.optional(&MASTERS).unwrap_or_default(),
+        old_workers: reader.value(&OLD_WORKERS)?,
+        servers_interval: reader.value(&SERVERS_INTERVAL)?,
         retries: reader.value(&RETRIES)?,
         timeout: reader.value(&TIMEOUT)?,
         interval: reader.value(&INTERVAL)?,

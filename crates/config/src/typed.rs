@@ -80,6 +80,12 @@ pub struct Pull {
     pub socket_dir: Option<PathBuf>,
     /// Stats sockets by name.
     pub servers: Vec<Address>,
+    /// Master CLIs by name.
+    pub masters: Vec<Address>,
+    /// Whether the old workers of a master are asked.
+    pub old_workers: bool,
+    /// Servers are asked for in each such cycle only, at least 1.
+    pub servers_interval: u64,
     /// Further attempts to connect after the first.
     pub retries: Retries,
     /// Limit of one attempt to connect.

@@ -1,6 +1,8 @@
 //! The tables of the daemon and of each process, with figures derived from theirs.
 //!
-//! A key that some processes lack is summed over the others.
+//! A key that some processes lack is summed over the others. Old workers add their counters and
+//! what their sessions hold, but no limits and no means, and have no rows of their own: each reload
+//! would begin new ones. Without any current process they count as current ones.
 
 use std::collections::{HashMap, HashSet};
 

@@ -31,6 +31,7 @@ impl Input {
                 info: None,
                 stat: None,
                 generation: Generation::Current,
+                by_master: false,
             });
             if info.is_some() {
                 input.info = Some(path.clone());

@@ -77,6 +77,9 @@ pub struct Input {
     pub stat: Option<PathBuf>,
     /// The generation of its process.
     pub generation: Generation,
+    /// Whether the answers came through a master CLI. Of two inputs of one process the other one
+    /// counts, and that is nothing odd.
+    pub by_master: bool,
 }
 
 /// Whether a process is in service.
@@ -182,13 +185,17 @@ impl Tables {
                         let (path, state) = (path.clone(), findings::OF_LINES);
                         damages.push(Damage { path, state, reason });
                     }
-                    processes.push(answer.process);
+                    let mut process = answer.process;
+                    process.by_master = input.by_master;
+                    processes.push(process);
                     oddities.extend(answer.oddities);
                 }
                 Err(error) => damages.push(left_out(path, error)?),
             }
         }
         let usable = processes.len();
+        // The first of two inputs of a process counts.
+        processes.sort_by_key(|process| process.by_master);
         let family = process::family(&processes);
         processes.retain(|process| !family.doubles.contains_key(&process.endpoint));
         oddities.extend(family.oddities);

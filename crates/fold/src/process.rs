@@ -43,6 +43,7 @@ pub(crate) struct Process {
     /// `Idle_pct`, within 0 to 100.
     pub(crate) idle: Option<i128>,
     pub(crate) generation: Generation,
+    pub(crate) by_master: bool,
     identity: Option<Identity>,
     /// `Nbproc`: how many processes this HAProxy has.
     siblings: Option<i128>,
@@ -149,8 +150,18 @@ fn parse(
     let idle = whole(IDLE).flatten().map(idle);
     let others = others(&found, keys);
     let endpoint = endpoint.to_owned();
-    let process =
-        Process { name, endpoint, values, others, idle, generation, identity, siblings, number };
+    let process = Process {
+        name,
+        endpoint,
+        values,
+        others,
+        idle,
+        generation,
+        by_master: false,
+        identity,
+        siblings,
+        number,
+    };
     Ok(Answer { process, bad, oddities })
 }
 
@@ -254,6 +265,9 @@ pub(crate) fn family(processes: &[Process]) -> Family {
             continue;
         };
         family.doubles.insert(process.endpoint.clone(), first.endpoint.clone());
+        if process.by_master {
+            continue;
+        }
         let text = format!(
             "{} and {} are sockets of one process (pid {}), which counts once; if they are two \
              processes, give each HAProxy its own node in its global section",
@@ -271,14 +285,15 @@ impl Family {
     /// finding.
     fn find_missing(&mut self, processes: &[Process]) {
         let mut numbers: BTreeMap<(&[u8], i128), BTreeSet<i128>> = BTreeMap::new();
-        for process in processes {
+        // The next generation has taken the place of old workers.
+        let current = processes.iter().filter(|it| it.generation == Generation::Current);
+        for process in current {
             let (Some(identity), Some(siblings), Some(number)) =
                 (&process.identity, process.siblings, process.number)
             else {
                 continue;
             };
-            // The next generation has taken the place of an old worker.
-            if siblings > 1 && process.generation == Generation::Current {
+            if siblings > 1 {
                 numbers.entry((&identity.node, siblings)).or_default().insert(number);
             }
         }

@@ -11,7 +11,7 @@ use crate::findings::Oddity;
 use crate::row_limit::keep_rows;
 
 /// The servers of a snapshot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Servers {
     /// Their number in each backend, their rows, and those over all backends if that is configured.
     pub tables: Vec<Table>,

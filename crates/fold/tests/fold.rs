@@ -59,7 +59,13 @@ impl Snapshot {
         };
         let info = info.map(|bytes| write("_info", bytes));
         let stat = stat.map(|bytes| write("_stat", bytes));
-        self.inputs.push(Input { endpoint, info, stat, generation: Generation::Current });
+        self.inputs.push(Input {
+            endpoint,
+            info,
+            stat,
+            generation: Generation::Current,
+            by_master: false,
+        });
         self
     }
 
@@ -123,6 +129,55 @@ fn integer(value: i128) -> Option<Value<'static>> {
 
 fn mean(sum: i128, count: u32) -> Option<Value<'static>> {
     Some(Value::Mean { sum, count })
+}
+
+/// A worker from before a reload: its limits are those of that moment, its sockets are gone.
+#[test]
+fn an_old_worker_adds_counters_and_no_limits() {
+    let info = |pid: u32, requests: u32, maxconn: u32, idle: u32| {
+        format!(
+            "Process_num: 1\nPid: {pid}\nnode: lb1\nStart_time_sec: 17{pid}\nMaxconn: {maxconn}\n\
+             CumReq: {requests}\nCurrConns: 1\nIdle_pct: {idle}\nUptime_sec: 5\n\n"
+        )
+    };
+    let stat = format!("{HEADER}\nweb,FRONTEND,3,7,,,,0,\n\n");
+    let mut snapshot = Snapshot::new()
+        .add(Some(info(12, 10, 2000, 90).as_bytes()), Some(stat.as_bytes()))
+        .add(Some(info(11, 5, 1000, 10).as_bytes()), Some(stat.as_bytes()))
+        .add(Some(info(12, 10, 2000, 90).as_bytes()), Some(stat.as_bytes()));
+    snapshot.inputs[1].generation = Generation::Old;
+    snapshot.inputs[1].by_master = true;
+    // The current one through the master too, listed before its own socket.
+    snapshot.inputs[2].by_master = true;
+    snapshot.inputs.rotate_right(1);
+    let per_process = config::Tables { per_process_metrics: true, ..config() };
+    let (metrics, damages) = snapshot.fold(per_process.clone());
+    assert_eq!(damages, []);
+    let of = |metrics: &Metrics, path: &str| metrics.get(path).cloned();
+    let whole = |number| Some(Value::Integer(number));
+    for (path, sum) in [
+        ("daemon CumReq", 15),
+        ("daemon CurrConns", 2),
+        ("daemon Maxconn", 2000),
+        ("frontend web scur", 6),
+        ("frontend web stot", 14),
+        ("process 1 CumReq", 10),
+    ] {
+        assert_eq!(of(&metrics, path), whole(sum), "{path}: {metrics:?}");
+    }
+    let is_mean = |path: &str, (sum, count)| {
+        assert_eq!(of(&metrics, path), Some(Value::Mean { sum, count }), "{path}");
+    };
+    is_mean("daemon Idle_pct", (90, 1));
+    is_mean("daemon Uptime_sec", (5, 1));
+    let processes: Vec<_> = metrics.keys().filter(|path| path.starts_with("process ")).collect();
+    assert!(processes.iter().all(|path| path.starts_with("process 1 ")), "{processes:?}");
+    let daemon = Tables::new(per_process).daemon(&snapshot.inputs).unwrap();
+    assert_eq!(daemon.oddities, []);
+    assert_eq!(daemon.doubles["admin3.sock"], "admin1.sock", "its own socket counts");
+    // Without any current worker the old ones are all that there is.
+    snapshot.inputs.retain(|input| input.generation == Generation::Old);
+    assert_eq!(of(&snapshot.fold(config()).0, "daemon Maxconn"), whole(1000));
 }
 
 #[test]
@@ -294,6 +349,7 @@ fn a_file_that_is_too_large_or_not_there_is_told_by_name() {
         info: None,
         stat: Some(gone),
         generation: Generation::Current,
+        by_master: false,
     });
     let (metrics, damages) = snapshot.fold(config());
     assert!(metrics.is_empty());

@@ -52,7 +52,7 @@ fn fold(
         let path = folder.path().join(format!("{number}_stat"));
         fs::write(&path, text).unwrap();
         let (endpoint, generation) = (number.to_string(), *generation);
-        inputs.push(Input { endpoint, info: None, stat: Some(path), generation });
+        inputs.push(Input { endpoint, info: None, stat: Some(path), generation, by_master: false });
     }
     let natures = natures.iter().map(|(name, nature)| ((*name).to_owned(), *nature)).collect();
     let mut tables = Tables::new(config);

@@ -20,6 +20,7 @@ fn a_file_for_which_there_is_no_descriptor_is_to_be_read_later() {
         info: Some(info.clone()),
         stat: Some(stat.clone()),
         generation: Generation::Current,
+        by_master: false,
     }];
     let config = config::Tables {
         frontend_metrics: config::Selection::Default,

@@ -2,7 +2,8 @@
 //!
 //! Emits `haproxystats.Metrics…`, `haproxystats.…WallClockTime…` and
 //! `haproxystats.DamagedFiles`. If the manifest has the facts of pull's cycle,
-//! `haproxystats.MissingEndpoints` and `haproxystats.Pull…` are added; with
+//! `haproxystats.MissingEndpoints`, `haproxystats.OldWorkers`, `haproxystats.KeptWorkers` and
+//! `haproxystats.Pull…` are added; with
 //! `max-servers-per-backend`, `haproxystats.LeftOutServers`. As in the original program, the count
 //! of a part is one more than its lines, and a part without files has no lines here. A line that is
 //! sent under two paths counts once.
@@ -122,6 +123,13 @@ pub(crate) fn table(
         let missing = i128::from(counts.missing_processes)
             + cycle.map_or(0, |cycle| i128::from(cycle.missing));
         columns.push(gauge("MissingEndpoints", missing));
+    }
+    let old_workers = cycle.and_then(|cycle| cycle.old_workers);
+    let kept_workers = cycle.and_then(|cycle| cycle.kept_workers);
+    for (name, workers) in [("OldWorkers", old_workers), ("KeptWorkers", kept_workers)] {
+        if let Some(workers) = workers {
+            columns.push(gauge(name, i128::from(workers)));
+        }
     }
     if let Some(servers) = counts.left_out_servers {
         columns.push(gauge("LeftOutServers", i128::from(servers)));

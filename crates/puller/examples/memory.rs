@@ -58,6 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue_size: 360,
         sync: true,
         allow_partial: false,
+        masters: Vec::new(),
+        old_workers: true,
+        servers_interval: 1,
         uwsgi: Uwsgi { servers: Vec::new(), allow_partial: true },
     };
     let machine = Machine {

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::Pull;
+use config::{Address, Pull};
 use daemon::{Clock, Service};
-use sources::{Memory, Pipelining};
+use sources::{Memory, Pipelining, Scope};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ use crate::endpoint::{Discovery, Endpoint, Finder};
 use crate::failure::{Failure, OtherKind};
 use crate::journal::{DiskTask, Journal};
 use crate::lookups::Lookups;
+use crate::masters::round;
 use crate::no_snapshot::NoSnapshot;
 use crate::responses::BROKEN_TASK;
 use crate::transfer::Destination;
@@ -76,20 +77,23 @@ pub async fn check(config: Pull, clock: Clock) -> Result<Vec<EndpointCheck>, Err
     let client = Client {
         limits: Limits::new(&config, Instant::now()),
         destination: Destination::Head,
-        tmp_dst_dir: config.tmp_dst_dir,
+        tmp_dst_dir: config.tmp_dst_dir.clone(),
         disk,
         writers,
         lookups: Lookups::default(),
         journal,
+        servers: true,
+        keeps_heads: true,
     };
-    Ok(ask_all(&endpoints, client).await)
+    Ok(ask_all(&endpoints, &config.masters, client).await)
 }
 
 async fn find(config: &Pull, finder: Finder, disk: &Disk) -> Result<Vec<Endpoint>, NoSnapshot> {
     // Without socket-dir nothing is read from a disk.
     let directory = config.socket_dir.as_deref().unwrap_or(&config.tmp_dst_dir);
     let doing = DiskTask { what: "list the sockets in", directory };
-    let Discovery { endpoints, .. } = disk.run(doing, move || finder.find()).await??;
+    let Discovery { mut endpoints, masters, .. } = disk.run(doing, move || finder.find()).await??;
+    endpoints.splice(0..0, masters);
     if endpoints.is_empty() {
         return Err(NoSnapshot::without_endpoint(config));
     }
@@ -97,7 +101,11 @@ async fn find(config: &Pull, finder: Finder, disk: &Disk) -> Result<Vec<Endpoint
 }
 
 /// Asks all endpoints at the same time, as a cycle does.
-async fn ask_all(endpoints: &[Endpoint], client: Client) -> Vec<EndpointCheck> {
+async fn ask_all(
+    endpoints: &[Endpoint],
+    masters: &[Address],
+    client: Client,
+) -> Vec<EndpointCheck> {
     let client = Arc::new(client);
     // An endpoint whose task panics keeps this result.
     let unknown = |endpoint| EndpointCheck::new(endpoint, CheckVerdict::Fails(BROKEN_TASK.into()));
@@ -105,9 +113,21 @@ async fn ask_all(endpoints: &[Endpoint], client: Client) -> Vec<EndpointCheck> {
     let mut tasks = JoinSet::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
         let (client, endpoint) = (Arc::clone(&client), endpoint.clone());
+        let named = endpoint.identity.is_none() && masters.contains(&endpoint.address);
         tasks.spawn(async move {
             let start = Instant::now();
-            let answers = client.pull(&endpoint, Pipelining::On, Memory::None).await;
+            let mut answers = if named {
+                current_worker(&client, &endpoint).await
+            } else {
+                client.pull(&endpoint, Pipelining::On, Memory::None).await
+            };
+            // A master in socket-dir.
+            if answers.as_ref().is_err_and(Failure::is_by_master)
+                && endpoint.identity.is_some()
+                && let Ok(found) = current_worker(&client, &endpoint).await
+            {
+                answers = Ok(found);
+            }
             (index, EndpointCheck::of(&endpoint, answers, start.elapsed()))
         });
     }
@@ -117,6 +137,17 @@ async fn ask_all(endpoints: &[Endpoint], client: Client) -> Vec<EndpointCheck> {
         }
     }
     results
+}
+
+/// The answers of a current worker of a master, the newest in its list.
+async fn current_worker(client: &Client, master: &Endpoint) -> Result<Answers, Failure> {
+    let list = round::list(client, master).await?;
+    let Some(worker) = list.current.last() else {
+        return Err(Failure::NoWorker);
+    };
+    let scope = Scope { worker: Some(worker.pid), servers: true };
+    let worker = round::of_worker(master, worker.pid);
+    client.ask(&worker, Pipelining::Off, Memory::None, scope).await
 }
 
 impl EndpointCheck {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
-use sources::{Dialogue, Memory, Pipelining, Source};
+use sources::{Dialogue, Memory, Pipelining, Scope, Source};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::info;
@@ -38,6 +38,10 @@ pub(crate) struct Client {
     pub(crate) writers: Writers,
     pub(crate) lookups: Lookups,
     pub(crate) journal: Journal,
+    /// Whether servers are asked for.
+    pub(crate) servers: bool,
+    /// Whether the beginnings of answers are kept beside their files.
+    pub(crate) keeps_heads: bool,
 }
 
 /// The limits of each endpoint.
@@ -59,7 +63,7 @@ pub(crate) struct Answers {
     pub(crate) bytes: u64,
     /// The names of the files.
     pub(crate) files: Vec<String>,
-    /// The beginning of the first answer, if it went to no file.
+    /// The beginning of the first answer, if it is kept.
     pub(crate) head: Vec<u8>,
     /// What the next dialogue with the endpoint needs.
     pub(crate) memory: Memory,
@@ -81,6 +85,11 @@ impl Limits {
             cycle: config.pull_timeout.and_then(|limit| Some((limit, start.checked_add(limit)?))),
             answer_bytes: config.answer_limit,
         }
+    }
+
+    /// Whether the cycle has ended.
+    pub(crate) fn are_over(&self) -> bool {
+        self.cycle.is_some_and(|(_, end)| Instant::now() >= end)
     }
 
     /// Waits for `work` until the end of the cycle. After the end no work is begun, because a timer
@@ -108,7 +117,8 @@ impl Client {
         pipelining: Pipelining,
         memory: Memory,
     ) -> Result<Answers, Failure> {
-        let failed = match self.ask(endpoint, pipelining, memory.clone()).await {
+        let scope = Scope { worker: None, servers: self.servers };
+        let failed = match self.ask(endpoint, pipelining, memory.clone(), scope).await {
             Ok(answers) => return Ok(answers),
             Err(failure) => failure,
         };
@@ -122,24 +132,59 @@ impl Client {
             let note = line.note();
             info!(%endpoint, reason = %fault, "asking one command at a time{note}");
         }
-        self.ask(endpoint, Pipelining::Off, memory).await
+        self.ask(endpoint, Pipelining::Off, memory, scope).await
     }
 
-    async fn ask(
+    /// The whole answer to a request, up to `most` bytes, in memory.
+    pub(crate) async fn text(
+        &self,
+        endpoint: &Endpoint,
+        request: &[u8],
+        most: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let peer = endpoint.source;
+        let stream = self.connect(endpoint).await?;
+        self.send(peer, &stream, request).await?;
+        stream.end_sending();
+        let (mut text, mut buffer) = (Vec::new(), vec![0; 16 * 1024]);
+        while text.len() < most {
+            let bytes = text.len() as u64;
+            let broken = |source| Failure::Read { peer, bytes, source };
+            let readable = self.limits.within(stream.readable()).await;
+            let late = |late: Timeout| {
+                late.during(format!("{bytes} bytes of the answer came{}", remedy_of_slowness(peer)))
+            };
+            readable.map_err(late)?.map_err(broken)?;
+            match stream.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => text.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        text.truncate(most);
+        Ok(text)
+    }
+
+    /// Asks for a part of the answers in one way.
+    pub(crate) async fn ask(
         &self,
         endpoint: &Endpoint,
         pipelining: Pipelining,
         memory: Memory,
+        scope: Scope,
     ) -> Result<Answers, Failure> {
         let source = endpoint.source;
         let (files, head) = (Vec::new(), Vec::new());
         let mut answers = Answers { pipelining, bytes: 0, files, head, memory: Memory::None };
         let mut dialogue = source.dialogue(pipelining, self.limits.answer_bytes);
         dialogue.recall(memory);
+        dialogue.set_scope(scope);
         while let Some(request) = dialogue.request() {
             let stream = self.connect(endpoint).await?;
             self.send(source, &stream, request).await?;
-            if endpoint.identity.is_some() {
+            // A master keeps a connection open, and its place, until our side is closed.
+            if endpoint.identity.is_some() || endpoint.worker.is_some() {
                 stream.end_sending();
             }
             let received = self.receive(endpoint, stream, dialogue).await?;
@@ -235,6 +280,7 @@ impl Client {
         let limits = &self.limits;
         let destination = self.destination.clone();
         let mut transfer = Transfer::new(endpoint, dialogue, destination, self.disk.clone());
+        transfer.keep_head(self.keeps_heads);
         let end = limits.cycle.map(|(_, end)| end);
         loop {
             let total = transfer.total();

@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
+use sources::Source;
 use spool::cycle::Cycle;
 use spool::manifest::Manifest;
-use spool::writer::{PublishedSnapshot, Spool, Staging};
+use spool::writer::{KeptAnswers, PublishedSnapshot, Spool, Staging};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -26,11 +27,16 @@ use crate::history::History;
 use crate::journal::{DiskTask, Journal};
 use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
+use crate::masters::Masters;
 use crate::no_snapshot::NoSnapshot;
 use crate::responses::Responses;
 use crate::transfer::Destination;
 use crate::writers::{WorkError, Writers};
 use crate::{Error, Machine};
+
+mod masters;
+
+use masters::Done;
 
 /// The state that lasts from cycle to cycle.
 #[derive(Debug)]
@@ -46,6 +52,13 @@ pub(crate) struct Cycles {
     writers: Writers,
     lookups: Lookups,
     history: History,
+    masters: Masters,
+    /// Answers of old workers for later snapshots.
+    kept: Arc<DiskGuard<KeptAnswers>>,
+    /// The first moment of the masters' clock.
+    begun: std::time::Instant,
+    /// The cycles until the next one with servers (`servers-interval`).
+    until_servers: u64,
     /// Base names that several sockets had in the last cycle.
     shared: BTreeSet<String>,
     /// What could not be searched for endpoints in the last cycle.
@@ -91,9 +104,13 @@ impl Cycles {
         machine: Machine,
         journal: Journal,
         disk: Disk,
-        spool: Spool,
+        mut spool: Spool,
     ) -> Result<Self, Error> {
         Ok(Self {
+            masters: Masters::default(),
+            kept: Arc::new(disk.guard(spool.keep())),
+            begun: (machine.clock.monotonic)(),
+            until_servers: 0,
             leftovers: Leftovers::new(journal.clone()),
             finder,
             writers: Writers::of(&config)?,
@@ -161,13 +178,19 @@ impl Cycles {
     pub(crate) async fn ask(&mut self, start: Instant) -> Result<Answered, NoSnapshot> {
         self.facts.cycles += 1;
         let seconds = self.machine.clock.epoch_seconds();
-        let endpoints = self.find().await?;
-        if endpoints.is_empty() {
+        let (endpoints, masters) = self.find().await?;
+        if endpoints.is_empty() && masters.is_empty() {
             return Err(NoSnapshot::without_endpoint(&self.config));
         }
+        self.facts.without_servers = self.until_servers > 0;
+        self.until_servers = self.until_servers.saturating_sub(1);
         let staged = self.stage(seconds).await?;
         let Some(staging) = staged.get() else { return Err(WorkError::NoThread.into()) };
-        let responses = self.ask_all(endpoints, staging, start).await;
+        let responses = self.ask_all(endpoints, masters, staging, start).await;
+        let found = responses.workers();
+        self.facts.workers = found.workers;
+        self.facts.old_workers = Some(found.old);
+        self.facts.kept_workers = Some(found.kept);
         self.facts.endpoints = responses.endpoints() as u64;
         self.facts.missing = responses.missing() as u64;
         self.facts.endpoint_failures += self.facts.missing;
@@ -179,12 +202,13 @@ impl Cycles {
         NoSnapshot::judge(&answered.responses)
     }
 
-    async fn find(&mut self) -> Result<Vec<Endpoint>, NoSnapshot> {
+    /// The endpoints, and the masters that the configuration names.
+    async fn find(&mut self) -> Result<(Vec<Endpoint>, Vec<Endpoint>), NoSnapshot> {
         let finder = self.finder.clone();
         let directory = self.config.socket_dir.as_deref().unwrap_or(&self.config.tmp_dst_dir);
         let doing = DiskTask { what: "list the sockets in", directory };
         let discovery = self.disk.run(doing, move || finder.find()).await??;
-        let Discovery { endpoints, shared, unreadable } = discovery;
+        let Discovery { endpoints, masters, shared, unreadable } = discovery;
         self.log_unreadable(unreadable);
         for name in &shared {
             let line = self.journal.begins(&format!("shared {name}"), "shared");
@@ -204,13 +228,15 @@ impl Cycles {
             }
         }
         self.shared = shared;
-        let keys: HashSet<String> = endpoints.iter().map(Endpoint::to_string).collect();
+        let all = || endpoints.iter().chain(&masters);
+        let keys: HashSet<String> = all().map(Endpoint::to_string).collect();
         for (endpoint, line) in self.journal.end_absent_endpoints(|key| keys.contains(key)) {
             info!(%endpoint, "no longer there{}", line.note());
         }
-        let present: HashSet<&Address> = endpoints.iter().map(|it| &it.address).collect();
+        let present: HashSet<&Address> = all().map(|it| &it.address).collect();
         self.history.forget_absent_endpoints(&present);
-        Ok(endpoints)
+        self.masters.forget_absent(&present);
+        Ok((endpoints, masters))
     }
 
     /// Logs when folders begin and end to be closed to the search for endpoints.
@@ -311,6 +337,9 @@ impl Cycles {
             "published"
         );
         self.log_name_and_sync(&published);
+        if !self.facts.without_servers {
+            self.until_servers = self.config.servers_interval - 1;
+        }
         Ok(published)
     }
 
@@ -345,10 +374,11 @@ impl Cycles {
         }
     }
 
-    /// Asks all endpoints at the same time.
+    /// Asks all endpoints at the same time, and each master for its workers.
     async fn ask_all(
         &mut self,
         endpoints: Vec<Endpoint>,
+        masters: Vec<Endpoint>,
         staging: &Staging,
         start: Instant,
     ) -> Responses {
@@ -360,10 +390,22 @@ impl Cycles {
             writers: self.writers.clone(),
             lookups: self.lookups.clone(),
             journal: self.journal.clone(),
+            servers: !self.facts.without_servers,
+            // A master can be found in socket-dir at any time.
+            keeps_heads: self.config.socket_dir.is_some() || !masters.is_empty(),
         });
-        let mut responses = Responses::new(&endpoints);
+        let all: Vec<Endpoint> = endpoints.iter().chain(&masters).cloned().collect();
+        let mut responses = Responses::new(&all);
+        let mut round = self.begin_masters(&client, start, (all.len(), masters.len()));
         let mut tasks = JoinSet::new();
+        for master in masters {
+            self.ask_master(master, &round, &mut tasks);
+        }
         for endpoint in endpoints {
+            if self.masters.knows(&endpoint) {
+                self.ask_master(endpoint, &round, &mut tasks);
+                continue;
+            }
             if self.history.is_of_another_kind(&endpoint, self.facts.cycles) {
                 responses.leave_out(&endpoint);
                 continue;
@@ -371,26 +413,39 @@ impl Cycles {
             let client = Arc::clone(&client);
             let pipelining = self.history.pipelining(&endpoint);
             let memory = self.history.memory(&endpoint);
-            tasks
-                .spawn(async move { (client.pull(&endpoint, pipelining, memory).await, endpoint) });
+            tasks.spawn(async move {
+                let answers = client.pull(&endpoint, pipelining, memory).await;
+                Done::Endpoint(endpoint, answers)
+            });
         }
         let mut panic = None;
         while let Some(result) = tasks.join_next().await {
             match result {
-                Ok((Ok(mut answers), endpoint)) => {
+                Ok(Done::Endpoint(endpoint, Ok(mut answers))) => {
                     self.history.set_memory(&endpoint, std::mem::take(&mut answers.memory));
+                    if client.keeps_heads && endpoint.source == Source::HAProxy {
+                        self.masters.add_direct(endpoint.to_string(), &answers.head);
+                    }
                     let pipelining = answers.pipelining;
                     responses.add_answers(&endpoint, answers);
                     self.history.add_answer(endpoint, pipelining);
                 }
-                Ok((Err(failure), endpoint)) => {
+                Ok(Done::Endpoint(endpoint, Err(failure)))
+                    if failure.is_by_master() && endpoint.identity.is_some() =>
+                {
+                    round.add_refusal(&endpoint, failure);
+                    self.ask_master(endpoint, &round, &mut tasks);
+                }
+                Ok(Done::Endpoint(endpoint, Err(failure))) => {
                     let verdict = self.history.add_failure(&endpoint, &failure, self.facts.cycles);
                     responses.add_failure(&endpoint, &failure, verdict);
                 }
+                Ok(Done::Master(done)) => self.end_master(done, &mut round, &mut responses),
                 Err(error) => panic = Some(error),
             }
         }
         self.log_panic(panic);
+        responses.set_old(&self.masters.old_direct());
         responses
     }
 

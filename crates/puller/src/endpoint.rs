@@ -43,6 +43,8 @@ pub(crate) struct Endpoint {
     pub(crate) identity: Option<Identity>,
     /// Whether no snapshot is published without its answer.
     pub(crate) is_needed: bool,
+    /// The worker that is asked, if the socket is a master CLI.
+    pub(crate) worker: Option<u32>,
 }
 
 /// Tells a socket from another one that takes its place at the same path.
@@ -85,6 +87,7 @@ impl DiscoveryError {
 pub(crate) struct Finder {
     socket_dir: Option<PathBuf>,
     servers: Vec<Address>,
+    masters: Vec<Address>,
     allow_partial: bool,
     uwsgi: Uwsgi,
 }
@@ -93,6 +96,8 @@ pub(crate) struct Finder {
 #[derive(Debug)]
 pub(crate) struct Discovery {
     pub(crate) endpoints: Vec<Endpoint>,
+    /// The master CLIs that the configuration names.
+    pub(crate) masters: Vec<Endpoint>,
     /// Base names that several sockets have.
     pub(crate) shared: BTreeSet<String>,
     /// What could not be searched for endpoints, and why.
@@ -103,18 +108,19 @@ impl Finder {
     /// Fails if the configuration names no endpoint.
     pub(crate) fn new(config: &Pull) -> Result<Self, Error> {
         let (socket_dir, servers) = (config.socket_dir.clone(), config.servers.clone());
-        let uwsgi = config.uwsgi.clone();
-        if socket_dir.is_none() && servers.is_empty() && uwsgi.servers.is_empty() {
+        let (masters, uwsgi) = (config.masters.clone(), config.uwsgi.clone());
+        let names_none = servers.is_empty() && masters.is_empty() && uwsgi.servers.is_empty();
+        if socket_dir.is_none() && names_none {
             return Err(Error::NothingToAsk);
         }
-        Ok(Self { socket_dir, servers, allow_partial: config.allow_partial, uwsgi })
+        Ok(Self { socket_dir, servers, masters, allow_partial: config.allow_partial, uwsgi })
     }
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name, those of
     /// uWSGI.
     pub(crate) fn find(&self) -> Result<Discovery, DiscoveryError> {
-        let mut addresses: Vec<_> =
-            self.servers.iter().map(|address| (address.clone(), None)).collect();
+        let named = self.masters.iter().chain(&self.servers);
+        let mut addresses: Vec<_> = named.map(|address| (address.clone(), None)).collect();
         if let Some(dir) = &self.socket_dir {
             let sockets = sockets_in(dir)
                 .map_err(|source| DiscoveryError::Read { path: dir.clone(), source })?;
@@ -129,9 +135,12 @@ impl Finder {
             return Err(DiscoveryError::TooMany);
         }
         let (mut endpoints, mut shared) = name_endpoints(addresses, !self.allow_partial);
+        let masters: HashSet<&Address> = self.masters.iter().collect();
+        let masters =
+            endpoints.extract_if(.., |endpoint| masters.contains(&endpoint.address)).collect();
         endpoints.extend(applications.endpoints);
         shared.extend(applications.shared);
-        Ok(Discovery { endpoints, shared, unreadable: applications.unreadable })
+        Ok(Discovery { endpoints, masters, shared, unreadable: applications.unreadable })
     }
 }
 
@@ -148,15 +157,19 @@ impl fmt::Display for Endpoint {
                         formatter.write_char(letter)?;
                     }
                 }
-                Ok(())
             }
             Address::Tcp { host, port } => {
                 let scheme = self.source.tcp_scheme();
                 if host.contains(':') {
-                    return write!(formatter, "{scheme}://[{host}]:{port}");
+                    write!(formatter, "{scheme}://[{host}]:{port}")?;
+                } else {
+                    write!(formatter, "{scheme}://{host}:{port}")?;
                 }
-                write!(formatter, "{scheme}://{host}:{port}")
             }
+        }
+        match self.worker {
+            Some(pid) => write!(formatter, " @!{pid}"),
+            None => Ok(()),
         }
     }
 }
@@ -203,6 +216,7 @@ fn name_endpoints(
             address,
             identity,
             is_needed,
+            worker: None,
         })
         .collect();
     let mut shared = BTreeSet::new();
@@ -278,7 +292,8 @@ mod tests {
 
     fn finder(socket_dir: Option<PathBuf>, servers: Vec<Address>) -> Finder {
         let uwsgi = Uwsgi { servers: vec![], allow_partial: true };
-        Finder { socket_dir, servers, allow_partial: false, uwsgi }
+        let masters = Vec::new();
+        Finder { socket_dir, servers, masters, allow_partial: false, uwsgi }
     }
 
     fn names(addresses: Vec<Address>) -> Vec<String> {

@@ -26,6 +26,26 @@ pub(crate) enum Failure {
     Read { peer: Source, bytes: u64, source: io::Error },
     #[error("not done within pull-timeout ({} s): {doing}", limit.as_secs_f64())]
     Timeout { limit: Duration, doing: String },
+    #[error(
+        "no answer within {} s; look whether that worker hangs, and at the log of its HAProxy",
+        limit.as_secs_f64()
+    )]
+    WorkerTimeout { limit: Duration },
+    #[error(
+        "no list of its workers within {} s; look at the master's log, and whether its ten places \
+         for clients are taken (`ss -xp`)",
+        limit.as_secs_f64()
+    )]
+    ListTimeout { limit: Duration },
+    #[error(
+        "the current worker {worker} is not asked, because its last requests were lost; look \
+         whether it hangs"
+    )]
+    WorkerGivenUp { worker: String },
+    #[error("pull-timeout was over before this worker could be asked; raise it")]
+    NoTurn,
+    #[error("the master has no current worker; look at the log of that HAProxy")]
+    NoWorker,
     #[error(transparent)]
     Answer(#[from] Fault),
     #[error(transparent)]
@@ -51,6 +71,11 @@ impl Failure {
             Self::Send { source, .. } => format!("send {:?}", source.kind()),
             Self::Read { source, .. } => format!("read {:?}", source.kind()),
             Self::Timeout { .. } => "timeout".to_owned(),
+            Self::NoTurn => "no turn".to_owned(),
+            Self::NoWorker => "no worker".to_owned(),
+            Self::WorkerTimeout { .. } => "worker timeout".to_owned(),
+            Self::ListTimeout { .. } => "list timeout".to_owned(),
+            Self::WorkerGivenUp { .. } => "worker given up".to_owned(),
             Self::Answer(fault) => fault.state(),
             Self::File(spool::writer::Error::Io { doing, source, .. }) => {
                 format!("file {doing} {:?}", source.kind())
@@ -88,6 +113,34 @@ impl Failure {
             Self::Answer(fault) => fault.other_kind().and_then(certain),
             _ => None,
         }
+    }
+
+    /// Whether the time was over.
+    pub(crate) const fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { .. }
+                | Self::WorkerTimeout { .. }
+                | Self::ListTimeout { .. }
+                | Self::NoTurn
+        )
+    }
+
+    /// Whether a worker behind a master, not the master or our disk, can be the cause.
+    pub(crate) const fn is_of_worker(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { .. }
+                | Self::WorkerTimeout { .. }
+                | Self::Answer(_)
+                | Self::Read { .. }
+                | Self::Send { .. }
+        )
+    }
+
+    /// Whether the socket has refused the commands of a stats socket as a master CLI does.
+    pub(crate) const fn is_by_master(&self) -> bool {
+        matches!(self, Self::Answer(fault) if fault.is_by_master())
     }
 
     /// Whether a part of an answer came, which shows that an endpoint of its kind is there.

@@ -116,6 +116,24 @@ impl History {
         self.answered.insert(endpoint.address);
     }
 
+    /// Adds and logs the result of a master CLI.
+    pub(crate) fn add_of_master(&mut self, endpoint: &Endpoint, failure: Option<&Failure>) {
+        match failure {
+            Some(failure) => {
+                let line = self.journal.endpoint_begins(&endpoint.to_string(), &failure.state());
+                if line.is_due() {
+                    warn!(%endpoint, reason = %failure, "no answer{}", line.note());
+                }
+            }
+            None => {
+                let line = self.journal.endpoint_ends(&endpoint.to_string());
+                if line.is_due() {
+                    info!(%endpoint, "answers again{}", line.note());
+                }
+            }
+        }
+    }
+
     /// Adds and logs a failure of an endpoint, and decides how the endpoint counts.
     pub(crate) fn add_failure(
         &mut self,

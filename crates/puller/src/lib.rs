@@ -18,6 +18,7 @@ mod history;
 mod journal;
 mod leftovers;
 mod lookups;
+mod masters;
 mod no_snapshot;
 mod once;
 mod responses;
@@ -54,7 +55,10 @@ pub struct Machine {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration names no endpoint.
-    #[error("nothing to ask: set socket-dir or servers in section [pull], or servers in [uwsgi]")]
+    #[error(
+        "nothing to ask: set socket-dir, servers or masters in section [pull], or servers in \
+         [uwsgi]"
+    )]
     NothingToAsk,
     /// Snapshots could not be published.
     #[error(transparent)]

@@ -1,14 +1,15 @@
 //! The responses of the endpoints of one cycle, for the log and for the manifest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sources::Source;
-use spool::manifest::{AnswerFile, Unanswered};
+use spool::manifest::{AnswerFile, Generation, Unanswered};
 
 use crate::client::Answers;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::history::Verdict;
+use crate::masters::round::Found;
 
 /// Characters of a reason in the manifest.
 const REASON_MAX_CHARS: usize = 500;
@@ -40,6 +41,7 @@ pub(crate) struct Responses {
     bytes: u64,
     files: Vec<AnswerFile>,
     unanswered: Vec<Unanswered>,
+    workers: Found,
 }
 
 impl Responses {
@@ -54,6 +56,7 @@ impl Responses {
             bytes: 0,
             files: Vec::new(),
             unanswered: Vec::new(),
+            workers: Found::default(),
         }
     }
 
@@ -70,12 +73,44 @@ impl Responses {
         self.awaited.remove(&key(endpoint));
         self.absent.remove(&key(endpoint));
         self.bytes += answers.bytes;
-        let file = |name| AnswerFile {
-            name,
-            source: endpoint.source.name().to_owned(),
-            endpoint: endpoint.to_string(),
-        };
+        let file =
+            |name| AnswerFile::new(name, endpoint.source.name().to_owned(), endpoint.to_string());
         self.files.extend(answers.files.into_iter().map(file));
+    }
+
+    /// Adds the answers of the workers of a master, which count as one endpoint. The master may
+    /// have failed nevertheless.
+    pub(crate) fn add_workers(&mut self, endpoint: &Endpoint, found: Found, is_whole: bool) {
+        if is_whole {
+            self.awaited.remove(&key(endpoint));
+            self.absent.remove(&key(endpoint));
+        }
+        self.bytes += found.bytes;
+        self.files.extend(found.files);
+        self.workers.workers += found.workers;
+        self.workers.old += found.old;
+        self.workers.kept += found.kept;
+    }
+
+    /// Sets the endpoints whose processes are old workers by now, as their master says.
+    pub(crate) fn set_old(&mut self, endpoints: &HashSet<String>) {
+        for file in &mut self.files {
+            if file.worker.is_none() && endpoints.contains(&file.endpoint) {
+                file.generation = Generation::Old;
+            }
+        }
+    }
+
+    /// Sets whether the snapshot needs a master that may fail.
+    pub(crate) fn set_needed(&mut self, endpoint: &Endpoint, is_needed: bool) {
+        if let Some(needed) = self.absent.get_mut(&key(endpoint)) {
+            *needed = is_needed;
+        }
+    }
+
+    /// The numbers of workers, without their files.
+    pub(crate) const fn workers(&self) -> &Found {
+        &self.workers
     }
 
     /// Adds an endpoint that gave no answer.

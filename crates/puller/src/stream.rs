@@ -51,6 +51,14 @@ impl AsyncStream {
         Ok(())
     }
 
+    /// Reads what has come.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.try_read(buffer),
+            Self::Tcp(stream) => stream.try_read(buffer),
+        }
+    }
+
     /// Tells the other end that no request follows. An endpoint answers as before. A socket of
     /// another kind closes then, where it would otherwise keep us waiting. An error shows up when
     /// the answer is read.

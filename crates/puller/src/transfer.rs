@@ -68,7 +68,9 @@ struct Target {
     file: Option<DiskGuard<StagedFile>>,
     /// The names of all files that were begun.
     names: Vec<String>,
-    /// The beginning of the first answer, if it goes to no file, and the suffix of that answer.
+    /// Whether the beginning of the first answer is kept.
+    keeps_head: bool,
+    /// The beginning of the first answer, and the suffix of that answer.
     head: Vec<u8>,
     head_suffix: Option<String>,
     disk: Disk,
@@ -82,7 +84,7 @@ pub(crate) struct ConnectionResult {
     pub(crate) bytes: u64,
     /// The names of the files.
     pub(crate) files: Vec<String>,
-    /// The beginning of the first answer, if it went to no file.
+    /// The beginning of the first answer, if it is kept.
     pub(crate) head: Vec<u8>,
 }
 
@@ -120,6 +122,7 @@ impl Transfer {
                 name: endpoint.name.clone(),
                 file: None,
                 names: Vec::new(),
+                keeps_head: false,
                 head: Vec::new(),
                 head_suffix: None,
                 disk,
@@ -127,6 +130,11 @@ impl Transfer {
             buffer_bytes: BUFFER_BYTES,
             total: 0,
         }
+    }
+
+    /// Sets whether the beginning of the first answer is kept beside its file.
+    pub(crate) const fn keep_head(&mut self, keep: bool) {
+        self.target.keeps_head = keep;
     }
 
     /// Bytes that came so far.
@@ -242,13 +250,10 @@ impl Transfer {
 
 impl Target {
     fn write(&mut self, suffix: &str, bytes: &[u8], is_whole: bool) -> Result<(), Failure> {
-        let files = match &self.destination {
-            Destination::Files(files) => files,
-            Destination::Head => {
-                self.keep_head(suffix, bytes);
-                return Ok(());
-            }
-        };
+        if self.keeps_head || matches!(self.destination, Destination::Head) {
+            self.keep_head(suffix, bytes);
+        }
+        let Destination::Files(files) = &self.destination else { return Ok(()) };
         let mut file = match self.file.take().and_then(DiskGuard::take) {
             Some(file) => file,
             None => {
@@ -314,7 +319,8 @@ mod tests {
         dialogue.request().unwrap();
         let (address, source) = (Address::Unix("a".into()), Source::HAProxy);
         let (name, identity) = ("a".to_owned(), None);
-        let endpoint = Endpoint { source, address, name, identity, is_needed: true };
+        let worker = None;
+        let endpoint = Endpoint { source, address, name, identity, is_needed: true, worker };
         let files = Destination::Files(staging.files());
         (Transfer::new(&endpoint, dialogue, files, disk), staging)
     }

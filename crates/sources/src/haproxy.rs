@@ -1,6 +1,7 @@
-//! HAProxy's stats socket.
+//! HAProxy's stats socket, and its master CLI.
 
 pub mod ask;
+pub mod master;
 
 use crate::Program;
 

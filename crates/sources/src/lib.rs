@@ -49,6 +49,15 @@ pub enum Pipelining {
     Off,
 }
 
+/// The process that a HAProxy's answers come from, and whether they have its servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// The worker behind a master CLI; `None` is the process of the stats socket.
+    pub worker: Option<u32>,
+    /// Whether servers are in the answer to `show stat`.
+    pub servers: bool,
+}
+
 /// The requests and answers of one endpoint in one cycle.
 ///
 /// ```
@@ -84,6 +93,9 @@ pub enum Fault {
     /// The fault of a stats socket, or of another socket in its place.
     #[error(transparent)]
     HAProxy(#[from] haproxy::ask::Fault),
+    /// The fault of a master CLI's list.
+    #[error(transparent)]
+    Master(#[from] haproxy::master::Fault),
     /// The fault of a uWSGI's stats server.
     #[error(transparent)]
     Uwsgi(#[from] uwsgi::ask::Fault),
@@ -243,6 +255,14 @@ impl Dialogue {
         }
     }
 
+    /// Asks for a part of the answers, before the first request.
+    pub const fn set_scope(&mut self, scope: Scope) {
+        match self {
+            Self::HAProxy(dialogue) => dialogue.set_scope(scope),
+            Self::Uwsgi(_) => {}
+        }
+    }
+
     /// The request for the next connection; `None` once every answer is whole.
     pub fn request(&mut self) -> Option<&[u8]> {
         match self {
@@ -297,7 +317,7 @@ impl Fault {
     pub fn suggests_single_requests(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.suggests_single_requests(),
-            Self::Uwsgi(_) => false,
+            Self::Master(_) | Self::Uwsgi(_) => false,
         }
     }
 
@@ -306,8 +326,20 @@ impl Fault {
     pub fn other_kind(&self) -> Option<&'static str> {
         match self {
             Self::HAProxy(fault) => fault.other_kind(),
-            Self::Uwsgi(_) => None,
+            Self::Master(_) | Self::Uwsgi(_) => None,
         }
+    }
+
+    /// Whether a stats socket was asked and the master CLI of a HAProxy has refused.
+    #[must_use]
+    pub const fn is_by_master(&self) -> bool {
+        matches!(self, Self::HAProxy(fault) if fault.is_by_master())
+    }
+
+    /// Whether a master CLI says that the worker has ended.
+    #[must_use]
+    pub fn says_worker_ended(&self) -> bool {
+        matches!(self, Self::HAProxy(fault) if fault.says_worker_ended())
     }
 
     /// Whether the first connection ended without a byte.
@@ -315,7 +347,7 @@ impl Fault {
     pub const fn is_silence(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.is_silence(),
-            Self::Uwsgi(_) => false,
+            Self::Master(_) | Self::Uwsgi(_) => false,
         }
     }
 
@@ -324,6 +356,7 @@ impl Fault {
     pub const fn shows_this_kind(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.shows_this_kind(),
+            Self::Master(_) => false,
             Self::Uwsgi(fault) => fault.shows_this_kind(),
         }
     }
@@ -333,6 +366,7 @@ impl Fault {
     pub fn state(&self) -> String {
         match self {
             Self::HAProxy(fault) => fault.state(),
+            Self::Master(fault) => fault.state(),
             Self::Uwsgi(fault) => fault.state(),
         }
     }

@@ -37,6 +37,26 @@ pub struct Cycle {
     pub skipped: u64,
     /// How long this cycle took until the manifest was written, before publishing.
     pub milliseconds: u64,
+    /// Workers in the snapshot whose answers came through a master CLI. Their files have their
+    /// worker and generation in the manifest.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub workers: u64,
+    /// Old workers in the snapshot; `None` if the program did not know of any generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_workers: Option<u64>,
+    /// Those of them that were not asked, or gave no answer, and have the answers of an earlier
+    /// cycle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_workers: Option<u64>,
+    /// Whether servers were not asked for (`servers-interval`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_servers: bool,
+}
+
+// serde's attribute passes a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A line that is not of the format.
@@ -126,6 +146,7 @@ mod tests {
             endpoint_failures: 7,
             skipped: 2,
             milliseconds: 15,
+            ..Cycle::default()
         }
     }
 

@@ -15,6 +15,8 @@
 //!   "cycle": { "endpoints": 2, "missing": 1, "cycles": 7, … },
 //!   "files": [
 //!     { "name": "a.sock_info", "source": "haproxy", "endpoint": "unix:///run/haproxy/a.sock" },
+//!     { "name": "m.sock@4711_info", "source": "haproxy", "endpoint": "unix:///run/m.sock",
+//!       "worker": 4711, "generation": "old" },
 //!     …
 //!   ],
 //!   "unanswered": [
@@ -77,6 +79,39 @@ pub struct AnswerFile {
     pub source: String,
     /// The endpoint's address, such as `unix:///run/haproxy/a.sock` or `tcp://lb1:80`.
     pub endpoint: String,
+    /// The worker that has answered, if the endpoint is a master CLI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u32>,
+    /// The generation of the process that has answered.
+    #[serde(default, skip_serializing_if = "Generation::is_current")]
+    pub generation: Generation,
+}
+
+/// Whether a process is in service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Generation {
+    /// It takes new connections.
+    #[default]
+    Current,
+    /// A worker of HAProxy from before a reload.
+    Old,
+}
+
+impl Generation {
+    // serde's attribute passes a reference.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+    const fn is_current(&self) -> bool {
+        matches!(self, Self::Current)
+    }
+}
+
+impl AnswerFile {
+    /// A file with the answer of a process in service, from its own socket.
+    #[must_use]
+    pub const fn new(name: String, source: String, endpoint: String) -> Self {
+        Self { name, source, endpoint, worker: None, generation: Generation::Current }
+    }
 }
 
 /// An endpoint without an answer.

@@ -34,8 +34,10 @@ use rustix::io::Errno;
 
 use crate::{cycle, manifest, name, probe};
 
+mod kept;
 mod staging;
 
+pub use kept::KeptAnswers;
 pub use staging::{PublishedSnapshot, StagedFile, StagedFiles, Staging};
 
 /// Seconds that are tried to find a free name.
@@ -50,6 +52,9 @@ const MARKERS: [&str; 2] = [manifest::FILE_NAME, cycle::FILE_NAME];
 
 /// The prefix of a directory that is being removed; its old name follows.
 const REMOVED: &str = ".haproxystats-removed-";
+
+/// The directory of [`KeptAnswers`].
+const KEPT: &str = ".haproxystats-kept";
 
 /// The name of a staged directory until it has its marker.
 const UNNAMED: &str = ".haproxystats-staging";
@@ -161,7 +166,7 @@ pub struct Cleanup {
 /// file.write(b"Name: HAProxy\n")?;
 /// file.close()?;
 /// let (name, source) = ("a_info".to_owned(), "haproxy".to_owned());
-/// let file = AnswerFile { name, source, endpoint: "unix:///run/a".to_owned() };
+/// let file = AnswerFile::new(name, source, "unix:///run/a".to_owned());
 /// let (origin, cycle) = ("lb1".to_owned(), Cycle::default());
 /// let manifest = Manifest { origin, serial: 1, cycle, files: vec![file], unanswered: vec![] };
 /// staging.files().complete(&manifest)?;
@@ -175,6 +180,8 @@ pub struct Spool {
     tmp: PathBuf,
     sync: bool,
     lock: Lock,
+    /// Whether [`KeptAnswers`] of this spool may be in use.
+    keeps: bool,
 }
 
 impl Spool {
@@ -204,7 +211,7 @@ impl Spool {
             return Err(Error::OtherFileSystem { tmp, dst });
         }
         // The lock comes before the probe, because the probe of another program would disturb it.
-        let spool = Self { lock: lock_staging(&tmp)?, dst, tmp, sync };
+        let spool = Self { lock: lock_staging(&tmp)?, dst, tmp, sync, keeps: false };
         // A cycle reports other failures of the probe, such as a full disk.
         let probed = probe::rename(&spool.tmp, &spool.dst);
         if probed.is_ok_and(|probed| probed == probe::Rename::Crosses) {
@@ -226,6 +233,9 @@ impl Spool {
             let entry = entry.map_err(failed)?;
             let (path, file_name) = (entry.path(), entry.file_name());
             let Some(file_name) = file_name.to_str() else { continue };
+            if self.keeps && file_name == KEPT {
+                continue;
+            }
             let is_hidden = is_hidden_name_of_ours(file_name);
             if !is_hidden && !name::is_snapshot(file_name) || !name::is_directory(&entry) {
                 continue;
@@ -251,6 +261,12 @@ impl Spool {
             }
         }
         Ok(cleaned)
+    }
+
+    /// The answers that later snapshots may need again, none at first. Does not work on the disk.
+    pub fn keep(&mut self) -> KeptAnswers {
+        self.keeps = true;
+        KeptAnswers::new(self.tmp.join(KEPT))
     }
 
     /// The number of published snapshots that wait.
@@ -336,7 +352,8 @@ fn has_marker(dir: &Path) -> bool {
 
 /// Whether `stage` or a removal gives this temporary name to a directory.
 fn is_hidden_name_of_ours(file_name: &str) -> bool {
-    file_name == UNNAMED || file_name.strip_prefix(REMOVED).is_some_and(name::is_snapshot)
+    [UNNAMED, KEPT].contains(&file_name)
+        || file_name.strip_prefix(REMOVED).is_some_and(name::is_snapshot)
 }
 
 fn is_empty(dir: &Path) -> bool {

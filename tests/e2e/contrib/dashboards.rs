@@ -133,7 +133,9 @@ fn publish_dump(scene: &Scene) {
             fs::copy(dump, staged.join(format!("sock{number}_{part}"))).unwrap();
         }
     }
-    fs::write(staged.join("haproxystats.cycle"), "endpoints 4\ncycles 1\n").unwrap();
+    let manifest = r#"{ "version": 1, "origin": "lb1", "serial": "0000000000000001",
+        "cycle": { "endpoints": 4, "cycles": 1, "old-workers": 0, "kept-workers": 0 } }"#;
+    fs::write(staged.join("haproxystats.manifest"), manifest).unwrap();
     fs::rename(staged, scene.incoming().join("1700000000")).unwrap();
 }
 

@@ -80,6 +80,12 @@
 #   `[pull] socket-dir`: a folder: every UNIX socket in it is asked.
 # @param pull_servers
 #   `[pull] servers`: stats sockets by name.
+# @param pull_masters
+#   `[pull] masters`: master CLIs of HAProxy: each worker behind them is asked, old ones after a reload too.
+# @param pull_old_workers
+#   `[pull] old-workers`: ask the workers from before a reload too, through a master CLI.
+# @param pull_servers_interval
+#   `[pull] servers-interval`: ask for servers in each such cycle only, for frontends and backends in all.
 # @param pull_retries
 #   `[pull] retries`: further tries to connect.
 # @param pull_timeout
@@ -394,6 +400,9 @@ class haproxystats (
   Optional[Haproxystats::HostName]       $pull_host_name = undef,
   Optional[Haproxystats::Path]           $pull_socket_dir = undef,
   Optional[Haproxystats::Servers]        $pull_servers = undef,
+  Optional[Haproxystats::Servers]        $pull_masters = undef,
+  Optional[Boolean]                      $pull_old_workers = undef,
+  Optional[Integer[1, 100000]]           $pull_servers_interval = undef,
   Optional[Integer[-1]]                  $pull_retries = undef,
   Optional[Haproxystats::Limit]          $pull_timeout = undef,
   Optional[Haproxystats::Pause]          $pull_interval = undef,

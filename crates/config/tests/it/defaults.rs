@@ -33,6 +33,9 @@ fn an_empty_file_means_defaults() {
             queue_size: 360,
             sync: true,
             allow_partial: false,
+            masters: Vec::new(),
+            old_workers: true,
+            servers_interval: 1,
             uwsgi: Uwsgi { servers: vec![], allow_partial: true },
         }
     );

@@ -26,10 +26,12 @@ answer-limit = 268435456
 buffer-limit = 6291456
 dst-dir = /var/lib/haproxystats/incoming
 interval = 0.5
+old-workers = true
 pull-interval = 10
 pull-timeout = 2
 queue-size = 360
 retries = 1
+servers-interval = 1
 sync = true
 timeout = 0.1
 tmp-dst-dir = /var/lib/haproxystats/incoming.tmp
@@ -220,9 +222,11 @@ fn the_values_in_force() {
     );
     let pull = "[pull]\nallow-partial = false\nanswer-limit = 268435456\n\
                 # no effect: an answer is read in pieces of up to 64 KiB\nbuffer-limit = 6291456\n\
-                dst-dir = /srv/in\ninterval = 0.5\nloglevel = debug\npull-interval = 10\n\
+                dst-dir = /srv/in\ninterval = 0.5\nloglevel = debug\n\
+                old-workers = true\npull-interval = 10\n\
                 pull-timeout = 2\nqueue-size = 360\nretries = 1\n\
-                servers = unix:///a,\n\ttcp://h:1\nsync = true\ntimeout = 0.1\n\
+                servers = unix:///a,\n\ttcp://h:1\nservers-interval = 1\n\
+                sync = true\ntimeout = 0.1\n\
                 tmp-dst-dir = /var/lib/haproxystats/incoming.tmp\nworkers = 8\n\n";
     assert_eq!(print_in_force(&config.document, Program::Pull), format!("{default}{pull}"));
 

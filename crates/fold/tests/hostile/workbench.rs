@@ -93,6 +93,7 @@ impl Snapshot {
             info: Some(path),
             stat: None,
             generation: Generation::Current,
+            by_master: false,
         });
         self
     }
@@ -107,6 +108,7 @@ impl Snapshot {
             info: None,
             stat: Some(path),
             generation: Generation::Current,
+            by_master: false,
         });
         self
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use config::{KafkaFormat, PartialInput, ReceiverKind};
 use daemon::Clock;
-use fold::{Damage, Oddity, Tables};
+use fold::{Damage, Generation, Input, Oddity, Servers, Tables};
 use model::{Batch, Timestamp, form};
 use receivers::graphite::{NameForms, Warning, count_lines};
 use sources::Remark;
@@ -100,9 +100,13 @@ impl FoldChild {
         let identity =
             spool::reader::identity(path).map_err(|error| directory_failure(path, &error))?;
         let files = Files::of(path)?;
-        let inputs = &files.haproxy;
         let mut list = Vec::new();
         let header = header(path, &mut list);
+        let mut inputs = files.haproxy.clone();
+        if header.cycle.is_some_and(|cycle| cycle.workers > 0) {
+            set_workers(&mut inputs, path, &mut list);
+        }
+        let inputs = &inputs;
         let daemon = self.tables.daemon(inputs).map_err(fold_failure)?;
         stopwatch.lap(statistics::DAEMON);
         let mut proxies =
@@ -123,7 +127,12 @@ impl FoldChild {
         stopwatch.lap(statistics::FRONTENDS);
         batch.tables.push(self.tables.backends(&mut proxies).map_err(fold_failure)?);
         stopwatch.lap(statistics::BACKENDS);
-        let servers = self.tables.servers(&mut proxies).map_err(fold_failure)?;
+        // A snapshot of a cycle without servers can have those of an old worker, which are no sums.
+        let servers = if header.cycle.is_some_and(|cycle| cycle.without_servers) {
+            Servers::default()
+        } else {
+            self.tables.servers(&mut proxies).map_err(fold_failure)?
+        };
         batch.tables.extend(servers.tables);
         stopwatch.lap(statistics::SERVERS);
         // The fold of the servers can add some.
@@ -229,6 +238,43 @@ fn header(path: &Path, findings: &mut Vec<Finding>) -> Header {
         Err(error) => {
             odd("unreadable", format!("the manifest cannot be read: {error}"));
             Header { identity: None, cycle: None }
+        }
+    }
+}
+
+/// Sets the generation of each input, and whether it came through a master CLI, as the manifest
+/// says.
+fn set_workers(inputs: &mut [Input], path: &Path, findings: &mut Vec<Finding>) {
+    let manifest = match manifest::read(path) {
+        Ok(Some(manifest)) => manifest,
+        // The header was there.
+        Ok(None) => return,
+        Err(error) => {
+            let text = format!(
+                "the manifest cannot be read, so old workers count as current ones: {error}"
+            );
+            findings.push(Finding {
+                kind: FindingKind::Oddity,
+                subject: manifest::FILE_NAME.to_owned(),
+                state: "unreadable".to_owned(),
+                text,
+            });
+            return;
+        }
+    };
+    let mut workers = HashMap::new();
+    for file in &manifest.files {
+        workers.insert(file.name.as_str(), (file.worker, file.generation));
+    }
+    for input in inputs {
+        let any = input.info.as_ref().or(input.stat.as_ref()).and_then(|file| file.file_name());
+        let known = any.and_then(|name| workers.get(name.to_str()?));
+        if let Some((worker, generation)) = known {
+            input.by_master = worker.is_some();
+            input.generation = match generation {
+                manifest::Generation::Current => Generation::Current,
+                manifest::Generation::Old => Generation::Old,
+            };
         }
     }
 }

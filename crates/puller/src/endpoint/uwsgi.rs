@@ -66,6 +66,7 @@ pub(super) fn find(config: &Uwsgi) -> Result<Applications, DiscoveryError> {
             // Named by the operator, by a pattern too: no such socket is left out.
             identity: None,
             is_needed: !config.allow_partial,
+            worker: None,
         });
     }
     Ok(found)

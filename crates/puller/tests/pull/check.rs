@@ -90,7 +90,7 @@ fn each_endpoint_has_a_verdict_and_nothing_is_written() {
             assert_eq!(check.bytes, bytes as u64, "{name}");
         }
         assert_eq!(names(&root), before);
-        assert_eq!(fakes.map(|fake| fake.asked()), [1, 1, 1, 1, 0, 3, 1]);
+        assert_eq!(fakes.map(|fake| fake.asked()), [1, 1, 1, 2, 0, 3, 1]);
     });
 }
 

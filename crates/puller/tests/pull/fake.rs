@@ -1,5 +1,6 @@
 //! A fake HAProxy: it reads a line and follows its script, which can be changed while it runs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,8 +36,49 @@ pub(crate) enum Script {
     Endless(&'static str, &'static str),
     /// The first bytes, then 8 KiB each millisecond.
     Drip(&'static str),
+    /// The answer to each line, and nothing to other lines.
+    Lines(Arc<Lines>),
     /// The end, before the line is read.
     Close,
+}
+
+/// Answers by line. Like a master CLI, it closes a connection only after its client's half-close.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    answers: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// The lines that came.
+    asked: Mutex<Vec<String>>,
+    open: AtomicUsize,
+    /// The largest number of connections at one time.
+    pub(crate) most: AtomicUsize,
+}
+
+impl Lines {
+    pub(crate) fn set(&self, line: &str, answer: &str) {
+        let line = format!("{line}\n");
+        self.answers.lock().unwrap().insert(line, answer.as_bytes().to_vec());
+    }
+
+    /// Gives no answer to a line any more.
+    pub(crate) fn remove(&self, line: &str) {
+        self.answers.lock().unwrap().remove(&format!("{line}\n"));
+    }
+
+    /// The lines that came, from then on forgotten.
+    pub(crate) fn take_asked(&self) -> Vec<String> {
+        let lines = std::mem::take(&mut *self.asked.lock().unwrap());
+        lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    async fn serve(&self, line: &str, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+        self.asked.lock().unwrap().push(line.to_owned());
+        let answer = self.answers.lock().unwrap().get(line).cloned();
+        let Some(answer) = answer else { return std::future::pending().await };
+        self.most.fetch_max(self.open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let _ = stream.write_all(&answer).await;
+        while !matches!(stream.read(&mut [0; 100]).await, Ok(0) | Err(_)) {}
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 pub(crate) struct Fake {
@@ -150,6 +192,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 sent = stream.write_all(again.repeat(1_000).as_bytes()).await;
             }
             sent
+        }
+        Script::Lines(lines) => {
+            lines.serve(&line, &mut stream).await;
+            Ok(())
         }
         Script::Close => Ok(()),
     };

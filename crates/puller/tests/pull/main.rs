@@ -17,6 +17,7 @@ mod faults;
 mod frozen;
 mod kinds;
 mod logging;
+mod masters;
 mod once;
 mod partial;
 mod workbench;

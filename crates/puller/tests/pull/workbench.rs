@@ -87,6 +87,9 @@ impl Workbench {
             queue_size: 360,
             sync: false,
             allow_partial: false,
+            masters: Vec::new(),
+            old_workers: true,
+            servers_interval: 1,
             uwsgi: Uwsgi { servers: Vec::new(), allow_partial: true },
         }
     }

@@ -2,10 +2,11 @@
 //! line for each command, and closes.
 //!
 //! Both commands go on one connection. A socket that takes only one command gets two connections.
-//! The answers are stored as they were sent, each with its empty line, as the Python program stores
+//! Through a master CLI each command goes to one worker (`@!PID`) and has its own connection. The
+//! answers are stored as they were sent, each with its empty line, as the Python program stores
 //! them. The module `answers` finds the end of an answer.
 
-use crate::Pipelining;
+use crate::{Pipelining, Scope};
 use answers::Answers;
 
 pub use fault::Fault;
@@ -15,7 +16,7 @@ mod fault;
 mod list;
 
 /// The endings of the two files of an endpoint.
-pub(crate) const SUFFIXES: [&str; 2] = [Command::Info.suffix(), Command::Stat.suffix()];
+pub const SUFFIXES: [&str; 2] = [Command::Info.suffix(), Command::Stat.suffix()];
 
 /// A command, which also names its answer and the file of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,28 +30,22 @@ pub enum Command {
 /// The requests of a stats socket and their answers, as they come.
 #[derive(Debug)]
 pub struct Dialogue {
-    /// The requests that were not sent yet.
-    requests: &'static [Request],
+    pipelining: Pipelining,
+    scope: Scope,
+    /// The requests that were sent.
+    sent: usize,
+    /// The request of the current connection.
+    line: Vec<u8>,
     answer_limit: u64,
     /// The answers on the current connection.
     answers: Answers,
 }
 
-/// The request of one connection.
-#[derive(Debug, Clone, Copy)]
-struct Request {
-    line: &'static [u8],
-    /// The commands in it, in order.
-    commands: &'static [Command],
-}
+/// The commands of one connection.
+const BOTH: &[Command] = &[Command::Info, Command::Stat];
 
-const PIPELINED: &[Request] =
-    &[Request { line: b"show info;show stat\n", commands: &[Command::Info, Command::Stat] }];
-
-const SINGLE: &[Request] = &[
-    Request { line: b"show info\n", commands: &[Command::Info] },
-    Request { line: b"show stat\n", commands: &[Command::Stat] },
-];
+/// The arguments that leave out servers: all proxies, of the types 1 (frontend) and 2 (backend).
+const PROXIES_ALONE: &str = " -1 3 -1";
 
 impl Command {
     /// The text of the command.
@@ -74,18 +69,45 @@ impl Command {
 
 impl Dialogue {
     pub(crate) const fn new(pipelining: Pipelining, answer_limit: u64) -> Self {
-        let requests = match pipelining {
-            Pipelining::On => PIPELINED,
-            Pipelining::Off => SINGLE,
-        };
-        Self { requests, answer_limit, answers: Answers::new(&[], answer_limit) }
+        Self {
+            pipelining,
+            scope: Scope { worker: None, servers: true },
+            sent: 0,
+            line: Vec::new(),
+            answer_limit,
+            answers: Answers::new(&[], answer_limit),
+        }
+    }
+
+    pub(crate) const fn set_scope(&mut self, scope: Scope) {
+        self.scope = scope;
     }
 
     pub(crate) fn request(&mut self) -> Option<&[u8]> {
-        let (request, later) = self.requests.split_first()?;
-        self.requests = later;
-        self.answers = Answers::new(request.commands, self.answer_limit);
-        Some(request.line)
+        let commands: &'static [Command] = match (self.pipelining, self.sent) {
+            (Pipelining::On, 0) => BOTH,
+            (Pipelining::Off, 0) => &[Command::Info],
+            (Pipelining::Off, 1) => &[Command::Stat],
+            _ => return None,
+        };
+        self.sent += 1;
+        self.answers = Answers::new(commands, self.answer_limit);
+        let texts: Vec<String> = commands.iter().map(|command| self.text_of(*command)).collect();
+        self.line = texts.join(";").into_bytes();
+        self.line.push(b'\n');
+        Some(&self.line)
+    }
+
+    /// A command with its arguments, for this process or for a worker of a master.
+    fn text_of(&self, command: Command) -> String {
+        let arguments = match command {
+            Command::Stat if !self.scope.servers => PROXIES_ALONE,
+            Command::Info | Command::Stat => "",
+        };
+        match self.scope.worker {
+            Some(pid) => format!("@!{pid} {}{arguments}", command.text()),
+            None => format!("{}{arguments}", command.text()),
+        }
     }
 
     pub(crate) fn receive<E: From<crate::Fault>>(

@@ -16,6 +16,8 @@ fn manifest() -> Manifest {
             name: "a_info".to_owned(),
             source: "haproxy".to_owned(),
             endpoint: "unix:///run/a".to_owned(),
+            worker: None,
+            generation: Generation::Current,
         }],
         unanswered: vec![Unanswered {
             endpoint: "tcp://lb1:80".to_owned(),
@@ -191,10 +193,28 @@ fn the_largest_manifest_is_below_the_bound() {
         name: "x".repeat(255),
         source: "haproxy".to_owned(),
         endpoint: endpoint.clone(),
+        worker: None,
+        generation: Generation::Current,
     };
     let files = (0..crate::writer::FILES_MAX).map(|_| file()).collect();
     let text = Manifest { files, ..manifest() }.to_json().unwrap();
     assert!(text.len() as u64 <= MANIFEST_MAX_BYTES, "{} bytes", text.len());
+}
+
+/// An older reader ignores the generation, and a file of an older pull has none.
+#[test]
+fn workers_are_told_only_where_there_are_some() {
+    let [worker, generation] = ["\"worker\"", "\"generation\""];
+    let text = manifest().to_json().unwrap();
+    assert!(!text.contains(worker) && !text.contains(generation), "{text}");
+    let [name, source] = ["m@7_info", "haproxy"].map(str::to_owned);
+    let file = AnswerFile::new(name, source, "unix:///run/m".to_owned());
+    let file = AnswerFile { worker: Some(7), generation: Generation::Old, ..file };
+    let text = Manifest { files: vec![file], ..manifest() }.to_json().unwrap();
+    assert!(
+        text.contains("\"worker\": 7,\n") && text.contains("\"generation\": \"old\""),
+        "{text}"
+    );
 }
 
 proptest! {
@@ -210,12 +230,15 @@ proptest! {
             name: name.clone(),
             source: "haproxy".to_owned(),
             endpoint: format!("unix://{name}"),
+            worker: (name.len() % 3 == 0).then_some(4711),
+            generation: if name.len() % 2 == 0 { Generation::Old } else { Generation::Current },
         }).collect();
         let unanswered = names.iter().map(|name| Unanswered {
             endpoint: name.clone(),
             reason: name.clone(),
         }).collect();
-        let cycle = Cycle { endpoints, ..Cycle::default() };
+        let cycle = Cycle { endpoints, workers: endpoints, ..Cycle::default() };
+        let cycle = Cycle { old_workers: Some(endpoints), without_servers: true, ..cycle };
         let manifest = Manifest { origin, serial, cycle, files, unanswered };
         let snapshot = snapshot(manifest.to_json().unwrap());
         let id = header_of(&snapshot).snapshot_id(timestamp(), "another machine");

@@ -184,6 +184,34 @@ impl StagedFiles {
         Ok(self.staged(file, path))
     }
 
+    /// The path of a file that is whole.
+    pub(super) fn path_of(&self, name: &OsStr) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Adds a whole file that `place` puts at a path.
+    pub(super) fn add(
+        &self,
+        name: &OsStr,
+        place: impl FnOnce(&Path, bool) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let path = self.dir.join(name);
+        let mut state = lock(&self.state);
+        if state.is_sealed {
+            return Err(Error::TooLate { path });
+        }
+        // A file that was begun and not finished may be there.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path, error));
+            }
+            _ => state.begun.remove(name),
+        };
+        place(&path, self.sync).map_err(|source| io_error("keep", &path, source))?;
+        state.begun.insert(name.to_owned(), true);
+        Ok(())
+    }
+
     fn staged(&self, file: File, path: PathBuf) -> StagedFile {
         StagedFile { file, path, state: Arc::clone(&self.state), sync: self.sync }
     }

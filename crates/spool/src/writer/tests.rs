@@ -8,7 +8,7 @@ use testbed::log::logged;
 
 use super::*;
 use crate::cycle::Cycle;
-use crate::manifest::{AnswerFile, Manifest};
+use crate::manifest::{AnswerFile, Generation, Manifest};
 
 struct Dirs {
     root: tempfile::TempDir,
@@ -127,6 +127,8 @@ fn manifest(names: &[&str]) -> Manifest {
         name: (*name).to_owned(),
         source: "haproxy".to_owned(),
         endpoint: "unix:///run/a".to_owned(),
+        worker: None,
+        generation: Generation::Current,
     };
     Manifest {
         origin: "lb1".to_owned(),

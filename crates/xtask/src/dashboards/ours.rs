@@ -135,6 +135,17 @@ pub(super) const PANELS: &[Panel] = &[
         ],
     },
     Panel {
+        title: "Old workers of HAProxy",
+        about: "From before a reload, asked through the master CLI; and those of them with the \
+             figures of an earlier cycle.",
+        unit: Unit::Count,
+        chart: Chart::Lines,
+        lines: &[
+            sum(Own, &["OldWorkers"], Name("old workers")),
+            sum(Own, &["KeptWorkers"], Name("not asked")),
+        ],
+    },
+    Panel {
         title: "Workers replaced",
         about: "Something kills them, or they crash; failed-dir may hold the snapshot.",
         unit: Unit::Count,

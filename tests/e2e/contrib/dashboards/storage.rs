@@ -127,6 +127,8 @@ fn expected() -> BTreeMap<String, String> {
         ("MissingEndpoints", "max"),
         ("DamagedFiles", "max"),
         ("LeftOutServers", "max"),
+        ("OldWorkers", "max"),
+        ("KeptWorkers", "max"),
         ("PullMilliseconds", "max"),
         ("TotalWallClockTime", "max"),
         ("WallClockTimeAllStats", "max"),

@@ -1,6 +1,7 @@
 //! Why the answers of a stats socket cannot be used, and what a fault shows about the socket.
 
 use super::Command;
+use crate::haproxy::master;
 
 /// Why an answer cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +72,19 @@ impl Fault {
                 | Self::Empty(Command::Stat)
                 | Self::Malformed { command: Command::Stat, .. }
         )
+    }
+
+    pub(crate) const fn is_by_master(&self) -> bool {
+        matches!(self, Self::Refused { command: Command::Info, by_master: true, .. })
+    }
+
+    pub(crate) fn says_worker_ended(&self) -> bool {
+        match self {
+            Self::Malformed { quote, .. } | Self::Refused { quote, .. } => {
+                master::says_ended(quote)
+            }
+            _ => false,
+        }
     }
 
     pub(crate) const fn is_silence(&self) -> bool {

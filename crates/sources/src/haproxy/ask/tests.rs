@@ -43,7 +43,7 @@ fn own(fault: crate::Fault) -> Fault {
 }
 
 fn both(pieces: &[&[u8]]) -> Result<Vec<(Command, Vec<u8>)>, Fault> {
-    take_all(PIPELINED[0].commands, LIMIT, pieces)
+    take_all(BOTH, LIMIT, pieces)
 }
 
 fn whole() -> Vec<(Command, Vec<u8>)> {
@@ -78,9 +78,9 @@ fn an_answer_cut_at_any_byte_is_never_whole() {
 
 #[test]
 fn one_command_alone_ends_with_the_connection() {
-    assert_eq!(take_all(SINGLE[0].commands, LIMIT, &[INFO]).unwrap(), whole()[..1]);
-    assert_eq!(take_all(SINGLE[1].commands, LIMIT, &[STAT]).unwrap(), whole()[1..]);
-    let fault = take_all(SINGLE[0].commands, LIMIT, &[&INFO[..INFO.len() - 1]]).unwrap_err();
+    assert_eq!(take_all(&[Command::Info], LIMIT, &[INFO]).unwrap(), whole()[..1]);
+    assert_eq!(take_all(&[Command::Stat], LIMIT, &[STAT]).unwrap(), whole()[1..]);
+    let fault = take_all(&[Command::Info], LIMIT, &[&INFO[..INFO.len() - 1]]).unwrap_err();
     assert_eq!(fault, Fault::Truncated { command: Command::Info, bytes: INFO.len() as u64 - 1 });
 }
 
@@ -121,7 +121,7 @@ fn garbage_is_refused_by_its_first_line_and_quoted_without_its_bytes() {
 
 #[test]
 fn garbage_is_refused_before_its_end() {
-    let mut answers = Answers::new(PIPELINED[0].commands, LIMIT);
+    let mut answers = Answers::new(BOTH, LIMIT);
     let result = answers.receive(&[b'x'; HEAD_BYTES], |_, _, _| Ok::<(), crate::Fault>(()));
     assert!(matches!(result, Err(crate::Fault::HAProxy(Fault::Malformed { .. }))));
 }
@@ -129,8 +129,8 @@ fn garbage_is_refused_before_its_end() {
 #[test]
 fn each_answer_may_have_as_many_bytes_as_the_limit() {
     let longest = INFO.len().max(STAT.len()) as u64;
-    assert!(take_all(PIPELINED[0].commands, longest, &[INFO, STAT]).is_ok());
-    let fault = take_all(PIPELINED[0].commands, longest - 1, &[INFO, STAT]).unwrap_err();
+    assert!(take_all(BOTH, longest, &[INFO, STAT]).is_ok());
+    let fault = take_all(BOTH, longest - 1, &[INFO, STAT]).unwrap_err();
     assert_eq!(fault, Fault::TooLong { command: Command::Info, limit: longest - 1 });
 }
 
@@ -175,7 +175,7 @@ fn more_empty_lines_between_the_answers_or_before_one_are_harmless() {
         let first = [&more, INFO, STAT].concat();
         assert_eq!(both(&[&first]).unwrap()[1], whole()[1]);
         let alone = [&more, STAT].concat();
-        assert_eq!(take_all(SINGLE[1].commands, LIMIT, &[&alone]).unwrap()[0].1, alone);
+        assert_eq!(take_all(&[Command::Stat], LIMIT, &[&alone]).unwrap()[0].1, alone);
     }
 }
 
@@ -248,7 +248,7 @@ fn the_master_of_an_old_haproxy_is_known_by_its_list_wherever_reads_cut() {
     let severe = format!("[6]: {OLD_MASTER}");
     let after_empty_line = format!("\n{OLD_MASTER}");
     for sent in [OLD_MASTER, &severe, &after_empty_line] {
-        for commands in [PIPELINED[0].commands, SINGLE[0].commands] {
+        for commands in [BOTH, &[Command::Info]] {
             for cut in 0..=sent.len() {
                 let (first, second) = sent.as_bytes().split_at(cut);
                 let fault = take_all(commands, LIMIT, &[first, second]).unwrap_err();
@@ -276,7 +276,7 @@ fn the_refusal_of_an_old_worker_stays_one_wherever_reads_cut() {
 
 #[test]
 fn a_refusal_without_end_is_searched_within_a_bound() {
-    let mut answers = Answers::new(PIPELINED[0].commands, LIMIT);
+    let mut answers = Answers::new(BOTH, LIMIT);
     let mut receive = |bytes: &[u8]| answers.receive(bytes, |_, _, _| Ok::<(), crate::Fault>(()));
     receive(b"Unknown command\n").unwrap();
     let line = [&[b'x'; 63][..], b"\n"].concat();
@@ -306,4 +306,36 @@ fn a_dialogue_ends_after_its_last_request_and_takes_nothing_before_the_first() {
         files.dedup();
         assert_eq!((count, files), (requests, SUFFIXES.map(str::to_owned).to_vec()));
     }
+}
+
+#[test]
+fn a_worker_and_the_proxies_alone_can_be_asked_for() {
+    let requests = |pipelining, worker, servers| {
+        let mut dialogue = Dialogue::new(pipelining, LIMIT);
+        dialogue.set_scope(Scope { worker, servers });
+        let mut requests = Vec::new();
+        while let Some(request) = dialogue.request() {
+            requests.push(String::from_utf8(request.to_vec()).unwrap());
+        }
+        requests
+    };
+    let (on, off) = (Pipelining::On, Pipelining::Off);
+    assert_eq!(requests(on, None, true), ["show info;show stat\n"]);
+    assert_eq!(requests(on, None, false), ["show info;show stat -1 3 -1\n"]);
+    assert_eq!(requests(off, None, false), ["show info\n", "show stat -1 3 -1\n"]);
+    assert_eq!(requests(off, Some(7), true), ["@!7 show info\n", "@!7 show stat\n"]);
+    assert_eq!(requests(off, Some(7), false), ["@!7 show info\n", "@!7 show stat -1 3 -1\n"]);
+}
+
+#[test]
+fn a_worker_that_has_ended_is_known_by_the_masters_words() {
+    for answer in [
+        "Can't find the target PID matching the prefix '@!99999'\n",
+        "Can't find the target CLI!\n",
+    ] {
+        let fault = take_all(&[Command::Info], LIMIT, &[answer.as_bytes()]).unwrap_err();
+        assert!(fault.says_worker_ended(), "{fault}");
+    }
+    let fault = take_all(&[Command::Info], LIMIT, &[b"220 hello\n".as_slice()]).unwrap_err();
+    assert!(!fault.says_worker_ended(), "{fault}");
 }

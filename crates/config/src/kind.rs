@@ -48,6 +48,12 @@ pub enum Kind {
     Servers,
     /// A comma-separated list of uWSGI's applications.
     Applications,
+    /// A comma-separated list of Zope instances.
+    Instances,
+    /// A comma-separated list of folders and patterns of folders.
+    Folders,
+    /// A word of letters, digits, dots, - and _.
+    Name,
     /// A comma-separated list of a Graphite's servers.
     ServerList,
     /// Blank-separated names of metrics, or `all` and names to leave out.
@@ -94,6 +100,9 @@ impl fmt::Display for Kind {
             Self::Applications => {
                 f.write_str("comma list of NAME=ADDRESS, addresses and patterns of paths")
             }
+            Self::Instances => f.write_str("comma list of DEPLOYMENT/INSTANCE=ADDRESS"),
+            Self::Folders => f.write_str("comma list of folders and patterns of folders"),
+            Self::Name => f.write_str("name of letters, digits, dots, - and _"),
             Self::ServerList => {
                 f.write_str("comma list of host, host:port, [v6]:port, unix:///path")
             }
@@ -193,6 +202,8 @@ pub(crate) const LINE_BYTES: Form<usize> = whole::<512, { 1 << 20 }, _>(Some("by
 pub(crate) const SNAPSHOT_COUNT: Form<usize> = whole::<1, 1_000_000_000, _>(Some("snapshots"));
 /// Whole seconds; as many as a duration may have.
 pub(crate) const PERIOD: Form<Duration> = whole_seconds::<1, 1_000_000_000>();
+/// As far back as ZODB's activity monitor remembers.
+pub(crate) const SAMPLING: Form<Duration> = whole_seconds::<1, 3600>();
 
 /// A whole number within bounds that also fits its type.
 const fn whole<const LEAST: u64, const MOST: u64, T: TryFrom<u64>>(

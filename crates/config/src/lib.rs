@@ -33,6 +33,7 @@ mod unknown;
 mod url;
 mod uwsgi;
 mod values;
+mod zope;
 
 pub use directories::{Overlap, Relation};
 pub use document::Document;
@@ -45,6 +46,7 @@ pub use typed::{
     Address, Circuit, Cluster, Confirm, Graphite, GroupRule, GroupRules, Groups, Gzip, HostPart,
     InfluxApi, InfluxDb, InfluxTarget, Kafka, KafkaFormat, KafkaLogin, KafkaSecurity,
     LinesPerMessage, LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput, Process, Pull,
-    Receiver, ReceiverKind, Retries, Selection, Tables, Tls, Uwsgi, UwsgiServer,
+    Receiver, ReceiverKind, Retries, Selection, Tables, Tls, Uwsgi, UwsgiServer, Zope,
+    ZopeInstance,
 };
 pub use url::Url;

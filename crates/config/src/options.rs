@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use crate::document::DEFAULT;
 use crate::kind::{Form, Kind};
 use crate::values::Problems;
-use crate::{process, pull, receivers, shared, uwsgi};
+use crate::{process, pull, receivers, shared, uwsgi, zope};
 
 /// An option of a section.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +78,7 @@ static TABLE: LazyLock<Vec<KnownOption>> = LazyLock::new(|| {
         (shared::PATHS, shared::PATHS_OPTIONS),
         (pull::SECTION, pull::OPTIONS),
         (uwsgi::SECTION, uwsgi::OPTIONS),
+        (zope::SECTION, zope::OPTIONS),
         (process::SECTION, process::OPTIONS),
     ];
     let receivers = receivers::KINDS

@@ -12,7 +12,10 @@ use crate::document::{DEFAULT, Document};
 use crate::interpolate::{Resolution, Resolver};
 use crate::load::Program;
 use crate::options::{self, GROUP_SECTIONS};
-use crate::{pull, receivers, secret, uwsgi};
+use crate::{pull, receivers, secret, uwsgi, zope};
+
+/// The sections of other sources than HAProxy.
+const OF_SOURCES: [&str; 2] = [uwsgi::SECTION, zope::SECTION];
 
 /// Options of one section with their values.
 type Options = Vec<(String, String)>;
@@ -54,7 +57,7 @@ fn sections_in_force(document: &Document) -> Vec<&str> {
     let known = options::known_sections();
     let mut sections: Vec<&str> = known.into_iter().filter(|name| !is_group(name)).collect();
     sections.retain(|name| receivers::kind_of(name).is_none());
-    sections.retain(|name| *name != uwsgi::SECTION || document.section(name).is_some());
+    sections.retain(|name| !OF_SOURCES.contains(name) || document.section(name).is_some());
     sections.extend(receivers::sections(document));
     sections.extend(GROUP_SECTIONS.iter().filter(|name| document.section(name).is_some()));
     let written = document.sections().map(|section| section.name.as_str());
@@ -66,9 +69,10 @@ fn sections_in_force(document: &Document) -> Vec<&str> {
 /// As the Python programs do, pull prints `[DEFAULT]` and `[pull]`, with its other sources, and
 /// process all but those of pull alone.
 fn concerns(program: Program, section: &str) -> bool {
+    let is_of_pull = section == pull::SECTION || OF_SOURCES.contains(&section);
     match program {
-        Program::Pull => matches!(section, DEFAULT | pull::SECTION | uwsgi::SECTION),
-        Program::Process => !matches!(section, pull::SECTION | uwsgi::SECTION),
+        Program::Pull => section == DEFAULT || is_of_pull,
+        Program::Process => !is_of_pull,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::typed::{Address, LogLevel, Pull, Retries};
-use crate::uwsgi;
+use crate::{uwsgi, zope};
 
 pub(crate) const SECTION: &str = "pull";
 
@@ -113,6 +113,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
 /// Reads the section.
 pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull, Rejection> {
     let uwsgi = uwsgi::uwsgi(resolver, file);
+    let zope = zope::zope(resolver, file);
     let mut reader = Reader::new(resolver, SECTION, file);
     // The option has no effect, but a bad value is a fault nevertheless.
     reader.optional(&BUFFER_LIMIT);
@@ -138,5 +139,6 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
         sync: reader.value(&SYNC)?,
         allow_partial: reader.value(&ALLOW_PARTIAL)?,
         uwsgi: uwsgi?,
+        zope: zope?,
     })
 }

@@ -6,6 +6,7 @@
 
 mod kafka;
 mod uwsgi;
+mod zope;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kafka::{Kafka, KafkaFormat, KafkaLogin, KafkaSecurity, LinesPerMessage, MessageKey};
 pub use uwsgi::{Uwsgi, UwsgiServer};
+pub use zope::{Zope, ZopeInstance};
 
 use crate::url::Url;
 
@@ -112,6 +114,8 @@ pub struct Pull {
     pub allow_partial: bool,
     /// The applications of uWSGI.
     pub uwsgi: Uwsgi,
+    /// The instances of Zope.
+    pub zope: Zope,
 }
 
 /// The treatment of a snapshot with some damaged files.

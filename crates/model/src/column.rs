@@ -37,6 +37,9 @@ pub enum Values {
     Milliseconds(Vec<u64>),
     /// States, such as UP or DOWN.
     States(Texts),
+    /// Numbers in the text of their source, such as `0.10` or `12345678901234567890.5`, which an
+    /// `f64` would change. Every receiver gets the text; see [`is_number`].
+    Numbers(Texts),
 }
 
 /// Whole numbers, in 64 bits where all of them fit.
@@ -66,6 +69,47 @@ pub enum Value<'a> {
     Milliseconds(u64),
     /// A state.
     State(&'a str),
+    /// A number in its own text.
+    Number(&'a str),
+}
+
+/// Bytes of a number in the text of its source. A double needs 24.
+pub const NUMBER_MAX_BYTES: usize = 64;
+
+/// Whether a text can stand in every receiver's format as a number: one of JSON, within
+/// [`NUMBER_MAX_BYTES`] and the range of an `f64`.
+///
+/// ```
+/// use haproxystats_model::column::is_number;
+///
+/// assert!(["30000", "-1", "0.10", "1e5"].into_iter().all(is_number));
+/// assert!(["", "+1", "01", ".5", "1.", "NaN", "1e999", "1 2"].into_iter().all(|it| !is_number(it)));
+/// ```
+#[must_use]
+pub fn is_number(text: &str) -> bool {
+    let digits_of = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = text.strip_prefix('-').unwrap_or(text);
+    let (whole, mut rest) = rest.split_at(digits_of(rest));
+    if whole.is_empty() || (whole.len() > 1 && whole.starts_with('0')) {
+        return false;
+    }
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let digits = digits_of(fraction);
+        if digits == 0 {
+            return false;
+        }
+        rest = &fraction[digits..];
+    }
+    if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
+        let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        let digits = digits_of(exponent);
+        if digits == 0 {
+            return false;
+        }
+        rest = &exponent[digits..];
+    }
+    let is_finite = || text.parse::<f64>().is_ok_and(f64::is_finite);
+    rest.is_empty() && text.len() <= NUMBER_MAX_BYTES && is_finite()
 }
 
 impl Column {
@@ -138,6 +182,26 @@ impl Column {
         Self { name: name.into(), nature, fold: None, values: Values::Decimals(values), present }
     }
 
+    /// A column of numbers in the text of their source. A text that is no number is absent.
+    ///
+    /// ```
+    /// use haproxystats_model::{Column, Nature, Value};
+    ///
+    /// let column = Column::numbers("load", Nature::Gauge, [Some("0.10"), Some("NaN")]);
+    /// assert_eq!((column.get(0), column.get(1)), (Some(Value::Number("0.10")), None));
+    /// ```
+    #[must_use]
+    pub fn numbers<'a>(
+        name: impl Into<String>,
+        nature: Nature,
+        values: impl IntoIterator<Item = Option<&'a str>>,
+    ) -> Self {
+        let values = values.into_iter().map(|value| value.filter(|text| is_number(text)));
+        let (values, present) = split(values);
+        let values = Values::Numbers(values.into_iter().collect());
+        Self { name: name.into(), nature, fold: None, values, present }
+    }
+
     /// How many rows have a value.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -157,10 +221,9 @@ impl Column {
             }
             Values::Decimals(values) => retain(values, keep),
             Values::Milliseconds(values) => retain(values, keep),
-            Values::States(states) => {
+            Values::States(texts) | Values::Numbers(texts) => {
                 let flags = keep.iter().copied().chain(std::iter::repeat(true));
-                *states =
-                    states.iter().zip(flags).filter(|(_, keep)| *keep).map(|it| it.0).collect();
+                *texts = texts.iter().zip(flags).filter(|(_, keep)| *keep).map(|it| it.0).collect();
             }
         }
         if let Some(present) = &mut self.present {
@@ -189,6 +252,7 @@ impl Column {
             Values::Decimals(values) => values.get(row).copied().map(Value::Decimal),
             Values::Milliseconds(values) => values.get(row).copied().map(Value::Milliseconds),
             Values::States(states) => states.get(row).map(Value::State),
+            Values::Numbers(numbers) => numbers.get(row).map(Value::Number),
         }
     }
 }
@@ -220,7 +284,7 @@ impl Values {
             Self::Means { counts, .. } => counts.len(),
             Self::Decimals(values) => values.len(),
             Self::Milliseconds(values) => values.len(),
-            Self::States(states) => states.len(),
+            Self::States(texts) | Self::Numbers(texts) => texts.len(),
         }
     }
 
@@ -317,5 +381,19 @@ mod tests {
         of(Values::Decimals(vec![0.5; 3]), Value::Decimal(0.5));
         of(Values::Milliseconds(vec![7; 3]), Value::Milliseconds(7));
         of(states, Value::State("UP"));
+        let numbers = Values::Numbers(["0.10", "2", "3"].into_iter().collect());
+        of(numbers, Value::Number("0.10"));
+    }
+
+    #[test]
+    fn a_number_is_one_of_json_within_the_range_of_a_double() {
+        let longest = format!("0.{}", "1".repeat(NUMBER_MAX_BYTES - 2));
+        for text in ["0", "-0", "1.5e-7", "18446744073709551616", "-1.0E+30", &longest] {
+            assert!(is_number(text), "{text}");
+        }
+        let longer = format!("{longest}1");
+        for text in ["-", "1e", "1e+", "1.e5", "00", "1i", "1\n", "--1", "inf", "1e309", &longer] {
+            assert!(!is_number(text), "{text}");
+        }
     }
 }

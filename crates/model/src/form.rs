@@ -24,8 +24,9 @@
 //!
 //! **Versions.** The prelude is the same in all versions. A program reads its own version and all
 //! older ones. It refuses a newer one with a message that says so, and does not touch the file.
-//! Version 2 has tables of other sources than HAProxy, each with its [`Layout`](crate::Layout); a
-//! batch without them is written in version 1, which older programs read.
+//! Version 2 has tables of other sources than HAProxy, each with its [`Layout`](crate::Layout), and
+//! numbers in the text of their source; a batch without both is written in version 1, which older
+//! programs read.
 
 mod arrays;
 mod group;

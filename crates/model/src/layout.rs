@@ -28,6 +28,10 @@ pub struct Layout {
     /// The parts of Graphite's path between the host and the name of a column. Two rows must differ
     /// in a label that the path has.
     pub path: Vec<PathPart>,
+    /// Whether `--render influx` prints the rows without host and time, because a collector that
+    /// runs the command adds both.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_bare: bool,
 }
 
 /// A part of a path.
@@ -55,7 +59,14 @@ impl Layout {
             measurement: measurement.to_owned(),
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             path: path.split('.').map(part).collect(),
+            is_bare: false,
         }
+    }
+
+    /// The layout with rows that `--render influx` prints without host and time.
+    #[must_use]
+    pub fn bare(self) -> Self {
+        Self { is_bare: true, ..self }
     }
 
     /// Whether receivers can use it: no text needs an escape, it has a few labels, and every label
@@ -72,6 +83,11 @@ impl Layout {
             && (1..=PARTS_MAX).contains(&self.path.len())
             && self.path.iter().all(is_label)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_word(text: &str) -> bool {

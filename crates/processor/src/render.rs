@@ -25,7 +25,7 @@ pub enum Format {
     /// The lines of the unnamed `[graphite]`, on or off.
     Graphite,
     /// InfluxDB's line protocol, with nanoseconds and the names and tags of the first `[influxdb]`
-    /// that is on, else telegraf's names.
+    /// that is on, else telegraf's names. Rows of a bare layout have neither host nor time.
     Influx,
     /// An object for each row and line.
     Json,
@@ -150,8 +150,8 @@ fn render_one(
 fn influx_schema(config: &config::Process) -> Result<Schema, InvalidPattern> {
     for receiver in &config.receivers {
         if let config::ReceiverKind::InfluxDb(influxdb) = &receiver.kind {
-            return Schema::new(influxdb, Precision::Nanoseconds);
+            return Schema::new(influxdb, Precision::Nanoseconds).map(Schema::for_commands);
         }
     }
-    Ok(Schema::plain(Precision::Nanoseconds))
+    Ok(Schema::plain(Precision::Nanoseconds).for_commands())
 }

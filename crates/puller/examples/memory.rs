@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::{LogLevel, Pull, Retries, Uwsgi};
+use config::{LogLevel, Pull, Retries, Uwsgi, Zope};
 use daemon::{Clock, Service};
 use haproxystats_puller::Machine;
 
@@ -62,6 +62,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         old_workers: true,
         servers_interval: 1,
         uwsgi: Uwsgi { servers: Vec::new(), allow_partial: true },
+        zope: Zope {
+            servers: Vec::new(),
+            deployments: Vec::new(),
+            database: "main".to_owned(),
+            sampling_interval: Duration::from_secs(300),
+            allow_partial: true,
+        },
     };
     let machine = Machine {
         name: "example".to_owned(),

@@ -215,8 +215,8 @@ impl Cycles {
             if line.is_due() {
                 warn!(
                     name,
-                    "several sockets have this base name, so their files are named by their whole \
-                     paths{}",
+                    "several sockets or deployments have this base name, so their files are named by \
+                     their whole paths{}",
                     line.note()
                 );
             }
@@ -224,7 +224,7 @@ impl Cycles {
         for name in self.shared.difference(&shared) {
             let line = self.journal.ends(&format!("shared {name}"));
             if line.is_due() {
-                info!(name, "one socket alone has this base name again{}", line.note());
+                info!(name, "one alone has this base name again{}", line.note());
             }
         }
         self.shared = shared;

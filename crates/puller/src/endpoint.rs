@@ -13,14 +13,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use config::{Address, Pull, Uwsgi};
+use config::{Address, Pull, Uwsgi, Zope};
 use daemon::remedy;
 use sources::Source;
+use sources::zope::Request;
 use tracing::debug;
 
 use crate::Error;
 
 mod uwsgi;
+mod zope;
 
 /// Endpoints of a cycle at most. Each has two files in a snapshot, beside the manifest, and
 /// haproxystats-process refuses a snapshot with more than 20,000 files.
@@ -63,7 +65,7 @@ pub(crate) enum DiscoveryError {
     Read { path: PathBuf, source: io::Error },
     /// No endpoint is asked, because a snapshot of some endpoints would look whole.
     #[error(
-        "socket-dir, servers and [uwsgi] have more than {ENDPOINTS_MAX} sockets, and \
+        "socket-dir, servers, [uwsgi] and [zope] have more than {ENDPOINTS_MAX} sockets, and \
          haproxystats-process takes no snapshot of so many; remove sockets that no {} listens on, \
          or divide them among several haproxystats-pull",
         STATS_SOCKET.program()
@@ -90,10 +92,13 @@ pub(crate) struct Finder {
     masters: Vec<Address>,
     allow_partial: bool,
     uwsgi: Uwsgi,
+    zope: Zope,
+    /// What each instance of Zope is asked for.
+    perf_metrics: Request,
 }
 
 /// The endpoints of a cycle.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Discovery {
     pub(crate) endpoints: Vec<Endpoint>,
     /// The master CLIs that the configuration names.
@@ -109,15 +114,17 @@ impl Finder {
     pub(crate) fn new(config: &Pull) -> Result<Self, Error> {
         let (socket_dir, servers) = (config.socket_dir.clone(), config.servers.clone());
         let (masters, uwsgi) = (config.masters.clone(), config.uwsgi.clone());
+        let zope = config.zope.clone();
         let names_none = servers.is_empty() && masters.is_empty() && uwsgi.servers.is_empty();
-        if socket_dir.is_none() && names_none {
+        if socket_dir.is_none() && names_none && zope.is_off() {
             return Err(Error::NothingToAsk);
         }
-        Ok(Self { socket_dir, servers, masters, allow_partial: config.allow_partial, uwsgi })
+        let (allow_partial, perf_metrics) = (config.allow_partial, zope::request(&zope));
+        Ok(Self { socket_dir, servers, masters, allow_partial, uwsgi, zope, perf_metrics })
     }
 
     /// Every endpoint once, those of `servers` first, those of `socket-dir` by name, those of
-    /// uWSGI.
+    /// uWSGI, those of Zope.
     pub(crate) fn find(&self) -> Result<Discovery, DiscoveryError> {
         let named = self.masters.iter().chain(&self.servers);
         let mut addresses: Vec<_> = named.map(|address| (address.clone(), None)).collect();
@@ -131,7 +138,9 @@ impl Finder {
         let mut seen = HashSet::new();
         addresses.retain(|(address, _)| seen.insert(address.clone()));
         let applications = uwsgi::find(&self.uwsgi)?;
-        if addresses.len() + applications.endpoints.len() > ENDPOINTS_MAX {
+        let instances = zope::find(&self.zope, self.perf_metrics)?;
+        let others = applications.endpoints.len() + instances.endpoints.len();
+        if addresses.len() + others > ENDPOINTS_MAX {
             return Err(DiscoveryError::TooMany);
         }
         let (mut endpoints, mut shared) = name_endpoints(addresses, !self.allow_partial);
@@ -140,7 +149,11 @@ impl Finder {
             endpoints.extract_if(.., |endpoint| masters.contains(&endpoint.address)).collect();
         endpoints.extend(applications.endpoints);
         shared.extend(applications.shared);
-        Ok(Discovery { endpoints, masters, shared, unreadable: applications.unreadable })
+        endpoints.extend(instances.endpoints);
+        shared.extend(instances.shared);
+        let mut unreadable = applications.unreadable;
+        unreadable.extend(instances.unreadable);
+        Ok(Discovery { endpoints, masters, shared, unreadable })
     }
 }
 
@@ -279,6 +292,7 @@ fn escape(bytes: &[u8]) -> String {
 mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
+    use std::time::Duration;
 
     use super::*;
 
@@ -293,7 +307,15 @@ mod tests {
     fn finder(socket_dir: Option<PathBuf>, servers: Vec<Address>) -> Finder {
         let uwsgi = Uwsgi { servers: vec![], allow_partial: true };
         let masters = Vec::new();
-        Finder { socket_dir, servers, masters, allow_partial: false, uwsgi }
+        let zope = Zope {
+            servers: vec![],
+            deployments: vec![],
+            database: "main".into(),
+            sampling_interval: Duration::from_secs(300),
+            allow_partial: true,
+        };
+        let perf_metrics = Request::DEFAULT;
+        Finder { socket_dir, servers, masters, allow_partial: false, uwsgi, zope, perf_metrics }
     }
 
     fn names(addresses: Vec<Address>) -> Vec<String> {

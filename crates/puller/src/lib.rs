@@ -56,8 +56,8 @@ pub struct Machine {
 pub enum Error {
     /// The configuration names no endpoint.
     #[error(
-        "nothing to ask: set socket-dir, servers or masters in section [pull], or servers in \
-         [uwsgi]"
+        "nothing to ask: set socket-dir, servers or masters in section [pull], servers in [uwsgi], \
+         or servers or deployments in [zope]"
     )]
     NothingToAsk,
     /// Snapshots could not be published.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use config::Pull;
 use sources::Source;
 use sources::uwsgi::Carrier;
+use sources::zope::Request;
 use tracing::{error, warn};
 
 use crate::endpoint::{DiscoveryError, STATS_SOCKET};
@@ -22,6 +23,9 @@ pub(crate) enum NoSnapshot {
     /// No socket matches the patterns of `[uwsgi]`, and nothing else is asked.
     #[error("{}", Source::Uwsgi(Carrier::Plain).no_socket())]
     NoApplication,
+    /// No folder of `[zope]` has an instance, and nothing else is asked.
+    #[error("{}", Source::Zope(Request::DEFAULT).no_socket())]
+    NoInstance,
     /// No socket in `socket-dir` is an endpoint.
     #[error("{}", STATS_SOCKET.no_endpoint())]
     NoEndpoint { left_out: usize },
@@ -48,6 +52,7 @@ impl NoSnapshot {
     pub(crate) fn without_endpoint(config: &Pull) -> Self {
         match &config.socket_dir {
             None if !config.uwsgi.servers.is_empty() => Self::NoApplication,
+            None if !config.zope.is_off() => Self::NoInstance,
             socket_dir => Self::NoSocket(socket_dir.clone()),
         }
     }
@@ -71,6 +76,7 @@ impl NoSnapshot {
             Self::Find(error) => error.state(),
             Self::NoSocket(_) => "no socket".to_owned(),
             Self::NoApplication => "no application".to_owned(),
+            Self::NoInstance => "no instance".to_owned(),
             Self::NoEndpoint { .. } => "no endpoint".to_owned(),
             Self::Partial { .. } => "partial".to_owned(),
             Self::NoAnswer { .. } => "no answer".to_owned(),
@@ -86,7 +92,7 @@ impl NoSnapshot {
     pub(crate) fn log(&self, note: &str) {
         match self {
             Self::NoSocket(socket_dir) => warn!(?socket_dir, "{self}{note}"),
-            Self::NoApplication => warn!("{self}{note}"),
+            Self::NoApplication | Self::NoInstance => warn!("{self}{note}"),
             Self::NoEndpoint { left_out } => warn!(left_out, "{self}{note}"),
             Self::Partial { endpoints, failed } => warn!(endpoints, failed, "{self}{note}"),
             Self::NoAnswer { endpoints } => warn!(endpoints, "{self}{note}"),

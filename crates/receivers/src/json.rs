@@ -120,6 +120,10 @@ fn push_value(column: &Column, row: usize, out: &mut Vec<u8>) {
         Values::Milliseconds(values) => {
             write!(out, "{}.{:03}", values[row] / 1000, values[row] % 1000)
         }
+        Values::Numbers(numbers) => {
+            out.extend_from_slice(numbers.get(row).unwrap_or_default().as_bytes());
+            Ok(())
+        }
         Values::States(states) => {
             push_text(states.get(row).unwrap_or_default(), out);
             Ok(())

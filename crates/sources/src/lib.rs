@@ -9,6 +9,7 @@
 pub mod haproxy;
 pub mod reading;
 pub mod uwsgi;
+pub mod zope;
 
 pub use reading::{Answer, Reading, Remark};
 
@@ -19,6 +20,8 @@ pub enum Source {
     HAProxy,
     /// The stats server of a uWSGI.
     Uwsgi(uwsgi::Carrier),
+    /// The monitor of a Zope instance.
+    Zope(zope::Request),
 }
 
 /// What the dialogue with an endpoint needs of the dialogue of the cycle before.
@@ -85,6 +88,8 @@ pub enum Dialogue {
     HAProxy(haproxy::ask::Dialogue),
     /// The dialogue with a stats server.
     Uwsgi(uwsgi::ask::Dialogue),
+    /// The dialogue with the monitor of a Zope instance.
+    Zope(zope::ask::Dialogue),
 }
 
 /// Why the answers of an endpoint cannot be used.
@@ -99,11 +104,15 @@ pub enum Fault {
     /// The fault of a uWSGI's stats server.
     #[error(transparent)]
     Uwsgi(#[from] uwsgi::ask::Fault),
+    /// The fault of a Zope instance's monitor.
+    #[error(transparent)]
+    Zope(#[from] zope::ask::Fault),
 }
 
 impl Source {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::HAProxy, Self::Uwsgi(uwsgi::Carrier::Plain)];
+    pub const ALL: [Self; 3] =
+        [Self::HAProxy, Self::Uwsgi(uwsgi::Carrier::Plain), Self::Zope(zope::Request::DEFAULT)];
 
     /// The kind, as a manifest names it.
     #[must_use]
@@ -111,6 +120,7 @@ impl Source {
         match self {
             Self::HAProxy => "haproxy",
             Self::Uwsgi(_) => "uwsgi",
+            Self::Zope(_) => "zope",
         }
     }
 
@@ -120,6 +130,7 @@ impl Source {
         match self {
             Self::HAProxy => "HAProxy",
             Self::Uwsgi(_) => "uWSGI",
+            Self::Zope(_) => "Zope instance",
         }
     }
 
@@ -128,7 +139,7 @@ impl Source {
     pub const fn tcp_scheme(self) -> &'static str {
         match self {
             Self::Uwsgi(uwsgi::Carrier::Http) => "http",
-            Self::HAProxy | Self::Uwsgi(uwsgi::Carrier::Plain) => "tcp",
+            Self::HAProxy | Self::Uwsgi(uwsgi::Carrier::Plain) | Self::Zope(_) => "tcp",
         }
     }
 
@@ -138,6 +149,7 @@ impl Source {
         match self {
             Self::HAProxy => haproxy::LEFT_OUT,
             Self::Uwsgi(_) => uwsgi::LEFT_OUT,
+            Self::Zope(_) => zope::LEFT_OUT,
         }
     }
 
@@ -147,6 +159,7 @@ impl Source {
         match self {
             Self::HAProxy => haproxy::NO_SOCKET,
             Self::Uwsgi(_) => uwsgi::NO_SOCKET,
+            Self::Zope(_) => zope::NO_INSTANCE,
         }
     }
 
@@ -156,6 +169,7 @@ impl Source {
         match self {
             Self::HAProxy => haproxy::NO_ENDPOINT,
             Self::Uwsgi(_) => uwsgi::NO_SOCKET,
+            Self::Zope(_) => zope::NO_INSTANCE,
         }
     }
 
@@ -166,6 +180,7 @@ impl Source {
         match self {
             Self::HAProxy => &haproxy::ask::SUFFIXES,
             Self::Uwsgi(_) => &uwsgi::SUFFIXES,
+            Self::Zope(_) => &zope::SUFFIXES,
         }
     }
 
@@ -193,6 +208,7 @@ impl Source {
         match self {
             Self::HAProxy => None,
             Self::Uwsgi(_) => Some(uwsgi::read(answers)),
+            Self::Zope(_) => Some(zope::read(answers)),
         }
     }
 
@@ -202,7 +218,7 @@ impl Source {
     pub fn is_temporary_name(self, file_name: &str) -> bool {
         match self {
             Self::HAProxy => haproxy::is_temporary_name(file_name),
-            Self::Uwsgi(_) => false,
+            Self::Uwsgi(_) | Self::Zope(_) => false,
         }
     }
 
@@ -220,6 +236,7 @@ impl Source {
         match self {
             Self::HAProxy => haproxy::identify(answer),
             Self::Uwsgi(_) => uwsgi::identify(answer),
+            Self::Zope(_) => Program::default(),
         }
     }
 
@@ -233,6 +250,7 @@ impl Source {
             Self::Uwsgi(carrier) => {
                 Dialogue::Uwsgi(uwsgi::ask::Dialogue::new(carrier, answer_limit))
             }
+            Self::Zope(request) => Dialogue::Zope(zope::ask::Dialogue::new(request, answer_limit)),
         }
     }
 }
@@ -242,7 +260,7 @@ impl Dialogue {
     pub fn recall(&mut self, memory: Memory) {
         match (self, memory) {
             (Self::Uwsgi(dialogue), Memory::Uwsgi(requests)) => dialogue.recall(requests),
-            (Self::HAProxy(_) | Self::Uwsgi(_), _) => {}
+            (Self::HAProxy(_) | Self::Uwsgi(_) | Self::Zope(_), _) => {}
         }
     }
 
@@ -250,7 +268,7 @@ impl Dialogue {
     #[must_use]
     pub fn memory(&self) -> Memory {
         match self {
-            Self::HAProxy(_) => Memory::None,
+            Self::HAProxy(_) | Self::Zope(_) => Memory::None,
             Self::Uwsgi(dialogue) => Memory::Uwsgi(dialogue.requests().clone()),
         }
     }
@@ -268,6 +286,7 @@ impl Dialogue {
         match self {
             Self::HAProxy(dialogue) => dialogue.request(),
             Self::Uwsgi(dialogue) => dialogue.request(),
+            Self::Zope(dialogue) => dialogue.request(),
         }
     }
 
@@ -286,6 +305,7 @@ impl Dialogue {
         match self {
             Self::HAProxy(dialogue) => dialogue.receive(bytes, write),
             Self::Uwsgi(dialogue) => dialogue.receive(bytes, write),
+            Self::Zope(dialogue) => dialogue.receive(bytes, write),
         }
     }
 
@@ -298,6 +318,7 @@ impl Dialogue {
         match self {
             Self::HAProxy(dialogue) => dialogue.end_of_connection().map_err(Fault::from),
             Self::Uwsgi(dialogue) => dialogue.end_of_connection().map_err(Fault::from),
+            Self::Zope(dialogue) => dialogue.end_of_connection().map_err(Fault::from),
         }
     }
 
@@ -307,6 +328,7 @@ impl Dialogue {
         match self {
             Self::HAProxy(dialogue) => dialogue.file_bytes(),
             Self::Uwsgi(dialogue) => dialogue.file_bytes(),
+            Self::Zope(dialogue) => dialogue.file_bytes(),
         }
     }
 }
@@ -317,7 +339,7 @@ impl Fault {
     pub fn suggests_single_requests(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.suggests_single_requests(),
-            Self::Master(_) | Self::Uwsgi(_) => false,
+            Self::Master(_) | Self::Uwsgi(_) | Self::Zope(_) => false,
         }
     }
 
@@ -326,7 +348,7 @@ impl Fault {
     pub fn other_kind(&self) -> Option<&'static str> {
         match self {
             Self::HAProxy(fault) => fault.other_kind(),
-            Self::Master(_) | Self::Uwsgi(_) => None,
+            Self::Master(_) | Self::Uwsgi(_) | Self::Zope(_) => None,
         }
     }
 
@@ -347,7 +369,7 @@ impl Fault {
     pub const fn is_silence(&self) -> bool {
         match self {
             Self::HAProxy(fault) => fault.is_silence(),
-            Self::Master(_) | Self::Uwsgi(_) => false,
+            Self::Master(_) | Self::Uwsgi(_) | Self::Zope(_) => false,
         }
     }
 
@@ -358,6 +380,7 @@ impl Fault {
             Self::HAProxy(fault) => fault.shows_this_kind(),
             Self::Master(_) => false,
             Self::Uwsgi(fault) => fault.shows_this_kind(),
+            Self::Zope(fault) => fault.shows_this_kind(),
         }
     }
 
@@ -368,6 +391,7 @@ impl Fault {
             Self::HAProxy(fault) => fault.state(),
             Self::Master(fault) => fault.state(),
             Self::Uwsgi(fault) => fault.state(),
+            Self::Zope(fault) => fault.state(),
         }
     }
 }

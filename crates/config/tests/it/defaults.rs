@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use haproxystats_config::{
     Address, Circuit, Cluster, Confirm, Graphite, HostPart, LogLevel, Naming, Outbox, PartialInput,
-    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables, Uwsgi,
+    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables, Uwsgi, Zope,
 };
 
 use crate::{Files, load_text};
@@ -37,6 +37,13 @@ fn an_empty_file_means_defaults() {
             old_workers: true,
             servers_interval: 1,
             uwsgi: Uwsgi { servers: vec![], allow_partial: true },
+            zope: Zope {
+                servers: vec![],
+                deployments: vec![],
+                database: "main".into(),
+                sampling_interval: Duration::from_secs(300),
+                allow_partial: true,
+            },
         }
     );
 }

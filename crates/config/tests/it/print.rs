@@ -40,6 +40,11 @@ workers = 8
 [uwsgi]
 allow-partial = true
 
+[zope]
+allow-partial = true
+database = main
+sampling-interval = 300
+
 ";
 
 const DEFAULTS_OF_PROCESS: &str = "\
@@ -274,6 +279,11 @@ fn written(kind: Kind) -> Vec<&'static str> {
         Kind::Applications => {
             vec!["/a/*.stats", "a=http://h:1,\n  unix:///${x:two}", "b-1=tcp://[::1]:${x:two}"]
         }
+        Kind::Instances => {
+            vec!["a/i1=tcp://h:1", "a.b/i=tcp://[::1]:${x:two},\n  a/i2=unix:///${x:two}"]
+        }
+        Kind::Folders => vec!["/a/*", "/a b,\n  /srv/${x:two}/*"],
+        Kind::Name => vec!["main", "-", "a.${x:two}"],
         Kind::Servers => {
             vec!["unix:///a", "unix:///${x:two},\n  tcp://h:1", "tcp://[::1]:${x:two}"]
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::arrays::{Defect, Input, push_array, push_integers, push_texts};
 use super::{GROUP_BYTES, GROUP_MAX_BYTES};
 use crate::catalog::{Fold, Nature};
+use crate::column::is_number;
 use crate::{Column, Integers, Layout, Names, Table, TableKind, Texts, Values};
 
 /// The code of each kind of table, nature and fold is its position in these lists. Append only,
@@ -39,6 +40,8 @@ const MEANS: u8 = 1;
 const DECIMALS: u8 = 2;
 const MILLISECONDS: u8 = 3;
 const STATES: u8 = 4;
+/// Since version 2.
+const NUMBERS: u8 = 5;
 
 /// Bytes of memory that a column takes besides its values and its name.
 const COLUMN_BYTES: usize = 128;
@@ -76,16 +79,16 @@ pub(super) fn ends(table: &Table) -> io::Result<Vec<usize>> {
         fixed += COLUMN_BYTES + column.name.len();
         per_row += usize::from(column.present.is_some()) + bytes_per_row(&column.values);
     }
-    let states = table.columns.iter().filter_map(|column| match &column.values {
-        Values::States(states) => Some(states),
+    let texts = table.columns.iter().filter_map(|column| match &column.values {
+        Values::States(texts) | Values::Numbers(texts) => Some(texts),
         _ => None,
     });
-    let states: Vec<&Texts> = states.collect();
+    let texts: Vec<&Texts> = texts.collect();
     let mut ends = Vec::new();
     let mut used = fixed;
     let mut begin = 0;
     for row in 0..rows {
-        let texts: usize = states.iter().map(|states| states.bytes(row, row + 1)).sum();
+        let texts: usize = texts.iter().map(|texts| texts.bytes(row, row + 1)).sum();
         let bytes = per_row + table.names.bytes(row, row + 1) + texts;
         if fixed + bytes > GROUP_MAX_BYTES {
             return refused("a row takes more than a row group may");
@@ -147,7 +150,7 @@ const fn bytes_per_row(values: &Values) -> usize {
         Values::Integers(Integers::Wide(_)) => 16,
         Values::Means { sums: Integers::Narrow(_), .. } => 8 + 4,
         Values::Means { sums: Integers::Wide(_), .. } => 16 + 4,
-        Values::Decimals(_) | Values::Milliseconds(_) | Values::States(_) => 8,
+        Values::Decimals(_) | Values::Milliseconds(_) | Values::States(_) | Values::Numbers(_) => 8,
     }
 }
 
@@ -200,6 +203,10 @@ fn write_column(column: &Column, from: usize, to: usize, body: &mut Vec<u8>) {
             body.push(STATES);
             push_texts(states, from, to, body);
         }
+        Values::Numbers(numbers) => {
+            body.push(NUMBERS);
+            push_texts(numbers, from, to, body);
+        }
     }
 }
 
@@ -251,6 +258,9 @@ fn read_column(input: &mut Input<'_>, rows: usize) -> Result<Column, Defect> {
             let is_sound = |row| values.get(row).is_some_and(|value: &f64| value.is_finite());
             rows.any(|row| column.has(row) && !is_sound(row))
         }
+        Values::Numbers(numbers) => {
+            rows.any(|row| column.has(row) && !numbers.get(row).is_some_and(is_number))
+        }
         Values::Integers(_) | Values::Milliseconds(_) | Values::States(_) => false,
     };
     if has_unsound { Err("a value is no number") } else { Ok(column) }
@@ -280,6 +290,7 @@ fn read_values(input: &mut Input<'_>, rows: usize) -> Result<Values, Defect> {
             Values::Milliseconds(values.iter().map(|it| u64::from_le_bytes(*it)).collect())
         }
         STATES => Values::States(input.texts(rows)?),
+        NUMBERS => Values::Numbers(input.texts(rows)?),
         _ => return Err("there is no such kind of values"),
     })
 }

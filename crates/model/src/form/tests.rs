@@ -86,6 +86,8 @@ fn values(rows: usize) -> impl Strategy<Value = Values> {
         proptest::collection::vec(any::<u64>(), rows).prop_map(Values::Milliseconds),
         proptest::collection::vec("[A-Z ]{0,8}|\u{fc}", rows)
             .prop_map(|states| { Values::States(states.iter().map(String::as_str).collect()) }),
+        proptest::collection::vec("-?(0|[1-9][0-9]{0,20})([.][0-9]{1,20})?(e-?[0-9])?", rows)
+            .prop_map(|numbers| Values::Numbers(numbers.iter().map(String::as_str).collect())),
     ]
 }
 

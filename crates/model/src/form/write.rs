@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{GROUP_MAX_BYTES, HEADER_MAX_BYTES, Header, MAGIC, VERSION, group, group_crc};
-use crate::{Batch, TableKind};
+use crate::{Batch, Table, TableKind, Values};
 
 /// Writes a batch in the oldest form that has its tables, and returns its header. Tables without
 /// rows are left out.
@@ -29,8 +29,8 @@ pub fn write(batch: &Batch, to: &mut impl Write) -> io::Result<Header> {
     let groups = u32::try_from(ends.iter().map(Vec::len).sum::<usize>());
     let groups = groups.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let header = Header { id: batch.id.clone(), points: batch.points(), groups };
-    let has_layouts = batch.tables.iter().any(|table| matches!(table.kind, TableKind::Other(_)));
-    write_header(&header, if has_layouts { VERSION } else { 1 }, to)?;
+    let version = if batch.tables.iter().any(needs_newest) { VERSION } else { 1 };
+    write_header(&header, version, to)?;
     let mut body = Vec::with_capacity(GROUP_MAX_BYTES / 2);
     let mut number = 0;
     for (table, ends) in batch.tables.iter().zip(ends) {
@@ -43,6 +43,11 @@ pub fn write(batch: &Batch, to: &mut impl Write) -> io::Result<Header> {
         }
     }
     Ok(header)
+}
+
+fn needs_newest(table: &Table) -> bool {
+    matches!(table.kind, TableKind::Other(_))
+        || table.columns.iter().any(|column| matches!(column.values, Values::Numbers(_)))
 }
 
 fn write_header(header: &Header, version: u32, to: &mut impl Write) -> io::Result<()> {

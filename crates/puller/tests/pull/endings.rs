@@ -159,8 +159,8 @@ fn nothing_to_ask_names_both_options() {
     on_one_thread(async {
         let bench = Workbench::new();
         let error = refused(&bench, Pull { socket_dir: None, ..bench.config() }).await;
-        let expected = "nothing to ask: set socket-dir, servers or masters in section [pull], or \
-                        servers in [uwsgi]";
+        let expected = "nothing to ask: set socket-dir, servers or masters in section [pull], \
+                        servers in [uwsgi], or servers or deployments in [zope]";
         assert_eq!(error, expected);
     });
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use config::{Address, LogLevel, Pull, Retries, Uwsgi};
+use config::{Address, LogLevel, Pull, Retries, Uwsgi, Zope};
 use daemon::{Clock, Service};
 use haproxystats_puller::Machine;
 use spool::cycle::Cycle;
@@ -91,6 +91,13 @@ impl Workbench {
             old_workers: true,
             servers_interval: 1,
             uwsgi: Uwsgi { servers: Vec::new(), allow_partial: true },
+            zope: Zope {
+                servers: Vec::new(),
+                deployments: Vec::new(),
+                database: "main".to_owned(),
+                sampling_interval: Duration::from_secs(300),
+                allow_partial: true,
+            },
         }
     }
 

@@ -62,6 +62,7 @@ enum Cell {
     Decimal(f64),
     Milliseconds(u64),
     State(String),
+    Number(String),
 }
 
 impl Collisions {
@@ -201,11 +202,13 @@ impl From<Value<'_>> for Cell {
             Value::Decimal(value) => Self::Decimal(value),
             Value::Milliseconds(value) => Self::Milliseconds(value),
             Value::State(state) => Self::State(state.to_owned()),
+            Value::Number(number) => Self::Number(number.to_owned()),
         }
     }
 }
 
-/// Merges two values of one metric. Of derived figures and of states, the first one stays.
+/// Merges two values of one metric. Of derived figures, of numbers in their own text
+/// and of states, the first one stays.
 fn merge(first: Option<Cell>, other: Option<Cell>, fold: Option<Fold>) -> Option<Cell> {
     let (first, other) = match (first, other) {
         (Some(first), Some(other)) => (first, other),
@@ -238,6 +241,7 @@ fn without_values(column: &Column) -> Column {
         Values::Decimals(_) => Values::Decimals(Vec::new()),
         Values::Milliseconds(_) => Values::Milliseconds(Vec::new()),
         Values::States(_) => Values::States(Texts::default()),
+        Values::Numbers(_) => Values::Numbers(Texts::default()),
     };
     Column::new(column.name.as_str(), column.nature, column.fold, values)
 }
@@ -277,6 +281,13 @@ fn with_values(column: &Column, cells: Vec<Option<Cell>>) -> Column {
             let values = Values::Milliseconds(values.collect());
             let column = Column::new(name, *nature, *fold, values);
             Column { present: Some(present), ..column }
+        }
+        Values::Numbers(_) => {
+            let values = cells.iter().map(|cell| match cell {
+                Some(Cell::Number(number)) => Some(number.as_str()),
+                _ => None,
+            });
+            Column::numbers(name, *nature, values)
         }
         Values::States(_) => {
             let present = cells.iter().map(Option::is_some).collect();

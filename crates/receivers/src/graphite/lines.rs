@@ -2,7 +2,7 @@
 //! "feeding in your data").
 //!
 //! Whole numbers have no point, and others have the fewest digits that read back the same; no
-//! number has an exponent. If a row belongs to a group, its lines have the group's path in place of
+//! number has an exponent; numbers in the text of their source stay as they are. If a row belongs to a group, its lines have the group's path in place of
 //! the plain one, and with double writes both. States have no line, because Graphite takes numbers
 //! only. A line that is longer than the receiver takes is left out and counted.
 
@@ -246,6 +246,9 @@ fn push_value(values: &Values, row: usize, out: &mut Vec<u8>) {
             push_integer(value / 1000, out);
             out.push(b'.');
             out.extend([100, 10, 1].map(|by| b'0' + (value / by % 10) as u8));
+        }
+        Values::Numbers(numbers) => {
+            out.extend_from_slice(numbers.get(row).unwrap_or_default().as_bytes());
         }
         Values::States(_) => {}
     }

@@ -31,6 +31,8 @@ pub struct Schema {
     /// The groups that give the tag `group`.
     groups: Option<GroupSections>,
     precision: Precision,
+    /// Whether rows of a bare layout have neither host nor time.
+    obeys_bare_layouts: bool,
 }
 
 impl Schema {
@@ -42,13 +44,29 @@ impl Schema {
     pub fn new(config: &config::InfluxDb, precision: Precision) -> Result<Self, InvalidPattern> {
         let groups = config.groups.as_ref().map(GroupSections::compile).transpose()?;
         let (keep_field_names, tags) = (config.keep_field_names, config.tags.clone());
-        Ok(Self { keep_field_names, tags, groups, precision })
+        Ok(Self { keep_field_names, tags, groups, precision, obeys_bare_layouts: false })
     }
 
     /// Telegraf's names, and no tag or group of a configuration.
     #[must_use]
     pub const fn plain(precision: Precision) -> Self {
-        Self { keep_field_names: false, tags: Vec::new(), groups: None, precision }
+        Self {
+            keep_field_names: false,
+            tags: Vec::new(),
+            groups: None,
+            precision,
+            obeys_bare_layouts: false,
+        }
+    }
+
+    /// The schema of a command's output: rows of a bare layout have neither host nor time.
+    #[must_use]
+    pub fn for_commands(self) -> Self {
+        Self { obeys_bare_layouts: true, ..self }
+    }
+
+    fn is_bare(&self, kind: &TableKind) -> bool {
+        self.obeys_bare_layouts && matches!(kind, TableKind::Other(layout) if layout.is_bare)
     }
 }
 
@@ -176,7 +194,8 @@ impl RowFormat for InfluxLines<'_> {
         if separator == b' ' {
             out.truncate(begin);
         } else {
-            out.extend_from_slice(&self.tail);
+            let is_bare = self.schema.is_bare(&table.kind);
+            out.extend_from_slice(if is_bare { b"\n" } else { &self.tail });
         }
     }
 }
@@ -220,7 +239,10 @@ fn series(kind: &TableKind, origin: &str, schema: &Schema, has_groups: bool) -> 
             (&layout.measurement, &of_layout)
         }
     };
-    let mut tags = vec![("host", fixed(origin))];
+    let mut tags = Vec::new();
+    if !schema.is_bare(kind) {
+        tags.push(("host", fixed(origin)));
+    }
     tags.extend(own);
     if is_of_proxies(kind) {
         tags.push(("server", fixed(origin)));
@@ -258,7 +280,8 @@ fn series(kind: &TableKind, origin: &str, schema: &Schema, has_groups: bool) -> 
 }
 
 /// Appends a value. Means are whole numbers, as telegraf has them, rounded half to even. Derived
-/// figures are floats, also where they are whole: the type of a field must not change.
+/// figures and numbers in their own text are floats, also where they are whole: the type of a field
+/// must not change.
 fn push_value(column: &Column, row: usize, out: &mut Vec<u8>) {
     match &column.values {
         Values::Integers(Integers::Narrow(values)) => push_integer(values[row], out),
@@ -273,6 +296,9 @@ fn push_value(column: &Column, row: usize, out: &mut Vec<u8>) {
         Values::Decimals(values) => _ = write!(out, "{}", values[row]),
         Values::Milliseconds(values) => {
             _ = write!(out, "{}.{:03}", values[row] / 1000, values[row] % 1000);
+        }
+        Values::Numbers(numbers) => {
+            out.extend_from_slice(numbers.get(row).unwrap_or_default().as_bytes());
         }
         Values::States(states) => push_string(states.get(row).unwrap_or_default(), out),
     }
@@ -405,6 +431,29 @@ mod tests {
             "uwsgi_workers,gid=0,host=lb\\ 1,source=my\\ shop req_tot=3i 1700000000\n\
              uwsgi_workers,host=lb\\ 1,source=blog req_tot=4i 1700000000\n"
         );
+    }
+
+    #[test]
+    fn a_bare_layout_has_neither_host_nor_time_in_the_output_of_a_command() {
+        let layout = Layout::new("deployments", &["deployment"], "zope.{0}").bare();
+        let kind = TableKind::Other(layout.into());
+        let mut names = Names::new(&kind);
+        names.push(&["a b,c=d"]);
+        let numbers = [Some("30000")];
+        let size = Column::numbers("cache.max_size", Nature::Limit, numbers);
+        let load = Column::numbers("load", Nature::Gauge, [Some("0.12345678901234567")]);
+        let table = Table { kind, names, columns: vec![size, load] };
+        let fields = "cache.max_size=30000,load=0.12345678901234567";
+        assert_eq!(
+            lines(vec![table.clone(), servers()], &schema().for_commands()).lines().next(),
+            Some(&*format!("deployments,deployment=a\\ b\\,c\\=d {fields}"))
+        );
+        assert_eq!(
+            lines(vec![table], &schema()),
+            format!("deployments,deployment=a\\ b\\,c\\=d,host=lb\\ 1 {fields} 1700000000\n")
+        );
+        let all = lines(vec![servers()], &schema().for_commands());
+        assert_eq!(all, lines(vec![servers()], &schema()));
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn defaults_are_printed_by_section() {
     for flag in ["-p", "--print"] {
         let pull = run(PULL, &[flag]);
         assert_eq!(pull.code, Some(0), "{}", pull.stderr);
-        assert_eq!(sections(&pull.stdout), ["[DEFAULT]", "[pull]", "[uwsgi]"]);
+        assert_eq!(sections(&pull.stdout), ["[DEFAULT]", "[pull]", "[uwsgi]", "[zope]"]);
         assert!(pull.stdout.contains("\npull-interval = 10\n"), "{}", pull.stdout);
 
         let process = run(PROCESS, &[flag]);

@@ -49,3 +49,4 @@ mod states;
 mod support;
 mod tags;
 mod uwsgi;
+mod zope;

@@ -115,6 +115,7 @@ impl Program {
 }
 
 /// The result of a command that ends by itself.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,

@@ -13,6 +13,7 @@ mod line;
 mod ours;
 mod proxies;
 mod uwsgi;
+mod zope;
 
 use std::fs;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ enum Subject {
     Frontend,
     Backend,
     Application,
+    Deployment,
 }
 
 /// One picture or one figure.
@@ -86,7 +88,7 @@ enum Threshold {
     Below(f64),
 }
 
-const BOARDS: [Board; 5] = [
+const BOARDS: [Board; 6] = [
     Board {
         name: "overview",
         id: "haproxystats-overview",
@@ -121,6 +123,13 @@ const BOARDS: [Board; 5] = [
         title: "uWSGI: one application",
         subject: Subject::Application,
         panels: uwsgi::PANELS,
+    },
+    Board {
+        name: "zope",
+        id: "haproxystats-zope",
+        title: "Zope: one deployment",
+        subject: Subject::Deployment,
+        panels: zope::PANELS,
     },
 ];
 
@@ -163,24 +172,20 @@ mod tests {
         }
     }
 
-    /// Dashboards of one frontend or backend have no variable for the rows of the other.
+    /// A dashboard has no variable for the rows of another one.
     #[test]
     fn panels_ask_only_for_what_their_dashboard_chooses() {
         for board in &BOARDS {
-            let strange: &[Rows] = match board.subject {
-                Subject::Hosts | Subject::Application => {
-                    &[Rows::Frontend, Rows::Backend, Rows::Servers]
-                }
-                Subject::Frontend => &[Rows::Backend, Rows::Servers],
-                Subject::Backend => &[Rows::Frontend],
+            let others = [Rows::Frontends, Rows::Backends, Rows::Daemons, Rows::Own];
+            let chosen: &[Rows] = match board.subject {
+                Subject::Hosts => &others,
+                Subject::Frontend => &[&others[..], &[Rows::Frontend]].concat(),
+                Subject::Backend => &[&others[..], &[Rows::Backend, Rows::Servers]].concat(),
+                Subject::Application => &[Rows::Application, Rows::Workers],
+                Subject::Deployment => &[Rows::Instances],
             };
             for panel in board.panels {
-                let of_uwsgi = [Rows::Application, Rows::Workers];
-                let is_strange = |line: &Line| {
-                    let is_of_uwsgi = of_uwsgi.contains(&line.rows);
-                    strange.contains(&line.rows)
-                        || is_of_uwsgi != (board.subject == Subject::Application)
-                };
+                let is_strange = |line: &Line| !chosen.contains(&line.rows);
                 assert!(!panel.lines.iter().any(is_strange), "{}", panel.title);
             }
         }

@@ -115,9 +115,11 @@ fn everywhere(target: Target) -> Target {
         "$backend",
         "$server",
         "$application",
+        "$deployment",
         "FRONTEND",
         "BACKEND",
         "APPLICATION",
+        "DEPLOYMENT",
     ];
     let values = names.map(|name| (name, "*".to_owned()));
     Target { text: substitute(&target.text, &values), ..target }

@@ -117,6 +117,7 @@ fn expected(layout: &Layout) -> BTreeMap<String, bool> {
     ] {
         add(format!("{}/{plugin}", layout.plugins), true);
     }
+    add("usr/share/haproxystats/dump-perf-metrics".to_owned(), true);
     add(format!("usr/share/man/man5/haproxystats.conf.5{suffix}"), false);
     add("usr/share/doc/haproxystats/README.md".to_owned(), false);
     for page in names("docs", ".md") {

@@ -64,6 +64,13 @@ class haproxystats::config {
       'servers'       => $haproxystats::uwsgi_servers,
       'allow-partial' => $haproxystats::uwsgi_allow_partial,
     },
+    'zope' => {
+      'servers'           => $haproxystats::zope_servers,
+      'deployments'       => $haproxystats::zope_deployments,
+      'database'          => $haproxystats::zope_database,
+      'sampling-interval' => $haproxystats::zope_sampling_interval,
+      'allow-partial'     => $haproxystats::zope_allow_partial,
+    },
     'process' => {
       'loglevel'                => $haproxystats::process_loglevel,
       'src-dir'                 => $haproxystats::process_src_dir,

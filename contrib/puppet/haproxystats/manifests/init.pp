@@ -116,6 +116,16 @@
 #   `[uwsgi] servers`: stats servers of uWSGI; a pattern is looked up at each cycle.
 # @param uwsgi_allow_partial
 #   `[uwsgi] allow-partial`: publish what answered, even if not every application did.
+# @param zope_servers
+#   `[zope] servers`: monitors of Zope instances, by name.
+# @param zope_deployments
+#   `[zope] deployments`: folders of deployments, whose instances are looked up at each cycle.
+# @param zope_database
+#   `[zope] database`: the database that each instance is asked about.
+# @param zope_sampling_interval
+#   `[zope] sampling-interval`: the time over which loads, stores and connections are counted.
+# @param zope_allow_partial
+#   `[zope] allow-partial`: publish what answered, even if not every instance did.
 # @param process_loglevel
 #   `[process] loglevel`: how much haproxystats-process logs.
 # @param process_src_dir
@@ -418,6 +428,11 @@ class haproxystats (
   Optional[Boolean]                      $pull_allow_partial = undef,
   Optional[Haproxystats::Applications]   $uwsgi_servers = undef,
   Optional[Boolean]                      $uwsgi_allow_partial = undef,
+  Optional[Haproxystats::Instances]      $zope_servers = undef,
+  Optional[Haproxystats::Folders]        $zope_deployments = undef,
+  Optional[Haproxystats::Name]           $zope_database = undef,
+  Optional[Integer[1, 3600]]             $zope_sampling_interval = undef,
+  Optional[Boolean]                      $zope_allow_partial = undef,
   Optional[Haproxystats::Loglevel]       $process_loglevel = undef,
   Optional[Haproxystats::Path]           $process_src_dir = undef,
   Optional[Integer[1, 512]]              $process_workers = undef,

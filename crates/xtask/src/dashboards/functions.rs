@@ -19,6 +19,8 @@ pub(super) struct Paths {
     pub(super) servers: &'static str,
     /// The chosen application of uWSGI.
     pub(super) application: &'static str,
+    /// The chosen deployment of Zope.
+    pub(super) deployment: &'static str,
 }
 
 /// The target of a line.
@@ -49,7 +51,7 @@ pub(super) fn target(line: &Line, paths: &Paths) -> String {
 }
 
 fn path(rows: Rows, fields: &[&str], paths: &Paths) -> String {
-    let Paths { host, frontend, backend, servers, application } = paths;
+    let Paths { host, frontend, backend, servers, application, deployment } = paths;
     let of_rows = match rows {
         Rows::Frontends => format!("{host}.frontend.*"),
         Rows::Backends => format!("{host}.backend.*"),
@@ -60,6 +62,7 @@ fn path(rows: Rows, fields: &[&str], paths: &Paths) -> String {
         Rows::Own => format!("{host}.haproxystats"),
         Rows::Application => (*application).to_owned(),
         Rows::Workers => format!("{application}.workers.*"),
+        Rows::Instances => format!("{deployment}.*"),
     };
     match fields {
         [field] => format!("{of_rows}.{field}"),
@@ -76,6 +79,8 @@ fn united(series: &str, how: &str, label: Label) -> String {
         Label::Proxy | Label::Server | Label::Worker => {
             format!("groupByNode({series}, -2, '{how}')")
         }
+        // Two parts are the name of a metric.
+        Label::Instance => format!("groupByNode({series}, -3, '{how}')"),
     }
 }
 
@@ -87,6 +92,9 @@ fn growth(series: &str, label: Label) -> String {
         Label::HostAndField => format!("aliasByNode(consolidateBy({series}, 'sum'), -4, -1)"),
         Label::Proxy | Label::Server | Label::Worker => {
             format!("aliasByNode(consolidateBy(groupByNode({series}, -2, 'sum'), 'sum'), 0)")
+        }
+        Label::Instance => {
+            format!("aliasByNode(consolidateBy(groupByNode({series}, -3, 'sum'), 'sum'), 0)")
         }
     }
 }
@@ -104,9 +112,12 @@ fn of_all(series: &str, how: &str) -> String {
 fn named(series: &str, label: Label) -> String {
     match label {
         Label::Name(name) => format!("alias({series}, '{name}')"),
-        Label::Host | Label::HostAndField | Label::Proxy | Label::Server | Label::Worker => {
-            series.to_owned()
-        }
+        Label::Host
+        | Label::HostAndField
+        | Label::Proxy
+        | Label::Server
+        | Label::Worker
+        | Label::Instance => series.to_owned(),
     }
 }
 
@@ -115,8 +126,14 @@ mod tests {
     use super::super::line::{growth, percent_of_sums, rate, rest};
     use super::*;
 
-    const PATHS: Paths =
-        Paths { host: "n.h", frontend: "n.f", backend: "n.b", servers: "n.s", application: "n.u" };
+    const PATHS: Paths = Paths {
+        host: "n.h",
+        frontend: "n.f",
+        backend: "n.b",
+        servers: "n.s",
+        application: "n.u",
+        deployment: "n.z",
+    };
 
     #[test]
     fn lines_are_functions_of_graphite() {
@@ -146,6 +163,10 @@ mod tests {
             (
                 rate(Rows::Workers, &["requests"], Label::Worker),
                 "groupByNode(perSecond(n.u.workers.*.requests), -2, 'sum')",
+            ),
+            (
+                super::super::line::sum(Rows::Instances, &["db.loads"], Label::Instance),
+                "groupByNode(n.z.*.db.loads, -3, 'sum')",
             ),
         ] {
             assert_eq!(target(&line, &PATHS), expected);

@@ -1,7 +1,8 @@
 //! A dashboard in the form of graphite-web, which its page sends to `/dashboard/save/<name>`.
 //!
 //! It has no variables. The paths are those of the default namespace with all its hosts, so that
-//! the overview works as it is; `FRONTEND`, `BACKEND` and `APPLICATION` are words for `sed`.
+//! the overview works as it is; `FRONTEND`, `BACKEND`, `APPLICATION` and `DEPLOYMENT` are words for
+//! `sed`.
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ const PATHS: Paths = Paths {
     backend: "loadbalancers.*.haproxy.backend.BACKEND",
     servers: "loadbalancers.*.haproxy.backend.BACKEND.server.*",
     application: "loadbalancers.*.uwsgi.APPLICATION",
+    deployment: "loadbalancers.*.zope.DEPLOYMENT",
 };
 
 /// The width of a graph: three fit in a line of a common screen.
@@ -29,6 +31,7 @@ pub(super) fn encode(board: &Board) -> Value {
         Subject::Frontend => "-FRONTEND",
         Subject::Backend => "-BACKEND",
         Subject::Application => "-APPLICATION",
+        Subject::Deployment => "-DEPLOYMENT",
     };
     // graphite-web has no panel for a single value.
     let graphs = board

@@ -46,6 +46,7 @@ pub(super) fn alias(line: &Line) -> String {
         Label::Proxy => "$tag_proxy".to_owned(),
         Label::Server => "$tag_sv".to_owned(),
         Label::Worker => "$tag_worker_id".to_owned(),
+        Label::Instance => "$tag_process".to_owned(),
     }
 }
 
@@ -63,6 +64,7 @@ pub(super) fn condition(rows: Rows) -> String {
         Rows::Daemons => r#""process" = '' AND "#,
         Rows::Own => "",
         Rows::Application | Rows::Workers => r#""source" =~ /^$application$/ AND "#,
+        Rows::Instances => r#""deployment" =~ /^$deployment$/ AND "#,
     };
     format!(r#"{condition}"host" =~ /^$host$/"#)
 }
@@ -77,6 +79,7 @@ fn source(rows: Rows) -> String {
         Rows::Own => "haproxystats",
         Rows::Application => "uwsgi",
         Rows::Workers => "uwsgi_workers",
+        Rows::Instances => "deployments",
     };
     format!(r#"FROM "{measurement}" WHERE {} AND $timeFilter"#, condition(rows))
 }
@@ -89,6 +92,7 @@ fn grouping(label: Label) -> &'static str {
         Label::Proxy => r#"GROUP BY time($__interval), "proxy" fill(none)"#,
         Label::Server => r#"GROUP BY time($__interval), "sv" fill(none)"#,
         Label::Worker => r#"GROUP BY time($__interval), "worker_id" fill(none)"#,
+        Label::Instance => r#"GROUP BY time($__interval), "process" fill(none)"#,
     }
 }
 
@@ -173,7 +177,7 @@ fn key(rows: Rows, field: &str) -> String {
     }
     let is_of_proxies = match rows {
         Rows::Frontends | Rows::Backends | Rows::Frontend | Rows::Backend | Rows::Servers => true,
-        Rows::Daemons | Rows::Own | Rows::Application | Rows::Workers => false,
+        Rows::Daemons | Rows::Own | Rows::Application | Rows::Workers | Rows::Instances => false,
     };
     if is_of_proxies { format!(r#""{}""#, telegrafs(field)) } else { format!(r#""{field}""#) }
 }

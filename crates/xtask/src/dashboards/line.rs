@@ -29,6 +29,8 @@ pub(super) enum Rows {
     Application,
     /// Its workers.
     Workers,
+    /// The instances of the deployment of Zope that the dashboard has chosen.
+    Instances,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +63,7 @@ pub(super) enum Label {
     Proxy,
     Server,
     Worker,
+    Instance,
 }
 
 type Fields = &'static [&'static str];

@@ -112,6 +112,17 @@ fn expected() -> BTreeMap<String, String> {
         }
     }
     add("n.h.haproxy.backend.x.TotalServers".to_owned(), "last");
+    for (name, method) in [
+        ("instance.uptime", "last"),
+        ("cache.max_size", "last"),
+        ("cache.ngsize", "average"),
+        ("db.loads", "average"),
+        ("db.conflicts", "last"),
+        ("db.unresolved_conflicts", "last"),
+        ("memory.rss", "average"),
+    ] {
+        add(format!("n.h.zope.shop.instance1.{name}"), method);
+    }
     let percentages = ["ConnPercentage", "SslRatePercentage", "95PercentileCpuUsagePct"];
     for name in DAEMON_SUMS.iter().chain(DAEMON_MEANS).chain(&percentages) {
         add(format!("n.h.haproxy.daemon.{name}"), daemon_method(name));

@@ -16,6 +16,7 @@ const PATHS: Paths = Paths {
     backend: "$namespace.$host.haproxy.backend.$backend",
     servers: "$namespace.$host.haproxy.backend.$backend.server.$server",
     application: "$namespace.$host.uwsgi.$application",
+    deployment: "$namespace.$host.zope.$deployment",
 };
 
 pub(in super::super) const GRAPHITE: Source = Source {
@@ -30,13 +31,16 @@ pub(in super::super) const GRAPHITE: Source = Source {
 };
 
 fn variables(subject: Subject) -> Vec<Value> {
-    // A host can have uWSGI without HAProxy.
+    // A host can have uWSGI or Zope without HAProxy.
     let (namespaces, hosts, pattern) = match subject {
         Subject::Hosts | Subject::Frontend | Subject::Backend => {
             ("expand(*.*.haproxy)", "expand($namespace.*.haproxy)", r"/([^.]+)\.haproxy$/")
         }
         Subject::Application => {
             ("expand(*.*.uwsgi)", "expand($namespace.*.uwsgi)", r"/([^.]+)\.uwsgi$/")
+        }
+        Subject::Deployment => {
+            ("expand(*.*.zope)", "expand($namespace.*.zope)", r"/([^.]+)\.zope$/")
         }
     };
     let mut variables = vec![
@@ -58,6 +62,9 @@ fn variables(subject: Subject) -> Vec<Value> {
         Subject::Application => {
             let applications = "$namespace.$host.uwsgi.*";
             variables.push(query("application", "Application", applications, ""));
+        }
+        Subject::Deployment => {
+            variables.push(query("deployment", "Deployment", "$namespace.$host.zope.*", ""));
         }
     }
     variables

@@ -30,6 +30,7 @@ fn variables(subject: Subject) -> Vec<Value> {
             r#"SHOW TAG VALUES FROM "haproxy", "haproxystats" WITH KEY = "host""#
         }
         Subject::Application => r#"SHOW TAG VALUES FROM "uwsgi" WITH KEY = "host""#,
+        Subject::Deployment => r#"SHOW TAG VALUES FROM "deployments" WITH KEY = "host""#,
     };
     let mut variables = vec![several(query("host", "Host", hosts, ""), ALL)];
     match subject {
@@ -49,6 +50,11 @@ fn variables(subject: Subject) -> Vec<Value> {
             let applications =
                 r#"SHOW TAG VALUES FROM "uwsgi" WITH KEY = "source" WHERE "host" =~ /^$host$/"#;
             variables.push(query("application", "Application", applications, ""));
+        }
+        Subject::Deployment => {
+            let all = r#"SHOW TAG VALUES FROM "deployments" WITH KEY = "deployment""#;
+            let deployments = format!(r#"{all} WHERE "host" =~ /^$host$/"#);
+            variables.push(query("deployment", "Deployment", &deployments, ""));
         }
     }
     variables

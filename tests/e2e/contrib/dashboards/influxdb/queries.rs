@@ -61,6 +61,7 @@ pub(super) struct View {
     pub(super) backend: String,
     pub(super) server: String,
     pub(super) application: String,
+    pub(super) deployment: String,
     pub(super) since: u64,
     pub(super) until: u64,
     pub(super) interval: &'static str,
@@ -75,6 +76,7 @@ impl View {
             backend: escaped(backend),
             server: ".*".to_owned(),
             application: String::new(),
+            deployment: String::new(),
             since: now() - 300,
             until: now(),
             interval: "1s",
@@ -96,6 +98,7 @@ impl View {
             ("$backend", self.backend.clone()),
             ("$server", self.server.clone()),
             ("$application", self.application.clone()),
+            ("$deployment", self.deployment.clone()),
         ];
         let resolved = boards::substitute(query, &values);
         let variable = Regex::new(r"\$\w").unwrap();

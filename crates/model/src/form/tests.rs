@@ -241,6 +241,49 @@ fn the_bytes_of_a_table_with_a_layout_are_these() {
     assert_eq!(groups(&bytes).unwrap(), [table]);
 }
 
+fn of_numbers(texts: [&str; 2]) -> Batch {
+    let mut names = Names::new(&TableKind::Process);
+    ["1", "2"].iter().for_each(|name| names.push(&[name]));
+    let values = Values::Numbers(texts.into_iter().collect());
+    let column = Column::new("load", Nature::Gauge, None, values);
+    let table = Table { kind: TableKind::Process, names, columns: vec![column] };
+    Batch { id: id(), tables: vec![table] }
+}
+
+/// The bytes of version 2: a change here is a new version.
+#[test]
+fn the_bytes_of_numbers_in_their_own_text_are_these() {
+    let batch = of_numbers(["0.10", "-1"]);
+    let bytes = bytes_of(&batch);
+    assert_eq!(bytes[8..12], 2_u32.to_le_bytes());
+    let column = b"\x04load\x01\0\0\x05\x06\0\0\0\x04\0\0\0\x06\0\0\x000.10-1";
+    assert!(bytes.ends_with(column), "{}", bytes.escape_ascii());
+    assert_eq!(groups(&bytes).unwrap(), batch.tables);
+}
+
+#[test]
+fn a_text_that_is_no_number_is_refused() {
+    for text in ["1i", "NaN", "1 2\n", ""] {
+        let error = groups(&bytes_of(&of_numbers(["1", text]))).unwrap_err();
+        assert!(error.to_string().ends_with("a value is no number"), "{error}");
+    }
+}
+
+#[test]
+fn a_bare_layout_says_so_and_another_has_no_word_about_it() {
+    for is_bare in [true, false] {
+        let layout = Layout { is_bare, ..Layout::new("deployments", &["process"], "zope.{0}") };
+        let kind = TableKind::Other(Arc::new(layout));
+        let mut names = Names::new(&kind);
+        names.push(&["i1"]);
+        let columns = vec![Column::integers("a.b", Nature::Gauge, None, [Some(1)])];
+        let table = Table { kind, names, columns };
+        let bytes = bytes_of(&Batch { id: id(), tables: vec![table.clone()] });
+        assert_eq!(bytes.escape_ascii().to_string().contains("is_bare"), is_bare);
+        assert_eq!(groups(&bytes).unwrap(), [table]);
+    }
+}
+
 #[test]
 fn a_layout_that_is_not_sound_is_not_written() {
     let kind = TableKind::Other(Arc::new(Layout::new("uwsgi", &[], "uwsgi.{0}")));

@@ -138,19 +138,21 @@ impl Collisions {
                 }
                 if table.kind != TableKind::ServerCount {
                     let (spelling, subject) = (first.first.clone(), first.names.join("."));
-                    self.warn_of_merge(&spelling, &raw(), subject);
+                    self.warn_of_merge(&table.kind, &spelling, &raw(), subject);
                 }
             }
         }
     }
 
-    fn warn_of_merge(&mut self, first: &str, other: &str, subject: String) {
+    fn warn_of_merge(&mut self, kind: &TableKind, first: &str, other: &str, subject: String) {
         self.merges += 1;
+        // The columns of other sources have no fold.
+        let effect = match kind {
+            TableKind::Other(_) => "the first value of each metric stays; rename one",
+            _ => "their values are summed; rename one in HAProxy",
+        };
         let text = if self.merges <= MERGES_MAX {
-            format!(
-                "{first:?} and {other:?} become one path: their values are summed; rename one in \
-                 HAProxy to part them"
-            )
+            format!("{first:?} and {other:?} become one path: {effect} to part them")
         } else if self.merges == MERGES_MAX + 1 {
             "more names become one path than are told one by one".to_owned()
         } else {

@@ -1,6 +1,6 @@
 //! Lines with tags, byte by byte, and by carbon's rules.
 
-use model::{Layout, SnapshotId, Table, TableKind, Timestamp};
+use model::{Column, Layout, Nature, SnapshotId, Table, TableKind, Timestamp};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::{groups, id, lines_of, names, naming, servers, sums};
@@ -49,6 +49,35 @@ fn a_layout_gives_kind_and_tags() {
     assert_eq!(lines(config::HostPart::None), "lb.uwsgi.workers.m;id=2;source=shop/1 1 17\n");
     let untagged = naming(Some(groups(true)));
     assert_eq!(lines_of(&tables, &untagged, "lb1").0, "lb.uwsgi.shop_1.workers.2.m 1 17\n");
+}
+
+#[test]
+fn numbers_keep_their_own_text_also_where_rows_share_a_path() {
+    let layout = Layout::new("deployments", &["deployment", "process"], "zope.{0}.{1}");
+    let kind = TableKind::Other(layout.into());
+    let names = names(&kind, &[&["a b", "i1"], &["shop", "i1"], &["a_b", "i1"]]);
+    let numbers = [Some("0.12345678901234567"), Some("30000"), Some("7")];
+    let load = Column::numbers("db.load", Nature::Gauge, numbers);
+    let size = Column::numbers("size", Nature::Gauge, [None, Some("1e5"), Some("-1")]);
+    let table = Table { names, kind, columns: vec![load, size] };
+    let (lines, warnings) = lines_of(&[table], &naming(None), "lb1");
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "lb.zope.a_b.i1.db.load 0.12345678901234567 17",
+            "lb.zope.a_b.i1.size -1 17",
+            "lb.zope.shop.i1.db.load 30000 17",
+            "lb.zope.shop.i1.size 1e5 17",
+        ]
+    );
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.text.contains("the first value of each metric stays")),
+        "{warnings:?}"
+    );
 }
 
 #[test]

@@ -38,13 +38,7 @@ fn fold(
         let path = folder.path().join(format!("e{number}_info"));
         fs::write(&path, text).unwrap();
         let (endpoint, generation) = (format!("e{number}"), *generation);
-        inputs.push(Input {
-            endpoint,
-            info: Some(path),
-            stat: None,
-            generation,
-            by_master: false,
-        });
+        inputs.push(Input { endpoint, info: Some(path), stat: None, generation, by_master: false });
     }
     let daemon = Tables::new(config).daemon(&inputs).unwrap();
     assert!(daemon.damages.is_empty(), "{:?}", daemon.damages);

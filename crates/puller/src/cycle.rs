@@ -215,8 +215,8 @@ impl Cycles {
             if line.is_due() {
                 warn!(
                     name,
-                    "several sockets or deployments have this base name, so their files are named by \
-                     their whole paths{}",
+                    "several sockets or deployments have this base name, so their files are \
+                     named by their whole paths{}",
                     line.note()
                 );
             }

@@ -277,7 +277,7 @@ impl Dialogue {
     pub const fn set_scope(&mut self, scope: Scope) {
         match self {
             Self::HAProxy(dialogue) => dialogue.set_scope(scope),
-            Self::Uwsgi(_) => {}
+            Self::Uwsgi(_) | Self::Zope(_) => {}
         }
     }
 

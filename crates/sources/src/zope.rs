@@ -1,5 +1,5 @@
-//! The monitor of a Zope instance: zc.monitor with ftw.monitor, whose command `perf_metrics` answers
-//! one line of JSON and closes.
+//! The monitor of a Zope instance: zc.monitor with ftw.monitor, whose command `perf_metrics`
+//! answers one line of JSON and closes.
 //!
 //! An endpoint has two names, those of its deployment and of its instance. Both are in the name of
 //! its file (module `name`). Values keep the text that the instance gave them, and rows have the

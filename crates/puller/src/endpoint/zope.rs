@@ -1,9 +1,10 @@
 //! The instances of Zope: those of `servers`, and those in the folders of `deployments`.
 //!
 //! A folder is a deployment if it has `parts/supervisor/supervisord.conf`. The port of its
-//! `[inet_http_server]` is 99 above the base of the deployment's ports: `bin/instance7` answers HTTP
-//! at base + 7, and its monitor at 80 above that. `instance0` is for maintenance and is not asked. A
-//! folder that cannot be used is left out, because it must not cost the snapshot of the others.
+//! `[inet_http_server]` is 99 above the base of the deployment's ports: `bin/instance7` answers
+//! HTTP at base + 7, and its monitor at 80 above that. `instance0` is for maintenance and is not
+//! asked. A folder that cannot be used is left out, because it must not cost the snapshot of the
+//! others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -74,6 +75,7 @@ pub(super) fn find(config: &Zope, request: Request) -> Result<Discovery, Discove
         // Named by the operator, by a pattern too: no such address is left out. Nor must the
         // client half-close, because the monitor would not answer.
         identity: None,
+        worker: None,
         is_needed: !config.allow_partial,
     };
     for server in &config.servers {

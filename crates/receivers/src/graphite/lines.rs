@@ -2,9 +2,10 @@
 //! "feeding in your data").
 //!
 //! Whole numbers have no point, and others have the fewest digits that read back the same; no
-//! number has an exponent; numbers in the text of their source stay as they are. If a row belongs to a group, its lines have the group's path in place of
-//! the plain one, and with double writes both. States have no line, because Graphite takes numbers
-//! only. A line that is longer than the receiver takes is left out and counted.
+//! number has an exponent. Numbers in the text of their source stay as they are. If a row belongs
+//! to a group, its lines have the group's path in place of the plain one, and with double writes
+//! both. States have no line, because Graphite takes numbers only. A line that is longer than the
+//! receiver takes is left out and counted.
 
 use std::io::Write;
 

@@ -2,8 +2,8 @@
 //!
 //! The columns of `show proc` differ between HAProxy 1.9 and 3.x, so the list is read by its words:
 //! a row belongs to the section above it, `# workers` or `# old workers`, and its reloads are the
-//! last plain number before its uptime. HAProxy cuts a list that is longer than its buffer; a row
-//! that is cut is not used.
+//! last plain number before its uptime. HAProxy leaves out rows for which its buffer has no room,
+//! and says nothing, so a long list counts as cut; a row that is cut is not used.
 
 use std::fmt;
 
@@ -14,6 +14,10 @@ pub const LIST: &[u8] = b"show proc\n";
 
 /// Bytes of a list at most; HAProxy writes no more than its buffer, which has 16 KiB by default.
 pub const LIST_MAX_BYTES: usize = 1 << 20;
+
+/// Bytes of a list from which on rows may be absent: almost half of HAProxy's default buffer, which
+/// an operator can make smaller.
+const LONG_BYTES: usize = 7_900;
 
 /// Bytes of an answer in a quote.
 const QUOTED_BYTES: usize = 80;
@@ -39,7 +43,7 @@ pub struct Workers {
     pub current: Vec<Worker>,
     /// Those from before a reload, which only serve what they have.
     pub old: Vec<Worker>,
-    /// Whether the list was cut, so that further workers may live.
+    /// Whether the list was or may be cut, so that further workers may live.
     pub is_cut: bool,
 }
 
@@ -154,7 +158,8 @@ pub fn read(answer: &[u8]) -> Result<Workers, Fault> {
         return Err(Fault::NoList { quote: first.trim_ascii_end().escape_ascii().to_string() });
     }
     let has_uptime = header.contains("<uptime>");
-    let mut workers = Workers { is_cut: !text.ends_with("\n\n"), ..Workers::default() };
+    let is_cut = text.len() >= LONG_BYTES || !text.ends_with("\n\n");
+    let mut workers = Workers { is_cut, ..Workers::default() };
     let mut section = Section::Other;
     for line in lines {
         let Some(line) = line.strip_suffix('\n') else {
@@ -306,6 +311,19 @@ mod tests {
         let row = "# old workers\n15832   worker  2  0d00h\n15900 wor\n-1 worker 0 0d00h00m00s\n\n";
         let list = read(format!("#<PID> <type> <reloads> <uptime>\n{row}").as_bytes()).unwrap();
         assert!(list.is_cut && list.old.is_empty(), "{list:?}");
+    }
+
+    /// HAProxy skips the rows that do not fit, and its last section may fit again.
+    #[test]
+    fn a_long_list_may_lack_rows() {
+        let list = |rows: usize| {
+            let row = "15832           worker          2               0d00h00m09s     2.6.12\n";
+            let text =
+                format!("#<PID> <uptime>\n# old workers\n{}# programs\n\n", row.repeat(rows));
+            read(text.as_bytes()).unwrap()
+        };
+        assert!(!list(90).is_cut && list(200).is_cut);
+        assert_eq!(list(200).old.len(), 200);
     }
 
     #[test]

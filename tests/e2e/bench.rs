@@ -73,6 +73,11 @@ impl Bench {
         visible(&self.scene.path().join("failed"))
     }
 
+    /// Whether a snapshot is in the spool.
+    pub(crate) fn waits(&self) -> bool {
+        !self.scene.waiting().is_empty()
+    }
+
     pub(crate) fn wait_until_stored(&self, count: usize) {
         wait_until(&format!("{count} stored batches and an empty spool"), || {
             self.stored().len() == count && self.scene.waiting().is_empty()

@@ -267,13 +267,13 @@ mod tests {
 15900           worker          1               0d00h00m05s     2.6.12-1+deb12u4\n\
 # programs\n\n";
 
-    /// HAProxy 3.3, which has no programs any more.
-    const OF_3_3: &str = "#<PID>   <type>   <reloads>   <uptime>   <version>   \n\
-88              master          1 [failed: 1]   0d00h00m04s     3.3.0\n\
+    /// HAProxy 3.2, which has no section for programs if there are none.
+    const OF_3_2: &str = "#<PID>   <type>   <reloads>   <uptime>   <version>   \n\
+88              master          1 [failed: 1]   0d00h00m04s     3.2.26-1\n\
 # workers\n\
-91              worker          0               0d00h00m02s     3.3.0\n\
+91              worker          0               0d00h00m02s     3.2.26-1\n\
 # old workers\n\
-90              worker          1               12d00h00m09s    3.3.0\n\n";
+90              worker          1               12d00h00m09s    3.2.26-1\n\n";
 
     #[test]
     fn the_lists_of_all_versions_are_read_by_their_words() {
@@ -287,7 +287,7 @@ mod tests {
             (vec![worker(15921, 0, 2)], vec![worker(15832, 2, 9), worker(15900, 1, 5)]);
         assert_eq!(of(OF_2_6), Workers { current, old, is_cut: false });
         let (current, old) = (vec![worker(91, 0, 2)], vec![worker(90, 1, 1_036_809)]);
-        assert_eq!(of(OF_3_3), Workers { current, old, is_cut: false });
+        assert_eq!(of(OF_3_2), Workers { current, old, is_cut: false });
         let without_uptime = "#<PID> <type> <relative PID> <reloads>\n5 master 0 0\n# workers\n\
                               7 worker 1 4\n\n";
         let seven = Worker { pid: 7, reloads: Some(4), uptime: None };

@@ -20,6 +20,7 @@ fn config() -> config::Tables {
         frontend_metrics: Selection::Default,
         backend_metrics: Selection::Default,
         server_metrics: Selection::Default,
+        daemon_metrics: Selection::All { except: Vec::new() },
         aggr_server_metrics: false,
         max_servers_per_backend: None,
         exclude_frontends: None,

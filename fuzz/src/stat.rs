@@ -42,6 +42,7 @@ fn some() -> config::Tables {
         frontend_metrics: named(&["scur", "rate_max", "lastsess"]),
         backend_metrics: named(&["stot", "qtime_max", "lastchg"]),
         server_metrics: named(&["bin", "qtime_max", "lastchg"]),
+        daemon_metrics: Selection::Default,
         aggr_server_metrics: false,
         ..everything()
     }
@@ -52,6 +53,7 @@ fn everything() -> config::Tables {
         frontend_metrics: Selection::All { except: Vec::new() },
         backend_metrics: Selection::All { except: Vec::new() },
         server_metrics: Selection::All { except: Vec::new() },
+        daemon_metrics: Selection::Default,
         aggr_server_metrics: true,
         max_servers_per_backend: None,
         exclude_frontends: None,

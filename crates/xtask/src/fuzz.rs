@@ -28,7 +28,7 @@ const INSTRUMENTATION: [&str; 5] = [
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
-const TARGETS: [&str; 3] = ["configuration", "info", "stat"];
+const TARGETS: [&str; 4] = ["configuration", "info", "sources", "stat"];
 
 /// The options of `fuzz`.
 #[derive(Debug, clap::Args)]
@@ -117,12 +117,17 @@ fn fuzz(target: &str, folder: &Path, options: &Options) -> Result<bool, Failure>
 /// Copies the inputs that a target begins with: recorded dumps, or the example configurations.
 fn copy_seeds(target: &str, seeds: &Path) -> Result<(), Failure> {
     let mut files = Vec::new();
-    let place = root().join(if target == "configuration" { "examples" } else { "tests/data" });
+    let place = root().join(match target {
+        "configuration" => "examples",
+        "sources" => "crates/sources/src",
+        _ => "tests/data",
+    });
     collect(&place, &mut files).map_err(|error| format!("{}: {error}", place.display()))?;
     let wanted = |path: &&PathBuf| {
         let name = path.to_string_lossy();
         match target {
             "configuration" => name.ends_with(".conf"),
+            "sources" => name.contains("/dumps/"),
             _ => name.ends_with(&format!(".show_{target}.txt")),
         }
     };

@@ -8,6 +8,7 @@
 
 mod boards;
 mod influxdb;
+mod other_sources;
 mod storage;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@ mod meaning;
 mod queries;
 mod telegraf;
 mod uwsgi;
-mod zope;
+pub(super) mod zope;
 
 use std::collections::BTreeSet;
 use std::fs;

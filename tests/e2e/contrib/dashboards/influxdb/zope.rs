@@ -17,7 +17,7 @@ use super::queries::{Query, View, escaped, of_board, points};
 const NAME: &str = "zope";
 
 /// An instance whose counters grow with each answer.
-fn instance() -> Monitor {
+pub(in crate::contrib::dashboards) fn instance() -> Monitor {
     let asked = AtomicU64::new(0);
     Monitor::start(move || {
         let count = asked.fetch_add(1, Ordering::Relaxed);

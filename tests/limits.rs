@@ -77,6 +77,13 @@ const INTERNAL: &[(&str, &str)] = &[
     ("sources::zope::read::NAMED_MAX", "shortens a list in a message"),
     ("puller::endpoint::zope::SUPERVISOR_LIMIT", "a real file has 3 KiB; the log says so"),
     ("spool::cycle::LIMIT", "made of CYCLE_MAX_BYTES"),
+    (
+        "sources::haproxy::natures::INFO_MAX_BYTES",
+        "shows the start of a process; show info is shorter",
+    ),
+    ("sources::haproxy::natures::LINE_MAX_BYTES", "no line of HAProxy is so long"),
+    ("sources::haproxy::natures::NATURES_MAX", "the manifest has the same bound"),
+    ("sources::haproxy::natures::ROWS_MAX_BYTES", "a kind of rows beyond it folds by its names"),
     ("spool::manifest::LIMIT", "made of MANIFEST_MAX_BYTES"),
     ("spool::writer::FILES_MAX", "is ENTRIES_MAX of the reader"),
     ("spool::watch::EVENTS_MAX", "events beyond it stay in the kernel's queue"),

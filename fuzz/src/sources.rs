@@ -1,6 +1,6 @@
-//! Answers of uWSGI and Zope, and the list of a master CLI: whatever an endpoint sends, in pieces of
-//! any length, no dialogue panics, the pieces do not matter, and an answer that was taken as whole
-//! can be read.
+//! Answers of uWSGI and Zope, and the list of a master CLI: whatever an endpoint sends, in pieces
+//! of any length, no dialogue panics, the pieces do not matter, and an answer that was taken as
+//! whole can be read.
 
 #![no_main]
 

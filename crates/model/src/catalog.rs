@@ -100,6 +100,49 @@ pub fn nature(name: &str) -> Option<Nature> {
 }
 
 impl Nature {
+    /// Every nature.
+    const ALL: [Self; 9] = [
+        Self::Counter,
+        Self::Gauge,
+        Self::Rate,
+        Self::Limit,
+        Self::Maximum,
+        Self::Average,
+        Self::Age,
+        Self::Duration,
+        Self::Other,
+    ];
+
+    /// The name of the nature in a manifest.
+    ///
+    /// ```
+    /// use haproxystats_model::Nature;
+    ///
+    /// assert_eq!(Nature::Maximum.name(), "max");
+    /// assert_eq!(Nature::of_name("max"), Some(Nature::Maximum));
+    /// assert_eq!(Nature::of_name("colour"), None);
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Rate => "rate",
+            Self::Limit => "limit",
+            Self::Maximum => "max",
+            Self::Average => "average",
+            Self::Age => "age",
+            Self::Duration => "duration",
+            Self::Other => "other",
+        }
+    }
+
+    /// The nature of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|nature| nature.name() == name)
+    }
+
     /// Whether values go up and down. Only such values can go below zero, which HAProxy writes as a
     /// number near 2^64.
     #[must_use]

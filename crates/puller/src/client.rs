@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::{Address, Pull, Retries};
+use sources::haproxy::natures::{self, ANSWER_MAX_BYTES, Natures};
 use sources::{Dialogue, Memory, Pipelining, Scope, Source};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -26,6 +27,9 @@ use crate::lookups::{self, Lookups};
 use crate::stream::AsyncStream;
 use crate::transfer::{ConnectionResult, Destination, GATHERING, Progress, Transfer};
 use crate::writers::Writers;
+
+/// The limit of the questions about new columns, which come once for each start of a process.
+const QUESTIONS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Asks the endpoints of one cycle.
 #[derive(Debug)]
@@ -195,8 +199,33 @@ impl Client {
                 answers.head = received.head;
             }
         }
+        if matches!(self.destination, Destination::Files(_)) {
+            self.ask_natures(endpoint, &mut dialogue).await;
+        }
         answers.memory = dialogue.memory();
         Ok(answers)
+    }
+
+    /// Asks for the natures of new columns. A failure costs the natures alone.
+    async fn ask_natures(&self, endpoint: &Endpoint, dialogue: &mut Dialogue) {
+        let questions = dialogue.questions();
+        let asking = async {
+            let mut natures = Natures::new();
+            for question in &questions {
+                let text = self.text(endpoint, question, ANSWER_MAX_BYTES).await;
+                let text = text.map_err(|failure| failure.to_string())?;
+                for (name, nature) in natures::read(&text).map_err(|odd| odd.to_string())? {
+                    natures.entry(name).or_insert(nature);
+                }
+            }
+            Ok::<_, String>(natures)
+        };
+        let late = || format!("no answer within {} s", QUESTIONS_LIMIT.as_secs());
+        let natures = timeout(QUESTIONS_LIMIT, asking).await.unwrap_or_else(|_| Err(late()));
+        dialogue.end_questions(natures.unwrap_or_else(|reason| {
+            info!(%endpoint, reason, "new columns fold by their names, if no nature is known yet");
+            Natures::new()
+        }));
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<AsyncStream, Failure> {

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{Address, Pull};
 use sources::Source;
+use sources::haproxy::natures::Natures;
 use spool::cycle::Cycle;
-use spool::manifest::Manifest;
+use spool::manifest::{Manifest, NATURES_MAX};
 use spool::writer::{KeptAnswers, PublishedSnapshot, Spool, Staging};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ pub(crate) struct Cycles {
     unreadable: BTreeSet<PathBuf>,
     /// The numbers for the next manifest.
     facts: Cycle,
+    /// The natures of new columns for the next manifest.
+    natures: Natures,
 }
 
 /// The answers of a cycle, in a snapshot that is not published.
@@ -124,6 +127,7 @@ impl Cycles {
             shared: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             facts: Cycle::default(),
+            natures: Natures::new(),
         })
     }
 
@@ -314,6 +318,7 @@ impl Cycles {
             cycle: self.facts,
             files,
             unanswered,
+            natures: names_of(&self.natures),
         };
         let work = move || {
             staging.files().complete(&manifest)?;
@@ -418,11 +423,15 @@ impl Cycles {
                 Done::Endpoint(endpoint, answers)
             });
         }
-        let mut panic = None;
+        let (mut natures, mut panic) = (BTreeMap::new(), None);
         while let Some(result) = tasks.join_next().await {
             match result {
                 Ok(Done::Endpoint(endpoint, Ok(mut answers))) => {
-                    self.history.set_memory(&endpoint, std::mem::take(&mut answers.memory));
+                    let memory = std::mem::take(&mut answers.memory);
+                    if let Some(known) = memory.natures() {
+                        natures.insert(endpoint.name.clone(), known.clone());
+                    }
+                    self.history.set_memory(&endpoint, memory);
                     if client.keeps_heads && endpoint.source == Source::HAProxy {
                         self.masters.add_direct(endpoint.to_string(), &answers.head);
                     }
@@ -444,6 +453,7 @@ impl Cycles {
                 Err(error) => panic = Some(error),
             }
         }
+        self.natures = merged(natures);
         self.log_panic(panic);
         responses.set_old(&self.masters.old_direct());
         responses
@@ -467,6 +477,21 @@ impl Cycles {
             );
         }
     }
+}
+
+/// The natures of all endpoints; the first endpoint by name counts where they differ.
+fn merged(of_endpoints: BTreeMap<String, Natures>) -> Natures {
+    let mut all = Natures::new();
+    for (name, nature) in of_endpoints.into_values().flatten() {
+        if all.len() < NATURES_MAX {
+            all.entry(name).or_insert(nature);
+        }
+    }
+    all
+}
+
+fn names_of(natures: &Natures) -> BTreeMap<String, String> {
+    natures.iter().map(|(name, nature)| (name.clone(), nature.name().to_owned())).collect()
 }
 
 /// A spool stays usable after a panic, because it checks its directories anew each time.

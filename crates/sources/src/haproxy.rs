@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod master;
+pub mod natures;
 
 use crate::Program;
 

@@ -30,6 +30,8 @@ pub enum Memory {
     /// Nothing, or there was no cycle before.
     #[default]
     None,
+    /// The natures of new columns of a HAProxy.
+    HAProxy(haproxy::natures::Known),
     /// The requests of each worker of a uWSGI.
     Uwsgi(uwsgi::Requests),
 }
@@ -107,6 +109,17 @@ pub enum Fault {
     /// The fault of a Zope instance's monitor.
     #[error(transparent)]
     Zope(#[from] zope::ask::Fault),
+}
+
+impl Memory {
+    /// The natures of columns that the catalogue lacks.
+    #[must_use]
+    pub const fn natures(&self) -> Option<&haproxy::natures::Natures> {
+        match self {
+            Self::HAProxy(known) => Some(known.natures()),
+            Self::None | Self::Uwsgi(_) => None,
+        }
+    }
 }
 
 impl Source {
@@ -242,7 +255,7 @@ impl Source {
 
     /// A dialogue that has not begun. No answer may be longer than `answer_limit` bytes.
     #[must_use]
-    pub const fn dialogue(self, pipelining: Pipelining, answer_limit: u64) -> Dialogue {
+    pub fn dialogue(self, pipelining: Pipelining, answer_limit: u64) -> Dialogue {
         match self {
             Self::HAProxy => {
                 Dialogue::HAProxy(haproxy::ask::Dialogue::new(pipelining, answer_limit))
@@ -260,6 +273,7 @@ impl Dialogue {
     pub fn recall(&mut self, memory: Memory) {
         match (self, memory) {
             (Self::Uwsgi(dialogue), Memory::Uwsgi(requests)) => dialogue.recall(requests),
+            (Self::HAProxy(dialogue), Memory::HAProxy(known)) => dialogue.recall(known),
             (Self::HAProxy(_) | Self::Uwsgi(_) | Self::Zope(_), _) => {}
         }
     }
@@ -268,7 +282,8 @@ impl Dialogue {
     #[must_use]
     pub fn memory(&self) -> Memory {
         match self {
-            Self::HAProxy(_) | Self::Zope(_) => Memory::None,
+            Self::HAProxy(dialogue) => Memory::HAProxy(dialogue.known().clone()),
+            Self::Zope(_) => Memory::None,
             Self::Uwsgi(dialogue) => Memory::Uwsgi(dialogue.requests().clone()),
         }
     }
@@ -287,6 +302,25 @@ impl Dialogue {
             Self::HAProxy(dialogue) => dialogue.request(),
             Self::Uwsgi(dialogue) => dialogue.request(),
             Self::Zope(dialogue) => dialogue.request(),
+        }
+    }
+
+    /// Requests beside the answers, once every answer is whole, each for a connection of its own.
+    /// They may fail. Their answers go to [`Self::end_questions`].
+    #[must_use]
+    pub fn questions(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::HAProxy(dialogue) => dialogue.questions(),
+            Self::Uwsgi(_) | Self::Zope(_) => Vec::new(),
+        }
+    }
+
+    /// Takes the natures that the answers to [`Self::questions`] have told, none after a failure.
+    /// The questions are not asked again before the next start of the process.
+    pub fn end_questions(&mut self, natures: haproxy::natures::Natures) {
+        match self {
+            Self::HAProxy(dialogue) => dialogue.end_questions(natures),
+            Self::Uwsgi(_) | Self::Zope(_) => {}
         }
     }
 

@@ -21,19 +21,21 @@
 //!   ],
 //!   "unanswered": [
 //!     { "endpoint": "unix:///run/haproxy/b.sock", "reason": "cannot connect: …" }
-//!   ]
+//!   ],
+//!   "natures": { "h4_peak": "max", … }
 //! }
 //! ```
 //!
 //! A reader ignores fields that it does not know, and takes 0 for missing numbers of the cycle. A
 //! change that an older reader would misread raises the version, so that this reader refuses it.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use daemon::file::{self, Limit, Links, ReadError};
 use model::{SnapshotId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::cycle::{self, Cycle};
@@ -50,6 +52,9 @@ const LIMIT: Limit = Limit { bytes: MANIFEST_MAX_BYTES, name: "the bound for man
 
 /// Bytes of the longest origin; a host's name has no more.
 const ORIGIN_MAX_BYTES: usize = 255;
+
+/// Natures of new columns that a manifest may have.
+pub const NATURES_MAX: usize = 256;
 
 /// The contents and the origin of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +73,10 @@ pub struct Manifest {
     /// Endpoints that are not in the snapshot.
     #[serde(default)]
     pub unanswered: Vec<Unanswered>,
+    /// The natures of columns that the catalogue of pull lacks, by the names of
+    /// [`model::Nature::name`]. A reader takes [`NATURES_MAX`] at most.
+    #[serde(default, deserialize_with = "natures", skip_serializing_if = "BTreeMap::is_empty")]
+    pub natures: BTreeMap<String, String>,
 }
 
 /// One file of answers.
@@ -130,6 +139,8 @@ pub struct Header {
     pub identity: Option<Identity>,
     /// Numbers about the cycle.
     pub cycle: Option<Cycle>,
+    /// The natures of new columns.
+    pub natures: BTreeMap<String, String>,
 }
 
 /// The part of a snapshot's identity that its name lacks.
@@ -198,6 +209,8 @@ struct Summary {
     serial: u64,
     #[serde(default)]
     cycle: Cycle,
+    #[serde(default, deserialize_with = "natures")]
+    natures: BTreeMap<String, String>,
 }
 
 impl Manifest {
@@ -218,6 +231,7 @@ impl Manifest {
     ///     cycle: Cycle { endpoints: 2, ..Cycle::default() },
     ///     files: Vec::new(),
     ///     unanswered: Vec::new(),
+    ///     natures: Default::default(),
     /// };
     /// std::fs::write(snapshot.path().join(manifest::FILE_NAME), manifest.to_json()?)?;
     /// assert_eq!(manifest::read(snapshot.path())?, Some(manifest));
@@ -278,11 +292,11 @@ pub fn header(snapshot: &Path) -> Result<Header, Error> {
             path: snapshot.join(cycle::FILE_NAME),
             fault: ReadError::from(error),
         })?;
-        return Ok(Header { identity: None, cycle });
+        return Ok(Header { cycle, ..Header::default() });
     };
-    let Summary { origin, serial, cycle } = parse(&path, &text)?;
+    let Summary { origin, serial, cycle, natures } = parse(&path, &text)?;
     check_origin(&path, &origin)?;
-    Ok(Header { identity: Some(Identity { origin, serial }), cycle: Some(cycle) })
+    Ok(Header { identity: Some(Identity { origin, serial }), cycle: Some(cycle), natures })
 }
 
 /// The path and the text of the file.
@@ -319,6 +333,17 @@ fn check_origin(path: &Path, origin: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Origin { path: path.to_owned(), origin: origin.chars().take(80).collect() })
+}
+
+/// A damaged nature costs the nature alone: a value that is no text becomes the text of its JSON,
+/// which names no nature.
+fn natures<'a, D: Deserializer<'a>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let values = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
+    let texts = values.into_iter().take(NATURES_MAX).map(|(name, value)| match value {
+        serde_json::Value::String(text) => (name, text),
+        other => (name, other.to_string()),
+    });
+    Ok(texts.collect())
 }
 
 /// A number of 64 bits as text: many readers of JSON keep 53 bits of a number.

@@ -168,7 +168,8 @@ pub struct Cleanup {
 /// let (name, source) = ("a_info".to_owned(), "haproxy".to_owned());
 /// let file = AnswerFile::new(name, source, "unix:///run/a".to_owned());
 /// let (origin, cycle) = ("lb1".to_owned(), Cycle::default());
-/// let manifest = Manifest { origin, serial: 1, cycle, files: vec![file], unanswered: vec![] };
+/// let manifest = Manifest { origin, serial: 1, cycle, files: vec![file], unanswered: vec![],
+///     natures: Default::default() };
 /// staging.files().complete(&manifest)?;
 /// let published = staging.publish()?;
 /// assert_eq!(published.path, incoming.join("1700000000"));

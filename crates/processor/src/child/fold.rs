@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use config::{KafkaFormat, PartialInput, ReceiverKind};
 use daemon::Clock;
 use fold::{Damage, Generation, Input, Oddity, Servers, Tables};
-use model::{Batch, Timestamp, form};
+use model::{Batch, Nature, Timestamp, catalog, form};
 use receivers::graphite::{NameForms, Warning, count_lines};
 use sources::Remark;
 use spool::cycle::Cycle;
@@ -109,8 +109,9 @@ impl FoldChild {
         let inputs = &inputs;
         let daemon = self.tables.daemon(inputs).map_err(fold_failure)?;
         stopwatch.lap(statistics::DAEMON);
+        let natures = natures(&header, &mut list);
         let mut proxies =
-            self.tables.read(inputs, &daemon.doubles, &HashMap::new()).map_err(fold_failure)?;
+            self.tables.read(inputs, &daemon.doubles, &natures).map_err(fold_failure)?;
         stopwatch.lap(statistics::READ);
         let others = files.read_others(self.file_limit)?;
         list.extend(daemon.damages.iter().chain(&proxies.damages).map(of_damage));
@@ -237,9 +238,36 @@ fn header(path: &Path, findings: &mut Vec<Finding>) -> Header {
         }
         Err(error) => {
             odd("unreadable", format!("the manifest cannot be read: {error}"));
-            Header { identity: None, cycle: None }
+            Header::default()
         }
     }
+}
+
+/// The natures of new columns in the manifest, and the findings about them.
+fn natures(header: &Header, findings: &mut Vec<Finding>) -> HashMap<String, Nature> {
+    let mut natures = HashMap::new();
+    let mut unusable = Vec::new();
+    for (name, nature) in &header.natures {
+        match Nature::of_name(nature) {
+            Some(nature) if catalog::is_name(name) => _ = natures.insert(name.clone(), nature),
+            _ => unusable.push((name, nature)),
+        }
+    }
+    if let Some((name, nature)) = unusable.first() {
+        let (name, nature): (String, String) =
+            (name.chars().take(80).collect(), nature.chars().take(80).collect());
+        findings.push(Finding {
+            kind: FindingKind::Oddity,
+            subject: manifest::FILE_NAME.to_owned(),
+            state: "unknown nature".to_owned(),
+            text: format!(
+                "{} natures of columns are ignored, the first is {nature:?} of {name:?}; upgrade \
+                 haproxystats-process if haproxystats-pull is newer",
+                unusable.len()
+            ),
+        });
+    }
+    natures
 }
 
 /// Sets the generation of each input, and whether it came through a master CLI, as the manifest
@@ -387,6 +415,44 @@ mod tests {
         all.retain(|line| !line.contains(".big.server.") && !line.contains("MetricsServer"));
         bounded.retain(|line| *line != left_out(2) && !line.contains("MetricsServer"));
         assert_eq!(bounded, all);
+    }
+
+    /// Columns that the catalogue lacks fold by the natures in the manifest, against their names.
+    #[test]
+    fn new_columns_fold_by_the_natures_of_the_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("1700000000");
+        std::fs::create_dir(&snapshot).unwrap();
+        for (name, number) in [("a", 3), ("b", 5)] {
+            let text = format!(
+                "# pxname,svname,stot,type,h4_peak,h4_id,h4,\n\
+                 w,FRONTEND,1,0,{number},{number},{number},\n\n"
+            );
+            std::fs::write(snapshot.join(format!("{name}.sock_stat")), text).unwrap();
+        }
+        let lines = |natures: &str| {
+            let text = format!(
+                "{{\"version\": 1, \"origin\": \"lb1\", \"serial\": \"1\", \"natures\": {natures}}}"
+            );
+            std::fs::write(snapshot.join(manifest::FILE_NAME), text).unwrap();
+            let (mut lines, findings) = folded("frontend-metrics = all\n", &snapshot);
+            lines.retain(|line| line.contains(".frontend.w.h4"));
+            let lines = lines.iter().map(|line| line.rsplit_once(".w.").unwrap().1.to_owned());
+            let mut lines: Vec<_> = lines.collect();
+            lines.sort();
+            (lines, findings.into_iter().map(|it| (it.subject, it.state)).collect::<Vec<_>>())
+        };
+        let of = |subject: &str, state: &str| (subject.to_owned(), state.to_owned());
+        let (all, findings) = lines(r#"{"h4_peak": "max", "h4_id": "other", "h4": "counter"}"#);
+        assert_eq!(all, ["h4 8 1700000000", "h4_peak 5 1700000000"]);
+        assert_eq!(findings, []);
+        let (all, findings) = lines(r#"{"h4_peak": "colour", "h4_id": 7, "h4": "max"}"#);
+        assert_eq!(all, ["h4 5 1700000000", "h4_id 8 1700000000", "h4_peak 8 1700000000"]);
+        let by_name = |name| of(name, "new column");
+        assert_eq!(
+            findings,
+            [of(manifest::FILE_NAME, "unknown nature"), by_name("h4_id"), by_name("h4_peak")]
+        );
     }
 
     #[test]

@@ -26,8 +26,12 @@ pub(crate) enum Script {
     Pieces(usize),
     /// The answer of HAProxy to a single command; these bytes to two commands.
     OneCommand(&'static str),
+    /// The answer to each line that begins so; a line without an answer is a mistake of the test.
+    ByLine(Vec<(&'static str, String)>),
     /// These bytes, then the end.
     Send(Vec<u8>),
+    /// Nothing to this line, and the connection stays open; these bytes to any other line.
+    StallAt(&'static str, String),
     /// These bytes, then nothing more.
     Stall(Vec<u8>),
     /// These bytes, then a reset.
@@ -165,9 +169,16 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let _ = match script {
         Script::Good => stream.write_all(&answer(&line)).await,
         Script::OneCommand(other) if line == TOGETHER => stream.write_all(other.as_bytes()).await,
+        Script::ByLine(answers) => {
+            let answer = answers.iter().find(|(begin, _)| line.starts_with(begin));
+            let (_, answer) = answer.unwrap_or_else(|| panic!("asked for {line:?}"));
+            stream.write_all(answer.as_bytes()).await
+        }
         Script::OneCommand(_) => stream.write_all(&answer(&line)).await,
         Script::Pieces(bytes) => send_in_pieces(&mut stream, &answer(&line), bytes).await,
         Script::Send(bytes) => stream.write_all(&bytes).await,
+        Script::StallAt(at, _) if line == at => std::future::pending().await,
+        Script::StallAt(_, answer) => stream.write_all(answer.as_bytes()).await,
         Script::Stall(bytes) => {
             let _ = stream.write_all(&bytes).await;
             // The connection stays open, also after a half-close.

@@ -18,6 +18,7 @@ mod frozen;
 mod kinds;
 mod logging;
 mod masters;
+mod natures;
 mod once;
 mod partial;
 mod workbench;

@@ -6,6 +6,7 @@
 //! answers are stored as they were sent, each with its empty line, as the Python program stores
 //! them. The module `answers` finds the end of an answer.
 
+use super::natures::{Known, Natures, Scan};
 use crate::{Pipelining, Scope};
 use answers::Answers;
 
@@ -39,6 +40,8 @@ pub struct Dialogue {
     answer_limit: u64,
     /// The answers on the current connection.
     answers: Answers,
+    /// Reads the answers for the question about new columns.
+    scan: Scan,
 }
 
 /// The commands of one connection.
@@ -68,7 +71,7 @@ impl Command {
 }
 
 impl Dialogue {
-    pub(crate) const fn new(pipelining: Pipelining, answer_limit: u64) -> Self {
+    pub(crate) fn new(pipelining: Pipelining, answer_limit: u64) -> Self {
         Self {
             pipelining,
             scope: Scope { worker: None, servers: true },
@@ -76,6 +79,7 @@ impl Dialogue {
             line: Vec::new(),
             answer_limit,
             answers: Answers::new(&[], answer_limit),
+            scan: Scan::default(),
         }
     }
 
@@ -115,8 +119,29 @@ impl Dialogue {
         bytes: &[u8],
         mut write: impl FnMut(&str, &[u8], bool) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.answers
-            .receive(bytes, |command, bytes, is_whole| write(command.suffix(), bytes, is_whole))
+        let Self { answers, scan, scope, .. } = self;
+        answers.receive(bytes, |command, bytes, is_whole| {
+            if scope.worker.is_none() {
+                scan.read(command, bytes, scope.servers);
+            }
+            write(command.suffix(), bytes, is_whole)
+        })
+    }
+
+    pub(crate) fn recall(&mut self, known: Known) {
+        self.scan.recall(known);
+    }
+
+    pub(crate) const fn known(&self) -> &Known {
+        self.scan.known()
+    }
+
+    pub(crate) fn questions(&self) -> Vec<Vec<u8>> {
+        self.scan.questions(self.pipelining)
+    }
+
+    pub(crate) fn end_questions(&mut self, natures: Natures) {
+        self.scan.end(natures);
     }
 
     pub(crate) fn end_of_connection(&mut self) -> Result<(), Fault> {

@@ -23,6 +23,7 @@ fn manifest() -> Manifest {
             endpoint: "tcp://lb1:80".to_owned(),
             reason: "cannot connect".to_owned(),
         }],
+        natures: [("h4_peak".to_owned(), "max".to_owned())].into(),
     }
 }
 
@@ -51,7 +52,10 @@ const TEXT: &str = r#"{
       "endpoint": "tcp://lb1:80",
       "reason": "cannot connect"
     }
-  ]
+  ],
+  "natures": {
+    "h4_peak": "max"
+  }
 }
 "#;
 
@@ -75,7 +79,11 @@ fn the_form_is_fixed() {
     let snapshot = snapshot(TEXT);
     assert_eq!(read(snapshot.path()).unwrap(), Some(manifest()));
     let identity = Identity { origin: "lb1".to_owned(), serial: 0x1f };
-    let expected = Header { identity: Some(identity), cycle: Some(manifest().cycle) };
+    let expected = Header {
+        identity: Some(identity),
+        cycle: Some(manifest().cycle),
+        natures: manifest().natures,
+    };
     assert_eq!(header_of(&snapshot), expected);
 }
 
@@ -86,7 +94,14 @@ fn unknown_fields_are_passed_over_and_most_may_be_missing() {
     let read = read(snapshot(text).path()).unwrap().unwrap();
     let cycle = Cycle { endpoints: 2, ..Cycle::default() };
     let (files, unanswered) = (Vec::new(), Vec::new());
-    let expected = Manifest { origin: "lb1".to_owned(), serial: 15, cycle, files, unanswered };
+    let expected = Manifest {
+        origin: "lb1".to_owned(),
+        serial: 15,
+        cycle,
+        files,
+        unanswered,
+        natures: BTreeMap::new(),
+    };
     assert_eq!(read, expected);
 }
 
@@ -239,10 +254,23 @@ proptest! {
         }).collect();
         let cycle = Cycle { endpoints, workers: endpoints, ..Cycle::default() };
         let cycle = Cycle { old_workers: Some(endpoints), without_servers: true, ..cycle };
-        let manifest = Manifest { origin, serial, cycle, files, unanswered };
+        let natures = names.iter().map(|name| (name.clone(), name.clone())).collect();
+        let manifest = Manifest { origin, serial, cycle, files, unanswered, natures };
         let snapshot = snapshot(manifest.to_json().unwrap());
         let id = header_of(&snapshot).snapshot_id(timestamp(), "another machine");
         prop_assert_eq!((&id.origin, id.serial), (&manifest.origin, serial));
         prop_assert_eq!(read(snapshot.path()).unwrap(), Some(manifest));
     }
+}
+
+/// A damaged nature must not cost the manifest; the reader of the natures tells of it.
+#[test]
+fn a_nature_that_is_no_text_costs_nothing_else() {
+    let damaged = TEXT.replace("\"h4_peak\": \"max\"", "\"h4_peak\": [1], \"h4\": \"gauge\"");
+    let header = header_of(&snapshot(damaged));
+    let expected = [("h4", "gauge"), ("h4_peak", "[1]")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(header.natures, expected.into());
+    assert_eq!(header.cycle, Some(manifest().cycle));
+    let without = TEXT.replace(",\n  \"natures\": {\n    \"h4_peak\": \"max\"\n  }", "");
+    assert_eq!(header_of(&snapshot(without)).natures, BTreeMap::new());
 }

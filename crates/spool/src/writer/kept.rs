@@ -121,7 +121,14 @@ mod tests {
         let (name, source) = ("a@7_info".to_owned(), "haproxy".to_owned());
         let files = vec![AnswerFile::new(name, source, String::new())];
         let (origin, cycle) = ("lb1".to_owned(), Cycle::default());
-        let manifest = Manifest { origin, serial: 1, cycle, files, unanswered: vec![] };
+        let manifest = Manifest {
+            origin,
+            serial: 1,
+            cycle,
+            files,
+            unanswered: vec![],
+            natures: std::collections::BTreeMap::new(),
+        };
         second.files().complete(&manifest).unwrap();
         let published = second.publish().unwrap();
         let text = fs::read_to_string(published.path.join("a@7_info")).unwrap();

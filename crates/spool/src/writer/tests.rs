@@ -136,6 +136,7 @@ fn manifest(names: &[&str]) -> Manifest {
         cycle: Cycle::default(),
         files: names.iter().map(file).collect(),
         unanswered: Vec::new(),
+        natures: std::collections::BTreeMap::new(),
     }
 }
 

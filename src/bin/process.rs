@@ -68,6 +68,7 @@ fn main() -> ExitCode {
     info!(version = env!("CARGO_PKG_VERSION"), "haproxystats-process starts");
     start::log_warnings(&config);
     let settings = Settings {
+        pull_interval: config.pull.pull_interval,
         config: config.process,
         clock,
         service: Service::of_this_process(),

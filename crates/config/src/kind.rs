@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::server_list::{self, WrittenServer};
 use crate::tags;
 use crate::typed::{
-    Address, Cluster, Confirm, Gzip, InfluxApi, LogLevel, PartialInput, Retries, Selection,
+    Address, Cluster, Confirm, Gzip, InfluxApi, Listen, LogLevel, PartialInput, Retries, Selection,
 };
 use crate::url::{self, Url};
 use crate::values::{self, Problems};
@@ -46,6 +46,8 @@ pub enum Kind {
     Path,
     /// A comma-separated list of endpoints.
     Servers,
+    /// An address that a program of ours takes.
+    Listen,
     /// A comma-separated list of uWSGI's applications.
     Applications,
     /// A comma-separated list of Zope instances.
@@ -97,6 +99,7 @@ impl fmt::Display for Kind {
             Self::Factor => f.write_str("number from 1 on"),
             Self::Path => f.write_str("path"),
             Self::Servers => f.write_str("comma list of unix:///path and tcp://host:port"),
+            Self::Listen => f.write_str("address:port, [v6]:port or unix:///path"),
             Self::Applications => {
                 f.write_str("comma list of NAME=ADDRESS, addresses and patterns of paths")
             }
@@ -173,6 +176,7 @@ pub(crate) const LIMIT: Form<Duration> = Form { kind: Kind::Limit, parse: values
 pub(crate) const FACTOR: Form<f64> = Form { kind: Kind::Factor, parse: values::factor };
 pub(crate) const PATH: Form<PathBuf> = Form { kind: Kind::Path, parse: values::path };
 pub(crate) const SERVERS: Form<Vec<Address>> = Form { kind: Kind::Servers, parse: values::servers };
+pub(crate) const LISTEN: Form<Listen> = Form { kind: Kind::Listen, parse: values::listen };
 pub(crate) const SERVER_LIST: Form<Vec<WrittenServer>> =
     Form { kind: Kind::ServerList, parse: server_list::server_list };
 pub(crate) const METRICS: Form<Selection> = Form { kind: Kind::Metrics, parse: values::metrics };

@@ -45,8 +45,8 @@ pub use print::{print_defaults, print_in_force};
 pub use typed::{
     Address, Circuit, Cluster, Confirm, Graphite, GroupRule, GroupRules, Groups, Gzip, HostPart,
     InfluxApi, InfluxDb, InfluxTarget, Kafka, KafkaFormat, KafkaLogin, KafkaSecurity,
-    LinesPerMessage, LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput, Process, Pull,
-    Receiver, ReceiverKind, Retries, Selection, Tables, Tls, Uwsgi, UwsgiServer, Zope,
-    ZopeInstance,
+    LinesPerMessage, Listen, LocalStore, LogLevel, MessageKey, Naming, Outbox, PartialInput,
+    Process, Pull, Receiver, ReceiverKind, Retries, Selection, Tables, Tls, Uwsgi, UwsgiServer,
+    Zope, ZopeInstance,
 };
 pub use url::Url;

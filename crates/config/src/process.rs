@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
 use crate::receivers;
-use crate::typed::{LogLevel, PartialInput, Process, Selection, Tables};
+use crate::typed::{Listen, LogLevel, PartialInput, Process, Selection, Tables};
 
 pub(crate) const SECTION: &str = "process";
 
@@ -109,6 +109,11 @@ const OUTBOX_DIR: Opt<PathBuf> = Opt::new(
     "${paths:base-dir}/outbox",
     "where batches wait while a receiver is away, in a folder for each receiver",
 );
+const MONITOR_LISTEN: Opt<Listen> = Opt::unset(
+    "monitor-listen",
+    kind::LISTEN,
+    "the address at which load balancers and people ask how haproxystats-process is",
+);
 
 pub(crate) const OPTIONS: &[KnownOption] = &[
     LOGLEVEL.row,
@@ -133,6 +138,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     FAILED_DIR.row,
     FAILED_LIMIT.row,
     OUTBOX_DIR.row,
+    MONITOR_LISTEN.row,
 ];
 
 /// Reads the section and the receivers.
@@ -149,6 +155,7 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
     let partial_input = reader.value(&PARTIAL_INPUT)?;
     let failed_dir = reader.value(&FAILED_DIR)?;
     let failed_limit = reader.value(&FAILED_LIMIT)?;
+    let monitor_listen = reader.optional(&MONITOR_LISTEN);
     let tables = tables(&mut reader)?;
     let (receivers, naming) = receivers?;
 
@@ -163,6 +170,7 @@ pub(crate) fn process(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<P
         failed_limit,
         tables,
         outbox_dir,
+        monitor_listen,
         receivers,
         naming,
     })

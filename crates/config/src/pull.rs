@@ -8,7 +8,7 @@ use crate::interpolate::Resolver;
 use crate::kind;
 use crate::options::{KnownOption, Opt};
 use crate::reader::{Reader, Rejection};
-use crate::typed::{Address, LogLevel, Pull, Retries};
+use crate::typed::{Address, Listen, LogLevel, Pull, Retries};
 use crate::{uwsgi, zope};
 
 pub(crate) const SECTION: &str = "pull";
@@ -86,6 +86,11 @@ const ALLOW_PARTIAL: Opt<bool> = Opt::new(
     "false",
     "publish what answered, even if not every endpoint did",
 );
+const MONITOR_LISTEN: Opt<Listen> = Opt::unset(
+    "monitor-listen",
+    kind::LISTEN,
+    "the address at which load balancers and people ask how haproxystats-pull is",
+);
 
 pub(crate) const OPTIONS: &[KnownOption] = &[
     LOGLEVEL.row,
@@ -108,6 +113,7 @@ pub(crate) const OPTIONS: &[KnownOption] = &[
     QUEUE_SIZE.row,
     SYNC.row,
     ALLOW_PARTIAL.row,
+    MONITOR_LISTEN.row,
 ];
 
 /// Reads the section.
@@ -138,6 +144,7 @@ pub(crate) fn pull(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Pull
         queue_size: reader.value(&QUEUE_SIZE)?,
         sync: reader.value(&SYNC)?,
         allow_partial: reader.value(&ALLOW_PARTIAL)?,
+        monitor_listen: reader.optional(&MONITOR_LISTEN),
         uwsgi: uwsgi?,
         zope: zope?,
     })

@@ -9,6 +9,7 @@ mod uwsgi;
 mod zope;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +72,15 @@ impl fmt::Display for Address {
     }
 }
 
+/// The address of a server of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listen {
+    /// `unix:///path`.
+    Unix(PathBuf),
+    /// `address:port`.
+    Tcp(SocketAddr),
+}
+
 /// The configuration of haproxystats-pull.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pull {
@@ -112,6 +122,8 @@ pub struct Pull {
     pub sync: bool,
     /// Whether a snapshot is published without the endpoints that failed.
     pub allow_partial: bool,
+    /// The address of the monitor server; `None` is off.
+    pub monitor_listen: Option<Listen>,
     /// The applications of uWSGI.
     pub uwsgi: Uwsgi,
     /// The instances of Zope.
@@ -166,6 +178,8 @@ pub struct Process {
     pub tables: Tables,
     /// The outboxes: a folder for each receiver, with its [`ReceiverName`].
     pub outbox_dir: PathBuf,
+    /// The address of the monitor server; `None` is off.
+    pub monitor_listen: Option<Listen>,
     /// At least one: the unnamed Graphite first, the others in file order.
     pub receivers: Vec<Receiver>,
     /// The naming of the unnamed Graphite, on or off.

@@ -2,12 +2,12 @@
 //!
 //! A parser does not know the section and the option; [`crate::reader`] adds the place.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fault::{Problem, clip};
-use crate::typed::{Address, Retries, Selection};
+use crate::typed::{Address, Listen, Retries, Selection};
 
 /// Seconds that a duration may have: about 31 years, which a clock can add without overflow.
 const MOST_SECONDS: f64 = 1e9;
@@ -249,6 +249,28 @@ pub(crate) fn server(written: &str) -> Result<Address, Problems> {
     match port.parse::<u16>() {
         Ok(port) if port > 0 => Ok(Address::Tcp { host: host.to_lowercase(), port }),
         _ => Err(wrong(written, "an address with a bad port", "a port from 1 to 65535")),
+    }
+}
+
+/// The address of a server of ours: numbers, because a start must not wait for a look-up.
+pub(crate) fn listen(text: &str) -> Result<Listen, Problems> {
+    if let Some(path) = text.strip_prefix("unix://") {
+        if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
+            let right =
+                "an absolute path after unix://, such as unix:///run/haproxystats/pull.sock";
+            return Err(wrong(text, "no path of a socket", right));
+        }
+        return Ok(Listen::Unix(PathBuf::from(path)));
+    }
+    let right = "address:port, [v6]:port or unix:///path, such as 127.0.0.1:8161";
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()),
+        None => text.parse().ok(),
+    };
+    match address {
+        Some(address) if SocketAddr::port(&address) > 0 => Ok(Listen::Tcp(address)),
+        Some(_) => Err(wrong(text, "an address with a bad port", "a port from 1 to 65535")),
+        None => Err(wrong(text, "no address to listen on", right)),
     }
 }
 

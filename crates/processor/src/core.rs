@@ -23,6 +23,7 @@ mod receiver;
 mod report;
 mod spool;
 mod types;
+mod vitals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ pub use types::{
     Action, Cause, ChildId, Death, Descriptor, Event, FINDINGS_MAX, Finding, FindingKind, Findings,
     Folder, Now, Order, OrderId, OutboxFile, Reply, Role, StartFailure,
 };
+pub(crate) use vitals::State;
 
 use crate::entry::EntryName;
 use children::{Children, Job, Work};
@@ -48,6 +50,7 @@ use queue::Queue;
 use receiver::Receiver;
 use report::Counts;
 use spool::SpoolState;
+use vitals::Folds;
 
 /// The settings of the core.
 #[derive(Debug, Clone)]
@@ -155,8 +158,10 @@ pub struct Core {
     spool: SpoolState,
     journal: Journal,
     counts: Counts,
+    folds: Folds,
     phase: Phase,
     begun: Instant,
+    begun_second: u64,
     next_look: Instant,
     /// Whether the last fold that began was of a parked snapshot.
     last_was_parked: bool,
@@ -187,8 +192,10 @@ impl Core {
             spool: SpoolState::default(),
             journal: Journal::new(),
             counts: Counts::default(),
+            folds: Folds::default(),
             phase: Phase::Running,
             begun: at,
+            begun_second: now.epoch_seconds,
             last_was_parked: false,
         }
     }

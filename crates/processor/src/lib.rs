@@ -10,6 +10,7 @@ pub mod child;
 pub mod core;
 pub mod entry;
 mod memfd;
+mod monitor;
 pub mod outbox;
 mod parent;
 mod render;
@@ -19,9 +20,11 @@ mod statistics;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use daemon::{Clock, Service};
+use daemon::monitor::ListenError;
+use daemon::{Clock, Service, remedy};
 use thiserror::Error;
 use tracing::info;
 
@@ -36,6 +39,8 @@ use crate::parent::Parent;
 pub struct Settings {
     /// The configuration.
     pub config: config::Process,
+    /// The time between two snapshots, as the configuration of haproxystats-pull has it.
+    pub pull_interval: Duration,
     /// The clocks.
     pub clock: Clock,
     /// The service manager that started the program.
@@ -53,6 +58,12 @@ pub enum Error {
     /// A child can never start.
     #[error(transparent)]
     Start(#[from] StartFailure),
+    /// The address of the monitor server cannot be had.
+    #[error(transparent)]
+    Monitor(#[from] ListenError),
+    /// The thread of the monitor server cannot be started.
+    #[error("cannot start the thread of the monitor server: {0}{}", remedy::of(.0))]
+    MonitorThread(#[source] io::Error),
     /// The system refuses to wait for events.
     #[error("cannot wait for events: {0}; please report this")]
     Wait(#[source] io::Error),
@@ -62,7 +73,11 @@ impl Error {
     /// Whether the configuration must change before another try can succeed.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Start(StartFailure { is_configuration: true, .. }))
+        match self {
+            Self::Start(failure) => failure.is_configuration,
+            Self::Monitor(error) => error.is_configuration(),
+            Self::MonitorThread(_) | Self::Wait(_) => false,
+        }
     }
 }
 
@@ -115,7 +130,8 @@ impl Shutdown {
 ///
 /// # Errors
 ///
-/// A child can never start, such as the spool child if another program reads the spool.
+/// A child can never start, such as the spool child if another program reads the spool, or the
+/// address of the monitor server is taken.
 pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
     let config = &settings.config;
     for receiver in &config.receivers {
@@ -144,7 +160,7 @@ pub fn run(settings: Settings, shutdown: &Shutdown) -> Result<(), Error> {
             ),
         }
     }
-    Parent::new(settings).run(shutdown)
+    Parent::new(settings)?.run(shutdown)
 }
 
 /// The servers of a Graphite, as the log has them.

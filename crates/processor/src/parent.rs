@@ -25,6 +25,7 @@ use crate::core::{
     Action, ChildId, Core, Death, Descriptor, Event, Level, Notice, Now, Order, OrderId, Role,
     StartFailure,
 };
+use crate::monitor::Monitor;
 use crate::{Error, Shutdown};
 
 /// The file that this process runs, also after an upgrade has replaced it.
@@ -50,6 +51,7 @@ struct Process {
 #[derive(Debug)]
 pub(crate) struct Parent {
     core: Core,
+    monitor: Option<Monitor>,
     clock: Clock,
     service: Service,
     config: config::Process,
@@ -65,11 +67,15 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
-    pub(crate) fn new(settings: crate::Settings) -> Self {
-        let crate::Settings { config, clock, service, host, arguments } = settings;
-        let now = now(clock);
-        Self {
-            core: Core::new(crate::settings::of_core(&config), now),
+    pub(crate) fn new(settings: crate::Settings) -> Result<Self, Error> {
+        let crate::Settings { config, pull_interval, clock, service, host, arguments } = settings;
+        let core = Core::new(crate::settings::of_core(&config), now(clock));
+        let listen = config.monitor_listen.as_ref();
+        let monitor =
+            listen.map(|listen| Monitor::start(listen, pull_interval, clock, &core)).transpose()?;
+        Ok(Self {
+            core,
+            monitor,
             clock,
             service,
             config,
@@ -81,7 +87,7 @@ impl Parent {
             events: VecDeque::from([Event::Tick]),
             end: None,
             is_ending: false,
-        }
+        })
     }
 
     /// Runs until the core ends the program.
@@ -93,6 +99,9 @@ impl Parent {
                 for action in self.core.step(now(self.clock), event) {
                     self.act(action);
                 }
+            }
+            if let Some(monitor) = &self.monitor {
+                monitor.publish(&self.core);
             }
             if let Some(end) = self.end.take() {
                 return end.map_err(Error::from);

@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue_size: 360,
         sync: true,
         allow_partial: false,
+        monitor_listen: None,
         masters: Vec::new(),
         old_workers: true,
         servers_interval: 1,

@@ -29,8 +29,10 @@ use crate::journal::{DiskTask, Journal};
 use crate::leftovers::Leftovers;
 use crate::lookups::Lookups;
 use crate::masters::Masters;
+use crate::monitor::Monitor;
 use crate::no_snapshot::NoSnapshot;
 use crate::responses::Responses;
+use crate::run::PAUSED;
 use crate::transfer::Destination;
 use crate::writers::{WorkError, Writers};
 use crate::{Error, Machine};
@@ -68,6 +70,7 @@ pub(crate) struct Cycles {
     facts: Cycle,
     /// The natures of new columns for the next manifest.
     natures: Natures,
+    monitor: Monitor,
 }
 
 /// The answers of a cycle, in a snapshot that is not published.
@@ -117,6 +120,7 @@ impl Cycles {
             leftovers: Leftovers::new(journal.clone()),
             finder,
             writers: Writers::of(&config)?,
+            monitor: Monitor::new(&config, machine.clock),
             config,
             machine,
             history: History::new(journal.clone()),
@@ -131,6 +135,11 @@ impl Cycles {
         })
     }
 
+    /// What the monitor server tells.
+    pub(crate) fn set_monitor(&mut self, monitor: Monitor) {
+        self.monitor = monitor;
+    }
+
     /// Whether the spool holds as many snapshots as it may. A spool that cannot be read is not
     /// full, because the cycle reports the reason.
     pub(crate) async fn spool_is_full(&self) -> bool {
@@ -143,6 +152,7 @@ impl Cycles {
     /// Counts a cycle that is not run because the spool is full.
     pub(crate) fn skip(&mut self) {
         self.facts.skipped += 1;
+        self.monitor.ended(Some(PAUSED.to_owned()), &self.facts);
     }
 
     /// Runs one cycle and logs its failure. Returns its result as a line for the service manager.
@@ -151,6 +161,7 @@ impl Cycles {
         debug!(number = self.facts.cycles, published = result.is_ok(), "a cycle has ended");
         match result {
             Ok(()) => {
+                self.monitor.ended(None, &self.facts);
                 let line = self.journal.ends("snapshot");
                 if line.is_due() {
                     info!("snapshots are published again{}", line.note());
@@ -159,6 +170,7 @@ impl Cycles {
             }
             Err(reason) => {
                 self.facts.failures += 1;
+                self.monitor.ended(Some(reason.to_string()), &self.facts);
                 let line = self.journal.begins("snapshot", &reason.state());
                 if line.is_due() {
                     reason.log(line.note());
@@ -198,6 +210,7 @@ impl Cycles {
         self.facts.endpoints = responses.endpoints() as u64;
         self.facts.missing = responses.missing() as u64;
         self.facts.endpoint_failures += self.facts.missing;
+        self.monitor.asked(&responses);
         Ok(Answered { staged, responses, start })
     }
 

@@ -19,6 +19,7 @@ mod journal;
 mod leftovers;
 mod lookups;
 mod masters;
+mod monitor;
 mod no_snapshot;
 mod once;
 mod responses;
@@ -34,6 +35,7 @@ pub use run::run;
 use std::io;
 use std::path::PathBuf;
 
+use daemon::monitor::ListenError;
 use daemon::{Clock, remedy};
 
 use no_snapshot::NoSnapshot;
@@ -60,6 +62,9 @@ pub enum Error {
          or servers or deployments in [zope]"
     )]
     NothingToAsk,
+    /// The address of the monitor server cannot be had.
+    #[error(transparent)]
+    Monitor(#[from] ListenError),
     /// Snapshots could not be published.
     #[error(transparent)]
     Spool(#[from] spool::writer::Error),
@@ -144,6 +149,9 @@ impl Error {
     /// Whether the configuration must change before another try can succeed.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
+        if let Self::Monitor(error) = self {
+            return error.is_configuration();
+        }
         use spool::writer::Error::{Nested, OtherFileSystem};
         matches!(
             self,

@@ -1,6 +1,6 @@
 //! The responses of the endpoints of one cycle, for the log and for the manifest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sources::Source;
 use spool::manifest::{AnswerFile, Generation, Unanswered};
@@ -38,6 +38,8 @@ pub(crate) struct Responses {
     absent: HashMap<Key, bool>,
     /// Addresses of the endpoints that have not responded yet.
     awaited: HashMap<Key, String>,
+    /// The number of endpoints of each source, without the sockets in `left_out`.
+    of_sources: BTreeMap<&'static str, u64>,
     bytes: u64,
     files: Vec<AnswerFile>,
     unanswered: Vec<Unanswered>,
@@ -47,7 +49,12 @@ pub(crate) struct Responses {
 impl Responses {
     pub(crate) fn new(endpoints: &[Endpoint]) -> Self {
         let addresses = endpoints.iter().map(|it| (key(it), it.to_string()));
+        let mut of_sources = BTreeMap::new();
+        for endpoint in endpoints {
+            *of_sources.entry(endpoint.source.name()).or_default() += 1;
+        }
         Self {
+            of_sources,
             endpoints: endpoints.len(),
             left_out: 0,
             unsure: 0,
@@ -64,8 +71,15 @@ impl Responses {
     pub(crate) fn leave_out(&mut self, endpoint: &Endpoint) {
         self.awaited.remove(&key(endpoint));
         self.absent.remove(&key(endpoint));
+        self.count_out(endpoint);
+    }
+
+    fn count_out(&mut self, endpoint: &Endpoint) {
         self.left_out += 1;
         self.endpoints -= 1;
+        if let Some(count) = self.of_sources.get_mut(endpoint.source.name()) {
+            *count -= 1;
+        }
     }
 
     /// Adds all answers of an endpoint.
@@ -118,8 +132,7 @@ impl Responses {
         self.awaited.remove(&key(endpoint));
         if let Verdict::OtherKind { is_sure } = verdict {
             self.absent.remove(&key(endpoint));
-            self.left_out += 1;
-            self.endpoints -= 1;
+            self.count_out(endpoint);
             if is_sure {
                 return;
             }
@@ -157,6 +170,12 @@ impl Responses {
     /// Endpoints that gave no answer, including sockets that may be of another kind.
     pub(crate) fn missing(&self) -> usize {
         self.failed() + self.unsure
+    }
+
+    /// The endpoints of a source, and how many of them gave no answer.
+    pub(crate) fn of_source(&self, name: &str) -> (u64, u64) {
+        let absent = self.absent.keys().filter(|(source, _)| source.name() == name);
+        (self.of_sources.get(name).copied().unwrap_or_default(), absent.count() as u64)
     }
 
     pub(crate) const fn bytes(&self) -> u64 {

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::cycle::Cycles;
 use crate::disk::Disk;
 use crate::journal::Journal;
+use crate::monitor::{self, Monitor};
 use crate::{Error, Machine};
 
 /// How long the end waits for the disk, which may be publishing a snapshot or removing an
@@ -22,7 +23,7 @@ use crate::{Error, Machine};
 pub(crate) const DISK_GRACE: Duration = Duration::from_millis(700);
 
 /// The message while the spool is full.
-const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allows; look why \
+pub(crate) const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allows; look why \
                       haproxystats-process does not take them, or raise queue-size";
 
 /// Pulls until `shutdown` completes with its reason. Afterwards `tmp_dst_dir` is empty, unless the
@@ -33,20 +34,24 @@ const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allo
 ///
 /// # Errors
 ///
-/// There is nothing to ask, or snapshots could not be published.
+/// There is nothing to ask, snapshots could not be published, or the address of the monitor server
+/// is taken.
 pub async fn run(
     config: Pull,
     machine: Machine,
     service: Service,
     shutdown: impl Future<Output = &'static str>,
 ) -> Result<(), Error> {
+    let listener = monitor::listen(&config)?;
+    let monitor = Monitor::new(&config, machine.clock);
     let journal = Journal::new(machine.clock, service);
     let (disk, ends) = Disk::new(journal.clone());
     let reason = tokio::select! {
         biased;
         reason = shutdown => reason,
         never = live(service) => match never {},
-        begun = pull(config, machine, service, journal, disk) => match begun? {},
+        never = monitor::answer(listener, monitor.clone()) => match never {},
+        begun = pull(config, machine, service, journal, disk, monitor.clone()) => match begun? {},
     };
     service.stopping();
     // A snapshot that is being published is whole and should not be lost; an unfinished one is
@@ -73,9 +78,11 @@ async fn pull(
     service: Service,
     journal: Journal,
     disk: Disk,
+    monitor: Monitor,
 ) -> Result<Infallible, Error> {
     let interval = config.pull_interval;
     let mut cycles = Cycles::new(config, machine, journal.clone(), disk).await?;
+    cycles.set_monitor(monitor);
     service.ready();
     let start = Instant::now();
     let mut number = 0;

@@ -33,6 +33,7 @@ fn an_empty_file_means_defaults() {
             queue_size: 360,
             sync: true,
             allow_partial: false,
+            monitor_listen: None,
             masters: Vec::new(),
             old_workers: true,
             servers_interval: 1,
@@ -103,6 +104,7 @@ fn process_has_its_defaults_too() {
                 file_limit: 268_435_456,
             },
             outbox_dir,
+            monitor_listen: None,
             receivers: vec![Receiver {
                 name: "graphite".parse().unwrap(),
                 circuit,

@@ -284,6 +284,7 @@ fn written(kind: Kind) -> Vec<&'static str> {
         }
         Kind::Folders => vec!["/a/*", "/a b,\n  /srv/${x:two}/*"],
         Kind::Name => vec!["main", "-", "a.${x:two}"],
+        Kind::Listen => vec!["127.0.0.1:1", "[::1]:${x:two}", "unix:///a b/${x:two}"],
         Kind::Servers => {
             vec!["unix:///a", "unix:///${x:two},\n  tcp://h:1", "tcp://[::1]:${x:two}"]
         }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use haproxystats_config::{
-    Address, Confirm, GroupRule, GroupRules, Groups, HostPart, LocalStore, Naming, PartialInput,
-    ReceiverKind, Retries, Selection,
+    Address, Confirm, GroupRule, GroupRules, Groups, HostPart, Listen, LocalStore, Naming,
+    PartialInput, ReceiverKind, Retries, Selection,
 };
 
 use crate::{faults_of, graphites, load_text};
@@ -183,5 +183,25 @@ fn a_host_name_is_unset_or_a_name() {
         let right = "is no name of a host; write one of letters, digits, dots, - and _, of at \
                      most 255 bytes, such as lb1.example.com";
         assert!(faults.len() == 1 && faults[0].ends_with(right), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_monitor_listens_on_an_address_or_a_socket() {
+    let read = |value: &str| {
+        let config = load_text(&format!("[pull]\nmonitor-listen = {value}\n"));
+        assert_eq!(config.process.monitor_listen, None);
+        config.pull.monitor_listen.unwrap()
+    };
+    assert_eq!(read("127.0.0.1:8161"), Listen::Tcp(([127, 0, 0, 1], 8161).into()));
+    assert_eq!(read("localhost:8161"), Listen::Tcp(([127, 0, 0, 1], 8161).into()));
+    assert_eq!(read("[::1]:8161"), Listen::Tcp("[::1]:8161".parse().unwrap()));
+    assert_eq!(read("unix:///run/a.sock"), Listen::Unix("/run/a.sock".into()));
+    for value in
+        ["8161", "lb1:8161", "::1:8161", "127.0.0.1:0", "unix://run/x", "tcp://127.0.0.1:1"]
+    {
+        let text = format!("[process]\nmonitor-listen = {value}\n");
+        let faults = faults_of(&text).concat();
+        assert!(faults.contains("[process] monitor-listen"), "{value}: {faults}");
     }
 }

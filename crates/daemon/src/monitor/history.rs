@@ -33,6 +33,20 @@ pub struct FigureName {
     pub nature: Nature,
 }
 
+impl FigureName {
+    /// A figure that is given by its growth.
+    #[must_use]
+    pub fn counter(group: impl Into<String>, name: &'static str) -> Self {
+        Self { group: group.into(), name, nature: Nature::Counter }
+    }
+
+    /// A figure that is given by its last value.
+    #[must_use]
+    pub fn gauge(group: impl Into<String>, name: &'static str) -> Self {
+        Self { group: group.into(), name, nature: Nature::Gauge }
+    }
+}
+
 /// The values of the last hour.
 #[derive(Debug)]
 pub struct History {
@@ -118,11 +132,10 @@ mod tests {
     use super::*;
 
     fn history(begun: Instant) -> History {
-        let name = |group: &str, name, nature| FigureName { group: group.to_owned(), name, nature };
         let names = vec![
-            name("cycles", "begun", Nature::Counter),
-            name("cycles", "milliseconds", Nature::Gauge),
-            name("haproxy", "failures", Nature::Counter),
+            FigureName::counter("cycles", "begun"),
+            FigureName::gauge("cycles", "milliseconds"),
+            FigureName::counter("haproxy", "failures"),
         ];
         History::new(names, begun)
     }

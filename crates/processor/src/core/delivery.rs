@@ -449,8 +449,10 @@ impl Core {
 
     /// Counts points that a receiver will never get.
     pub(super) fn lose(&mut self, index: usize, points: u64) {
+        let now = self.now();
         if let Some(receiver) = self.receivers.get_mut(index) {
             receiver.dropped_points = receiver.dropped_points.saturating_add(points);
+            receiver.lost_at = Some(now);
         }
     }
 

@@ -146,6 +146,7 @@ impl Core {
                 let notice = Notice::info("snapshots can be processed again");
                 self.log_end(Condition::FailedSnapshot, notice);
                 self.queue.leave(&snapshot);
+                self.note_fold(snapshot.seconds(), points);
                 let all = || (0..self.receivers.len()).collect();
                 let (owed, outbox_only, deaths, rejections) = match self.parked.remove(&snapshot) {
                     Some(p) => (p.owed, p.outbox_only, p.deaths, p.rejections),

@@ -67,6 +67,12 @@ impl Queue {
         self.folding.iter().any(|snapshot| snapshot.seconds() == seconds)
     }
 
+    /// The second of the oldest snapshot that waits or is being folded.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        let oldest = self.waiting.first().into_iter().chain(self.folding.first());
+        oldest.map(Timestamp::seconds).min()
+    }
+
     pub(crate) fn folding(&self) -> usize {
         self.folding.len()
     }

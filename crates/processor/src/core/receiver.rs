@@ -125,6 +125,8 @@ pub(crate) struct Receiver {
     /// When it came back from the last outage.
     pub(crate) up_since: Option<Instant>,
     pub(crate) dropped_points: u64,
+    /// When metrics were dropped for the last time.
+    pub(crate) lost_at: Option<Instant>,
     pub(crate) refused_points: u64,
     pub(crate) long_lines: u64,
     /// Batches that the receiver has taken.
@@ -151,6 +153,7 @@ impl Receiver {
             down_since: None,
             up_since: None,
             dropped_points: 0,
+            lost_at: None,
             refused_points: 0,
             long_lines: 0,
             taken: 0,

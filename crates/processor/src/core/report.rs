@@ -17,6 +17,8 @@ pub(super) struct Counts {
     /// Children that were replaced, because they died or were killed.
     pub(super) restarts: u64,
     pub(super) failed_snapshots: u64,
+    pub(super) folded_snapshots: u64,
+    pub(super) folded_points: u64,
 }
 
 impl Core {

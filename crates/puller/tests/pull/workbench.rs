@@ -87,6 +87,7 @@ impl Workbench {
             queue_size: 360,
             sync: false,
             allow_partial: false,
+            monitor_listen: None,
             masters: Vec::new(),
             old_workers: true,
             servers_interval: 1,

@@ -2,10 +2,9 @@
 
 use std::fmt::Display;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
 
 use config::Program;
-use daemon::{Clock, Service};
+use daemon::Service;
 use processor::{Settings, Shutdown, child};
 use tracing::{error, info};
 
@@ -42,7 +41,7 @@ Every option of the file is explained in docs/configuration.md.
 ";
 
 fn main() -> ExitCode {
-    let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+    let clock = start::clock();
     if let Ok(parent) = std::env::var(child::ROLE_VARIABLE) {
         return end(child::run(parent.parse().ok(), clock, start::start_logging));
     }

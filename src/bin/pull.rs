@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
 
 use config::{Config, Program};
 use daemon::{Clock, Service};
@@ -46,7 +45,7 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
-    let clock = Clock { wall: SystemTime::now, monotonic: Instant::now };
+    let clock = start::clock();
     if let Some(directory) = cli::value(&arguments, "--once") {
         start::start_command_logging(config.pull.loglevel);
         return runtime::run(once::write(config, clock, directory.as_ref()));

@@ -5,9 +5,10 @@ use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::thread;
+use std::time::{Instant, SystemTime};
 
 use config::{Config, LogLevel};
-use daemon::{LevelFilter, logging, remedy};
+use daemon::{Clock, LevelFilter, logging, remedy};
 use tracing::warn;
 
 /// Files that are open after a start with one endpoint.
@@ -25,6 +26,11 @@ pub(crate) fn check_resources() -> Result<(), Box<dyn Error>> {
 /// The message for an error at the start.
 pub(crate) fn refused(tried: &str, error: &io::Error) -> Box<dyn Error> {
     format!("{tried}: {error}{}", remedy::of(error)).into()
+}
+
+/// The clocks of the system.
+pub(crate) fn clock() -> Clock {
+    Clock { wall: SystemTime::now, monotonic: Instant::now }
 }
 
 /// The name of this machine, as uname(2) has it.

@@ -62,8 +62,11 @@ pub enum Error {
     #[error(transparent)]
     Monitor(#[from] ListenError),
     /// The thread of the monitor server cannot be started.
-    #[error("cannot start the thread of the monitor server: {0}{}", remedy::of(.0))]
-    MonitorThread(#[source] io::Error),
+    #[error("cannot start the thread of the monitor server: {source}{}", remedy::of(source))]
+    MonitorThread {
+        /// The error of the system.
+        source: io::Error,
+    },
     /// The system refuses to wait for events.
     #[error("cannot wait for events: {0}; please report this")]
     Wait(#[source] io::Error),
@@ -76,7 +79,7 @@ impl Error {
         match self {
             Self::Start(failure) => failure.is_configuration,
             Self::Monitor(error) => error.is_configuration(),
-            Self::MonitorThread(_) | Self::Wait(_) => false,
+            Self::MonitorThread { .. } | Self::Wait(_) => false,
         }
     }
 }

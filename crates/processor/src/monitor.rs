@@ -56,13 +56,13 @@ impl Monitor {
         let board = Arc::new(Board::new("haproxystats-process", clock, pulse, names));
         let subject: Arc<dyn Subject> = Arc::<Board<Pulse>>::clone(&board);
         let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(Error::MonitorThread)?;
+        let runtime = runtime.map_err(|source| Error::MonitorThread { source })?;
         let work = move || {
             let Err(error) = runtime.block_on(serve(listener, subject));
             error!(%error, "the monitor server has ended; please report this");
         };
         let thread: io::Result<_> = thread::Builder::new().name("monitor".to_owned()).spawn(work);
-        thread.map_err(Error::MonitorThread)?;
+        thread.map_err(|source| Error::MonitorThread { source })?;
         info!(?listen, "the monitor server answers");
         Ok(Self { board, pull_interval })
     }

@@ -1,8 +1,7 @@
 //! Takes the address of a monitor server, once, at the start of a program.
 //!
-//! The file of a UNIX socket stays when a program ends, so a start finds the file of the one before.
-//! It is replaced by a rename if nobody listens on it; a socket in use and another kind of file are
-//! faults.
+//! The file of a UNIX socket stays when a program ends, so the next start finds it. It is replaced
+//! by a rename if nobody listens on it; a socket in use and another kind of file are faults.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -125,8 +124,8 @@ fn is_abandoned(path: &Path) -> io::Result<()> {
     match connect(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        // The queue of a listener is full.
         Ok(_) => Err(ErrorKind::AddrInUse.into()),
+        // The queue of a listener is full.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(ErrorKind::AddrInUse.into()),
         Err(error) => Err(error),
     }

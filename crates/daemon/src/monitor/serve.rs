@@ -1,5 +1,5 @@
-//! Carries the bytes of the dialogues, on tokio. What a client does costs others nothing: a line, the
-//! number of connections and each wait have a bound, and beyond the bound of connections the oldest
+//! Carries the bytes of the dialogues, on tokio. What a client does costs others nothing: a line,
+//! the number of connections and each wait have a bound. Beyond the bound of connections the oldest
 //! one is closed, so that a check is answered however many slow ones there are.
 
 use std::collections::VecDeque;

@@ -21,7 +21,8 @@ const QUEUE_SIZE: &str = "check_haproxystats_queue_size";
 const NUMBER_OF_PROCS: &str = "check_haproxystats_process_number_of_procs";
 const PROCESS_UNIT: &str = "check_haproxystats_process";
 const PULL_UNIT: &str = "check_haproxystats_pull";
-const CHECKS: [&str; 4] = [QUEUE_SIZE, NUMBER_OF_PROCS, PROCESS_UNIT, PULL_UNIT];
+const MONITOR: &str = "check_haproxystats_monitor";
+const CHECKS: [&str; 5] = [QUEUE_SIZE, NUMBER_OF_PROCS, PROCESS_UNIT, PULL_UNIT, MONITOR];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/nagios")
@@ -102,7 +103,7 @@ fn the_checks_are_sound_for_shells_and_shellcheck() {
             accepted += 1;
         }
     }
-    assert_eq!(accepted, 12);
+    assert_eq!(accepted, 15);
 
     let scene = Scene::new();
     let text = fs::read_to_string(folder().join(QUEUE_SIZE)).unwrap();
@@ -252,6 +253,45 @@ fn a_spool_that_may_not_be_read_is_unknown() {
     assert_result(result(0o000), 3, &["may not list"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     assert_result(result(0o755), 3, &["bad configuration", "Permission denied"]);
+}
+
+#[test]
+fn the_monitor_server_is_asked_over_tcp_and_unix() {
+    let Some([_perl]) = installed("monitor check", ["perl"]) else { return };
+    let (scene, sink) = (Scene::new(), Sink::start(Manner::Whole));
+    let path = scene.path().join("m $.sock");
+    let config = scene.config(sink.port, 1, "");
+    let text = fs::read_to_string(&config).unwrap();
+    let value = format!("unix://{}", path.display().to_string().replace('$', "$$"));
+    let listen = format!("[process]\nmonitor-listen = {value}\n");
+    fs::write(&config, text.replace("[process]\n", &listen)).unwrap();
+    let file = config.to_str().unwrap();
+    let process = scene.process(&config);
+    let of_file = || check(MONITOR, &["-p", "process", "-f", file]);
+    wait_until("an answer", || of_file().0 == 1);
+    assert_result(of_file(), 1, &["haproxystats-process at unix:///", "booting|uptime=", "s;;;0;"]);
+    scene.publish(FIRST);
+    wait_until("a fold", || of_file().0 == 0);
+    assert_result(of_file(), 0, &["m $.sock: OK|uptime="]);
+    process.finish();
+    assert_result(of_file(), 2, &["cannot connect: Connection refused"]);
+
+    let answers = |answer: &'static str| {
+        let monitor = crate::zope::Monitor::start(move || Some(answer.to_owned()));
+        check(MONITOR, &["-a", &format!("127.0.0.1:{}", monitor.port), "-t10"])
+    };
+    let lost = "CRITICAL: haproxystats-pull at 127.0.0.1:";
+    assert_result(answers("Error: a | b\n"), 2, &[lost, "Error: a / b"]);
+    assert_result(answers("Warmup in progress\n"), 1, &["Warmup in progress"]);
+    assert_result(answers("220 smtp\r\n"), 3, &["something else answers: 220 smtp"]);
+    assert_result(answers(""), 2, &["closes without an answer"]);
+    let mute = crate::zope::Monitor::start(|| None);
+    let address = format!("127.0.0.1:{}", mute.port);
+    assert_result(check(MONITOR, &["-a", &address, "-t", "1"]), 2, &["no answer within 1 s"]);
+    assert_result(check(MONITOR, &["-f", file]), 3, &["set monitor-listen in [pull]"]);
+    assert_result(check(MONITOR, &["-a", "nowhere"]), 3, &["nowhere is no address"]);
+    assert_result(check(MONITOR, &["-t", "x"]), 3, &["whole number of seconds"]);
+    assert_result(check(MONITOR, &["-p", "both"]), 3, &["-p is pull or process"]);
 }
 
 /// The parent and two workers, counted in `/proc`.

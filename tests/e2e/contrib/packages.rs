@@ -110,6 +110,7 @@ fn expected(layout: &Layout) -> BTreeMap<String, bool> {
         add(path.to_owned(), false);
     }
     for plugin in [
+        "check_haproxystats_monitor",
         "check_haproxystats_process",
         "check_haproxystats_process_number_of_procs",
         "check_haproxystats_pull",

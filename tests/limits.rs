@@ -87,6 +87,18 @@ const INTERNAL: &[(&str, &str)] = &[
     ("spool::manifest::LIMIT", "made of MANIFEST_MAX_BYTES"),
     ("spool::writer::FILES_MAX", "is ENTRIES_MAX of the reader"),
     ("spool::watch::EVENTS_MAX", "events beyond it stay in the kernel's queue"),
+    (
+        "daemon::monitor::serve::CLOSE_LIMIT",
+        "the client has its answer; a slower one meets the close of ours",
+    ),
+    (
+        "daemon::monitor::serve::IGNORED_MAX_BYTES",
+        "bytes behind the last request, which are ignored",
+    ),
+    ("daemon::monitor::serve::ACCEPT_PAUSE", "the log says that connections cannot be accepted"),
+    ("processor::core::vitals::DISTANCES_MAX", "a new interval is known after so many snapshots"),
+    ("processor::core::vitals::DISTANCE_MAX", "a longer distance is an outage of pull"),
+    ("processor::core::vitals::LOOKS_WITHOUT", "the main loop looks at itself all the time"),
     ("fold::exclude::LIMIT", "made of EXCLUDE_MAX_BYTES"),
     ("fold::process::INFO_MAX", "made of INFO_MAX_BYTES"),
     ("fold::process::UPTIME_DIFFERENCE_MAX", "two answers of one cycle are no further apart"),

@@ -32,6 +32,7 @@ mod kafka;
 mod life;
 mod masters;
 mod misfortunes;
+mod monitor;
 mod oddities;
 mod once;
 mod parity;

@@ -72,6 +72,9 @@ fn other_value(option: &KnownOption, folder: &Path) -> Value {
         Kind::Path if option.name == "base-dir" => text(folder.join("base").to_str().unwrap()),
         Kind::Path => text(&format!("/srv/{}/{}", option.section, option.name)),
         Kind::Servers => Value::List(vec!["tcp://[::1]:5555", "unix:///run/a b/admin.sock"]),
+        Kind::Listen => {
+            text(if option.section == "pull" { "[::1]:8161" } else { "unix:///run/m.sock" })
+        }
         Kind::Applications => text("shop=http://[::1]:9191, /run/uwsgi/*.stats"),
         Kind::Instances => text("shop/instance1=tcp://[::1]:10381, a.b/i=unix:///run/i.sock"),
         Kind::Folders => text("/home/zope/*, /srv/shop"),

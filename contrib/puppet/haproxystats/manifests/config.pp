@@ -59,6 +59,7 @@ class haproxystats::config {
       'queue-size'       => $haproxystats::pull_queue_size,
       'sync'             => $haproxystats::pull_sync,
       'allow-partial'    => $haproxystats::pull_allow_partial,
+      'monitor-listen'   => $haproxystats::pull_monitor_listen,
     },
     'uwsgi' => {
       'servers'       => $haproxystats::uwsgi_servers,
@@ -94,6 +95,7 @@ class haproxystats::config {
       'failed-dir'              => $haproxystats::process_failed_dir,
       'failed-limit'            => $haproxystats::process_failed_limit,
       'outbox-dir'              => $haproxystats::process_outbox_dir,
+      'monitor-listen'          => $haproxystats::process_monitor_listen,
     },
     'graphite' => {
       'enabled'                       => $haproxystats::graphite_enabled,

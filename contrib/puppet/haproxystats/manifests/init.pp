@@ -112,6 +112,8 @@
 #   `[pull] sync`: sync a snapshot to the disk before it is published.
 # @param pull_allow_partial
 #   `[pull] allow-partial`: publish what answered, even if not every endpoint did.
+# @param pull_monitor_listen
+#   `[pull] monitor-listen`: the address at which load balancers and people ask how haproxystats-pull is.
 # @param uwsgi_servers
 #   `[uwsgi] servers`: stats servers of uWSGI; a pattern is looked up at each cycle.
 # @param uwsgi_allow_partial
@@ -170,6 +172,8 @@
 #   `[process] failed-limit`: snapshots kept there; the oldest go.
 # @param process_outbox_dir
 #   `[process] outbox-dir`: where batches wait while a receiver is away, in a folder for each receiver.
+# @param process_monitor_listen
+#   `[process] monitor-listen`: the address at which load balancers and people ask how haproxystats-process is.
 # @param graphite_enabled
 #   `[graphite] enabled`: whether anything is sent.
 # @param graphite_server
@@ -426,6 +430,7 @@ class haproxystats (
   Optional[Integer[1, 1000000000]]       $pull_queue_size = undef,
   Optional[Boolean]                      $pull_sync = undef,
   Optional[Boolean]                      $pull_allow_partial = undef,
+  Optional[Haproxystats::Listen]         $pull_monitor_listen = undef,
   Optional[Haproxystats::Applications]   $uwsgi_servers = undef,
   Optional[Boolean]                      $uwsgi_allow_partial = undef,
   Optional[Haproxystats::Instances]      $zope_servers = undef,
@@ -455,6 +460,7 @@ class haproxystats (
   Optional[Haproxystats::Path]           $process_failed_dir = undef,
   Optional[Integer[1, 1000000000]]       $process_failed_limit = undef,
   Optional[Haproxystats::Path]           $process_outbox_dir = undef,
+  Optional[Haproxystats::Listen]         $process_monitor_listen = undef,
   Optional[Boolean]                      $graphite_enabled = undef,
   Optional[Haproxystats::ServerList]      $graphite_server = undef,
   Optional[Integer[1, 65535]]            $graphite_port = undef,

@@ -3,9 +3,9 @@
 //! HAProxy checks a program with it (`option tcp-check`), and a person asks it with `nc`. The
 //! dialogue ([`Session`]) and the figures ([`History`]) work on bytes and numbers alone.
 //! [`serve()`] carries the bytes, [`Listener`] takes the address, and a program leaves its state on
-//! a [`Board`]. What a client sends costs a bounded piece
-//! of memory and time, whatever it is. The letters OK are in the answer of a healthy program and in
-//! no other one, because a check searches for them anywhere.
+//! a [`Board`]. What a client sends costs a bounded piece of memory and time, whatever it is. The
+//! letters OK are in the answer of a healthy program and in no other one, because a check searches
+//! for them anywhere.
 
 mod board;
 mod history;

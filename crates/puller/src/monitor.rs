@@ -1,5 +1,5 @@
-//! What the monitor server tells of pull: its health by the age of the last snapshot, and figures of
-//! its cycles and sources.
+//! What the monitor server tells of pull: its health by the age of the last snapshot, and figures
+//! of its cycles and sources.
 
 use std::convert::Infallible;
 use std::sync::Arc;

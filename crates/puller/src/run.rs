@@ -23,8 +23,9 @@ use crate::{Error, Machine};
 pub(crate) const DISK_GRACE: Duration = Duration::from_millis(700);
 
 /// The message while the spool is full.
-pub(crate) const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allows; look why \
-                      haproxystats-process does not take them, or raise queue-size";
+pub(crate) const PAUSED: &str = "paused: dst-dir holds as many snapshots as queue-size allows; \
+                                 look why haproxystats-process does not take them, or raise \
+                                 queue-size";
 
 /// Pulls until `shutdown` completes with its reason. Afterwards `tmp_dst_dir` is empty, unless the
 /// disk hangs.

@@ -1,5 +1,5 @@
-//! What the monitor server tells of process: whether folds come, whether the backlog from before the
-//! start is worked off, and whether a receiver loses metrics.
+//! What the monitor server tells of process: whether folds come, whether the backlog from before
+//! the start is worked off, and whether a receiver loses metrics.
 //!
 //! The interval of the snapshots is what the spool shows: the longest of the last distances between
 //! two of them, because snapshots of several machines lie closer together, and never less than the

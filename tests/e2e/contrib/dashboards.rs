@@ -126,6 +126,18 @@ fn everywhere(target: Target) -> Target {
     Target { text: substitute(&target.text, &values), ..target }
 }
 
+/// Every path in both dashboards of a source for Graphite is one of these lines'. The check finds a
+/// path that is not, in the first target.
+fn assert_paths_are_emitted(name: &str, lines: &str, (right, wrong): (&str, &str)) {
+    let emitted: BTreeSet<String> =
+        lines.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    let targets = [grafana_targets(name), graphite_targets(name)].concat();
+    let mut targets: Vec<Target> = targets.into_iter().map(everywhere).collect();
+    assert_eq!(strangers(&targets, &emitted), []);
+    targets[0].text = targets[0].text.replace(right, wrong);
+    assert_eq!(strangers(&targets, &emitted).len(), 1);
+}
+
 /// Files of four processes of HAProxy 2.2, and the file of pull 0.1.0 about the cycle.
 fn publish_dump(scene: &Scene) {
     let staged = scene.path().join("staged");

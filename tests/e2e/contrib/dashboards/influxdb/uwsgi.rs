@@ -1,15 +1,12 @@
 //! The dashboard of uWSGI: each query gets points over data of a real uWSGI from a real InfluxDB,
 //! and each path for Graphite is one that we emit.
 
-use std::collections::BTreeSet;
-
 use crate::influxdb::servers::InfluxD;
 use crate::scene::Scene;
 use crate::support::{free_ports, installed};
 use crate::uwsgi::{UWSGI, Uwsgi, once, render};
 
-use super::super::boards::{self, Target, grafana_targets, graphite_targets, strangers};
-use super::super::everywhere;
+use super::super::{assert_paths_are_emitted, boards};
 use super::queries::{Query, View, of_board, points};
 
 const NAME: &str = "uwsgi";
@@ -51,11 +48,5 @@ fn every_query_about_uwsgi_gets_points() {
     process.finish();
 
     let lines = render(&config, "graphite", &once(&scene, &config));
-    let emitted: BTreeSet<String> =
-        lines.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
-    let targets = [grafana_targets(NAME), graphite_targets(NAME)].concat();
-    let mut targets: Vec<Target> = targets.into_iter().map(everywhere).collect();
-    assert_eq!(strangers(&targets, &emitted), []);
-    targets[0].text = targets[0].text.replace(".requests", ".request");
-    assert_eq!(strangers(&targets, &emitted).len(), 1);
+    assert_paths_are_emitted(NAME, &lines, (".requests", ".request"));
 }

@@ -1,7 +1,6 @@
 //! The dashboard of Zope: each query gets points over the data of two instances from a real
 //! InfluxDB, and each path for Graphite is one that we emit.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::influxdb::servers::InfluxD;
@@ -10,8 +9,7 @@ use crate::support::installed;
 use crate::uwsgi::{once, render};
 use crate::zope::Monitor;
 
-use super::super::boards::{self, Target, grafana_targets, graphite_targets, strangers};
-use super::super::everywhere;
+use super::super::{assert_paths_are_emitted, boards};
 use super::queries::{Query, View, escaped, of_board, points};
 
 const NAME: &str = "zope";
@@ -65,11 +63,5 @@ fn every_query_about_zope_gets_points() {
     process.finish();
 
     let lines = render(&config, "graphite", &once(&scene, &config));
-    let emitted: BTreeSet<String> =
-        lines.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
-    let targets = [grafana_targets(NAME), graphite_targets(NAME)].concat();
-    let mut targets: Vec<Target> = targets.into_iter().map(everywhere).collect();
-    assert_eq!(strangers(&targets, &emitted), []);
-    targets[0].text = targets[0].text.replace(".pss", ".pssx");
-    assert_eq!(strangers(&targets, &emitted).len(), 1);
+    assert_paths_are_emitted(NAME, &lines, (".pss", ".pssx"));
 }

@@ -40,6 +40,7 @@ const INTERNAL: &[(&str, &str)] = &[
     ("receivers::influxdb::answer::TEXT_MAX_CHARS", "shortens what a message quotes"),
     ("receivers::influxdb::escape::VALUE_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("receivers::influxdb::session::ADDRESSES_MAX", "ureq tries no more addresses of a name"),
+    ("receivers::prometheus::query::QUERY_MAX_BYTES", "a longer query is a fault that says so"),
     ("fold::columns::NEW_COLUMNS_MAX", "the log says so, and which columns are left out"),
     ("fold::states::TEXT_MAX_BYTES", "cuts a text that no HAProxy sends"),
     ("config::values::METRICS_MAX", "no HAProxy has so many columns; more is a fault that says so"),

@@ -32,7 +32,8 @@ Options:
     -p, --print        show default settings
     -P, --print-conf   show configuration
     --render <format>  fold the snapshots in these directories and print
-                       them as graphite, influx or json; nothing is sent
+                       them as graphite, influx, json or prometheus;
+                       nothing is sent
     --check            connect to every receiver once; no line is sent
     -h, --help         show this screen
     -v, --version      show version

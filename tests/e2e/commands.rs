@@ -263,7 +263,11 @@ fn an_error_of_render_names_its_reason() {
     let scene = Scene::new();
     let unknown = render(&scene, "xml");
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("write graphite, influx or json"), "{}", unknown.stderr);
+    assert!(
+        unknown.stderr.contains("write graphite, influx, json or prometheus"),
+        "{}",
+        unknown.stderr
+    );
     // An empty format is a format too, and no start of the service.
     let empty = render(&scene, "");
     assert_eq!(empty.code, Some(1), "{}", empty.stderr);

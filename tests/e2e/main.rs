@@ -36,6 +36,7 @@ mod monitor;
 mod oddities;
 mod once;
 mod parity;
+mod prometheus;
 mod pull;
 mod real_servers;
 mod receiver;

@@ -64,12 +64,26 @@ fn origin() -> u16 {
     port
 }
 
+/// The body of an answer. promex sends chunks, even to HTTP/1.0.
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
-    Some(text.split_once("\r\n\r\n")?.1.to_owned())
+    let (head, mut rest) = text.split_once("\r\n\r\n")?;
+    if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        return Some(rest.to_owned());
+    }
+    let mut body = String::new();
+    loop {
+        let (length, behind) = rest.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.push_str(behind.get(..length)?);
+        rest = behind.get(length + 2..)?;
+    }
 }
 
 fn snapshot(scene: &Scene, socket: &Path, second: u64) -> PathBuf {
@@ -108,11 +122,24 @@ fn is_of_the_request(series: &str) -> bool {
             && of_process.iter().any(|part| series.contains(part))
 }
 
+/// Names with 0 where promex has `NaN` for some of the rows: a sum over nothing.
+const ZERO_FOR_NAN: [&str; 5] = [
+    "haproxy_server_check_failures_total",
+    "haproxy_server_check_up_down_total",
+    "haproxy_server_downtime_seconds_total",
+    "haproxy_backend_downtime_seconds_total",
+    "haproxy_server_idle_connections_limit",
+];
+
 /// Whether a sample of promex is one that we leave out.
 fn is_left_out(series: &str, value: f64) -> bool {
-    value.is_nan()
-        || series.contains("_last_session_seconds") && value < 0.0
+    series.contains("_last_session_seconds") && value < 0.0
         || series.contains("_time_average_seconds") && value == 0.0
+}
+
+/// promex 2.6 divides by 1024 even if there were fewer requests; `show stat` does not.
+fn is_average_time(series: &str) -> bool {
+    series.contains("_time_average_seconds")
 }
 
 #[test]
@@ -191,13 +218,21 @@ fn names_labels_types_and_values_are_those_of_promex() {
         if is_left_out(series, *value) {
             continue;
         }
+        if value.is_nan() {
+            let found = ours.series.get(series);
+            let is_zero = ZERO_FOR_NAN.contains(&name) && found == Some(&0.0);
+            if found.is_some() && !is_zero {
+                differences.push(format!("{series} is NaN, ours {found:?}"));
+            }
+            continue;
+        }
         let (Some(first), Some(last)) = (before.series.get(series), ours.series.get(series)) else {
             differences.push(format!("{series} {value} is absent"));
             continue;
         };
         assert_eq!(ours.types[name], theirs.types[name], "{name}");
         let is_between = *value >= first.min(*last) - 1e-9 && *value <= first.max(*last) + 1e-9;
-        if !is_between && !is_of_the_request(series) {
+        if !is_between && !is_of_the_request(series) && !is_average_time(series) {
             differences.push(format!("{series} {value}, ours {first} and {last}"));
         }
     }
@@ -219,14 +254,31 @@ fn names_labels_types_and_values_are_those_of_promex() {
 fn recorded_snapshots_make_pages() {
     let scene = Scene::without_spool();
     let config = scene.config(1, 1, "");
-    let page = render(&config, "prometheus", &data("parity/01-default/1700000000"));
-    let page = Parsed::of(&page);
-    let mut states: BTreeMap<&str, f64> = BTreeMap::new();
-    for (series, value) in &page.series {
-        if let Some(labels) = series.strip_prefix("haproxy_server_status{") {
-            *states.entry(labels.split(",state=").next().unwrap()).or_default() += value;
+    for (version, second) in [
+        ("haproxy-1.5.0", "1700000001"),
+        ("haproxy-2.2.9", "1700000002"),
+        ("haproxy-2.6.12", "1700000003"),
+        ("haproxy-3.0.11", "1700000004"),
+        ("haproxy-3.4.7", "1700000005"),
+    ] {
+        let directory = scene.path().join(second);
+        fs::create_dir(&directory).unwrap();
+        for file in fs::read_dir(data("dumps").join(version)).unwrap() {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            let name = name.replace(".show_info.txt", "_info").replace(".show_stat.txt", "_stat");
+            fs::copy(file.path(), directory.join(name)).unwrap();
         }
+        let page = Parsed::of(&render(&config, "prometheus", &directory));
+        let mut states: BTreeMap<&str, f64> = BTreeMap::new();
+        for (series, value) in &page.series {
+            if let Some(labels) = series.strip_prefix("haproxy_server_status{") {
+                *states.entry(labels.split(",state=").next().unwrap()).or_default() += value;
+            }
+        }
+        assert!(!states.is_empty(), "{version}");
+        assert!(states.values().all(|ones| *ones == 1.0), "{version}: {states:?}");
+        let time = page.series["haproxystats_snapshot_timestamp_seconds"];
+        assert_eq!(time.to_string(), second);
     }
-    assert!(!states.is_empty() && states.values().all(|ones| *ones == 1.0), "{states:?}");
-    assert_eq!(page.series["haproxystats_snapshot_timestamp_seconds"], 1_700_000_000.0);
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use daemon::Clock;
-use model::{Batch, Cursor, SnapshotId, Timestamp, form};
+use model::{Batch, SnapshotId, Timestamp, form};
 use receivers::graphite::{Encoder, NameForms, Paths};
 use receivers::influxdb::{InfluxLines, Precision, Schema};
 use receivers::prometheus::{self, Exposition, Page, Query};

@@ -3,7 +3,7 @@
 //! Metrics of one name follow each other, because the samples of a family must stand together.
 
 use self::Kind::{Counter, FalseCounter, Gauge};
-use self::Reading::{Check, Code, Milliseconds, Number, ProxyState, ServerState, Up};
+use self::Reading::{Bound, Check, Code, Milliseconds, Number, ProxyState, ServerState, Up};
 
 /// The programs whose names the page has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     Number,
+    /// A bound that is not configured, or a throttle that is not in force, where it is 0.
+    Bound,
     /// Milliseconds that are written as seconds.
     Milliseconds,
     /// The number of responses with a code, which is a label.
@@ -66,6 +68,22 @@ pub(super) struct Metric {
 impl Metric {
     pub(super) fn is_of(&self, scope: char) -> bool {
         self.scopes.contains(scope)
+    }
+
+    /// Whether only proxies in the mode `http` have it. A fold gives 0 to the others.
+    pub(super) fn is_of_http(&self) -> bool {
+        let begins = ["hrsp_", "comp_", "cache_"];
+        begins.iter().any(|begin| self.column.starts_with(begin))
+            || matches!(self.column, "req_tot" | "req_rate_max" | "intercepted")
+    }
+
+    /// The column with a text that a row must have.
+    pub(super) fn condition(&self) -> Option<&'static str> {
+        match self.column {
+            "check_duration" => Some("check_status"),
+            "agent_duration" => Some("agent_status"),
+            _ => None,
+        }
     }
 }
 
@@ -187,7 +205,7 @@ const PROMEX: &[Metric] = &[
     m("qmax", "max_queue", "BS", Gauge, Number, "Most requests in the queue."),
     m("scur", "current_sessions", "FBS", Gauge, Number, "Sessions."),
     m("smax", "max_sessions", "FBS", Gauge, Number, "Most sessions."),
-    m("slim", "limit_sessions", "FBS", Gauge, Number, "Bound on sessions."),
+    m("slim", "limit_sessions", "FBS", Gauge, Bound, "Bound on sessions."),
     m("stot", "sessions_total", "FBS", Counter, Number, "Sessions since the start."),
     m("bin", "bytes_in_total", "FBS", Counter, Number, "Bytes of requests."),
     m("bout", "bytes_out_total", "FBS", Counter, Number, "Bytes of responses."),
@@ -209,8 +227,8 @@ const PROMEX: &[Metric] = &[
     m("chkdown", "check_up_down_total", "BS", Counter, Number, "Changes from UP to DOWN."),
     m("lastchg", "check_last_change_seconds", "BS", Gauge, Number, "Seconds since the last change of state."),
     m("downtime", "downtime_seconds_total", "BS", Counter, Number, "Seconds in state DOWN."),
-    m("qlimit", "queue_limit", "S", Gauge, Number, "Bound on the queue."),
-    m("throttle", "current_throttle", "S", Gauge, Number, "Percentage of the weight while the server starts slowly."),
+    m("qlimit", "queue_limit", "S", Gauge, Bound, "Bound on the queue."),
+    m("throttle", "current_throttle", "S", Gauge, Bound, "Percentage of the weight while the server starts slowly."),
     m("lbtot", "loadbalanced_total", "BS", Counter, Number, "Requests by load balancing."),
     m("rate", "current_session_rate", "FBS", Gauge, Number, "Sessions over the last second."),
     m("rate_lim", "limit_session_rate", "F", Gauge, Number, "Bound on the rate of sessions; 0 is none."),
@@ -278,7 +296,7 @@ const EXPORTER: &[Metric] = &[
     m("qmax", "max_queue", "BS", Gauge, Number, "Most requests in the queue."),
     m("scur", "current_sessions", "FBS", Gauge, Number, "Sessions."),
     m("smax", "max_sessions", "FBS", Gauge, Number, "Most sessions."),
-    m("slim", "limit_sessions", "FBS", Gauge, Number, "Bound on sessions."),
+    m("slim", "limit_sessions", "FBS", Gauge, Bound, "Bound on sessions."),
     m("stot", "sessions_total", "FBS", Counter, Number, "Sessions."),
     m("bin", "bytes_in_total", "FBS", Counter, Number, "Bytes of requests."),
     m("bout", "bytes_out_total", "FBS", Counter, Number, "Bytes of responses."),

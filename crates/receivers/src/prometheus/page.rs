@@ -242,23 +242,10 @@ impl Rows<'_> {
         let rows = self.labels.iter().enumerate();
         let rows = rows.filter_map(|(row, labels)| Some((row, labels.as_deref()?)));
         match metric.reading {
-            Reading::Number | Reading::Milliseconds | Reading::Code(_) => {
-                let column = numbers(self.table, metric.column);
-                let alias = metric.alias.and_then(|alias| numbers(self.table, alias));
-                let more = match metric.reading {
-                    Reading::Code(code) => Some(("code", code)),
-                    _ => None,
-                };
+            Reading::Number | Reading::Bound | Reading::Milliseconds | Reading::Code(_) => {
+                let columns = NumberColumns::of(self.table, metric);
                 for (row, labels) in rows {
-                    let value = |column: Option<&Column>| Sample::of(column?, row);
-                    let sample = match (value(column), value(alias)) {
-                        (Some(one), Some(two)) => one.plus(two),
-                        (Some(sample), None) | (None, Some(sample)) => sample,
-                        (None, None) => continue,
-                    };
-                    let is_time = metric.reading == Reading::Milliseconds;
-                    let sample = if is_time { sample.in_seconds() } else { sample };
-                    family.push(labels, more, sample)?;
+                    columns.write(metric, row, labels, family)?;
                 }
             }
             Reading::ProxyState | Reading::ServerState | Reading::Check | Reading::Up => {
@@ -286,6 +273,58 @@ impl Rows<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The columns that make the samples of a metric.
+#[derive(Debug)]
+struct NumberColumns<'a> {
+    numbers: Option<&'a Column>,
+    alias: Option<&'a Column>,
+    /// The mode of a proxy or server, for a metric of HTTP.
+    mode: Option<&'a Column>,
+    /// Texts without which there is no sample; the outer `None` is no condition.
+    condition: Option<Option<&'a Column>>,
+}
+
+impl<'a> NumberColumns<'a> {
+    fn of(table: &'a Table, metric: &Metric) -> Self {
+        let mode = metric.is_of_http().then(|| texts(table, "mode"));
+        Self {
+            numbers: numbers(table, metric.column),
+            alias: metric.alias.and_then(|alias| numbers(table, alias)),
+            mode: mode.flatten(),
+            condition: metric.condition().map(|name| texts(table, name)),
+        }
+    }
+
+    /// Whether a row has the metric. A fold gives 0 to a row without a value.
+    fn has(&self, row: usize) -> bool {
+        let mode = self.mode.and_then(|column| text(column, row));
+        mode.is_none_or(|mode| mode == "http")
+            && self.condition.is_none_or(|texts| texts.is_some_and(|it| text(it, row).is_some()))
+    }
+
+    fn write(
+        &self,
+        metric: &Metric,
+        row: usize,
+        labels: &str,
+        family: &mut Family<'_, impl Write>,
+    ) -> io::Result<()> {
+        let value = |column: Option<&Column>| Sample::of(column?, row);
+        let sample = match (value(self.numbers), value(self.alias)) {
+            (Some(one), Some(two)) => one.plus(two),
+            (Some(sample), None) | (None, Some(sample)) => sample,
+            (None, None) => return Ok(()),
+        };
+        match metric.reading {
+            _ if !self.has(row) => Ok(()),
+            Reading::Bound if sample == Sample::Integer(0) => Ok(()),
+            Reading::Milliseconds => family.push(labels, None, sample.in_seconds()),
+            Reading::Code(code) => family.push(labels, Some(("code", code)), sample),
+            _ => family.push(labels, None, sample),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use thiserror::Error;
 
 /// Bytes that a query may have.
-pub const QUERY_MAX_BYTES: usize = 8192;
+pub(super) const QUERY_MAX_BYTES: usize = 8192;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum QueryError {
 
 impl Default for Query {
     fn default() -> Self {
-        Self { only: Vec::new(), except: Vec::new(), no_maint: false, ..Self::of_all(true) }
+        Self::of_all(true)
     }
 }
 

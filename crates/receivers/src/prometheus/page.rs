@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use model::{Batch, Column, Table, TableKind, Value, Values};
 
-use super::names::{CHECK_STATES, Kind, Metric, Names, PROXY_STATES, Reading, SERVER_STATES};
+use super::names::{Kind, Metric, Names, PROXY_STATES, Reading, SERVER_STATES, STATES_OF_STATUS};
 use super::query::Query;
 use super::sample::{Family, Sample, push_label};
 
@@ -72,7 +72,7 @@ struct Rows<'a> {
 #[derive(Debug, Default)]
 struct ServerCounts {
     states: [u64; SERVER_STATES.len()],
-    checks: [u64; CHECK_STATES.len()],
+    checks: [u64; STATES_OF_STATUS.len()],
 }
 
 impl<'a> Page<'a> {
@@ -263,7 +263,7 @@ impl Rows<'_> {
                     let Some(counts) = self.servers.get(backend) else { continue };
                     let (states, counts): (&[&str], &[u64]) = match metric.reading {
                         Reading::ServersByState => (&SERVER_STATES, &counts.states),
-                        _ => (&CHECK_STATES, &counts.checks),
+                        _ => (&STATES_OF_STATUS, &counts.checks),
                     };
                     for (state, count) in states.iter().zip(counts) {
                         let sample = Sample::Integer(i128::from(*count));
@@ -341,7 +341,7 @@ fn write_state(
             return family.push(labels, None, Sample::of_flag(is_up));
         }
         Reading::ServerState => (&SERVER_STATES, server_state(text)),
-        Reading::Check => (&CHECK_STATES, Some(check_word(text))),
+        Reading::Check => (&STATES_OF_STATUS, Some(check_word(text))),
         _ => (&PROXY_STATES, proxy_state(text)),
     };
     // A word that no HAProxy sends is no state.
@@ -390,7 +390,7 @@ fn servers_of(batch: &Batch, scope: char) -> HashMap<&str, ServerCounts> {
                 counts.states[at] += 1;
             }
             let word = check.and_then(|check| text(check, row)).map(check_word);
-            if let Some(at) = CHECK_STATES.iter().position(|known| Some(*known) == word) {
+            if let Some(at) = STATES_OF_STATUS.iter().position(|known| Some(*known) == word) {
                 counts.checks[at] += 1;
             }
         }

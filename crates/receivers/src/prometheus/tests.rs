@@ -1,3 +1,5 @@
+//! The bytes of the page, its states, and what a query leaves of it.
+
 use std::collections::BTreeMap;
 
 use model::{Batch, Column, Fold, Names as RowNames, Nature, SnapshotId, Table, TableKind, Values};

@@ -31,9 +31,8 @@ Options:
     -d, --dir <dir>    directory with additional configuration files (*.conf)
     -p, --print        show default settings
     -P, --print-conf   show configuration
-    --render <format>  fold the snapshots in these directories and print
-                       them as graphite, influx, json or prometheus;
-                       nothing is sent
+    --render <format>  fold these snapshots and print them as graphite,
+                       influx, json or prometheus; nothing is sent
     --check            connect to every receiver once; no line is sent
     -h, --help         show this screen
     -v, --version      show version

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{Batch, Column, Fold, Names as RowNames, Nature, SnapshotId, Table, TableKind, Values};
-use proptest::prelude::*;
+use proptest::prop_assert_eq;
+use proptest::proptest;
 
 use super::{Exposition, Names, Page, Query};
 

@@ -142,10 +142,15 @@ fn is_average_time(series: &str) -> bool {
     series.contains("_time_average_seconds")
 }
 
-#[test]
-fn names_labels_types_and_values_are_those_of_promex() {
-    let Some([program]) = installed("promex", ["haproxy"]) else { return };
-    let scene = Scene::without_spool();
+/// A HAProxy with promex, after some requests.
+struct Promex {
+    _haproxy: Program,
+    socket: PathBuf,
+    metrics: u16,
+}
+
+/// Starts it, and waits until its servers are in their states.
+fn start(program: &str, scene: &Scene) -> Promex {
     let alive = origin();
     let [web, metrics, tcp, closed] = free_ports();
     let socket = scene.path().join("h.sock");
@@ -171,7 +176,7 @@ fn names_labels_types_and_values_are_those_of_promex() {
     let config = scene.write("haproxy.cfg", &config);
     let arguments = ["-db", "-f"].map(AsRef::as_ref);
     let arguments = [&arguments[..], &[config.as_os_str()]].concat();
-    let _haproxy = Program::start(&program, &arguments, &[], scene.path(), "haproxy");
+    let haproxy = Program::start(program, &arguments, &[], scene.path(), "haproxy");
     wait_until("HAProxy's stats socket", || ask(&socket, "show info").is_some());
     ask(&socket, "set server app/leaving state drain").unwrap();
     wait_until("states", || {
@@ -197,7 +202,14 @@ fn names_labels_types_and_values_are_those_of_promex() {
     if text.is_empty() || !text.contains("haproxy_process_nbthread") {
         panic!("HAProxy has no promex: {text}");
     }
+    Promex { _haproxy: haproxy, socket, metrics }
+}
 
+#[test]
+fn names_labels_types_and_values_are_those_of_promex() {
+    let Some([program]) = installed("promex", ["haproxy"]) else { return };
+    let scene = Scene::without_spool();
+    let Promex { socket, metrics, _haproxy } = start(&program, &scene);
     let base = scene.path().display();
     let config = format!("[process]\nsrc-dir = {base}\n[graphite]\nenabled = true\n");
     let config = scene.write("haproxystats.conf", &config);
@@ -208,6 +220,13 @@ fn names_labels_types_and_values_are_those_of_promex() {
     let before = Parsed::of(&render(&config, "prometheus", &before));
     let ours = Parsed::of(&render(&config, "prometheus", &after));
 
+    let differences = differences(&theirs, &before, &ours);
+    assert!(differences.is_empty(), "{differences:#?}");
+    assert!(ours.series["haproxy_server_bytes_out_total{proxy=\"app\",server=\"alive\"}"] > 0.0);
+}
+
+/// What differs between a page of promex and ours from before and after it.
+fn differences(theirs: &Parsed, before: &Parsed, ours: &Parsed) -> Vec<String> {
     let mut differences = Vec::new();
     for (series, value) in &theirs.series {
         let name = series.split('{').next().unwrap();
@@ -245,8 +264,7 @@ fn names_labels_types_and_values_are_those_of_promex() {
             differences.push(format!("{series} is not promex's"));
         }
     }
-    assert!(differences.is_empty(), "{differences:#?}");
-    assert!(ours.series["haproxy_server_bytes_out_total{proxy=\"app\",server=\"alive\"}"] > 0.0);
+    differences
 }
 
 /// Every recorded snapshot makes a page that Prometheus takes, with one state for each server.

@@ -15,7 +15,7 @@ use config::{Address, Pull};
 use sources::Source;
 use sources::haproxy::natures::Natures;
 use spool::cycle::Cycle;
-use spool::manifest::{Manifest, NATURES_MAX};
+use spool::manifest::Manifest;
 use spool::writer::{KeptAnswers, PublishedSnapshot, Spool, Staging};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -38,6 +38,7 @@ use crate::writers::{WorkError, Writers};
 use crate::{Error, Machine};
 
 mod masters;
+mod natures;
 
 use masters::Done;
 
@@ -331,7 +332,7 @@ impl Cycles {
             cycle: self.facts,
             files,
             unanswered,
-            natures: names_of(&self.natures),
+            natures: natures::names(&self.natures),
         };
         let work = move || {
             staging.files().complete(&manifest)?;
@@ -436,13 +437,13 @@ impl Cycles {
                 Done::Endpoint(endpoint, answers)
             });
         }
-        let (mut natures, mut panic) = (BTreeMap::new(), None);
+        let (mut of_endpoints, mut panic) = (BTreeMap::new(), None);
         while let Some(result) = tasks.join_next().await {
             match result {
                 Ok(Done::Endpoint(endpoint, Ok(mut answers))) => {
                     let memory = std::mem::take(&mut answers.memory);
                     if let Some(known) = memory.natures() {
-                        natures.insert(endpoint.name.clone(), known.clone());
+                        of_endpoints.insert(endpoint.name.clone(), known.clone());
                     }
                     self.history.set_memory(&endpoint, memory);
                     if client.keeps_heads && endpoint.source == Source::HAProxy {
@@ -466,7 +467,7 @@ impl Cycles {
                 Err(error) => panic = Some(error),
             }
         }
-        self.natures = merged(natures);
+        self.natures = natures::merged(of_endpoints);
         self.log_panic(panic);
         responses.set_old(&self.masters.old_direct());
         responses
@@ -490,21 +491,6 @@ impl Cycles {
             );
         }
     }
-}
-
-/// The natures of all endpoints; the first endpoint by name counts where they differ.
-fn merged(of_endpoints: BTreeMap<String, Natures>) -> Natures {
-    let mut all = Natures::new();
-    for (name, nature) in of_endpoints.into_values().flatten() {
-        if all.len() < NATURES_MAX {
-            all.entry(name).or_insert(nature);
-        }
-    }
-    all
-}
-
-fn names_of(natures: &Natures) -> BTreeMap<String, String> {
-    natures.iter().map(|(name, nature)| (name.clone(), nature.name().to_owned())).collect()
 }
 
 /// A spool stays usable after a panic, because it checks its directories anew each time.

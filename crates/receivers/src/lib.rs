@@ -1,5 +1,5 @@
-//! Receivers: Graphite, InfluxDB, Kafka (with the feature `kafka`) and local-store, and the encoders
-//! for JSON and Prometheus. Each kind has a folder or a file.
+//! Receivers: Graphite, InfluxDB, Kafka (with the feature `kafka`) and local-store, and the
+//! encoders for JSON and Prometheus. Each kind has a folder or a file.
 //!
 //! Encoding is pure ([`graphite::Encoder`], [`RowEncoder`]) and knows no connection. A transport
 //! delivers a batch whole or returns the reason. It never tries again by itself, because the parent

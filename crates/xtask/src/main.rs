@@ -202,7 +202,7 @@ mod tests {
             ("cargo xtask soak --minutes 0", "not above 0"),
             ("cargo xtask soak --minutes NaN", "not above 0"),
             ("cargo xtask soak --seed x", "invalid value 'x'"),
-            ("cargo xtask fuzz stats", "possible values: configuration, info, stat"),
+            ("cargo xtask fuzz stats", "possible values: configuration, info, sources, stat"),
             ("cargo xtask fuzz --seconds 0", "0 is not in 1.."),
             ("cargo xtask bench --turns 0", "0 is not in 1..=1000"),
             ("cargo xtask bench --size huge", "possible values: tiny, mid, large"),

@@ -95,7 +95,7 @@ struct Pending {
     ends: [usize; TEXTS.len()],
 }
 
-/// What is known of a proxy or server.
+/// The facts about a proxy or server.
 #[derive(Debug, Clone)]
 struct Known {
     generation: Generation,

@@ -19,7 +19,7 @@ use tracing::{error, info};
 use crate::Error;
 use crate::core::{Core, State};
 
-/// What the health depends on.
+/// The state from which the health follows.
 #[derive(Debug)]
 struct Pulse {
     state: State,

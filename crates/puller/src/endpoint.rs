@@ -93,7 +93,7 @@ pub(crate) struct Finder {
     allow_partial: bool,
     uwsgi: Uwsgi,
     zope: Zope,
-    /// What each instance of Zope is asked for.
+    /// The request that each instance of Zope gets.
     perf_metrics: Request,
 }
 

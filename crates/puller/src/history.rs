@@ -76,12 +76,12 @@ impl History {
         if self.single.contains(&endpoint.address) { Pipelining::Off } else { Pipelining::On }
     }
 
-    /// What the last dialogue with this endpoint has left.
+    /// The memory of the last dialogue with this endpoint.
     pub(crate) fn memory(&self, endpoint: &Endpoint) -> Memory {
         self.memories.get(&endpoint.address).cloned().unwrap_or_default()
     }
 
-    /// Keeps what a dialogue with this endpoint has left.
+    /// Keeps the memory of a dialogue with this endpoint.
     pub(crate) fn set_memory(&mut self, endpoint: &Endpoint, memory: Memory) {
         if memory != Memory::None {
             self.memories.insert(endpoint.address.clone(), memory);

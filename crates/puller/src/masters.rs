@@ -85,7 +85,7 @@ struct Known {
     kept: bool,
 }
 
-/// What holds for one cycle.
+/// The rules for one cycle.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) old_workers: bool,

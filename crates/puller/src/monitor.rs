@@ -18,7 +18,7 @@ const INTERVALS_WITHOUT: u32 = 3;
 /// The sources by their names.
 const SOURCES: [&str; 3] = ["haproxy", "uwsgi", "zope"];
 
-/// What is told of pull. Without `monitor-listen` nobody asks.
+/// The figures of pull. Without `monitor-listen` nobody asks for them.
 #[derive(Debug, Clone)]
 pub(crate) struct Monitor {
     board: Option<Arc<Board<Pulse>>>,
@@ -29,7 +29,7 @@ pub(crate) struct Monitor {
     sources: [SourceCounts; 3],
 }
 
-/// What the health depends on.
+/// The state from which the health follows.
 #[derive(Debug, Clone)]
 struct Pulse {
     begun: Instant,

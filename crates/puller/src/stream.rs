@@ -51,7 +51,7 @@ impl AsyncStream {
         Ok(())
     }
 
-    /// Reads what has come.
+    /// Reads the bytes that have come.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Unix(stream) => stream.try_read(buffer),

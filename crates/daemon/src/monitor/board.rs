@@ -12,13 +12,13 @@ use crate::Clock;
 /// The file with the memory of our process. It is the kernel's, on no disk.
 const STATUS: &str = "/proc/self/status";
 
-/// What a program's health depends on.
+/// The state of a program from which its health follows.
 pub trait Vitals: Send + 'static {
     /// The health at this moment. Time passes while a program that hangs leaves nothing new.
     fn health(&self, now: Instant) -> Health;
 }
 
-/// What is told of a program.
+/// The figures of a program.
 #[derive(Debug)]
 pub struct Board<V> {
     program: &'static str,
@@ -28,14 +28,14 @@ pub struct Board<V> {
 }
 
 impl<V: Vitals> Board<V> {
-    /// What is told at the start.
+    /// The figures at the start.
     pub fn new(program: &'static str, clock: Clock, vitals: V, names: Vec<FigureName>) -> Self {
         let begun = (clock.monotonic)();
         let state = Mutex::new((vitals, History::new(names, begun)));
         Self { program, clock, begun, state }
     }
 
-    /// Leaves what is to be told from now on. The values are in the order of their names.
+    /// Replaces the state and the figures. The values are in the order of their names.
     pub fn publish(&self, vitals: V, values: Vec<u64>) {
         let now = (self.clock.monotonic)();
         let mut state = self.state();

@@ -96,7 +96,7 @@ impl Listener {
             Err(error) => return Err(refused(error)),
         }
         let staged = staged(path);
-        // What an earlier program with our number left behind.
+        // An earlier program with our process number can have left this file behind.
         let _ = fs::remove_file(&staged);
         let listener = UnixListener::bind(&staged).map_err(refused)?;
         let set_up = || {

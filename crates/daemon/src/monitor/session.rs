@@ -34,13 +34,13 @@ pub enum Health {
     Healthy,
     /// It has just started.
     Booting,
-    /// It works off what waited before its start.
+    /// It processes the snapshots that waited before its start.
     WarmingUp,
     /// It does not, for this reason.
     Failing(String),
 }
 
-/// What follows in a dialogue.
+/// The next step of a dialogue.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// More bytes are needed.

@@ -20,10 +20,10 @@ const DISTANCES_MAX: usize = 9;
 const DISTANCE_MAX: u64 = 3600;
 /// Looks of the core at itself that may be missed before it counts as hung.
 const LOOKS_WITHOUT: u32 = 3;
-/// Less is what a loaded machine can take.
+/// A loaded machine can stall the main loop for less than this.
 const HANG_LEAST: Duration = Duration::from_secs(30);
 
-/// What the folds so far say.
+/// Facts from all folds since the start.
 #[derive(Debug, Default)]
 pub(super) struct Folds {
     last: Option<Instant>,

@@ -28,7 +28,7 @@ pub(super) enum Done {
     Master(Round),
 }
 
-/// What the masters of one cycle have in common.
+/// The data that all masters of one cycle share.
 pub(super) struct MasterCycle {
     client: Arc<Client>,
     kept: Arc<DiskGuard<KeptAnswers>>,

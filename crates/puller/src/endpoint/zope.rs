@@ -53,7 +53,7 @@ struct Deployment {
     instances: Vec<Instance>,
 }
 
-/// What each instance is asked for.
+/// The request that each instance gets.
 pub(super) fn request(config: &Zope) -> Request {
     Request {
         // One small text in the life of the program, which reads its configuration once.

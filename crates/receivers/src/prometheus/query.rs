@@ -9,7 +9,7 @@ use thiserror::Error;
 /// Bytes that a query may have.
 pub(super) const QUERY_MAX_BYTES: usize = 8192;
 
-/// What a request asks for.
+/// The contents of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     pub(super) process: bool,

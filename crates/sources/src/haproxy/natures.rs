@@ -32,7 +32,7 @@ const ROWS_MAX_BYTES: usize = 4 << 20;
 /// The natures of the columns that the catalogue lacks, by name.
 pub type Natures = BTreeMap<String, Nature>;
 
-/// What is known of the process that answered last.
+/// The facts about the process that answered last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
     process: Process,
@@ -52,7 +52,7 @@ pub enum Odd {
     Cut(usize),
 }
 
-/// What tells one start of a process from another.
+/// The identity of one start of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Process {
     pid: Option<u64>,
@@ -199,7 +199,7 @@ impl Scan {
         }
     }
 
-    /// Decides by the header what is to be asked.
+    /// Decides by the header which questions to ask.
     fn read_header(&mut self, line: &str, servers: bool) -> State {
         let names: Vec<&str> = line.trim_start_matches("# ").trim_end().split(',').collect();
         if !names.iter().any(|name| is_new(name)) {

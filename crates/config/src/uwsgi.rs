@@ -46,18 +46,10 @@ pub(crate) fn uwsgi(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Uws
 }
 
 fn servers(text: &str) -> Result<Vec<UwsgiServer>, Problems> {
-    let mut servers = Vec::new();
-    let mut problems = Problems::new();
     let (mut names, mut addresses) = (HashSet::new(), HashSet::new());
-    for written in text.split(',').map(str::trim) {
-        let server = match server(written) {
-            Ok(server) => server,
-            Err(more) => {
-                problems.extend(more);
-                continue;
-            }
-        };
-        if let UwsgiServer::Application { name, address, .. } = &server {
+    values::comma_list(text, server, |written, server| {
+        let mut problems = Problems::new();
+        if let UwsgiServer::Application { name, address, .. } = server {
             if !addresses.insert(address.clone()) {
                 problems.push(Problem::ServerTwice { value: written.to_owned() });
             }
@@ -67,9 +59,8 @@ fn servers(text: &str) -> Result<Vec<UwsgiServer>, Problems> {
                 problems.extend(wrong(written, "a second server of this name", "another name"));
             }
         }
-        servers.push(server);
-    }
-    if problems.is_empty() { Ok(servers) } else { Err(problems) }
+        problems
+    })
 }
 
 fn server(written: &str) -> Result<UwsgiServer, Problems> {

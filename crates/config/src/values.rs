@@ -277,6 +277,25 @@ pub(crate) fn listen(text: &str) -> Result<Listen, Problems> {
 /// Names that a list of metrics may have; HAProxy has a few hundred columns.
 const METRICS_MAX: usize = 1000;
 
+/// The items of a list with commas. `repeats` finds the faults of an item beside those before it.
+pub(crate) fn comma_list<T>(
+    text: &str,
+    item: impl Fn(&str) -> Result<T, Problems>,
+    mut repeats: impl FnMut(&str, &T) -> Problems,
+) -> Result<Vec<T>, Problems> {
+    let (mut items, mut problems) = (Vec::new(), Problems::new());
+    for written in text.split(',').map(str::trim) {
+        match item(written) {
+            Ok(item) => {
+                problems.extend(repeats(written, &item));
+                items.push(item);
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(items) } else { Err(problems) }
+}
+
 /// Names of metrics, or `all` and names to leave out of it.
 pub(crate) fn metrics(text: &str) -> Result<Selection, Problems> {
     let mut names: Vec<String> = Vec::new();

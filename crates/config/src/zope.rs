@@ -65,26 +65,17 @@ pub(crate) fn zope(resolver: &mut Resolver<'_>, file: &Arc<Path>) -> Result<Zope
 }
 
 fn servers(text: &str) -> Result<Vec<ZopeInstance>, Problems> {
-    let mut servers = Vec::new();
-    let mut problems = Problems::new();
     let (mut names, mut addresses) = (HashSet::new(), HashSet::new());
-    for written in text.split(',').map(str::trim) {
-        let server = match server(written) {
-            Ok(server) => server,
-            Err(more) => {
-                problems.extend(more);
-                continue;
-            }
-        };
+    values::comma_list(text, server, |written, server| {
+        let mut problems = Problems::new();
         if !addresses.insert(server.address.clone()) {
             problems.push(Problem::ServerTwice { value: written.to_owned() });
         }
         if !names.insert((server.deployment.clone(), server.name.clone())) {
             problems.extend(wrong(written, "a second instance of this name", "another name"));
         }
-        servers.push(server);
-    }
-    if problems.is_empty() { Ok(servers) } else { Err(problems) }
+        problems
+    })
 }
 
 fn server(written: &str) -> Result<ZopeInstance, Problems> {
